@@ -1,0 +1,206 @@
+"""Own every error that crosses a package border: one root, stable codes, the same code in JSON and in the SDK.
+
+A message says what was wrong, the value that was seen, and what to do about it.
+"""
+
+from typing import Any, ClassVar
+
+
+class RltError(Exception):
+    """Root of the project's errors; `code` is stable and part of the HTTP contract."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        """Keep the human sentence, the JSON pointer at fault, and the wait that would help (seconds)."""
+        super().__init__(detail)
+        self.detail = detail
+        self.param = param
+        self.retry_after_s = retry_after_s
+        self.extra = dict(extra or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with keyword arguments intact, so that the error survives a process border."""
+        return (_rebuild, (type(self), self.detail, self.param, self.retry_after_s, self.extra))
+
+
+def _rebuild(
+    kind: type[RltError], detail: str, param: str | None, retry_after_s: float | None, extra: dict[str, Any]
+) -> RltError:
+    return kind(detail, param=param, retry_after_s=retry_after_s, extra=extra)
+
+
+class InternalError(RltError):
+    """Something of ours broke; the log has the traceback under the request id."""
+
+
+class MalformedRequestError(RltError, ValueError):
+    """The body is not JSON, or not JSON that we read (NaN, too deep)."""
+
+    code, status, title = "malformed_request", 400, "Malformed request"
+
+
+class InvalidRequestError(RltError, ValueError):
+    """The request is well formed and cannot be carried out as written; `param` points at the field."""
+
+    code, status, title = "invalid_request", 422, "Invalid request"
+
+
+class UnknownFieldError(InvalidRequestError):
+    """A field that the contract does not have."""
+
+    code, title = "unknown_field", "Unknown field"
+
+
+class PromptTooLongError(InvalidRequestError):
+    """Prompt and completion together exceed what the engine holds; the message says both lengths."""
+
+    code, title = "prompt_too_long", "Prompt too long"
+
+
+class InvalidTokenIdsError(InvalidRequestError):
+    """Token ids from a caller that hold control ids or lie outside the vocabulary."""
+
+    code, title = "invalid_token_ids", "Invalid token ids"
+
+
+class MixedTermsError(InvalidRequestError):
+    """Scores of one request must hold the same reward terms."""
+
+    code, title = "mixed_terms", "Mixed reward terms"
+
+
+class InvalidDatasetError(InvalidRequestError):
+    """An upload with bad lines; `extra['lines']` lists the first hundred with their numbers."""
+
+    code, title = "invalid_dataset", "Invalid dataset"
+
+
+class InvalidAdapterError(InvalidRequestError):
+    """Adapter files that cannot serve: missing, corrupt, not finite, of another base or rank."""
+
+    code, title = "invalid_adapter", "Invalid adapter"
+
+
+class NotAvailableYetError(InvalidRequestError):
+    """A field of the contract that this server does not carry out yet."""
+
+    code, title = "not_available_yet", "Not available yet"
+
+
+class NotImplementedYetError(RltError):
+    """A call of the contract that this server does not carry out yet."""
+
+    code, status, title = "not_available_yet", 501, "Not available yet"
+
+
+class NotFoundError(RltError, LookupError):
+    """No such thing here (or it is not yours)."""
+
+    code, status, title = "not_found", 404, "Not found"
+
+
+class ModelNotFoundError(NotFoundError):
+    """No teacher or student, version or alias of that name."""
+
+    code, title = "model_not_found", "Model not found"
+
+
+class ConflictError(RltError):
+    """The state of the thing does not allow the call."""
+
+    code, status, title = "conflict", 409, "Conflict"
+
+
+class AliasMovedError(ConflictError):
+    """`expected` names another version than the alias points at."""
+
+    code, title = "alias_moved", "Alias moved"
+
+
+class EvaluationRequiredError(ConflictError):
+    """A gated promotion needs a stored evaluation of exactly these two versions."""
+
+    code, title = "evaluation_required", "Evaluation required"
+
+
+class NotBetterError(ConflictError):
+    """The evaluation's 95% interval does not lie above zero."""
+
+    code, title = "not_better", "Not better"
+
+
+class JobStateError(ConflictError):
+    """The job's present status does not allow the transition."""
+
+    code, title = "job_state", "Job state"
+
+
+class StaleAttemptError(ConflictError):
+    """A write from an attempt that no longer owns its job (the fence)."""
+
+    code, title = "stale_attempt", "Stale attempt"
+
+
+class PayloadTooLargeError(RltError, ValueError):
+    """The body is larger than the server takes."""
+
+    code, status, title = "payload_too_large", 413, "Payload too large"
+
+
+class UnsupportedMediaTypeError(RltError, ValueError):
+    """A content type that the call does not read."""
+
+    code, status, title = "unsupported_media_type", 415, "Unsupported media type"
+
+
+class OverloadedError(RltError):
+    """The server has as much in hand as it takes; try again after `Retry-After`."""
+
+    code, status, title, retryable = "overloaded", 429, "Overloaded", True
+
+
+class UnavailableError(RltError):
+    """A part of the server is not there at the moment."""
+
+    code, status, title, retryable = "unavailable", 503, "Unavailable", True
+
+
+class EngineUnavailableError(UnavailableError):
+    """The engine is starting, dead or draining."""
+
+    code, title = "engine_unavailable", "Engine unavailable"
+
+
+class StorageUnavailableError(UnavailableError):
+    """The state folder or database cannot be written (full disk, read-only mount)."""
+
+    code, title = "storage_unavailable", "Storage unavailable"
+
+
+class DeadlineExceededError(RltError, TimeoutError):
+    """The request's deadline passed."""
+
+    code, status, title, retryable = "deadline_exceeded", 504, "Deadline exceeded", True
+
+
+class ScoringError(RltError):
+    """The engine gave a missing, surplus or non-finite log-prob: an error, never a score."""
+
+    code, status, title, retryable = "scoring_failed", 500, "Scoring failed", True
+
+
+class ConfigurationError(RltError, ValueError):
+    """Settings or the machine do not allow the server to start; the message says what to change."""
+
+    code, title = "configuration", "Configuration"

@@ -1,0 +1,69 @@
+"""Wire types of POST /v1/explain and its batch."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlt_core.schemas.base import EngineRef, UtcTime, VersionRef, WireModel
+from rlt_core.schemas.score import CompletionTokens, ScoreResponse
+
+ExplainInclude = Literal["tokens", "score"]
+FinishReason = Literal["stop", "length", "abort"]
+
+
+class ExplainRequest(WireModel):
+    """A question with its solution; the teacher writes what leads from one to the other."""
+
+    question: str = Field(min_length=1)
+    solution: str = Field(min_length=1)
+    teacher: str = Field(default="default", min_length=1, max_length=200)
+    """An alias, a name (its newest version), or `name@number`."""
+    n: int = Field(default=1, ge=1, le=64)
+    """Explanations to sample."""
+    temperature: float = Field(default=0.7, ge=0.0, le=2.0)
+    """0 is greedy; its log-probs are those at 1."""
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    max_tokens: int = Field(default=512, ge=1, le=1_000_000)
+    """Longest completion, closing tag included, in tokens."""
+    seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    stream: bool = False
+    include: list[ExplainInclude] = Field(default_factory=list[ExplainInclude], max_length=8)
+
+
+class ExplainBatchRequest(WireModel):
+    """Many requests at once; each answers for itself."""
+
+    items: list[ExplainRequest] = Field(min_length=1, max_length=256)
+
+
+class Explanation(WireModel):
+    """One explanation, without tags."""
+
+    index: int
+    text: str
+    finish_reason: FinishReason
+    well_formed: bool
+    tokens: CompletionTokens | None = None
+
+
+class ExplainUsage(WireModel):
+    """Tokens read, written, and read from the cache."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class ExplainResponse(WireModel):
+    """Explanations by one version of a teacher."""
+
+    id: str
+    object: Literal["explanation.list"] = "explanation.list"
+    created_at: UtcTime
+    teacher: VersionRef
+    format: str
+    engine: EngineRef
+    explanations: list[Explanation]
+    usage: ExplainUsage
+    score: ScoreResponse | None = None
+    """The object of /score with the default student, when asked for."""

@@ -1,0 +1,205 @@
+"""Wire types of POST /v1/train and /v1/jobs: one spec a kind, the job, its progress and its events."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from rlt_core.schemas.base import Name, Role, UtcTime, WireModel
+from rlt_core.schemas.score import RewardConfig
+
+JobKind = Literal["warmup", "rl"]
+JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+RESERVED_KINDS = ("collect", "distill", "evaluate", "rlvr", "pipeline")
+"""Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
+
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+
+LINEAR_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class LoraSpec(WireModel):
+    """A low-rank adapter; targets name linear layers (never `lm_head`: vLLM ignores it when scoring, #51594)."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    alpha: float = Field(default=32.0, gt=0.0, le=4096.0)
+    targets: list[str] = Field(default_factory=lambda: list(LINEAR_TARGETS), min_length=1, max_length=32)
+
+
+class Splits(WireModel):
+    """Held-out parts of the dataset, as fractions of its rows or ids of other datasets; they share no question."""
+
+    select: float | str = 0.0
+    """Chooses a checkpoint."""
+    gate: float | str = 0.0
+    """Compares the result with the version that serves."""
+    report: float | str = 0.0
+    """For figures only."""
+
+
+class PromotePolicy(WireModel):
+    """What happens to an alias when the job has succeeded."""
+
+    alias: Name = "default"
+    when: Literal["never", "if_better", "always"] = "never"
+
+
+class _SpecBase(WireModel):
+    name: str | None = Field(default=None, max_length=200)
+    """For people; need not be unique."""
+    dataset: str = Field(min_length=1, max_length=200)
+    """A dataset's id."""
+    target_name: Name
+    """The name under which the result becomes a version."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    max_runtime_s: float | None = Field(default=None, gt=0.0)
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Higher first."""
+    not_before: UtcTime | None = None
+    resume_from: str | None = None
+    splits: Splits = Field(default_factory=Splits)
+    lora: LoraSpec | None = Field(default_factory=LoraSpec)
+    """Null asks for full fine-tuning."""
+
+
+class WarmupSpec(_SpecBase):
+    """Supervised fine-tuning on the format (paper, section 4.1; its defaults are for 7B, these for small models)."""
+
+    kind: Literal["warmup"]
+    role: Role
+    """`teacher`: question, solution -> explanation; `student`: question -> thought, solution."""
+    base_model: str | None = None
+    """Null is the base that the engine serves."""
+    epochs: float = Field(default=1.0, gt=0.0, le=1000.0)
+    max_steps: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Stops before the epochs are done; null trains them all."""
+    batch_size: int = Field(default=8, ge=1, le=4096)
+    learning_rate: float = Field(default=5e-4, gt=0.0, le=1.0)
+    max_tokens: int = Field(default=2048, ge=16, le=1_000_000)
+    """Longest sequence; a longer row is dropped and counted."""
+    save_every: int = Field(default=0, ge=0, le=10_000_000)
+    """Steps between checkpoints; 0 saves at the end only."""
+
+
+class RlSpec(_SpecBase):
+    """GRPO against the student's log-probs (paper, section 3; one step = questions x samples completions)."""
+
+    kind: Literal["rl"]
+    teacher: str = "default"
+    """Where the policy starts; also the reference of the KL penalty."""
+    student: str | list[str] = "default"
+    steps: int = Field(default=10, ge=1, le=1_000_000)
+    questions_per_step: int = Field(default=4, ge=1, le=4096)
+    samples_per_question: int = Field(default=8, ge=2, le=64)
+    learning_rate: float = Field(default=2e-4, gt=0.0, le=1.0)
+    beta: float = Field(default=0.04, ge=0.0, le=100.0)
+    """Weight of the KL penalty to the reference."""
+    temperature: float = Field(default=0.7, gt=0.0, le=2.0)
+    top_p: float = Field(default=1.0, ge=1.0, le=1.0)
+    """Only 1: a truncated distribution renormalises the sampled log-probs."""
+    max_tokens: int = Field(default=128, ge=1, le=1_000_000)
+    """Longest completion."""
+    reward: RewardConfig = Field(default_factory=RewardConfig)
+    max_staleness: int = Field(default=0, ge=0, le=16)
+    save_every: int = Field(default=5, ge=0, le=1_000_000)
+    eval_every: int = Field(default=0, ge=0, le=1_000_000)
+    promote: PromotePolicy = Field(default_factory=PromotePolicy)
+
+
+JobSpec = Annotated[WarmupSpec | RlSpec, Field(discriminator="kind")]
+JOB_SPEC: TypeAdapter[WarmupSpec | RlSpec] = TypeAdapter(JobSpec)
+
+
+class Progress(WireModel):
+    """How far a job is; `metrics` are the last step's."""
+
+    step: int = 0
+    total: int | None = None
+    eta_s: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict[str, float])
+
+
+class PromotionResult(WireModel):
+    """What a job's promotion came to; a refusal is a result, not an error."""
+
+    alias: str
+    outcome: Literal["promoted", "refused", "skipped"]
+    reason: str
+    previous: str | None = None
+
+
+class JobResult(WireModel):
+    """What the job made."""
+
+    teacher: str | None = None
+    student: str | None = None
+    dataset: str | None = None
+    evaluation: str | None = None
+    promotion: PromotionResult | None = None
+    cost: dict[str, float] = Field(default_factory=dict[str, float])
+    """Seconds and tokens by part."""
+
+
+class JobError(WireModel):
+    """Why a job failed, and what its trainer said last."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    log_tail: str = ""
+
+
+class Job(WireModel):
+    """A training job as stored; the database is the truth."""
+
+    id: str
+    object: Literal["job"] = "job"
+    kind: JobKind
+    name: str | None = None
+    status: JobStatus
+    created_at: UtcTime
+    started_at: UtcTime | None = None
+    finished_at: UtcTime | None = None
+    attempt: int = 0
+    cancel_requested: bool = False
+    progress: Progress = Field(default_factory=Progress)
+    spec: JobSpec
+    result: JobResult | None = None
+    error: JobError | None = None
+
+
+class JobEvent(WireModel):
+    """One line of a job's append-only history; `seq` counts from 1 within the job."""
+
+    seq: int
+    job_id: str
+    attempt: int
+    created_at: UtcTime
+    type: str
+    data: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class DryRun(WireModel):
+    """What `?dry_run=true` can say before anything starts."""
+
+    object: Literal["dry_run"] = "dry_run"
+    spec: JobSpec
+    dataset_rows: int
+    train_rows: int
+    held_out_rows: dict[str, int]
+    teacher: str | None = None
+    student: str | None = None
+    longest_prompt_tokens: int | None = None
+
+
+class RolloutPublishRequest(WireModel):
+    """A trainer says that the policy of one step lies, whole, in its attempt's folder."""
+
+    attempt: int = Field(ge=1)
+    step: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class RolloutPublished(WireModel):
+    """The exact name under which that policy can be called."""
+
+    version: str

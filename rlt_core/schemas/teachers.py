@@ -1,0 +1,175 @@
+"""Wire types of the registry: versions, lineage, aliases, promotions, evaluations."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlt_core.schemas.base import Role, UtcTime, Version, WireModel
+from rlt_core.schemas.jobs import JobSpec
+
+
+class ModelVersion(WireModel):
+    """One immutable version; number 0 is the untrained base."""
+
+    version: str
+    object: Literal["version"] = "version"
+    name: str
+    number: int
+    role: Role
+    created_at: UtcTime
+    base_model: str
+    format: str
+    adapter_sha256: str | None = None
+    """Null for a base."""
+    lora_rank: int | None = None
+    parent: str | None = None
+    """The version it was trained from."""
+    job: str | None = None
+    dataset: str | None = None
+    aliases: list[str] = Field(default_factory=list[str])
+
+
+class NamedModel(WireModel):
+    """A name with its newest version."""
+
+    name: str
+    object: Literal["teacher", "student"]
+    latest: str
+    versions: int
+    created_at: UtcTime
+
+
+class Lineage(WireModel):
+    """Where a version comes from and what became of it."""
+
+    version: str
+    object: Literal["lineage"] = "lineage"
+    base_model: str
+    parent: str | None = None
+    job: str | None = None
+    spec: JobSpec | None = None
+    code_version: str | None = None
+    dataset: str | None = None
+    dataset_sha256: str | None = None
+    evaluations: list[str] = Field(default_factory=list[str])
+    promotions: list["AliasChange"] = Field(default_factory=list["AliasChange"])
+
+
+class RegisterVersionRequest(WireModel):
+    """Register an adapter that lies under the artifact root, as `imports/<folder>`."""
+
+    folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    parent: Version | None = None
+    format: str = "stratos@1"
+
+
+class Alias(WireModel):
+    """A name that points at one version of its role."""
+
+    object: Literal["alias"] = "alias"
+    role: Role
+    alias: str
+    version: str
+    updated_at: UtcTime
+
+
+class AliasPut(WireModel):
+    """Move an alias: a compare-and-swap on `expected`."""
+
+    version: str = Field(min_length=1, max_length=200)
+    expected: str | None = None
+    """What you believe it points at; null if it is new."""
+    gate: Literal["if_better", "none"] = "none"
+    evaluation: str | None = None
+    reason: str | None = Field(default=None, max_length=500)
+
+
+class AliasRollback(WireModel):
+    """Move an alias back; `to` null is the version before."""
+
+    expected: str
+    to: str | None = None
+
+
+class AliasChange(WireModel):
+    """One move of an alias."""
+
+    role: Role
+    alias: str
+    version: str
+    previous: str | None
+    created_at: UtcTime
+    reason: str
+    evaluation: str | None = None
+
+
+class EvaluationRow(WireModel):
+    """One question answered by one version."""
+
+    question_id: str
+    question: str
+    solution: str
+    version: str
+    text: str
+    reward: float
+    r_ss: float
+    r_kl: float
+    format: float
+    uplift: float | None = None
+    length: int
+    """Tokens of the explanation."""
+    closed: bool
+    verbatim: bool
+    """Whether the explanation contains the solution word for word."""
+
+
+class Difference(WireModel):
+    """Mean of after minus before on the same questions, with its 95% interval (paired bootstrap)."""
+
+    mean: float
+    ci_low: float
+    ci_high: float
+    n: int
+
+
+class Evaluation(WireModel):
+    """Held-out comparison of a candidate with the version before; its rows can be read."""
+
+    id: str
+    object: Literal["evaluation"] = "evaluation"
+    created_at: UtcTime
+    job: str | None = None
+    student: str
+    format: str
+    before: str
+    after: str
+    metrics: dict[str, dict[str, float]]
+    """By version: means of reward, r_ss, r_kl, uplift, length, closed, verbatim."""
+    difference: Difference
+    """Of the reward."""
+    difference_r_ss: Difference
+
+
+class ModelCard(WireModel):
+    """One callable name, in OpenAI's list form."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+
+
+class ModelList(WireModel):
+    """Every name that can be called."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class AliasHistory(WireModel):
+    """Moves of one alias, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[AliasChange]
+    has_more: bool = False
+    last_id: str | None = None

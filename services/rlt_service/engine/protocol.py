@@ -1,0 +1,143 @@
+"""The engine's contract: generate, score, load, health, drain. All above it sees only this, ids in and ids out."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from rlt_core.tokens import SequenceCodec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What an engine is, for answers, /v1/capabilities and logs."""
+
+    name: str
+    """`vllm` or `fake`; stands in every answer."""
+    version: str
+    base_model: str
+    dtype: str
+    device: str
+    max_model_len: int
+    """Longest sequence, prompt and completion together, in tokens."""
+    max_lora_rank: int
+    scoring: Literal["worker", "plain", "fake"]
+    """`worker`: our scoring worker proved itself at start; `plain`: it did not, only temperature 1 can be scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterRef:
+    """A LoRA version on disk. `version` (`algebra@3`) is never reused, so neither are cache entries."""
+
+    version: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """Sample completions of one prompt until the stop text. `adapter` None is the untrained base."""
+
+    prompt_token_ids: Sequence[int]
+    adapter: AdapterRef | None
+    n: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int | None
+    stop_text: str
+    """The closing tag: a completion ends with the token that completes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One sampled completion: everything that was generated, the tokens of the stop text included."""
+
+    index: int
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Natural logs of each token at the sampling temperature (at 1 for greedy)."""
+    finish_reason: Literal["stop", "length", "abort"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateResult:
+    """All completions of one request, by one version."""
+
+    completions: tuple[Completion, ...]
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceScoreRequest:
+    """Ask for log p(token_ids[i] | token_ids[:i]) for i in [start, len(token_ids)), logits divided by temperature."""
+
+    token_ids: Sequence[int]
+    start: int
+    """First wanted position, at least 1."""
+    temperature: float
+    adapter: AdapterRef | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceScoreResult:
+    """Natural logs, exactly one for each wanted position, all finite."""
+
+    logprobs: tuple[float, ...]
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineHealth:
+    """Whether the engine answers, what it has in hand, which adapters it was asked to load."""
+
+    alive: bool
+    detail: str
+    in_flight: int
+    loaded_versions: tuple[str, ...]
+
+
+class Engine(Protocol):
+    """One model in memory with its LoRA versions; may play teacher and student at once."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is; valid after start()."""
+        ...
+
+    @property
+    def codec(self) -> SequenceCodec:
+        """Text to ids for this model's tokenizer; valid after start()."""
+        ...
+
+    async def start(self) -> None:
+        """Load the model and prove the scoring worker; raises ConfigurationError saying what to change."""
+        ...
+
+    async def stop(self) -> None:
+        """End every process of the engine; repeatable."""
+        ...
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        """Sample `n` completions; cancelling the caller aborts them. Raises EngineUnavailableError."""
+        ...
+
+    def generate_stream(self, request: GenerateRequest) -> AsyncIterator[Completion]:
+        """Yield each completion as soon as it is whole (order of completion, not of index)."""
+        ...
+
+    async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
+        """Score sequences as one batch. Raises ScoringError for a missing, surplus or non-finite log-prob."""
+        ...
+
+    async def load(self, adapter: AdapterRef) -> None:
+        """Load a version and prove that it answers with finite log-probs; raises InvalidAdapterError if not."""
+        ...
+
+    async def health(self) -> EngineHealth:
+        """Report without touching the model."""
+        ...
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Refuse new requests, wait for those in flight up to `timeout_s`, then abort the rest."""
+        ...

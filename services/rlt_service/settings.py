@@ -1,0 +1,83 @@
+"""Own every setting of the service: environment variables with the prefix RLT_, each with its unit, range and default."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rlt_core.schemas.base import Role
+
+
+class Settings(BaseSettings):
+    """Settings of one process; every default works on a laptop."""
+
+    model_config = SettingsConfigDict(env_prefix="RLT_", extra="ignore", use_attribute_docstrings=True)
+
+    home: Path = Path.home() / ".rlt"
+    """State folder: database, broker, artifacts, converted models, logs. Nothing is written elsewhere."""
+    host: str = "127.0.0.1"
+    """Address to listen on; only loopback until keys exist."""
+    port: int = Field(default=8400, ge=0, le=65535)
+    """0 takes a free one."""
+    roles: tuple[Role | Literal["control"], ...] = ("teacher", "student", "control")
+    """What this process plays."""
+    database_url: str | None = None
+    """SQLAlchemy URL; null is SQLite under the state folder."""
+    broker_url: str | None = None
+    """Redis or Valkey URL; null is an embedded Valkey under the state folder."""
+    service_url: str | None = None
+    """Where trainers and supervisors reach this service; null is this process's own address."""
+
+    engine: Literal["vllm", "fake"] = "vllm"
+    """`fake` is a deterministic double for tests; every answer names it."""
+    base_model: str = "builtin:smollm2-135m"
+    """A local folder (config.json, *.safetensors, tokenizer.json) or a builtin."""
+    base_name: str | None = None
+    """The base's name as a version (`name@0`); null derives it from the model."""
+    format: str = "stratos@1"
+    """The tags and instructions in use."""
+    max_model_len: int = Field(default=2048, ge=64, le=1_048_576)
+    """Longest sequence in tokens, capped by the model."""
+    max_loras: int = Field(default=4, ge=1, le=64)
+    """Adapters that one engine batch can hold."""
+    max_lora_rank: int = Field(default=64, ge=1, le=512)
+    """Largest LoRA rank that the engine takes."""
+    kv_cache_gib: float = Field(default=1.0, gt=0.0, le=1024.0)
+    """Room for keys and values on a CPU, GiB."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: float32 on CPUs without bfloat16 arithmetic (there it is emulated, 5-7 times slower)."""
+
+    lease_s: float = Field(default=30.0, gt=0.2, le=3600.0)
+    """A job whose heartbeat stands still this long goes back to the queue (watcher's monotonic clock)."""
+    heartbeat_s: float = Field(default=5.0, gt=0.02, le=600.0)
+    """Seconds between heartbeats of a supervisor."""
+    reconcile_s: float = Field(default=10.0, gt=0.02, le=600.0)
+    """Seconds between rounds of the reconciler."""
+    cancel_grace_s: float = Field(default=20.0, ge=0.0, le=600.0)
+    """Between SIGTERM and SIGKILL of a trainer."""
+    max_crashes: int = Field(default=3, ge=1, le=100)
+    """Crashes in a row without progress that end a job."""
+
+    max_body_bytes: int = Field(default=64 * 2**20, ge=1024)
+    """Largest request body, datasets apart."""
+    max_dataset_bytes: int = Field(default=2**30, ge=1024)
+    """Largest dataset upload."""
+    max_json_depth: int = Field(default=32, ge=4, le=256)
+    """Deepest nesting of a JSON body."""
+    max_text_characters: int = Field(default=1_000_000, ge=100)
+    """Longest question, solution or explanation, checked before tokenising."""
+    max_queued_requests: int = Field(default=4096, ge=1)
+    """Engine requests in hand before /explain and /score answer 429."""
+    drain_grace_s: float = Field(default=30.0, ge=0.0, le=3600.0)
+    """How long in-flight requests may finish on SIGTERM."""
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in use."""
+        return self.database_url or f"sqlite:///{self.home / 'rlt.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """Root of datasets, adapters and job folders; shared between hosts where there are several."""
+        return self.home / "artifacts"
