@@ -1,4 +1,4 @@
-"""Own every setting of the service: environment variables with the prefix RLT_, each with its unit, range and default."""
+"""Own every setting of the service: environment variables named RLT_*, each with its unit, range and default."""
 
 from pathlib import Path
 from typing import Literal

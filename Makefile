@@ -1,0 +1,67 @@
+# Two commands do all the set-up: `make demo` and `make test`. Both install what is missing into .venv, once.
+
+PYTHON ?= $(firstword $(shell for name in python3.11 python3.12 python3.13 python3; do command -v $$name; done))
+VENV ?= .venv
+# Where torch's CPU build comes from when pip's own index does not have it.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# State of the server, the demo and the tests; nothing is written elsewhere.
+export RLT_HOME ?= $(CURDIR)/.rlt
+
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/.installed
+PACKAGES := rlt_core rlt_tokens rlt_train clients services
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up demo test check fast real lint types contracts format lock
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(LOCKED) ## Install everything into .venv (demo, up and test do it by themselves)
+
+$(LOCKED): requirements/cpu.lock.txt requirements/torch-cpu.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "RLT needs Python 3.11 or newer, this is %s: install one and run `make PYTHON=python3.11 $(MAKECMDGOALS)`" % sys.version.split()[0])'
+	@echo "[1/4] virtual environment in $(VENV) ($$($(PYTHON) --version))"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "[2/4] torch, CPU build"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/torch-cpu.txt 2>/dev/null \
+		|| $(BIN)/pip install --disable-pip-version-check --no-deps --index-url $(TORCH_INDEX) -r requirements/torch-cpu.txt
+	@echo "[3/4] locked packages, versions and hashes in requirements/cpu.lock.txt (about 2 minutes)"
+	@$(BIN)/python .ci/install_progress.py -- $(BIN)/pip install --disable-pip-version-check --no-deps --require-hashes -r requirements/cpu.lock.txt
+	@echo "[4/4] this project"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+up: $(LOCKED) ## Start everything on this machine: engine, API, worker, broker (Ctrl-C ends it)
+	@$(BIN)/rlt up
+
+demo: $(LOCKED) ## Train a teacher and watch it swap into serving (about 15 minutes on 2 cores)
+	@$(BIN)/python -m rlt_client.demo
+
+test: $(LOCKED) lint types contracts ## Everything that a submission must pass
+	@$(BIN)/pytest
+
+check: $(LOCKED) lint types contracts fast ## Format, lint, types, import contracts, fast tests
+
+fast: $(LOCKED) ## The tests on the fake engine, in seconds
+	@$(BIN)/pytest -m "not real"
+
+real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
+	@$(BIN)/pytest -m real
+
+lint: $(LOCKED)
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+types: $(LOCKED)
+	@$(BIN)/pyright
+
+contracts: $(LOCKED)
+	@$(BIN)/lint-imports
+
+format: $(LOCKED) ## Format and mend what ruff can
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lock: ## Write requirements/cpu.lock.txt anew (needs uv)
+	uv pip compile pyproject.toml requirements/cpu.in --extra serve --extra train --extra cpu --extra dev \
+		--override requirements/cpu.overrides.txt --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements/cpu.lock.txt
