@@ -19,7 +19,9 @@ def count_locked(lock: Path) -> int:
 def draw(done: int, total: int, *, started: float, last: str, tty: bool) -> None:
     """Write the bar; without a terminal, one line for every fortieth package."""
     filled = WIDTH * min(done, total) // max(total, 1)
-    line = f"  [{'#' * filled}{'.' * (WIDTH - filled)}] {done}/{total} {time.monotonic() - started:4.0f} s {last[:40]:40}"
+    line = (
+        f"  [{'#' * filled}{'.' * (WIDTH - filled)}] {done}/{total} {time.monotonic() - started:4.0f} s {last[:40]:40}"
+    )
     if tty:
         sys.stderr.write(f"\r{line}")
     elif done % 40 == 0 or done == total:

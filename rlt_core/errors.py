@@ -3,16 +3,16 @@
 A message says what was wrong, the value that was seen, and what to do about it.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 
 class RltError(Exception):
     """Root of the project's errors; `code` is stable and part of the HTTP contract."""
 
-    code: ClassVar[str] = "internal_error"
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal error"
-    retryable: ClassVar[bool] = False
+    code: str = "internal_error"
+    status: int = 500
+    title: str = "Internal error"
+    retryable: bool = False
 
     def __init__(
         self,

@@ -1,11 +1,12 @@
 """Wire types of POST /v1/explain and its batch."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from rlt_core.schemas.base import EngineRef, UtcTime, VersionRef, WireModel
 from rlt_core.schemas.score import CompletionTokens, ScoreResponse
+from rlt_core.schemas.server import BatchItemError
 
 ExplainInclude = Literal["tokens", "score"]
 FinishReason = Literal["stop", "length", "abort"]
@@ -67,3 +68,10 @@ class ExplainResponse(WireModel):
     usage: ExplainUsage
     score: ScoreResponse | None = None
     """The object of /score with the default student, when asked for."""
+
+
+class ExplainBatchResponse(WireModel):
+    """Answers in the order of the items; a failed item is an error, and the others stand."""
+
+    object: Literal["list"] = "list"
+    data: list[Annotated[ExplainResponse | BatchItemError, Field(discriminator="object")]]

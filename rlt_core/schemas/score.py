@@ -1,11 +1,12 @@
 """Wire types of POST /v1/score and its batch."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from rlt_core.rewards import KlEstimator, RewardWeights
 from rlt_core.schemas.base import EngineRef, UtcTime, VersionRef, WireModel
+from rlt_core.schemas.server import BatchItemError
 
 ScoreInclude = Literal["tokens", "sequence"]
 Term = Literal["solution", "kl", "format"]
@@ -154,3 +155,10 @@ class ScoreResponse(WireModel):
     baseline: SolutionScore | None = None
     scores: list[Score]
     usage: ScoreUsage
+
+
+class ScoreBatchResponse(WireModel):
+    """Answers in the order of the items; a failed item is an error, and the others stand."""
+
+    object: Literal["list"] = "list"
+    data: list[Annotated[ScoreResponse | BatchItemError, Field(discriminator="object")]]

@@ -1,0 +1,1 @@
+"""One module a kind of thing that the server has; `Client` holds one of each."""

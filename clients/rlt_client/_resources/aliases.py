@@ -1,0 +1,46 @@
+"""`client.aliases`: which version a name such as `default` points at, and how it came to."""
+
+from typing import Literal
+
+from rlt_client._api import Api, path_of
+from rlt_core.schemas.base import Page, Role
+from rlt_core.schemas.teachers import Alias, AliasHistory
+
+
+class Aliases:
+    """Moved by compare-and-swap: say what you believe an alias points at, and a wrong belief is refused."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def list(self) -> Page[Alias]:
+        """List every alias of both roles."""
+        return self._api.get(path_of("aliases"), into=Page[Alias])
+
+    def put(
+        self,
+        role: Role,
+        alias: str,
+        *,
+        version: str,
+        expected: str | None,
+        gate: Literal["if_better", "none"] = "none",
+        evaluation: str | None = None,
+        reason: str | None = None,
+    ) -> Alias:
+        """Promote: point the alias at `version`, if it points at `expected` now (None: if it is new).
+
+        Raises ConflictError with code `alias_moved`, `evaluation_required` or `not_better`.
+        """
+        fields = {"version": version, "gate": gate, "evaluation": evaluation, "reason": reason}
+        body = {"expected": expected, **{name: value for name, value in fields.items() if value is not None}}
+        return self._api.call("PUT", path_of("aliases", role, alias), into=Alias, body=body)
+
+    def history(self, role: Role, alias: str) -> AliasHistory:
+        """List who served when and why, newest first."""
+        return self._api.get(path_of("aliases", role, alias, "history"), into=AliasHistory)
+
+    def rollback(self, role: Role, alias: str, *, expected: str, to: str | None = None) -> Alias:
+        """Point the alias back at `to`, or at the version before."""
+        body = {"expected": expected, "to": to}
+        return self._api.post(path_of("aliases", role, alias, "rollback"), into=Alias, body=body)

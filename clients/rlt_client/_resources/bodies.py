@@ -1,0 +1,39 @@
+"""Turn requests into JSON bodies: the server alone checks them, so that its messages are the only ones."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+ItemT = TypeVar("ItemT")
+
+BATCH_ITEMS = 256
+"""Most requests that one batch call takes."""
+
+
+def body_of(request: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    """Write a request as JSON values; fields left unset are left out, so that the server's defaults hold."""
+    if isinstance(request, BaseModel):
+        return request.model_dump(mode="json", exclude_unset=True)
+    return {name: _value_of(value) for name, value in request.items()}
+
+
+def chunks(items: Sequence[ItemT], *, size: int) -> Iterator[tuple[int, Sequence[ItemT]]]:
+    """Cut a sequence into parts, each with the place of its first item."""
+    for start in range(0, len(items), size):
+        yield start, items[start : start + size]
+
+
+def _value_of(value: object) -> Any:
+    match value:
+        case BaseModel():
+            return value.model_dump(mode="json", exclude_unset=True)
+        case Mapping():
+            return body_of(value)  # pyright: ignore[reportUnknownArgumentType] - JSON of a caller
+        case str() | bytes():
+            return value
+        case Iterable():
+            return [_value_of(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - JSON of a caller
+        case _:
+            return to_jsonable_python(value)

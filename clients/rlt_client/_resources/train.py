@@ -1,0 +1,29 @@
+"""`client.train`: hand in a training job."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, overload
+
+from rlt_client._api import Api, path_of
+from rlt_client._resources.bodies import body_of
+from rlt_core.schemas.jobs import DryRun, Job, RlSpec, WarmupSpec
+
+Spec = WarmupSpec | RlSpec | Mapping[str, Any]
+
+
+class Train:
+    """Callable: `client.train({"kind": "rl", "dataset": "ds_…", "target_name": "algebra"})`."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    @overload
+    def __call__(self, spec: Spec, *, dry_run: Literal[False] = False) -> Job: ...
+
+    @overload
+    def __call__(self, spec: Spec, *, dry_run: Literal[True]) -> DryRun: ...
+
+    def __call__(self, spec: Spec, *, dry_run: bool = False) -> Job | DryRun:
+        """Queue a job; with `dry_run` only say what it would be, and start nothing."""
+        if dry_run:
+            return self._api.post(path_of("train"), into=DryRun, body=body_of(spec), params={"dry_run": True})
+        return self._api.post(path_of("train"), into=Job, body=body_of(spec))

@@ -1,0 +1,44 @@
+"""Say where figures come from: commit, date, machine, command."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+def commit() -> str:
+    """Name the checkout's commit, `+changes` where files differ from it; `unknown` outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD", folder=folder)
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs", folder=folder)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}+changes" if changed else head
+
+
+def date() -> str:
+    """Give today's date, UTC."""
+    return datetime.now(tz=UTC).date().isoformat()
+
+
+def machine() -> str:
+    """Describe the machine: processor, cores, memory, Python."""
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return f"{_processor()}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, no GPU used, Python {python}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _git(*arguments: str, folder: Path) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()

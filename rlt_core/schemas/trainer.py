@@ -1,0 +1,150 @@
+"""Wire types between supervisor and trainer: the job file that goes in, the event lines that come out."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from rlt_core.schemas.base import UtcTime, WireModel, now_utc
+from rlt_core.schemas.jobs import JobKind, JobSpec
+from rlt_core.schemas.teachers import Difference
+
+EXIT_SUCCESS = 0
+"""The result event stands in the file."""
+EXIT_FAILURE = 1
+"""An error event stands in the file."""
+EXIT_LEASE_LOST = 75
+"""No beat for a lease, or end of the pipe: the attempt may belong to someone else by now."""
+EXIT_STOPPED = 143
+"""SIGTERM: the last whole step was saved as a checkpoint."""
+
+
+class TrainerJob(WireModel):
+    """One attempt at one job, everything resolved: what `python -m rlt_train --job FILE` reads."""
+
+    job_id: str = Field(pattern=r"^job_[a-z0-9]{16,32}$")
+    attempt: int = Field(ge=1)
+    """Fencing token; part of every path and name that this attempt makes."""
+    kind: JobKind
+    spec: JobSpec
+    base_model: str
+    """Name of the base, as it shall stand in adapter_config.json (never a path of this machine)."""
+    base_model_dir: str
+    """Folder in transformers' layout."""
+    dataset_path: str
+    """JSONL of dataset rows."""
+    split_paths: dict[Literal["select", "gate", "report"], str] = Field(default_factory=dict)
+    """JSONL of each split that names a dataset instead of a fraction."""
+    attempt_dir: str
+    """The only folder that the trainer writes to."""
+    events_path: str
+    """JSON lines, one event each, appended."""
+    start_adapter_dir: str | None = None
+    """The adapter that training continues from; null starts from the bare base."""
+    teacher_version: str | None = None
+    """Exact version that `start_adapter_dir` belongs to (rl)."""
+    student_version: str | None = None
+    """Exact version that scores (rl)."""
+    served_version: str | None = None
+    """What the promotion's alias points at now; the gate compares with it. Null where the alias is new."""
+    base_url: str = ""
+    """Where /v1/explain, /v1/score and /v1/jobs answer (rl)."""
+    format_id: str
+    lease_s: float = Field(default=30.0, gt=0.0)
+    """Longest silence on stdin, in seconds."""
+
+
+class _EventBase(WireModel):
+    at: UtcTime = Field(default_factory=now_utc)
+
+
+class ProgressEvent(_EventBase):
+    """One optimizer step is done."""
+
+    type: Literal["progress"] = "progress"
+    step: int
+    total: int
+    eta_s: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict[str, float])
+
+
+class LogEvent(_EventBase):
+    """A sentence for people."""
+
+    type: Literal["log"] = "log"
+    level: Literal["info", "warning"] = "info"
+    message: str
+
+
+class CheckpointEvent(_EventBase):
+    """A checkpoint lies whole under the attempt's folder."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    step: int
+    path: str
+    manifest_sha256: str
+
+
+class SampleEvent(_EventBase):
+    """One rollout of the step, to look at."""
+
+    type: Literal["sample"] = "sample"
+    step: int
+    question_id: str
+    question: str
+    solution: str
+    text: str
+    reward: float
+    r_ss: float
+    r_kl: float
+    well_formed: bool
+
+
+class EvaluationEvent(_EventBase):
+    """Held-out comparison; `path` holds one EvaluationRow a line, those of `before` first."""
+
+    type: Literal["evaluation"] = "evaluation"
+    split: Literal["gate"] = "gate"
+    path: str
+    student: str
+    format: str
+    before: str | None
+    after: str
+    metrics: dict[str, dict[str, float]]
+    """By version: means of reward, r_ss, r_kl, uplift, length, closed, verbatim."""
+    difference: Difference | None = None
+    """Of the reward; null where there is nothing to compare with."""
+    difference_r_ss: Difference | None = None
+
+
+class ResultEvent(_EventBase):
+    """What the job made; the last line of a successful attempt."""
+
+    type: Literal["result"] = "result"
+    adapter_dir: str
+    sha256: str
+    """Of the adapter, as rlt_core.artifacts computes it."""
+    lora_rank: int
+    base_model: str
+    steps: int
+    parent: str | None = None
+    """The version that training continued from."""
+    cost: dict[str, float] = Field(default_factory=dict[str, float])
+    """Seconds and tokens by part."""
+
+
+class ErrorEvent(_EventBase):
+    """Why the attempt failed; the last line of a failed one."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    retryable: bool = False
+
+
+TrainerEvent = Annotated[
+    ProgressEvent | LogEvent | CheckpointEvent | SampleEvent | EvaluationEvent | ResultEvent | ErrorEvent,
+    Field(discriminator="type"),
+]
+TRAINER_EVENT: TypeAdapter[
+    ProgressEvent | LogEvent | CheckpointEvent | SampleEvent | EvaluationEvent | ResultEvent | ErrorEvent
+] = TypeAdapter(TrainerEvent)

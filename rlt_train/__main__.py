@@ -1,0 +1,90 @@
+"""Own the trainer process: `python -m rlt_train --job JOB.json` runs one attempt at one job and says how it ended."""
+
+import argparse
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlt_core.errors import RltError
+from rlt_core.schemas.trainer import (
+    EXIT_FAILURE,
+    EXIT_STOPPED,
+    EXIT_SUCCESS,
+    ErrorEvent,
+    TrainerJob,
+)
+from rlt_train.errors import StopRequested
+from rlt_train.events import EventWriter
+from rlt_train.lifeline import StopFlag, die_with_parent, leave_at_once, watch_beats
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the attempt; 0 only after a result event, 75 when the lease was lost, 143 when it was asked to stop."""
+    arguments = _arguments(argv)
+    job = TrainerJob.model_validate_json(arguments.job.read_text(encoding="utf-8"))
+    stop = StopFlag()
+    stop.on_sigterm()
+    # Watched before torch is imported: that alone can take longer than a short lease.
+    if not arguments.no_watch:
+        die_with_parent()
+        watch_beats(sys.stdin.fileno(), lease_s=job.lease_s, on_lost=leave_at_once)
+    events = EventWriter(Path(job.events_path))
+    try:
+        _run(job, events=events, stop=stop)
+    except StopRequested:
+        return EXIT_STOPPED
+    except Exception as error:  # the task's boundary: whatever broke becomes the job's error
+        traceback.print_exc()
+        events.emit(error_event(error))
+        return EXIT_FAILURE
+    return EXIT_SUCCESS
+
+
+def error_event(error: Exception) -> ErrorEvent:
+    """Name what broke by a stable code, and tell whether another attempt could help."""
+    if isinstance(error, RltError):
+        return ErrorEvent(code=error.code, message=str(error), retryable=error.retryable)
+    message = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ErrorEvent(code="disk_full", message=message, retryable=True)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return ErrorEvent(code="out_of_memory", message=message, retryable=False)
+    return ErrorEvent(code="trainer_failed", message=message, retryable=False)
+
+
+def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
+    from rlt_tokens import load_codec
+    from rlt_train.context import JobContext
+    from rlt_train.kinds import KINDS
+    from rlt_train.lifeline import wait
+    from rlt_train.patience import Patience
+    from rlt_train.services import HttpServices, PatientServices
+
+    def connect() -> PatientServices:
+        patience = Patience(
+            report=lambda message: events.log(message, level="warning"),
+            sleep=lambda seconds: wait(seconds, stop=stop),
+        )
+        services = HttpServices(base_url=job.base_url, job_id=job.job_id, attempt=job.attempt)
+        return PatientServices(services, patience=patience, stop=stop)
+
+    context = JobContext(
+        job=job, events=events, stop=stop, codec=load_codec(Path(job.base_model_dir)), connect=connect
+    )
+    context.check_format()
+    events.emit(KINDS[job.kind](context))
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m rlt_train", description="Run one attempt at one training job.")
+    parser.add_argument("--job", type=Path, required=True, help="the job file that the supervisor wrote")
+    parser.add_argument(
+        "--no-watch", action="store_true", help="do not end when stdin falls silent (for running by hand)"
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

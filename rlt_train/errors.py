@@ -1,0 +1,25 @@
+"""Own the errors that only a trainer meets; their codes stand in the job's error."""
+
+from rlt_core.errors import InvalidRequestError, RltError
+
+
+class RolloutMismatchError(RltError):
+    """An answer that is not what was asked for: another version, prompt, temperature or student."""
+
+    code, title = "rollout_mismatch", "Rollout mismatch"
+
+
+class RolloutFailedError(RltError):
+    """A generation that was cut off by the engine; worth another try."""
+
+    code, status, title, retryable = "rollout_failed", 503, "Rollout failed", True
+
+
+class InvalidTrainingDataError(InvalidRequestError):
+    """Rows that this kind of job cannot be trained on."""
+
+    code, title = "invalid", "Invalid training data"
+
+
+class StopRequested(Exception):  # noqa: N818 - a request, not an error
+    """SIGTERM: leave at the next safe place, and save what stands."""

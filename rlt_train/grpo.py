@@ -1,0 +1,127 @@
+"""Own what is ours in GRPO: prompts computed once a group, and the sampler's own log-probs as the old policy.
+
+Leans on the inside of TRL 1.16.0's GRPOTrainer (`_get_per_token_logps_and_entropies`, `_prepare_inputs`,
+`_generate_and_score_completions`, `_compute_loss`). Its importance correction only runs with a vLLM of its own; here
+the ratio is taken against what the engine said when it sampled, so a difference between engine and trainer is
+corrected and clipped like any other. `logprob_gap_*` measures that difference at every step: it is the proof that
+ids, prompt, adapter and temperature are the same on both sides.
+"""
+
+# B completions of a micro-batch, C longest completion (right-padded), P longest prompt (left-padded).
+
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from trl import GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
+
+from rlt_train.lifeline import StopFlag
+from rlt_train.models import trained_policy
+from rlt_train.shared_prompt import build_tree, can_share_prompts, tree_logprobs
+
+MAX_SHARED_TOKENS = 4096
+"""A longer group goes TRL's way: a mask of all pairs, and logits of all completions at once, would cost more than they save."""
+
+
+class RltGrpoTrainer(GRPOTrainer):
+    """TRL's GRPO on rollouts from a service."""
+
+    def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stop = stop
+        self._shares = self.accelerator.num_processes == 1 and can_share_prompts(self.model.config)
+        self._gap_sum = 0.0
+        self._gap_tokens = 0
+        self._gap_max = 0.0
+        self._loss_logprobs_BC: Tensor | None = None
+
+    @property
+    def policy(self) -> PeftModel:
+        """The model with the adapter that is trained."""
+        return trained_policy(self)
+
+    def take_logprob_gap(self) -> tuple[float, float]:
+        """Give mean and maximum of |trainer's - engine's log-prob| over the step's tokens, and start anew."""
+        gap = (self._gap_sum / max(self._gap_tokens, 1), self._gap_max)
+        self._gap_sum, self._gap_tokens, self._gap_max = 0.0, 0, 0.0
+        return gap
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        # TRL shuffles rows before it cuts micro-batches; kept in order, a micro-batch is a group that shares a prompt.
+        if not self.model.training:
+            return super()._prepare_inputs(generation_batch)
+        step = self._step % self.args.steps_per_generation
+        if step == 0 or self._buffered_inputs is None:
+            whole = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = split_tensor_dict(whole, self.args.steps_per_generation)
+        return self._buffered_inputs[step]
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        batch = super()._generate_and_score_completions(inputs)
+        batch["old_per_token_logps"] = batch["sampling_per_token_logps"]
+        return batch
+
+    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        loss = super()._compute_loss(model, inputs)
+        if self._loss_logprobs_BC is not None:
+            gap_BC = (self._loss_logprobs_BC - inputs["sampling_per_token_logps"]).abs() * inputs["completion_mask"]
+            self._gap_sum += gap_BC.sum().item()
+            self._gap_tokens += int(inputs["completion_mask"].sum().item())
+            self._gap_max = max(self._gap_max, gap_BC.max().item())
+            self._loss_logprobs_BC = None
+        return loss
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        parts: list[tuple[Tensor, Tensor | None]] = []
+        for rows in self._runs(input_ids, attention_mask, prompt_width=input_ids.shape[1] - logits_to_keep):
+            self._stop.check()
+            ids, mask = input_ids[rows], attention_mask[rows]
+            if self._shares and len(ids) > 1:
+                parts.append(self._shared(model, ids, mask, completion_width=logits_to_keep))
+            else:
+                logprobs, entropies, _ = super()._get_per_token_logps_and_entropies(
+                    model, ids, mask, logits_to_keep, batch_size, compute_entropy, **kwargs
+                )
+                parts.append((logprobs, entropies))
+        logprobs_BC = torch.cat([logprobs for logprobs, _ in parts])
+        if not compute_entropy:
+            return logprobs_BC, None, None
+        self._loss_logprobs_BC = logprobs_BC.detach()
+        return logprobs_BC, torch.cat([entropies for _, entropies in parts if entropies is not None]), None
+
+    def _runs(self, input_ids: Tensor, attention_mask: Tensor, *, prompt_width: int) -> list[slice]:
+        """Cut rows into stretches that share a prompt and fit into one pass."""
+        runs: list[slice] = []
+        start, tokens = 0, 0
+        own_tokens = attention_mask[:, prompt_width:].sum(1).tolist()
+        prompt_tokens = attention_mask[:, :prompt_width].sum(1).tolist()
+        for row in range(len(input_ids)):
+            same = row > start and torch.equal(input_ids[row, :prompt_width], input_ids[start, :prompt_width])
+            if row > start and (not same or tokens + own_tokens[row] > MAX_SHARED_TOKENS):
+                runs.append(slice(start, row))
+                start = row
+            tokens = prompt_tokens[row] + own_tokens[row] if row == start else tokens + own_tokens[row]
+        runs.append(slice(start, len(input_ids)))
+        return runs
+
+    def _shared(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, *, completion_width: int
+    ) -> tuple[Tensor, Tensor]:
+        prompt_width = input_ids.shape[1] - completion_width
+        prompt = input_ids[0, :prompt_width][attention_mask[0, :prompt_width].bool()]
+        completion_mask = attention_mask[:, prompt_width:].bool()
+        completions = [ids[mask] for ids, mask in zip(input_ids[:, prompt_width:], completion_mask, strict=True)]
+        logprobs_C, entropies_C = tree_logprobs(model, build_tree(prompt, completions), temperature=self.temperature)
+        empty = torch.zeros(completion_mask.shape, device=input_ids.device, dtype=logprobs_C.dtype)
+        return empty.masked_scatter(completion_mask, logprobs_C), empty.masked_scatter(completion_mask, entropies_C)

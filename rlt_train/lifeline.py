@@ -1,0 +1,91 @@
+"""Own when the trainer must end although its work is not done: SIGTERM, a silent supervisor, a dead parent."""
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rlt_core.schemas.trainer import EXIT_LEASE_LOST
+from rlt_train.errors import StopRequested
+
+_PR_SET_PDEATHSIG = 1
+
+
+class StopFlag:
+    """SIGTERM as a flag that the work looks at, and as an exception where the work only waits."""
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._waiting = False
+
+    def request(self) -> None:
+        """Ask for a stop; raises StopRequested at once if the main thread only waits for a service."""
+        self._requested = True
+        if self._waiting:
+            self._waiting = False
+            raise StopRequested
+
+    def check(self) -> None:
+        """Raise StopRequested if a stop was asked for; call it where no weight is being changed."""
+        if self._requested:
+            raise StopRequested
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Mark a wait that may be left at any moment, because it holds nothing half done."""
+        self.check()
+        self._waiting = True
+        try:
+            yield
+        finally:
+            self._waiting = False
+
+    def on_sigterm(self) -> None:
+        """Install the handler; main thread only."""
+
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            self.request()
+
+        signal.signal(signal.SIGTERM, handle)
+
+
+def watch_beats(descriptor: int, *, lease_s: float, on_lost: Callable[[], None]) -> threading.Thread:
+    """Watch a pipe in a thread of its own: end of file, or no byte for `lease_s`, calls `on_lost` once."""
+
+    def watch() -> None:
+        while True:
+            ready, _, _ = select.select([descriptor], [], [], lease_s)
+            if not ready or not os.read(descriptor, 65536):
+                on_lost()
+                return
+
+    thread = threading.Thread(target=watch, name="rlt-lease", daemon=True)
+    thread.start()
+    return thread
+
+
+def leave_at_once() -> None:
+    """End the process without another write: a newer attempt may own the job. Folders are renamed whole, so none is torn."""
+    os._exit(EXIT_LEASE_LOST)
+
+
+def die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the parent dies; elsewhere the silent pipe must do."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        leave_at_once()
+
+
+def wait(seconds: float, *, stop: StopFlag) -> None:
+    """Sleep so that a stop ends it."""
+    with stop.waiting():
+        time.sleep(seconds)

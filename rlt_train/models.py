@@ -1,0 +1,101 @@
+"""Own the model in the trainer's memory: the frozen base with one LoRA adapter, read from and written to folders."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Trainer
+
+from rlt_core.artifacts import adapter_sha256
+from rlt_core.errors import NotAvailableYetError
+from rlt_core.schemas.jobs import LoraSpec
+from rlt_train.durable import durable_folder
+
+ADAPTER = "default"
+"""PEFT's name of the adapter that is trained."""
+
+
+def use_all_cores() -> None:
+    """Let torch compute on every core that this process may use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(available)
+
+
+def load_policy(base_dir: Path, *, adapter_dir: Path | None, lora: LoraSpec | None, seed: int) -> PeftModel:
+    """Load the base with the adapter that training continues from, or with a fresh one of `lora`'s shape.
+
+    fp32 without an accelerator (bf16 is emulated there, several times slower), the checkpoint's own type with one;
+    the adapter is fp32 in both. Raises NotAvailableYetError for full fine-tuning.
+    """
+    dtype = "auto" if torch.cuda.is_available() else torch.float32
+    base = AutoModelForCausalLM.from_pretrained(
+        base_dir, dtype=dtype, attn_implementation="sdpa", local_files_only=True, trust_remote_code=False
+    )
+    base.config.use_cache = False
+    if adapter_dir is not None:
+        return PeftModel.from_pretrained(base, adapter_dir, adapter_name=ADAPTER, is_trainable=True)
+    if lora is None:
+        raise NotAvailableYetError("full fine-tuning is not available yet: give `lora`", param="/lora")
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType] - PEFT only multiplies by it
+        target_modules=list(lora.targets),
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    policy = get_peft_model(base, config, adapter_name=ADAPTER)
+    if not isinstance(policy, PeftModel):
+        raise TypeError(f"PEFT made a {type(policy).__name__} of the base: only plain adapters are trained")
+    return policy
+
+
+def load_padding_tokenizer(base_dir: Path) -> PreTrainedTokenizerBase:
+    """Load what TRL wants to hold: it pads with it and decodes for its own log; ids never come from it."""
+    tokenizer = AutoTokenizer.from_pretrained(base_dir, local_files_only=True, trust_remote_code=False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def trained_policy(trainer: Trainer) -> PeftModel:
+    """Give the policy that a trainer holds, without what accelerate wrapped around it."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if not isinstance(model, PeftModel):
+        raise TypeError(f"the trainer holds a {type(model).__name__}, not a model with an adapter")
+    return model
+
+
+def adapter_rank(policy: PeftModel) -> int:
+    """Read the rank of the adapter that is trained."""
+    return int(_adapter_config(policy)["r"])
+
+
+def save_adapter(policy: PeftModel, target: Path, *, base_model: str) -> str:
+    """Write the trained adapter as a PEFT folder, whole or not at all, and give its hash.
+
+    Not PEFT's own writer: that one looks the base up on the hub, and writes this machine's path into the config.
+    """
+    tensors = get_peft_model_state_dict(policy, adapter_name=ADAPTER, save_embedding_layers=False)
+    config = _adapter_config(policy) | {"base_model_name_or_path": base_model, "inference_mode": True}
+    with durable_folder(target) as folder:
+        contiguous = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        text = json.dumps(config, indent=2, sort_keys=True, default=_plain)
+        (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+    return adapter_sha256(target)
+
+
+def _adapter_config(policy: PeftModel) -> dict[str, Any]:
+    return policy.peft_config[ADAPTER].to_dict()
+
+
+def _plain(value: object) -> object:
+    # PEFT keeps target modules in a set; sorted, the same adapter gives the same bytes.
+    return sorted(value) if isinstance(value, set | frozenset) else str(value)

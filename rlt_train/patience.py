@@ -1,0 +1,56 @@
+"""Own what a trainer does when a service fails: wait for one that is away, ask again for what failed, never go on without."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+
+from rlt_core.errors import RltError
+
+AnswerT = TypeVar("AnswerT")
+
+_AWAY_STATUS = frozenset({429, 503})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to go on asking. The clock and the sleep are passed in, so that tests need no time."""
+
+    report: Callable[[str], None]
+    sleep: Callable[[float], None]
+    monotonic: Callable[[], float] = time.monotonic
+    away_s: float = 1800.0
+    """A service that is away (429, 503, no connection) is waited for this long."""
+    attempts: int = 5
+    """Other failures worth another try are tried this often."""
+    first_pause_s: float = 1.0
+    longest_pause_s: float = 30.0
+
+    def call(self, action: Callable[[], AnswerT], *, what: str) -> AnswerT:
+        """Run `action` until it answers; raises its last error once patience is spent or no retry can help."""
+        began_s = self.monotonic()
+        failures = 0
+        while True:
+            try:
+                return action()
+            except (RltError, httpx.TransportError) as error:
+                failures += 1
+                if not self._worth_another(error, failures=failures, waited_s=self.monotonic() - began_s):
+                    raise
+                pause_s = self._pause_s(error, failures=failures)
+                self.report(f"{what} failed ({error}); trying again in {pause_s:.1f} s (failure {failures})")
+            self.sleep(pause_s)
+
+    def _worth_another(self, error: RltError | httpx.TransportError, *, failures: int, waited_s: float) -> bool:
+        if isinstance(error, httpx.TransportError) or error.status in _AWAY_STATUS:
+            return waited_s < self.away_s
+        return error.retryable and failures < self.attempts
+
+    def _pause_s(self, error: RltError | httpx.TransportError, *, failures: int) -> float:
+        asked_s = error.retry_after_s if isinstance(error, RltError) else None
+        doubled_s = self.first_pause_s * 2.0 ** min(failures - 1, 16)
+        # Jitter keeps several trainers that wait for one engine from asking in step.
+        return min(self.longest_pause_s, max(asked_s or 0.0, doubled_s) * random.uniform(0.8, 1.2))

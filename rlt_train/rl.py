@@ -1,0 +1,150 @@
+"""Own the `rl` kind: GRPO of a teacher on a student's log-probs, every rollout through the services."""
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig
+
+from rlt_core.errors import ConfigurationError, NotAvailableYetError
+from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.jobs import RlSpec
+from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
+from rlt_train.context import JobContext
+from rlt_train.data import load_splits
+from rlt_train.errors import InvalidTrainingDataError
+from rlt_train.evaluation import compare, evaluate_version
+from rlt_train.experience import Experience, given_reward
+from rlt_train.grpo import RltGrpoTrainer
+from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, save_adapter, use_all_cores
+from rlt_train.publishing import PublishAfterStep, Publisher
+from rlt_train.rollouts import Collector, SamplingPlan
+from rlt_train.services import Services
+from rlt_train.training import common_arguments, micro_batch_rows, train
+
+
+def run_rl(context: JobContext) -> ResultEvent:
+    """Train the teacher, publish every step's policy, compare the last with what serves (paper, section 3)."""
+    began_s = time.monotonic()
+    job, spec = context.job, _checked(context)
+    use_all_cores()
+    parts = load_splits(job)
+    if len(parts.train) < spec.questions_per_step:
+        raise InvalidTrainingDataError(
+            f"{len(parts.train)} questions are left to train on, fewer than questions_per_step = "
+            f"{spec.questions_per_step}: lower it, or hold less out",
+            param="/questions_per_step",
+        )
+    services = context.connect()
+    publisher = Publisher(services, context=context)
+    experience = Experience(
+        _collector(context, spec, services, samples=spec.samples_per_question),
+        publisher=publisher,
+        rows=parts.train,
+        context=context,
+    )
+    trainer = _trainer(context, spec, experience, publisher, rows=parts.train)
+    publisher.publish(trainer.policy, step=0)
+    train(trainer, context=context, save_every=spec.save_every, more=lambda: experience.take_metrics(trainer))
+    target = context.attempt_dir / "adapter"
+    sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
+    trained_s = time.monotonic()
+    if parts.gate:
+        context.events.emit(_gate(context, spec, services, rows=parts.gate, candidate=publisher.current.version))
+    return ResultEvent(
+        adapter_dir=str(target),
+        sha256=sha256,
+        lora_rank=adapter_rank(trainer.policy),
+        base_model=job.base_model,
+        steps=trainer.state.global_step,
+        parent=job.teacher_version,
+        cost=experience.cost | {"evaluate_s": time.monotonic() - trained_s, "total_s": time.monotonic() - began_s},
+    )
+
+
+def _checked(context: JobContext) -> RlSpec:
+    spec, job = context.job.spec, context.job
+    if not isinstance(spec, RlSpec):
+        raise ConfigurationError(f"a {spec.kind} spec was handed to rl")
+    if job.student_version is None or not job.base_url:
+        raise ConfigurationError("an rl job needs student_version and base_url")
+    if spec.max_staleness or spec.eval_every:
+        raise NotAvailableYetError("max_staleness and eval_every above 0 are not available yet: leave them at 0")
+    return spec
+
+
+def _collector(context: JobContext, spec: RlSpec, services: Services, *, samples: int) -> Collector:
+    plan = SamplingPlan(
+        samples=samples,
+        temperature=spec.temperature,
+        max_tokens=spec.max_tokens,
+        seed=spec.seed,
+        student_version=str(context.job.student_version),
+        reward=spec.reward,
+        format_id=context.job.format_id,
+    )
+    return Collector(services, codec=context.codec, plan=plan)
+
+
+def _trainer(
+    context: JobContext, spec: RlSpec, experience: Experience, publisher: Publisher, *, rows: tuple[DatasetRow, ...]
+) -> RltGrpoTrainer:
+    job, base_dir = context.job, Path(context.job.base_model_dir)
+    start = Path(job.start_adapter_dir) if job.start_adapter_dir else None
+    with warnings.catch_warnings():
+        # TRL is pinned to the one version whose rollout_func was read and tested here.
+        warnings.filterwarnings("ignore", message="You are using 'rollout_func'", category=UserWarning)
+        return RltGrpoTrainer(
+            # A PeftModel: TRL then keeps a frozen copy of its adapter as the reference, which is the warm-up.
+            model=load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed),
+            reward_funcs=[given_reward],
+            args=GRPOConfig(**common_arguments(context), **_grpo_arguments(context, spec, rows=rows)),
+            train_dataset=Dataset.from_list([{"prompt": str(row.id)} for row in rows]),
+            processing_class=load_padding_tokenizer(base_dir),
+            rollout_func=experience,
+            callbacks=[PublishAfterStep(publisher)],
+            stop=context.stop,
+        )
+
+
+def _grpo_arguments(context: JobContext, spec: RlSpec, *, rows: tuple[DatasetRow, ...]) -> dict[str, Any]:
+    prompts = [context.codec.teacher_sequence(question=row.question, solution=row.solution) for row in rows]
+    longest = max(len(prompt.token_ids) for prompt in prompts) + spec.max_tokens
+    micro_rows = micro_batch_rows(spec.samples_per_question, tokens_per_row=longest)
+    micro_batches = spec.questions_per_step * spec.samples_per_question // micro_rows
+    return {
+        "max_steps": spec.steps,
+        "per_device_train_batch_size": micro_rows,
+        # Aligned: one generation, one optimizer step, so the rollouts are always of the policy that is trained.
+        "gradient_accumulation_steps": micro_batches,
+        "steps_per_generation": micro_batches,
+        "num_iterations": 1,
+        "num_generations": spec.samples_per_question,
+        "max_completion_length": spec.max_tokens,
+        "temperature": spec.temperature,
+        "beta": spec.beta,
+        "loss_type": "grpo",
+        "scale_rewards": "group",
+        "lr_scheduler_type": "constant",
+        "max_grad_norm": 1.0,
+        "disable_dropout": True,
+        # Completions end in a tag; TRL takes whatever does not end in EOS for truncated.
+        "mask_truncated_completions": False,
+    }
+
+
+def _gate(
+    context: JobContext, spec: RlSpec, services: Services, *, rows: tuple[DatasetRow, ...], candidate: str
+) -> EvaluationEvent:
+    job = context.job
+    collector = _collector(context, spec, services, samples=1)
+    served = job.served_version
+    context.events.log(f"comparing {candidate} with {served or 'nothing'} on {len(rows)} held-out questions")
+    before = evaluate_version(collector, rows, version=served) if served else []
+    after = evaluate_version(collector, rows, version=candidate)
+    path = context.attempt_dir / "evaluation.jsonl"
+    return compare(
+        before=before, after=after, path=path, student=str(job.student_version), format_id=job.format_id
+    )

@@ -1,0 +1,79 @@
+"""Own what is ours in supervised fine-tuning: our ids and labels as they are, and no logits where no loss is.
+
+Leans on TRL 1.16.0's SFTTrainer: prepared datasets pass through (`skip_prepare_dataset`), and its fused head skips
+positions without labels on Triton devices only; elsewhere `compute_loss` here does.
+"""
+
+# B sequences, L longest of them (left-padded), K positions from the first label on, V vocabulary.
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from torch.nn import functional
+from trl import SFTTrainer
+
+from rlt_train.data import IGNORED
+from rlt_train.lifeline import StopFlag
+from rlt_train.models import trained_policy
+
+
+def collate_left(examples: Sequence[dict[str, list[int]]], *, pad_token_id: int) -> dict[str, Tensor]:
+    """Pad on the left, so that the labelled ends of all sequences stand in the same last columns."""
+    width = max(len(example["input_ids"]) for example in examples)
+    shape = (len(examples), width)
+    batch = {
+        "input_ids": torch.full(shape, pad_token_id),
+        "attention_mask": torch.zeros(shape, dtype=torch.long),
+        "labels": torch.full(shape, IGNORED),
+    }
+    for row, example in enumerate(examples):
+        length = len(example["input_ids"])
+        batch["input_ids"][row, -length:] = torch.tensor(example["input_ids"])
+        batch["attention_mask"][row, -length:] = 1
+        batch["labels"][row, -length:] = torch.tensor(example["labels"])
+    batch["position_ids"] = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    return batch
+
+
+class RltSftTrainer(SFTTrainer):
+    """TRL's SFT on sequences of our own encoding."""
+
+    def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stop = stop
+
+    @property
+    def policy(self) -> PeftModel:
+        """The model with the adapter that is trained."""
+        return trained_policy(self)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean negative log-likelihood of the labelled tokens of the whole optimizer step."""
+        self._stop.check()
+        if inputs["input_ids"].device.type != "cpu" or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels_BL = inputs["labels"]
+        first = int((labels_BL != IGNORED).any(0).nonzero()[0].item())
+        targets_BK = labels_BL[:, first:]
+        # The hidden state before a label predicts it: one position more, and the last one is of no use.
+        logits_BKV = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            position_ids=inputs["position_ids"],
+            use_cache=False,
+            logits_to_keep=targets_BK.shape[1] + 1,
+        ).logits[:, :-1]
+        losses = functional.cross_entropy(
+            logits_BKV.flatten(0, 1).float(), targets_BK.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        labelled = targets_BK != IGNORED
+        with torch.no_grad():
+            right = ((logits_BKV.argmax(-1) == targets_BK) & labelled).sum() / labelled.sum()
+        self._metrics["train"]["mean_token_accuracy"].append(right.item())
+        self._metrics["train"]["tokens"].append(float(inputs["attention_mask"].sum().item()))
+        return losses / (labelled.sum() if num_items_in_batch is None else num_items_in_batch)

@@ -1,0 +1,82 @@
+"""Own the `warmup` kind: supervised fine-tuning of an adapter on the format, for a teacher or a student."""
+
+import math
+import time
+from functools import partial
+from pathlib import Path
+
+from datasets import Dataset
+from trl import SFTConfig
+
+from rlt_core.errors import ConfigurationError
+from rlt_core.schemas.jobs import WarmupSpec
+from rlt_core.schemas.trainer import ResultEvent
+from rlt_train.context import JobContext
+from rlt_train.data import Example, load_splits, warmup_examples
+from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, save_adapter, use_all_cores
+from rlt_train.sft import RltSftTrainer, collate_left
+from rlt_train.training import common_arguments, micro_batch_rows, train
+
+
+def run_warmup(context: JobContext) -> ResultEvent:
+    """Train on the rows' reasoning traces and write the adapter (paper, section 4.1)."""
+    spec, job = context.job.spec, context.job
+    if not isinstance(spec, WarmupSpec):
+        raise ConfigurationError(f"a {spec.kind} spec was handed to the warm-up")
+    began_s = time.monotonic()
+    use_all_cores()
+    rows = load_splits(job).train
+    examples = warmup_examples(rows, role=spec.role, codec=context.codec, max_tokens=spec.max_tokens)
+    if examples.dropped:
+        context.events.log(f"{examples.dropped} of {len(rows)} rows are longer than {spec.max_tokens} tokens: left out")
+    trainer = _trainer(context, spec, examples.kept)
+    train(trainer, context=context, save_every=spec.save_every)
+    target = context.attempt_dir / "adapter"
+    sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
+    return ResultEvent(
+        adapter_dir=str(target),
+        sha256=sha256,
+        lora_rank=adapter_rank(trainer.policy),
+        base_model=job.base_model,
+        steps=trainer.state.global_step,
+        parent=job.teacher_version if spec.role == "teacher" else job.student_version,
+        cost={"train_s": time.monotonic() - began_s},
+    )
+
+
+def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...]) -> RltSftTrainer:
+    job, base_dir = context.job, Path(context.job.base_model_dir)
+    start = Path(job.start_adapter_dir) if job.start_adapter_dir else None
+    tokenizer = load_padding_tokenizer(base_dir)
+    longest = max(len(example.token_ids) for example in examples)
+    batch = min(spec.batch_size, len(examples))
+    rows = micro_batch_rows(batch, tokens_per_row=longest)
+    arguments = SFTConfig(
+        **common_arguments(context),
+        max_steps=_steps(spec, examples=len(examples), batch=batch),
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=batch // rows,
+        train_sampling_strategy="group_by_length" if batch > 1 else "random",
+        # The paper's run: cosine, 5% warm-up, weight decay 1e-4, betas 0.9 and 0.95, clipping at 1.
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,
+        weight_decay=1e-4,
+        adam_beta2=0.95,
+        max_grad_norm=1.0,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+    columns = [{"input_ids": list(item.token_ids), "labels": list(item.labels)} for item in examples]
+    return RltSftTrainer(
+        model=load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed),
+        args=arguments,
+        train_dataset=Dataset.from_list(columns),
+        processing_class=tokenizer,
+        data_collator=partial(collate_left, pad_token_id=tokenizer.pad_token_id),
+        stop=context.stop,
+    )
+
+
+def _steps(spec: WarmupSpec, *, examples: int, batch: int) -> int:
+    whole = max(1, math.ceil(spec.epochs * math.ceil(examples / batch)))
+    return whole if spec.max_steps is None else min(whole, spec.max_steps)

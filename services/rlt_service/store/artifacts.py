@@ -1,0 +1,152 @@
+"""Own the folders of datasets, job attempts and versions: every path is made here, under one root, and no link leads out."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rlt_core.errors import InvalidAdapterError, InvalidRequestError, NotFoundError
+from rlt_core.schemas.base import NAME_PATTERN, split_version
+from rlt_service.store.faults import storage_faults
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""All that a version's folder holds: what serves, in formats that carry no code."""
+
+_FOLDER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+
+
+class ArtifactStore:
+    """Paths under one root, shared between hosts where there are several."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the root; nothing is made before it is needed."""
+        self.root = root
+
+    def dataset_path(self, dataset_id: str) -> Path:
+        """JSONL file of a dataset."""
+        return self._inside("datasets", f"{dataset_id}.jsonl")
+
+    def attempt_dir(self, job_id: str, attempt: int) -> Path:
+        """Return the only folder that an attempt writes to."""
+        return self._inside("jobs", job_id, f"attempt-{attempt}")
+
+    def rollout_dir(self, job_id: str, attempt: int, step: int) -> Path:
+        """Folder of the policy after one step."""
+        return self.attempt_dir(job_id, attempt) / "rollouts" / f"step-{step}"
+
+    def version_dir(self, name: str, number: int) -> Path:
+        """Folder of a version's adapter."""
+        if not re.match(NAME_PATTERN, name):
+            raise InvalidRequestError(f"{name!r} is no name: use lower-case letters, digits and hyphens.")
+        return self._inside("versions", name, str(number))
+
+    def imports_dir(self, folder: str) -> Path:
+        """Folder in which an operator laid an adapter for registration; raises NotFoundError."""
+        path = self._inside("imports", folder)
+        if not path.is_dir():
+            raise NotFoundError(
+                f"There is no folder imports/{folder} under the artifact root; put the adapter's files there first.",
+                param="/folder",
+            )
+        return path
+
+    def make_dir(self, path: Path) -> Path:
+        """Create one of this store's folders; raises StorageUnavailableError."""
+        with storage_faults(f"create {path}"):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @contextmanager
+    def incoming_file(self) -> Iterator[Path]:
+        """Lend a file to write an upload to, on the same disk as the root; it is gone afterwards unless moved."""
+        folder = self.make_dir(self._inside("incoming"))
+        with storage_faults(f"write below {folder}"):
+            handle, name = tempfile.mkstemp(dir=folder, suffix=".jsonl")
+            os.close(handle)
+        try:
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def keep_file(self, source: Path, target: Path) -> None:
+        """Move a written file into its place, durably."""
+        with storage_faults(f"write {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.parent != self._inside("incoming"):
+                copy = self.make_dir(self._inside("incoming")) / target.name
+                source = Path(shutil.copyfile(source, copy))
+            _sync(source)
+            os.replace(source, target)
+            _sync(target.parent)
+
+    def stage(self, source: Path) -> Path:
+        """Copy an adapter into a temporary folder, fsynced; raises InvalidAdapterError for links or missing files."""
+        self._refuse_links(source)
+        incoming = self.make_dir(self._inside("incoming"))
+        with storage_faults(f"copy {source}"):
+            staged = Path(tempfile.mkdtemp(dir=incoming))
+            for name in ADAPTER_FILES:
+                path = source / name
+                if path.is_symlink() or not path.is_file():
+                    raise InvalidAdapterError(f"The adapter folder {source} has no plain file {name}.")
+                shutil.copyfile(path, staged / name)
+                _sync(staged / name)
+            staged.chmod(0o755)
+            _sync(staged)
+        return staged
+
+    def adopt(self, source: Path, version: str) -> Path:
+        """Copy an adapter into versions/ in one step; return its folder. What lay there is replaced."""
+        return self.place(self.stage(source), version)
+
+    def place(self, staged: Path, version: str) -> Path:
+        """Put a staged folder where `version` lies. A leftover of a registration that failed gives way."""
+        target = self.version_dir(*split_version(version))
+        with storage_faults(f"write {target}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.discard(target)
+            os.replace(staged, target)
+            _sync(target.parent)
+        return target
+
+    def discard(self, path: Path) -> None:
+        """Delete a folder or file of this store; none there is fine."""
+        if not path.is_relative_to(self.root):
+            raise InvalidRequestError(f"{path} does not lie under the artifact root {self.root}.")
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def _inside(self, *parts: str) -> Path:
+        """Join parts that are ids or names, each checked; no link below the root is followed."""
+        path = self.root
+        for part in parts:
+            if not _FOLDER.match(part):
+                raise InvalidRequestError(f"{part!r} cannot be part of a path.")
+            path = path / part
+            if path.is_symlink():
+                raise InvalidRequestError(f"{path.relative_to(self.root)} is a symbolic link; links are not followed.")
+        return path
+
+    def _refuse_links(self, source: Path) -> None:
+        if not source.is_relative_to(self.root):
+            raise InvalidAdapterError(f"The adapter folder {source} does not lie under the artifact root {self.root}.")
+        path = source
+        while path != self.root:
+            if path.is_symlink():
+                raise InvalidAdapterError(f"{path} is a symbolic link; links are not followed.")
+            path = path.parent
+        if ".." in source.parts:
+            raise InvalidAdapterError(f"The adapter folder {source} leads upwards.")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,161 @@
+"""Own the connection: SQLite's pragmas, short transactions, migrations at the start. Knows no table."""
+
+import fcntl
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from rlt_core.errors import ConfigurationError, StorageUnavailableError
+from rlt_service.store.faults import RETRY_AFTER_S, storage_faults
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIN_FREE_BYTES = 32 * 2**20
+"""Below this the database counts as not writable: the next fsync is likely to fail."""
+
+_PRAGMAS = (
+    "PRAGMA busy_timeout=30000",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+)
+_IMMEDIATE = "rlt_begin_immediate"
+
+
+class Database:
+    """One database for all stores. `start()` makes it, migrates it, and may be called by many processes at once."""
+
+    def __init__(self, url: str) -> None:
+        """Take an SQLAlchemy URL; `sqlite:///path` for a file."""
+        self.url = url
+        self._engine: Engine | None = None
+
+    def start(self) -> None:
+        """Create the folder and the schema. Raises ConfigurationError or StorageUnavailableError."""
+        try:
+            url = make_url(self.url)
+        except ArgumentError as error:
+            raise ConfigurationError(
+                f"RLT_DATABASE_URL is no SQLAlchemy URL ({error}). Use sqlite:////path/rlt.db, or leave it out."
+            ) from error
+        if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+            if url.get_backend_name() == "sqlite":
+                raise ConfigurationError(f"{self.url} is in memory: several processes share it, so name a file.")
+            self._engine = create_engine(url, pool_pre_ping=True)
+            with storage_faults("open the database"), self._engine.begin() as connection:
+                # Any constant: only starters of this project contend for it.
+                connection.execute(text("SELECT pg_advisory_xact_lock(7251108)"))
+                _migrate(connection)
+            return
+        path = Path(url.database)
+        with storage_faults(f"open the database {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _exclusive(path.with_name(path.name + ".lock")):
+                self._engine = _sqlite_engine(self.url)
+                with self._engine.execution_options(**{_IMMEDIATE: True}).begin() as connection:
+                    _migrate(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Open a session that writes: SQLite takes the write lock at once; commit at the end, roll back on errors."""
+        with storage_faults("write to the database"), Session(self._writer(), expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a session that only reads: a snapshot that waits for no writer."""
+        with storage_faults("read the database"), Session(self._started(), expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+
+    def check(self) -> None:
+        """Raise StorageUnavailableError unless a write could begin and space is left for it."""
+        with self.transaction() as session:
+            session.execute(text("SELECT 1"))
+        name = self._started().url.database
+        if self._started().dialect.name != "sqlite" or name is None:
+            return
+        with storage_faults("look at the disk"):
+            free = shutil.disk_usage(Path(name).parent).free
+        if free < MIN_FREE_BYTES:
+            raise StorageUnavailableError(
+                f"Only {free} bytes are free beside the database {name}, {MIN_FREE_BYTES} are wanted. Free some space.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+    def close(self) -> None:
+        """Close every connection; repeatable."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _started(self) -> Engine:
+        if self._engine is None:
+            raise ConfigurationError("The database was not started: call Database.start() first.")
+        return self._engine
+
+    def _writer(self) -> Engine:
+        return self._started().execution_options(**{_IMMEDIATE: True})
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": 30.0}, pool_size=8, max_overflow=32)
+
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        # sqlite3 opens transactions by guess unless told not to; `begin` below does it.
+        connection.isolation_level = None
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+
+    def begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get(_IMMEDIATE, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def _migrate(connection: Connection) -> None:
+    config = migration_config(connection)
+    script = ScriptDirectory.from_config(config)
+    known = {revision.revision for revision in script.walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_heads()
+    if foreign := set(current) - known:
+        raise ConfigurationError(
+            f"The database was written by a newer RLT (schema {', '.join(sorted(foreign))}; this one knows up to "
+            f"{script.get_current_head()}). Install that version again, or set RLT_HOME to another folder."
+        )
+    try:
+        command.upgrade(config, "head")
+    except SQLAlchemyError as error:
+        with storage_faults("migrate the database"):
+            raise error
+
+
+def migration_config(connection: Connection) -> Config:
+    """Make alembic's configuration for the packaged migrations on an open connection."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    attributes: dict[str, Any] = config.attributes
+    attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _exclusive(lock: Path) -> Iterator[None]:
+    """Hold a lock between processes: switching to WAL and migrating are for one starter at a time."""
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,74 @@
+"""Own stored evaluations and their rows. Works inside a given session."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from rlt_core.errors import NotFoundError
+from rlt_core.schemas.base import Page
+from rlt_core.schemas.teachers import Evaluation, EvaluationRow
+from rlt_service.store.tables import EvaluationRowTable, EvaluationTable
+
+
+def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> None:
+    """Store an evaluation with its rows."""
+    session.add(
+        EvaluationTable(
+            id=evaluation.id,
+            before=evaluation.before,
+            after=evaluation.after,
+            job_id=evaluation.job,
+            body=evaluation.model_dump(mode="json"),
+        )
+    )
+    session.flush()
+    session.add_all(
+        EvaluationRowTable(evaluation_id=evaluation.id, position=position, body=row.model_dump(mode="json"))
+        for position, row in enumerate(rows)
+    )
+
+
+def get(session: Session, evaluation_id: str) -> Evaluation:
+    """Return an evaluation; raises NotFoundError."""
+    row = session.scalar(select(EvaluationTable).where(EvaluationTable.id == evaluation_id))
+    if row is None:
+        raise NotFoundError(f"There is no evaluation {evaluation_id!r}.", param="/evaluation")
+    return Evaluation.model_validate(row.body)
+
+
+def latest(session: Session, *, before: str, after: str) -> Evaluation | None:
+    """Return the newest comparison of exactly these two versions."""
+    row = session.scalar(
+        select(EvaluationTable)
+        .where(EvaluationTable.before == before, EvaluationTable.after == after)
+        .order_by(EvaluationTable.ordinal.desc())
+        .limit(1)
+    )
+    return Evaluation.model_validate(row.body) if row is not None else None
+
+
+def of_job(session: Session, job_id: str) -> Evaluation | None:
+    """Return the evaluation that a job made."""
+    row = session.scalar(select(EvaluationTable).where(EvaluationTable.job_id == job_id).limit(1))
+    return Evaluation.model_validate(row.body) if row is not None else None
+
+
+def rows(session: Session, evaluation_id: str, *, offset: int, limit: int) -> Page[EvaluationRow]:
+    """Return a window of rows in stored order."""
+    get(session, evaluation_id)
+    mine = EvaluationRowTable.evaluation_id == evaluation_id
+    total = session.scalar(select(func.count()).select_from(EvaluationRowTable).where(mine)) or 0
+    query = select(EvaluationRowTable).where(mine, EvaluationRowTable.position >= offset)
+    window = list(session.scalars(query.order_by(EvaluationRowTable.position).limit(limit)))
+    return Page[EvaluationRow](
+        data=[EvaluationRow.model_validate(row.body) for row in window],
+        has_more=offset + len(window) < total,
+        last_id=str(offset + len(window)) if window else None,
+    )
+
+
+def naming(session: Session, version: str) -> list[str]:
+    """Return ids of evaluations that compared this version."""
+    query = select(EvaluationTable.id).where((EvaluationTable.after == version) | (EvaluationTable.before == version))
+    return list(session.scalars(query.order_by(EvaluationTable.ordinal)))

@@ -1,0 +1,45 @@
+"""Own the events of a job: numbered without gaps in the transaction that changes the job, never changed after."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from rlt_core.schemas.base import now_utc
+from rlt_core.schemas.jobs import JobEvent
+from rlt_service.store.tables import JobEventRow, JobRow
+
+
+def append(session: Session, job: JobRow, type_: str, data: Mapping[str, Any] | None = None) -> None:
+    """Add one event to `job`, whose row the caller holds in a writing transaction."""
+    job.last_seq += 1
+    session.add(
+        JobEventRow(
+            job_id=job.id,
+            seq=job.last_seq,
+            attempt=job.attempt,
+            created_at=now_utc(),
+            type=type_,
+            data=dict(data or {}),
+        )
+    )
+
+
+def read(session: Session, job_id: str, *, after_seq: int, limit: int, types: tuple[str, ...] | None) -> list[JobEvent]:
+    """Return up to `limit` events with a greater number, oldest first."""
+    query = select(JobEventRow).where(JobEventRow.job_id == job_id, JobEventRow.seq > after_seq)
+    if types is not None:
+        query = query.where(JobEventRow.type.in_(types))
+    rows = session.scalars(query.order_by(JobEventRow.seq).limit(limit))
+    return [
+        JobEvent(
+            seq=row.seq,
+            job_id=row.job_id,
+            attempt=row.attempt,
+            created_at=row.created_at,
+            type=row.type,
+            data=row.data,
+        )
+        for row in rows
+    ]

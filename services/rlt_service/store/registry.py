@@ -1,0 +1,273 @@
+"""Own versions, aliases, rollout adapters and evaluations: what can be called, where it lies, where it comes from."""
+
+import re
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from rlt_core.artifacts import adapter_sha256
+from rlt_core.errors import ConfigurationError, InvalidAdapterError, InvalidRequestError, NotFoundError
+from rlt_core.schemas.base import VERSION_PATTERN, Page, Role, now_utc
+from rlt_core.schemas.jobs import JOB_SPEC, RolloutPublished, RolloutPublishRequest
+from rlt_core.schemas.teachers import (
+    Alias,
+    AliasHistory,
+    Evaluation,
+    EvaluationRow,
+    Lineage,
+    ModelCard,
+    ModelVersion,
+    NamedModel,
+)
+from rlt_service.store import aliases, evaluations, resolution
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.database import Database
+from rlt_service.store.jobs import fenced_job
+from rlt_service.store.registration import Candidate, HeldOut, register
+from rlt_service.store.resolution import AdapterFiles, ResolvedVersion, version_name
+from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRow, VersionRow
+
+KEPT_ROLLOUTS = 2
+"""Newest steps of a job whose adapters can be called; older ones are collected at the next publication."""
+
+__all__ = ["AdapterFiles", "Candidate", "HeldOut", "Registry", "ResolvedVersion"]
+
+
+class Registry:
+    """Everything that can be called by name; each method is one transaction."""
+
+    def __init__(self, database: Database, artifacts: ArtifactStore) -> None:
+        """Take a started database and the artifact folders."""
+        self._database = database
+        self._artifacts = artifacts
+
+    def ensure_base(self, *, name: str, base_model: str, format: str) -> ModelVersion:
+        """Make `name@0` the current base; point the aliases `default` of both roles at it where they are absent."""
+        with self._database.transaction() as session:
+            row = session.scalar(select(VersionRow).where(VersionRow.name == name, VersionRow.number == 0))
+            if row is None:
+                row = VersionRow(
+                    name=name, number=0, role="teacher", created_at=now_utc(), base_model=base_model, format=format
+                )
+                session.add(row)
+            elif row.base_model != base_model:
+                raise ConfigurationError(
+                    f"{name}@0 is the base {row.base_model!r}, not {base_model!r}: versions never change. "
+                    "Set RLT_BASE_NAME to a new name for this base."
+                )
+            row.ensured_at = now_utc()
+            session.flush()
+            for role in ("teacher", "student"):
+                if session.get(AliasRow, (role, "default")) is None:
+                    aliases.move(
+                        session, role=role, alias="default", version=f"{name}@0", expected=None, reason="fresh install"
+                    )
+            return _version(session, row)
+
+    def base(self) -> ResolvedVersion:
+        """Return the base that a server last started with; raises NotFoundError before the first start."""
+        with self._database.reading() as session:
+            row = resolution.current_base(session)
+            if row is None:
+                raise NotFoundError("No base model is registered yet: start the service once.")
+            return ResolvedVersion(
+                version=version_name(row), role="teacher", base_model=row.base_model, format=row.format, adapter=None
+            )
+
+    def resolve(self, role: Role, name: str) -> ResolvedVersion:
+        """Find what `name` means for `role`: alias, name (newest), `name@number`, rollout adapter."""
+        with self._database.reading() as session:
+            return resolution.resolve(session, self._artifacts, role=role, name=name)
+
+    def register(self, candidate: Candidate, *, held_out: HeldOut | None = None) -> ModelVersion:
+        """Make an adapter the next version of its name, with its evaluation, all or none.
+
+        Fenced by the candidate's attempt; a second registration for the same job returns the first one's version.
+        Raises StaleAttemptError, InvalidAdapterError.
+        """
+        staged = self._artifacts.stage(candidate.adapter_dir)
+        try:
+            with self._database.transaction() as session:
+                return _version(session, register(session, self._artifacts, candidate, staged, held_out))
+        finally:
+            self._artifacts.discard(staged)
+
+    def version_of_job(self, job_id: str) -> ModelVersion | None:
+        """Return what a job has registered, if it has."""
+        with self._database.reading() as session:
+            row = session.scalar(select(VersionRow).where(VersionRow.job_id == job_id))
+            return _version(session, row) if row is not None else None
+
+    def get_version(self, version: str) -> ModelVersion:
+        """Return `name@number`; raises ModelNotFoundError."""
+        with self._database.reading() as session:
+            return _version(session, _row(session, version))
+
+    def list_names(self, role: Role, *, limit: int = 100, after: str | None = None) -> Page[NamedModel]:
+        """Return names with versions made for a role, the one with the newest version first."""
+        newest = func.max(VersionRow.ordinal)
+        query = (
+            select(VersionRow.name, func.max(VersionRow.number), func.count(), func.min(VersionRow.created_at), newest)
+            .where(VersionRow.role == role)
+            .group_by(VersionRow.name)
+            .order_by(newest.desc())
+        )
+        with self._database.reading() as session:
+            named = [
+                NamedModel(name=name, object=role, latest=f"{name}@{number}", versions=count, created_at=created)
+                for name, number, count, created, _ in session.execute(query)
+            ]
+        return _page(named, [item.name for item in named], limit=limit, after=after)
+
+    def versions(self, name: str, *, limit: int = 100, after: str | None = None) -> Page[ModelVersion]:
+        """Return a name's versions, newest first; `after` is `name@number`. Raises ModelNotFoundError."""
+        with self._database.reading() as session:
+            query = select(VersionRow).where(VersionRow.name == name).order_by(VersionRow.number.desc())
+            found = [_version(session, row) for row in session.scalars(query)]
+            if not found:
+                raise resolution.missing_version(session, name, role="teacher", param="/name")
+        return _page(found, [item.version for item in found], limit=limit, after=after)
+
+    def lineage(self, version: str) -> Lineage:
+        """Return where a version comes from and what became of it; raises ModelNotFoundError."""
+        with self._database.reading() as session:
+            row = _row(session, version)
+            name = version_name(row)
+            job = session.scalar(select(JobRow).where(JobRow.id == row.job_id)) if row.job_id else None
+            moves = select(AliasChangeRow).where(AliasChangeRow.version == name).order_by(AliasChangeRow.ordinal)
+            return Lineage(
+                version=name,
+                base_model=row.base_model,
+                parent=row.parent,
+                job=row.job_id,
+                spec=JOB_SPEC.validate_python(job.spec) if job is not None else None,
+                code_version=row.code_version,
+                dataset=row.dataset_id,
+                dataset_sha256=row.dataset_sha256,
+                evaluations=evaluations.naming(session, name),
+                promotions=[aliases.change(move) for move in session.scalars(moves)],
+            )
+
+    def publish_rollout(self, job_id: str, request: RolloutPublishRequest) -> RolloutPublished:
+        """Make the policy of one step callable; fenced by the attempt. Collects the job's older ones."""
+        folder = self._artifacts.rollout_dir(job_id, request.attempt, request.step)
+        with self._database.transaction() as session:
+            fenced_job(session, job_id, request.attempt)
+            _check_adapter(self._artifacts, folder, request.sha256)
+            base = resolution.current_base(session)
+            if base is None:
+                raise NotFoundError("No base model is registered yet: start the service once.")
+            session.merge(
+                RolloutRow(
+                    job_id=job_id,
+                    attempt=request.attempt,
+                    step=request.step,
+                    sha256=request.sha256,
+                    base_model=base.base_model,
+                    format=base.format,
+                    created_at=now_utc(),
+                )
+            )
+            session.flush()
+            old = _collect(session, job_id, keep=KEPT_ROLLOUTS)
+        self._discard_rollouts(job_id, old)
+        return RolloutPublished(version=f"{job_id}.{request.attempt}@{request.step}")
+
+    def collect_rollouts(self, job_id: str) -> None:
+        """Forget every rollout adapter of a job that has moved on."""
+        with self._database.transaction() as session:
+            old = _collect(session, job_id, keep=0)
+        self._discard_rollouts(job_id, old)
+
+    def save_evaluation(self, evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> None:
+        """Store a comparison with its rows."""
+        with self._database.transaction() as session:
+            evaluations.save(session, evaluation, rows)
+
+    def get_evaluation(self, evaluation_id: str) -> Evaluation:
+        """Return an evaluation; raises NotFoundError."""
+        with self._database.reading() as session:
+            return evaluations.get(session, evaluation_id)
+
+    def latest_evaluation(self, *, before: str, after: str) -> Evaluation | None:
+        """Return the newest comparison of exactly these two versions."""
+        with self._database.reading() as session:
+            return evaluations.latest(session, before=before, after=after)
+
+    def evaluation_of_job(self, job_id: str) -> Evaluation | None:
+        """Return the comparison that a job made."""
+        with self._database.reading() as session:
+            return evaluations.of_job(session, job_id)
+
+    def evaluation_rows(self, evaluation_id: str, *, offset: int = 0, limit: int = 100) -> Page[EvaluationRow]:
+        """Return a window of an evaluation's rows; raises NotFoundError."""
+        with self._database.reading() as session:
+            return evaluations.rows(session, evaluation_id, offset=offset, limit=limit)
+
+    def aliases(self) -> list[Alias]:
+        """Return every alias."""
+        with self._database.reading() as session:
+            return aliases.every(session)
+
+    def get_alias(self, role: Role, alias: str) -> Alias:
+        """Return one alias; raises NotFoundError."""
+        with self._database.reading() as session:
+            return aliases.get(session, role=role, alias=alias)
+
+    def move_alias(
+        self,
+        role: Role,
+        alias: str,
+        version: str,
+        *,
+        expected: str | None,
+        reason: str,
+        evaluation: str | None = None,
+    ) -> Alias:
+        """Compare-and-swap an alias to `name@number`; raises AliasMovedError, ModelNotFoundError."""
+        if not re.match(VERSION_PATTERN, version):
+            raise InvalidRequestError(f"An alias points at a version, name@number, not at {version!r}.", param="/version")
+        with self._database.transaction() as session:
+            row = resolution.find_version(session, version)
+            if row is None:
+                raise resolution.missing_version(session, version, role=role, param="/version")
+            return aliases.move(
+                session,
+                role=role,
+                alias=alias,
+                version=version_name(row),
+                expected=expected,
+                reason=reason,
+                evaluation=evaluation,
+            )
+
+    def alias_history(self, role: Role, alias: str, *, limit: int = 100, after: str | None = None) -> AliasHistory:
+        """Return moves of an alias, newest first; raises NotFoundError."""
+        with self._database.reading() as session:
+            return aliases.history(session, role=role, alias=alias, limit=limit, after=after)
+
+    def callable_models(self) -> list[ModelCard]:
+        """Return every name that can be called: aliases, names, versions; rollout adapters stay unlisted."""
+        with self._database.reading() as session:
+            cards = {item.alias: _card(item.alias, item.updated_at.timestamp()) for item in aliases.every(session)}
+            for row in session.scalars(select(VersionRow).order_by(VersionRow.ordinal.desc())):
+                for name in (row.name, version_name(row)):
+                    cards.setdefault(name, _card(name, row.created_at.timestamp()))
+        return list(cards.values())
+
+    def _discard_rollouts(self, job_id: str, old: Sequence[RolloutRow]) -> None:
+        for row in old:
+            self._artifacts.discard(self._artifacts.rollout_dir(job_id, row.attempt, row.step))
+
+
+def _row(session: Session, version: str) -> VersionRow:
+    row = resolution.find_version(session, version) if re.match(VERSION_PATTERN, version) else None
+    if row is None:
+        raise resolution.missing_version(session, version, role="teacher", param="/version")
+    return row
+
+
+def _check_adapter(artifacts: ArtifactStore, folder: object, sha256: str) -> None:
+    raise NotImplementedError

@@ -1,0 +1,125 @@
+"""Own how a name becomes a version: alias, then newest of a name, then name@number, then a rollout adapter."""
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from rlt_core.errors import ModelNotFoundError
+from rlt_core.schemas.base import NAME_PATTERN, ROLLOUT_PATTERN, VERSION_PATTERN, Role, split_version
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.tables import AliasRow, RolloutRow, VersionRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFiles:
+    """Where an adapter lies, and the hash that it was registered with."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedVersion:
+    """What a name means now; `adapter` None is the untrained base."""
+
+    version: str
+    role: Role
+    """The role that was asked for, not the one that it was made for."""
+    base_model: str
+    format: str
+    adapter: AdapterFiles | None
+
+
+def resolve(session: Session, artifacts: ArtifactStore, *, role: Role, name: str) -> ResolvedVersion:
+    """Find the version that `name` means for `role`; raises ModelNotFoundError naming close matches."""
+    if re.match(ROLLOUT_PATTERN, name):
+        return _rollout(session, artifacts, role=role, name=name)
+    alias = session.get(AliasRow, (role, name))
+    target = alias.version if alias is not None else name
+    row = None
+    if re.match(VERSION_PATTERN, target):
+        row = find_version(session, target)
+    elif re.match(NAME_PATTERN, target):
+        row = _newest(session, role=role, name=target)
+    if row is None:
+        raise ModelNotFoundError(_missing(session, role=role, name=name), param=f"/{role}")
+    return _resolved(artifacts, row, role=role)
+
+
+def find_version(session: Session, version: str) -> VersionRow | None:
+    """Return the row of `name@number`; number 0 of a trained name is the base that it was trained from."""
+    name, number = split_version(version)
+    row = session.scalar(select(VersionRow).where(VersionRow.name == name, VersionRow.number == number))
+    if row is not None or number > 0:
+        return row
+    trained = session.scalar(select(VersionRow).where(VersionRow.name == name).order_by(VersionRow.number).limit(1))
+    if trained is None:
+        return None
+    return session.scalar(
+        select(VersionRow)
+        .where(VersionRow.number == 0, VersionRow.base_model == trained.base_model)
+        .order_by(VersionRow.ensured_at.desc())
+        .limit(1)
+    )
+
+
+def current_base(session: Session) -> VersionRow | None:
+    """Return the base that a server last started with."""
+    return session.scalar(
+        select(VersionRow).where(VersionRow.number == 0).order_by(VersionRow.ensured_at.desc()).limit(1)
+    )
+
+
+def version_name(row: VersionRow) -> str:
+    """Write a row's `name@number`."""
+    return f"{row.name}@{row.number}"
+
+
+def known_names(session: Session, role: Role) -> list[str]:
+    """Return aliases of a role, names and versions: everything that can be called by name."""
+    aliases = session.scalars(select(AliasRow.alias).where(AliasRow.role == role))
+    rows = list(session.scalars(select(VersionRow).order_by(VersionRow.ordinal.desc())))
+    return list(dict.fromkeys([*aliases, *(row.name for row in rows), *(version_name(row) for row in rows)]))
+
+
+def missing_version(session: Session, version: str, *, role: Role, param: str) -> ModelNotFoundError:
+    """Make the error for a version that is not there."""
+    return ModelNotFoundError(_missing(session, role=role, name=version), param=param)
+
+
+def _newest(session: Session, *, role: Role, name: str) -> VersionRow | None:
+    """Return the newest version of a name; where the name has versions of both roles, the newest of this one."""
+    rows = list(session.scalars(select(VersionRow).where(VersionRow.name == name).order_by(VersionRow.number.desc())))
+    return next((row for row in rows if row.role == role and row.number > 0), rows[0] if rows else None)
+
+
+def _rollout(session: Session, artifacts: ArtifactStore, *, role: Role, name: str) -> ResolvedVersion:
+    owner, step = split_version(name)
+    job_id, _, attempt = owner.partition(".")
+    row = session.get(RolloutRow, (job_id, int(attempt), step))
+    if row is None:
+        raise ModelNotFoundError(
+            f"There is no rollout adapter {name}: it was never published, or its job has moved on.", param=f"/{role}"
+        )
+    files = AdapterFiles(path=artifacts.rollout_dir(job_id, row.attempt, row.step), sha256=row.sha256)
+    return ResolvedVersion(version=name, role=role, base_model=row.base_model, format=row.format, adapter=files)
+
+
+def _resolved(artifacts: ArtifactStore, row: VersionRow, *, role: Role) -> ResolvedVersion:
+    files = None
+    if row.adapter_sha256 is not None:
+        files = AdapterFiles(path=artifacts.version_dir(row.name, row.number), sha256=row.adapter_sha256)
+    return ResolvedVersion(
+        version=version_name(row), role=role, base_model=row.base_model, format=row.format, adapter=files
+    )
+
+
+def _missing(session: Session, *, role: Role, name: str) -> str:
+    known = known_names(session, role)
+    close = get_close_matches(name, known, n=3)
+    hint = f"Did you mean {' or '.join(close)}?" if close else f"Known are {', '.join(known[:10]) or 'none yet'}."
+    return f"There is no {role} {name!r}. {hint}"

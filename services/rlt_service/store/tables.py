@@ -1,0 +1,231 @@
+"""Own the shape of the database: one class a table; wire types and rules live elsewhere."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant in UTC; SQLite has no time zones, so it gets naive UTC and gives it back aware."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC on the way in."""
+        if value is None:
+            return None
+        instant = value.astimezone(UTC)
+        return instant.replace(tzinfo=None) if dialect.name == "sqlite" else instant
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Attach UTC on the way out."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only where the type is exactly INTEGER.
+Ordinal = BigInteger().with_variant(Integer(), "sqlite")
+Document = JSON(none_as_null=True)
+
+
+class Base(DeclarativeBase):
+    """Root of the tables; named constraints, so that later migrations can find them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class JobRow(Base):
+    """A job; `attempt` is the fence that every write of a running attempt carries."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_queue_status", "queue", "status"),)
+
+    ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
+    """Order of submission; ages and pages go by it, no clock does."""
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str | None] = mapped_column(String(200))
+    queue: Mapped[str] = mapped_column(String(40))
+    status: Mapped[str] = mapped_column(String(16))
+    priority: Mapped[int] = mapped_column(Integer)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    beat: Mapped[int] = mapped_column(BigInteger, default=0)
+    worker: Mapped[str | None] = mapped_column(String(200))
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    crashes: Mapped[int] = mapped_column(Integer, default=0)
+    """In a row, without progress."""
+    best_step: Mapped[int] = mapped_column(Integer, default=0)
+    """Furthest step of any attempt: only what goes beyond it is progress."""
+    last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    spec: Mapped[dict[str, Any]] = mapped_column(Document)
+    progress: Mapped[dict[str, Any]] = mapped_column(Document)
+    result: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    error: Mapped[dict[str, Any] | None] = mapped_column(Document)
+
+
+class JobEventRow(Base):
+    """Append-only history of a job; `seq` counts from 1 without gaps."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    type: Mapped[str] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]] = mapped_column(Document)
+
+
+class OutboxRow(Base):
+    """A bell that has not been rung yet; written with the job, deleted when the broker has the message."""
+
+    __tablename__ = "outbox"
+
+    ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
+    queue: Mapped[str] = mapped_column(String(40))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Not before; null is at once."""
+
+
+class BellRow(Base):
+    """How often a queue was rung again in vain, and until when nobody rings it again."""
+
+    __tablename__ = "bells"
+
+    queue: Mapped[str] = mapped_column(String(40), primary_key=True)
+    rings: Mapped[int] = mapped_column(Integer, default=0)
+    quiet_until: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class DatasetTable(Base):
+    """A stored dataset; its rows lie in a file under the artifact root."""
+
+    __tablename__ = "datasets"
+
+    ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    name: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    columns: Mapped[list[str]] = mapped_column(Document)
+
+
+class VersionRow(Base):
+    """An immutable version; number 0 is an untrained base."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("name", "number", name="uq_versions_name_number"),)
+
+    ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(63))
+    number: Mapped[int] = mapped_column(Integer)
+    role: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    base_model: Mapped[str] = mapped_column(String(300))
+    format: Mapped[str] = mapped_column(String(80))
+    adapter_sha256: Mapped[str | None] = mapped_column(String(64))
+    lora_rank: Mapped[int | None] = mapped_column(Integer)
+    parent: Mapped[str | None] = mapped_column(String(80))
+    job_id: Mapped[str | None] = mapped_column(String(40), unique=True)
+    """One result a job, however many attempts it took."""
+    dataset_id: Mapped[str | None] = mapped_column(String(40))
+    dataset_sha256: Mapped[str | None] = mapped_column(String(64))
+    code_version: Mapped[str | None] = mapped_column(String(80))
+    ensured_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When a server last started with this base; null for trained versions."""
+
+
+class RolloutRow(Base):
+    """A rollout adapter of (job, attempt, step): callable by its exact name, in no list."""
+
+    __tablename__ = "rollouts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    step: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    sha256: Mapped[str] = mapped_column(String(64))
+    base_model: Mapped[str] = mapped_column(String(300))
+    format: Mapped[str] = mapped_column(String(80))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AliasRow(Base):
+    """What a name of a role points at now."""
+
+    __tablename__ = "aliases"
+
+    role: Mapped[str] = mapped_column(String(16), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[str] = mapped_column(String(80))
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AliasChangeRow(Base):
+    """Append-only moves of aliases."""
+
+    __tablename__ = "alias_changes"
+    __table_args__ = (Index("ix_alias_changes_role_alias", "role", "alias"),)
+
+    ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
+    role: Mapped[str] = mapped_column(String(16))
+    alias: Mapped[str] = mapped_column(String(63))
+    version: Mapped[str] = mapped_column(String(80), index=True)
+    previous: Mapped[str | None] = mapped_column(String(80))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(Text)
+    evaluation: Mapped[str | None] = mapped_column(String(40))
+
+
+class EvaluationTable(Base):
+    """A held-out comparison; `body` is the wire type."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index("ix_evaluations_before_after", "before", "after"),)
+
+    ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    before: Mapped[str] = mapped_column(String(80))
+    after: Mapped[str] = mapped_column(String(80), index=True)
+    job_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    body: Mapped[dict[str, Any]] = mapped_column(Document)
+
+
+class EvaluationRowTable(Base):
+    """One question of an evaluation, answered by one version."""
+
+    __tablename__ = "evaluation_rows"
+
+    evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    body: Mapped[dict[str, Any]] = mapped_column(Document)
