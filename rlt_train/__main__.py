@@ -55,6 +55,7 @@ def error_event(error: Exception) -> ErrorEvent:
 
 
 def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
+    from rlt_client import Client
     from rlt_tokens import load_codec
     from rlt_train.context import JobContext
     from rlt_train.kinds import KINDS
@@ -67,12 +68,12 @@ def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
             report=lambda message: events.log(message, level="warning"),
             sleep=lambda seconds: wait(seconds, stop=stop),
         )
-        services = HttpServices(base_url=job.base_url, job_id=job.job_id, attempt=job.attempt)
+        services = HttpServices(Client(base_url=job.base_url), job_id=job.job_id, attempt=job.attempt)
         return PatientServices(services, patience=patience, stop=stop)
 
-    context = JobContext(
-        job=job, events=events, stop=stop, codec=load_codec(Path(job.base_model_dir)), connect=connect
-    )
+    format_id = job.format_id.partition("+")[0]  # what follows says how the template was used, and is checked below
+    codec = load_codec(Path(job.base_model_dir), format_id=format_id)
+    context = JobContext(job=job, events=events, stop=stop, codec=codec, connect=connect)
     context.check_format()
     events.emit(KINDS[job.kind](context))
 

@@ -29,10 +29,11 @@ def save_checkpoint(trainer: Trainer, *, job: TrainerJob, step: int) -> Checkpoi
 
 
 def _states(trainer: Trainer) -> dict[str, Any]:
-    optimizer, schedule = trainer.optimizer, trainer.lr_scheduler
+    optimizer: Any = trainer.optimizer
+    schedule: Any = trainer.lr_scheduler
     return {
-        "optimizer": optimizer.state_dict() if optimizer is not None else None,
-        "schedule": schedule.state_dict() if schedule is not None else None,
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
         "torch_rng": torch.get_rng_state(),
         "python_rng": random.getstate(),
         "numpy_rng": _numpy_state(),

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlt_core.errors import ConfigurationError
-from rlt_core.tokens import SequenceCodec
 from rlt_core.schemas.trainer import TrainerJob
+from rlt_core.tokens import SequenceCodec
 from rlt_train.events import EventWriter
 from rlt_train.lifeline import StopFlag
 from rlt_train.services import Services

@@ -21,5 +21,5 @@ class InvalidTrainingDataError(InvalidRequestError):
     code, title = "invalid", "Invalid training data"
 
 
-class StopRequested(Exception):  # noqa: N818 - a request, not an error
+class StopRequested(Exception):
     """SIGTERM: leave at the next safe place, and save what stands."""

@@ -25,7 +25,7 @@ def evaluate_version(collector: Collector, rows: Sequence[DatasetRow], *, versio
 def compare(
     *, before: Sequence[EvaluationRow], after: Sequence[EvaluationRow], path: Path, student: str, format_id: str
 ) -> EvaluationEvent:
-    """Write all rows to `path`, and sum them up; no `before` (or fewer than 2 questions) leaves the differences null."""
+    """Write all rows to `path` and sum them up; without `before`, or below 2 questions, there is no difference."""
     lines = [row.model_dump_json() + "\n" for row in (*before, *after)]
     write_durable(path, "".join(lines).encode())
     paired = len(before) >= 2

@@ -25,7 +25,8 @@ class Experience:
     ) -> None:
         self._collector = collector
         self._publisher = publisher
-        self._rows = {str(row.id): row for row in rows}
+        self.rows = tuple(rows)
+        self._by_id = {str(row.id): row for row in rows}
         self._context = context
         self._last: Collected | None = None
         self._step_began_s = 0.0
@@ -45,7 +46,7 @@ class Experience:
             )
         ids = _groups(prompts, samples=trainer.num_generations)
         self._last = self._collector.collect(
-            [self._rows[row_id] for row_id in ids], version=policy.version, round_number=policy.step
+            [self._by_id[row_id] for row_id in ids], version=policy.version, round_number=policy.step
         )
         rollouts = self._last.rollouts
         self._show(rollouts[0], step=policy.step)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor
-from trl import GRPOTrainer
+from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from rlt_train.lifeline import StopFlag
@@ -22,7 +22,7 @@ from rlt_train.models import trained_policy
 from rlt_train.shared_prompt import build_tree, can_share_prompts, tree_logprobs
 
 MAX_SHARED_TOKENS = 4096
-"""A longer group goes TRL's way: a mask of all pairs, and logits of all completions at once, would cost more than they save."""
+"""Tokens of one shared pass at most: beyond, the mask of all pairs and the logits cost more than is saved."""
 
 
 class RltGrpoTrainer(GRPOTrainer):
@@ -31,7 +31,7 @@ class RltGrpoTrainer(GRPOTrainer):
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stop = stop
-        self._shares = self.accelerator.num_processes == 1 and can_share_prompts(self.model.config)
+        self._shares = self.accelerator.num_processes == 1 and can_share_prompts(self.policy.config)
         self._gap_sum = 0.0
         self._gap_tokens = 0
         self._gap_max = 0.0
@@ -50,12 +50,13 @@ class RltGrpoTrainer(GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         # TRL shuffles rows before it cuts micro-batches; kept in order, a micro-batch is a group that shares a prompt.
-        if not self.model.training:
+        if not self.policy.training:
             return super()._prepare_inputs(generation_batch)
-        step = self._step % self.args.steps_per_generation
+        arguments: Any = self.args
+        step = self._step % arguments.steps_per_generation
         if step == 0 or self._buffered_inputs is None:
             whole = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = split_tensor_dict(whole, self.args.steps_per_generation)
+            self._buffered_inputs = split_tensor_dict(whole, arguments.steps_per_generation)
         return self._buffered_inputs[step]
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:

@@ -71,7 +71,7 @@ def watch_beats(descriptor: int, *, lease_s: float, on_lost: Callable[[], None])
 
 
 def leave_at_once() -> None:
-    """End the process without another write: a newer attempt may own the job. Folders are renamed whole, so none is torn."""
+    """End the process without another write: a newer attempt may own the job. No folder is torn, all are renamed."""
     os._exit(EXIT_LEASE_LOST)
 
 

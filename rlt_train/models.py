@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Trainer
 
 from rlt_core.artifacts import adapter_sha256
-from rlt_core.errors import NotAvailableYetError
+from rlt_core.errors import ConfigurationError, NotAvailableYetError
 from rlt_core.schemas.jobs import LoraSpec
 from rlt_train.durable import durable_folder
 
@@ -62,6 +62,14 @@ def load_padding_tokenizer(base_dir: Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Give the one id that fills up batches; it is masked wherever it stands."""
+    value = tokenizer.pad_token_id
+    if not isinstance(value, int):
+        raise ConfigurationError(f"the base's tokenizer has the padding id {value!r}: it needs one whole number")
+    return value
 
 
 def trained_policy(trainer: Trainer) -> PeftModel:

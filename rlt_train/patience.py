@@ -1,12 +1,10 @@
-"""Own what a trainer does when a service fails: wait for one that is away, ask again for what failed, never go on without."""
+"""Own what a trainer does when a service fails: wait while it is away, ask again, never go on without an answer."""
 
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
-
-import httpx
 
 from rlt_core.errors import RltError
 
@@ -36,7 +34,7 @@ class Patience:
         while True:
             try:
                 return action()
-            except (RltError, httpx.TransportError) as error:
+            except RltError as error:
                 failures += 1
                 if not self._worth_another(error, failures=failures, waited_s=self.monotonic() - began_s):
                     raise
@@ -44,13 +42,12 @@ class Patience:
                 self.report(f"{what} failed ({error}); trying again in {pause_s:.1f} s (failure {failures})")
             self.sleep(pause_s)
 
-    def _worth_another(self, error: RltError | httpx.TransportError, *, failures: int, waited_s: float) -> bool:
-        if isinstance(error, httpx.TransportError) or error.status in _AWAY_STATUS:
+    def _worth_another(self, error: RltError, *, failures: int, waited_s: float) -> bool:
+        if error.status in _AWAY_STATUS:
             return waited_s < self.away_s
         return error.retryable and failures < self.attempts
 
-    def _pause_s(self, error: RltError | httpx.TransportError, *, failures: int) -> float:
-        asked_s = error.retry_after_s if isinstance(error, RltError) else None
+    def _pause_s(self, error: RltError, *, failures: int) -> float:
         doubled_s = self.first_pause_s * 2.0 ** min(failures - 1, 16)
         # Jitter keeps several trainers that wait for one engine from asking in step.
-        return min(self.longest_pause_s, max(asked_s or 0.0, doubled_s) * random.uniform(0.8, 1.2))
+        return min(self.longest_pause_s, max(error.retry_after_s or 0.0, doubled_s) * random.uniform(0.8, 1.2))

@@ -2,11 +2,12 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from trl import GRPOConfig
+from trl.trainer.grpo_config import GRPOConfig
 
 from rlt_core.errors import ConfigurationError, NotAvailableYetError
 from rlt_core.schemas.datasets import DatasetRow
@@ -25,8 +26,11 @@ from rlt_train.services import Services
 from rlt_train.training import common_arguments, micro_batch_rows, train
 
 
-def run_rl(context: JobContext) -> ResultEvent:
-    """Train the teacher, publish every step's policy, compare the last with what serves (paper, section 3)."""
+def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpoTrainer) -> ResultEvent:
+    """Train the teacher, publish every step's policy, compare the last with what serves (paper, section 3).
+
+    `trainer_class` lets a test look into the loss.
+    """
     began_s = time.monotonic()
     job, spec = context.job, _checked(context)
     use_all_cores()
@@ -45,7 +49,7 @@ def run_rl(context: JobContext) -> ResultEvent:
         rows=parts.train,
         context=context,
     )
-    trainer = _trainer(context, spec, experience, publisher, rows=parts.train)
+    trainer = _trainer(trainer_class, context=context, spec=spec, experience=experience, publisher=publisher)
     publisher.publish(trainer.policy, step=0)
     train(trainer, context=context, save_every=spec.save_every, more=lambda: experience.take_metrics(trainer))
     target = context.attempt_dir / "adapter"
@@ -89,14 +93,19 @@ def _collector(context: JobContext, spec: RlSpec, services: Services, *, samples
 
 
 def _trainer(
-    context: JobContext, spec: RlSpec, experience: Experience, publisher: Publisher, *, rows: tuple[DatasetRow, ...]
+    trainer_class: type[RltGrpoTrainer],
+    *,
+    context: JobContext,
+    spec: RlSpec,
+    experience: Experience,
+    publisher: Publisher,
 ) -> RltGrpoTrainer:
-    job, base_dir = context.job, Path(context.job.base_model_dir)
+    job, base_dir, rows = context.job, Path(context.job.base_model_dir), experience.rows
     start = Path(job.start_adapter_dir) if job.start_adapter_dir else None
     with warnings.catch_warnings():
         # TRL is pinned to the one version whose rollout_func was read and tested here.
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'", category=UserWarning)
-        return RltGrpoTrainer(
+        return trainer_class(
             # A PeftModel: TRL then keeps a frozen copy of its adapter as the reference, which is the warm-up.
             model=load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed),
             reward_funcs=[given_reward],
@@ -109,7 +118,7 @@ def _trainer(
         )
 
 
-def _grpo_arguments(context: JobContext, spec: RlSpec, *, rows: tuple[DatasetRow, ...]) -> dict[str, Any]:
+def _grpo_arguments(context: JobContext, spec: RlSpec, *, rows: Sequence[DatasetRow]) -> dict[str, Any]:
     prompts = [context.codec.teacher_sequence(question=row.question, solution=row.solution) for row in rows]
     longest = max(len(prompt.token_ids) for prompt in prompts) + spec.max_tokens
     micro_rows = micro_batch_rows(spec.samples_per_question, tokens_per_row=longest)
@@ -145,6 +154,4 @@ def _gate(
     before = evaluate_version(collector, rows, version=served) if served else []
     after = evaluate_version(collector, rows, version=candidate)
     path = context.attempt_dir / "evaluation.jsonl"
-    return compare(
-        before=before, after=after, path=path, student=str(job.student_version), format_id=job.format_id
-    )
+    return compare(before=before, after=after, path=path, student=str(job.student_version), format_id=job.format_id)

@@ -1,4 +1,4 @@
-"""Own one step's experience: explanations by exactly the published policy, their rewards, and proof that they are those."""
+"""Own one step's rollouts: explanations by exactly the policy asked for, their rewards, and the checks of both."""
 
 import hashlib
 import math
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.explain import Explanation, ExplainRequest, ExplainResponse
+from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, Explanation
 from rlt_core.schemas.score import (
     CompletionTokens,
     ExplanationInput,
@@ -83,9 +83,7 @@ class Collector:
             for row, group, group_scores in zip(rows, groups, scores, strict=True)
             for (item, tokens), score in zip(group, group_scores, strict=True)
         )
-        return Collected(
-            rollouts=rollouts, explain_s=explained_s - began_s, score_s=time.monotonic() - explained_s
-        )
+        return Collected(rollouts=rollouts, explain_s=explained_s - began_s, score_s=time.monotonic() - explained_s)
 
     def _explain_request(self, row: DatasetRow, *, version: str, round_number: int) -> ExplainRequest:
         plan = self._plan
@@ -100,9 +98,7 @@ class Collector:
             include=["tokens"],
         )
 
-    def _checked(
-        self, answer: ExplainResponse, request: ExplainRequest
-    ) -> list[tuple[Explanation, CompletionTokens]]:
+    def _checked(self, answer: ExplainResponse, request: ExplainRequest) -> list[tuple[Explanation, CompletionTokens]]:
         _expect(answer.teacher.version, request.teacher, what="an explanation's teacher")
         _expect(answer.format, self._plan.format_id, what="an explanation's format")
         _expect(len(answer.explanations), request.n, what="the number of explanations")
@@ -131,15 +127,12 @@ class Collector:
             for answer, request, row in zip(answers, requests, rows, strict=True)
         ]
 
-    def _score_request(
-        self, row: DatasetRow, group: Sequence[tuple[Explanation, CompletionTokens]]
-    ) -> ScoreRequest:
+    def _score_request(self, row: DatasetRow, group: Sequence[tuple[Explanation, CompletionTokens]]) -> ScoreRequest:
         return ScoreRequest(
             question=row.question,
             solution=row.solution,
             explanations=[
-                ExplanationInput(text=item.text, tokens=tokens, well_formed=item.well_formed)
-                for item, tokens in group
+                ExplanationInput(text=item.text, tokens=tokens, well_formed=item.well_formed) for item, tokens in group
             ],
             student=self._plan.student_version,
             # The student is frozen, so a question's baseline is asked for once and kept.
@@ -160,9 +153,7 @@ class Collector:
         baseline = self._baselines.get(_baseline_key(row))
         if baseline is None:
             raise RolloutMismatchError("a score came without the baseline that was asked for")
-        return [
-            score.model_copy(update={"uplift": score.solution.mean - baseline}) for score in answer.scores
-        ]
+        return [score.model_copy(update={"uplift": score.solution.mean - baseline}) for score in answer.scores]
 
     @staticmethod
     def _check_count(answers: Sequence[object], *, wanted: int, what: str) -> None:

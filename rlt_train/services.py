@@ -3,21 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-import httpx
-
 from rlt_client import Client
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
-from rlt_core.schemas.jobs import RolloutPublished, RolloutPublishRequest
-from rlt_core.schemas.score import ScoreRequest, ScoreResponse
+from rlt_core.schemas.jobs import RolloutPublishRequest
+from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
 from rlt_train.errors import RolloutFailedError
 from rlt_train.lifeline import StopFlag
 from rlt_train.patience import Patience
 
-ItemT = TypeVar("ItemT")
 AnswerT = TypeVar("AnswerT")
 
-BATCH_ITEMS = 64
-"""Requests in one call; a group of long completions with ids is large, and a body has a limit."""
+SCORE_CALL_TOKENS = 20_000
+"""Completion tokens in one call to /score at most: with their log-probs about half of the smallest body limit."""
 
 
 class Services(Protocol):
@@ -39,23 +36,23 @@ class Services(Protocol):
 class HttpServices:
     """The real one: the SDK for /explain and /score, one call of its own for rollouts."""
 
-    def __init__(self, *, base_url: str, job_id: str, attempt: int) -> None:
-        self._base_url = base_url
+    def __init__(self, client: Client, *, job_id: str, attempt: int) -> None:
+        self._client = client
         self._job_id = job_id
         self._attempt = attempt
-        self._client = Client(base_url=base_url)
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
         """Sample explanations, in as few calls as the server takes."""
-        return _in_batches(requests, self._client.explain.batch)
+        return self._client.explain.batch(requests)
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
-        """Judge explanations, in as few calls as the server takes."""
-        return _in_batches(requests, self._client.score.batch)
+        """Judge explanations, in as few calls as a body may be large."""
+        return [answer for call in score_calls(requests) for answer in self._client.score.batch(call)]
 
     def publish(self, *, step: int, sha256: str) -> str:
         """Tell the control service that the policy of `step` lies whole in this attempt's folder."""
-        raise NotImplementedError
+        request = RolloutPublishRequest(attempt=self._attempt, step=step, sha256=sha256)
+        return self._client.publish_rollout(self._job_id, request).version
 
 
 class PatientServices:
@@ -68,7 +65,6 @@ class PatientServices:
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
         """Sample explanations; waits for an engine that is away."""
-
 
         def explain() -> list[ExplainResponse]:
             answers = self._inner.explain(requests)
@@ -94,8 +90,21 @@ class PatientServices:
         return self._patience.call(waiting, what=what)
 
 
-def _in_batches(items: Sequence[ItemT], call: Callable[[Sequence[ItemT]], list[AnswerT]]) -> list[AnswerT]:
-    answers: list[AnswerT] = []
-    for start in range(0, len(items), BATCH_ITEMS):
-        answers += call(items[start : start + BATCH_ITEMS])
-    return answers
+def score_calls(requests: Sequence[ScoreRequest]) -> list[list[ScoreRequest]]:
+    """Cut requests into calls of at most SCORE_CALL_TOKENS; a larger one goes alone."""
+    calls: list[list[ScoreRequest]] = []
+    room = 0
+    for request in requests:
+        size = sum(_completion_tokens(entry) for entry in request.explanations)
+        if not calls or size > room:
+            calls.append([])
+            room = SCORE_CALL_TOKENS
+        calls[-1].append(request)
+        room -= size
+    return calls
+
+
+def _completion_tokens(entry: str | ExplanationInput) -> int:
+    if isinstance(entry, str) or entry.tokens is None:
+        return 0
+    return len(entry.tokens.completion_token_ids)

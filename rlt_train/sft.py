@@ -13,7 +13,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 from torch.nn import functional
-from trl import SFTTrainer
+from trl.trainer.sft_trainer import SFTTrainer
 
 from rlt_train.data import IGNORED
 from rlt_train.lifeline import StopFlag

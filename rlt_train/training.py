@@ -18,7 +18,7 @@ MICRO_BATCH_TOKENS = 4096
 
 
 def common_arguments(context: JobContext) -> dict[str, Any]:
-    """Settings that every kind shares: nothing saved, reported or printed by TRL itself, and no surprises."""
+    """Give the settings that every kind shares: TRL itself saves, reports and prints nothing."""
     accelerated = torch.cuda.is_available()
     return {
         "output_dir": str(Path(context.job.attempt_dir) / "trainer"),
@@ -54,9 +54,7 @@ class StepReporter(TrainerCallback):
         self._more = more
         self._began_s = time.monotonic()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save a checkpoint if this step is due for one."""
         if self._save_every and state.global_step % self._save_every == 0:
             self.checkpoint(step=state.global_step)

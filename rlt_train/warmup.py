@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from datasets import Dataset
-from trl import SFTConfig
+from trl.trainer.sft_config import SFTConfig
 
 from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.jobs import WarmupSpec
 from rlt_core.schemas.trainer import ResultEvent
 from rlt_train.context import JobContext
 from rlt_train.data import Example, load_splits, warmup_examples
-from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, save_adapter, use_all_cores
+from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter, use_all_cores
 from rlt_train.sft import RltSftTrainer, collate_left
 from rlt_train.training import common_arguments, micro_batch_rows, train
 
@@ -72,7 +72,7 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
         args=arguments,
         train_dataset=Dataset.from_list(columns),
         processing_class=tokenizer,
-        data_collator=partial(collate_left, pad_token_id=tokenizer.pad_token_id),
+        data_collator=partial(collate_left, pad_token_id=padding_id(tokenizer)),
         stop=context.stop,
     )
 

@@ -1,7 +1,7 @@
 """Own the connection to one server: send a request, read a typed answer, raise what went wrong."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -15,6 +15,8 @@ AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
 CONNECT_TIMEOUT_S: Final = 5.0
 """A server on this or a near machine answers a connect at once; only its work takes long."""
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Params = Mapping[str, str | int | float | bool | None]
 
@@ -32,15 +34,16 @@ class Api:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(
-            base_url=self.base_url,
-            headers=headers,
-            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
-            transport=transport,
-            # A proxy of the environment would also catch loopback, where the server usually is.
-            trust_env=not _is_loopback(self.base_url),
-        )
         self._timeout_s = timeout_s
+        with self._failures():
+            self._http = httpx.Client(
+                base_url=self.base_url,
+                headers=headers,
+                timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+                transport=transport,
+                # A proxy of the environment would also catch loopback, where the server usually is.
+                trust_env=httpx.URL(self.base_url).host not in LOOPBACK,
+            )
 
     def get(self, path: str, *, into: type[AnswerT], params: Params | None = None) -> AnswerT:
         """GET and read the answer as `into`."""
@@ -92,7 +95,7 @@ class Api:
             raise self._unexpected(response.request.url, into=into, error=error) from error
 
     @contextlib.contextmanager
-    def stream(self, path: str, *, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+    def stream(self, path: str, *, headers: Mapping[str, str]) -> Generator[httpx.Response]:
         """GET an answer that is read while it comes."""
         with self._failures(), self._http.stream("GET", path, headers=headers) as response:
             if response.is_error:
@@ -105,21 +108,27 @@ class Api:
         self._http.close()
 
     @contextlib.contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _failures(self) -> Generator[None]:
         try:
             yield
         except httpx.TimeoutException as error:
             if isinstance(error, httpx.ConnectTimeout):
-                raise APIConnectionError(f"no server answers at {self.base_url}: connecting timed out") from error
+                raise self._nobody("connecting timed out") from error
             raise APITimeoutError(
                 f"{self.base_url} gave no answer within {self._timeout_s:g} s: raise timeout_s or ask for less"
             ) from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise APIConnectionError(f"{self.base_url!r} is no URL ({error}): write http://host:port") from error
         except httpx.ConnectError as error:
-            raise APIConnectionError(f"no server answers at {self.base_url} ({error}): start one with `rlt up`") from error
+            raise self._nobody(str(error)) from error
         except httpx.TransportError as error:
             raise APIConnectionError(f"the connection to {self.base_url} broke ({error!r}): try again") from error
-        except httpx.InvalidURL as error:
-            raise APIConnectionError(f"{self.base_url!r} is no URL ({error}): write http://host:port") from error
+
+    def _nobody(self, reason: str) -> APIConnectionError:
+        return APIConnectionError(
+            f"no server answers at {self.base_url} ({reason}): "
+            "start one with `rlt up`, or name another with RLT_BASE_URL"
+        )
 
     def _unexpected(
         self, url: httpx.URL, *, into: type[BaseModel], error: ValidationError
@@ -144,10 +153,3 @@ def _raise_for_status(response: httpx.Response) -> None:
 
 def _present(params: Params | None) -> dict[str, str | int | float | bool] | None:
     return {name: value for name, value in params.items() if value is not None} if params else None
-
-
-def _is_loopback(base_url: str) -> bool:
-    try:
-        return httpx.URL(base_url).host in {"127.0.0.1", "localhost", "::1"}
-    except httpx.InvalidURL:
-        return False

@@ -69,7 +69,7 @@ def now_utc() -> datetime:
 
 def split_version(version: str) -> tuple[str, int]:
     """Split `algebra@3` into its name and number; raises ValueError on any other form."""
-    if not (re.match(VERSION_PATTERN, version) or re.match(ROLLOUT_PATTERN, version)):
+    if not (re.fullmatch(VERSION_PATTERN, version) or re.fullmatch(ROLLOUT_PATTERN, version)):
         raise ValueError(f"{version!r} is not of the form name@number")
     name, _, number = version.rpartition("@")
     return name, int(number)

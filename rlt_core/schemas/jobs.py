@@ -191,6 +191,27 @@ class DryRun(WireModel):
     longest_prompt_tokens: int | None = None
 
 
+class JobMetrics(WireModel):
+    """Series of a job by step; every series has one entry a step, null where the step has no such metric."""
+
+    object: Literal["job.metrics"] = "job.metrics"
+    job: str
+    steps: list[int]
+    series: dict[str, list[float | None]]
+
+
+class Checkpoint(WireModel):
+    """A checkpoint that an attempt has announced."""
+
+    id: str
+    object: Literal["checkpoint"] = "checkpoint"
+    job: str
+    attempt: int
+    step: int
+    created_at: UtcTime
+    manifest_sha256: str | None = None
+
+
 class RolloutPublishRequest(WireModel):
     """A trainer says that the policy of one step lies, whole, in its attempt's folder."""
 

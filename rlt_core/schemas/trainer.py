@@ -32,8 +32,8 @@ class TrainerJob(WireModel):
     """Folder in transformers' layout."""
     dataset_path: str
     """JSONL of dataset rows."""
-    split_paths: dict[Literal["select", "gate", "report"], str] = Field(default_factory=dict)
-    """JSONL of each split that names a dataset instead of a fraction."""
+    split_paths: dict[str, str] = Field(default_factory=dict[str, str])
+    """JSONL of each split (`select`, `gate`, `report`) that names a dataset instead of a fraction."""
     attempt_dir: str
     """The only folder that the trainer writes to."""
     events_path: str

@@ -58,11 +58,15 @@ class Settings(BaseSettings):
     """Between SIGTERM and SIGKILL of a trainer."""
     max_crashes: int = Field(default=3, ge=1, le=100)
     """Crashes in a row without progress that end a job."""
+    trainer_command: tuple[str, ...] = ()
+    """What a worker starts for a job, `--job FILE` added; empty is `rlt_train` in this interpreter."""
 
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024)
     """Largest request body, datasets apart."""
     max_dataset_bytes: int = Field(default=2**30, ge=1024)
     """Largest dataset upload."""
+    max_dataset_rows: int = Field(default=1_000_000, ge=1)
+    """Most rows of a dataset."""
     max_json_depth: int = Field(default=32, ge=4, le=256)
     """Deepest nesting of a JSON body."""
     max_text_characters: int = Field(default=1_000_000, ge=100)

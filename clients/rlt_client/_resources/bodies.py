@@ -1,6 +1,6 @@
 """Turn requests into JSON bodies: the server alone checks them, so that its messages are the only ones."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -25,15 +25,11 @@ def chunks(items: Sequence[ItemT], *, size: int) -> Iterator[tuple[int, Sequence
         yield start, items[start : start + size]
 
 
-def _value_of(value: object) -> Any:
-    match value:
-        case BaseModel():
-            return value.model_dump(mode="json", exclude_unset=True)
-        case Mapping():
-            return body_of(value)  # pyright: ignore[reportUnknownArgumentType] - JSON of a caller
-        case str() | bytes():
-            return value
-        case Iterable():
-            return [_value_of(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - JSON of a caller
-        case _:
-            return to_jsonable_python(value)
+def _value_of(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if isinstance(value, Mapping):
+        return body_of(value)  # pyright: ignore[reportUnknownArgumentType] - JSON of a caller
+    if isinstance(value, list | tuple):
+        return [_value_of(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - JSON of a caller
+    return to_jsonable_python(value)

@@ -2,9 +2,8 @@
 
 from rlt_client._api import Api, path_of
 from rlt_client._errors import APIError
-from rlt_client._resources.bodies import body_of
 from rlt_core.schemas.base import Page, Role, split_version
-from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel, RegisterVersionRequest
+from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel
 
 
 class Models:
@@ -16,9 +15,7 @@ class Models:
 
     def list(self, *, limit: int | None = None, after: str | None = None) -> Page[NamedModel]:
         """List names, newest first."""
-        return self._api.get(
-            path_of(self._root), into=Page[NamedModel], params={"limit": limit, "after": after}
-        )
+        return self._api.get(path_of(self._root), into=Page[NamedModel], params={"limit": limit, "after": after})
 
     def versions(self, name: str, *, limit: int | None = None, after: str | None = None) -> Page[ModelVersion]:
         """List the versions of a name, newest first."""
@@ -36,15 +33,11 @@ class Models:
         name, number = _split(version)
         return self._api.get(path_of(self._root, name, "versions", number, "lineage"), into=Lineage)
 
-    def register(
-        self, name: str, *, folder: str, parent: str | None = None, format: str | None = None
-    ) -> ModelVersion:
+    def register(self, name: str, *, folder: str, parent: str | None = None, format: str | None = None) -> ModelVersion:
         """Make an adapter that lies in `imports/<folder>` under the server's artifact root a version of `name`."""
         fields = {"folder": folder, "parent": parent, "format": format}
-        request = RegisterVersionRequest.model_construct(
-            **{field: value for field, value in fields.items() if value is not None}
-        )
-        return self._api.post(path_of(self._root, name, "versions"), into=ModelVersion, body=body_of(request))
+        body = {field: value for field, value in fields.items() if value is not None}
+        return self._api.post(path_of(self._root, name, "versions"), into=ModelVersion, body=body)
 
 
 def _split(version: str) -> tuple[str, int]:

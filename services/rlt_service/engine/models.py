@@ -132,6 +132,7 @@ def _convert(builtin: Builtin, *, source: Path, folder: Path) -> None:
             "files": {path.name: _sha256(path) for path in files},
         }
         for path in files:
+            path.chmod(0o644)
             _sync(path)
         (temporary / MANIFEST_NAME).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         _sync(temporary / MANIFEST_NAME)

@@ -1,6 +1,5 @@
 """Own the moves of aliases: compare-and-swap, with an append-only history. Works inside a given session."""
 
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -96,5 +95,3 @@ def change(row: AliasChangeRow) -> AliasChange:
 def _alias(row: AliasRow) -> Alias:
     role: Role = "teacher" if row.role == "teacher" else "student"
     return Alias(role=role, alias=row.alias, version=row.version, updated_at=row.updated_at)
-
-

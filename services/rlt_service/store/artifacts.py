@@ -1,19 +1,17 @@
-"""Own the folders of datasets, job attempts and versions: every path is made here, under one root, and no link leads out."""
+"""Own the folders of datasets, job attempts and versions: every path is made here, under one root, no link followed."""
 
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rlt_core.artifacts import ADAPTER_FILES, adapter_sha256
 from rlt_core.errors import InvalidAdapterError, InvalidRequestError, NotFoundError
 from rlt_core.schemas.base import NAME_PATTERN, split_version
 from rlt_service.store.faults import storage_faults
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-"""All that a version's folder holds: what serves, in formats that carry no code."""
 
 _FOLDER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
@@ -35,13 +33,19 @@ class ArtifactStore:
 
     def rollout_dir(self, job_id: str, attempt: int, step: int) -> Path:
         """Folder of the policy after one step."""
-        return self.attempt_dir(job_id, attempt) / "rollouts" / f"step-{step}"
+        return self._inside("jobs", job_id, f"attempt-{attempt}", "rollouts", str(step))
 
     def version_dir(self, name: str, number: int) -> Path:
         """Folder of a version's adapter."""
         if not re.match(NAME_PATTERN, name):
             raise InvalidRequestError(f"{name!r} is no name: use lower-case letters, digits and hyphens.")
         return self._inside("versions", name, str(number))
+
+    def checked_sha256(self, folder: Path) -> str:
+        """Hash an adapter that lies under the root; raises InvalidAdapterError for links or missing files."""
+        self._check_files(folder)
+        with storage_faults(f"read {folder}"):
+            return adapter_sha256(folder)
 
     def imports_dir(self, folder: str) -> Path:
         """Folder in which an operator laid an adapter for registration; raises NotFoundError."""
@@ -60,7 +64,7 @@ class ArtifactStore:
         return path
 
     @contextmanager
-    def incoming_file(self) -> Iterator[Path]:
+    def incoming_file(self) -> Generator[Path]:
         """Lend a file to write an upload to, on the same disk as the root; it is gone afterwards unless moved."""
         folder = self.make_dir(self._inside("incoming"))
         with storage_faults(f"write below {folder}"):
@@ -84,15 +88,12 @@ class ArtifactStore:
 
     def stage(self, source: Path) -> Path:
         """Copy an adapter into a temporary folder, fsynced; raises InvalidAdapterError for links or missing files."""
-        self._refuse_links(source)
+        self._check_files(source)
         incoming = self.make_dir(self._inside("incoming"))
         with storage_faults(f"copy {source}"):
             staged = Path(tempfile.mkdtemp(dir=incoming))
             for name in ADAPTER_FILES:
-                path = source / name
-                if path.is_symlink() or not path.is_file():
-                    raise InvalidAdapterError(f"The adapter folder {source} has no plain file {name}.")
-                shutil.copyfile(path, staged / name)
+                shutil.copyfile(source / name, staged / name)
                 _sync(staged / name)
             staged.chmod(0o755)
             _sync(staged)
@@ -132,7 +133,7 @@ class ArtifactStore:
                 raise InvalidRequestError(f"{path.relative_to(self.root)} is a symbolic link; links are not followed.")
         return path
 
-    def _refuse_links(self, source: Path) -> None:
+    def _check_files(self, source: Path) -> None:
         if not source.is_relative_to(self.root):
             raise InvalidAdapterError(f"The adapter folder {source} does not lie under the artifact root {self.root}.")
         path = source
@@ -142,6 +143,10 @@ class ArtifactStore:
             path = path.parent
         if ".." in source.parts:
             raise InvalidAdapterError(f"The adapter folder {source} leads upwards.")
+        for name in ADAPTER_FILES:
+            path = source / name
+            if path.is_symlink() or not path.is_file():
+                raise InvalidAdapterError(f"The adapter folder {source} has no plain file {name}.")
 
 
 def _sync(path: Path) -> None:

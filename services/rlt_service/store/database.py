@@ -3,7 +3,7 @@
 import fcntl
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_service.store.faults import RETRY_AFTER_S, storage_faults
@@ -66,18 +66,16 @@ class Database:
                     _migrate(connection)
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self) -> Generator[Session]:
         """Open a session that writes: SQLite takes the write lock at once; commit at the end, roll back on errors."""
-        with storage_faults("write to the database"), Session(self._writer(), expire_on_commit=False) as session:
-            with session.begin():
-                yield session
+        with storage_faults("write to the database"), self._sessions(self._writer()).begin() as session:
+            yield session
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self) -> Generator[Session]:
         """Open a session that only reads: a snapshot that waits for no writer."""
-        with storage_faults("read the database"), Session(self._started(), expire_on_commit=False) as session:
-            with session.begin():
-                yield session
+        with storage_faults("read the database"), self._sessions(self._started()).begin() as session:
+            yield session
 
     def check(self) -> None:
         """Raise StorageUnavailableError unless a write could begin and space is left for it."""
@@ -104,6 +102,10 @@ class Database:
         if self._engine is None:
             raise ConfigurationError("The database was not started: call Database.start() first.")
         return self._engine
+
+    @staticmethod
+    def _sessions(engine: Engine) -> sessionmaker[Session]:
+        return sessionmaker(engine, expire_on_commit=False)
 
     def _writer(self) -> Engine:
         return self._started().execution_options(**{_IMMEDIATE: True})
@@ -154,7 +156,7 @@ def migration_config(connection: Connection) -> Config:
 
 
 @contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
+def _exclusive(lock: Path) -> Generator[None]:
     """Hold a lock between processes: switching to WAL and migrating are for one starter at a time."""
     with lock.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -2,7 +2,7 @@
 
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -32,16 +32,14 @@ _REMEDY = "Free some space, or make the state folder (RLT_HOME) writable, then t
 
 
 @contextmanager
-def storage_faults(what: str) -> Iterator[None]:
+def storage_faults(what: str) -> Generator[None]:
     """Raise StorageUnavailableError for faults of disk or database inside; `what` says what was being done."""
     try:
         yield
     except DBAPIError as error:
         if not _is_storage_fault(error):
             raise
-        raise StorageUnavailableError(
-            f"Cannot {what}: {error.orig}. {_REMEDY}", retry_after_s=RETRY_AFTER_S
-        ) from error
+        raise StorageUnavailableError(f"Cannot {what}: {error.orig}. {_REMEDY}", retry_after_s=RETRY_AFTER_S) from error
     except PoolTimeoutError as error:
         raise StorageUnavailableError(f"Cannot {what}: {error}. Try again.", retry_after_s=RETRY_AFTER_S) from error
     except OSError as error:

@@ -124,7 +124,7 @@ class JobStore:
         """Count jobs by status."""
         with self._database.reading() as session:
             rows = session.execute(select(JobRow.status, func.count()).group_by(JobRow.status))
-            return {status: count for status, count in rows}
+            return dict(rows.tuples())
 
     def cancel(self, job_id: str) -> Job:
         """Cancel: at once while nobody runs it, else ask its supervisor. Repeatable; JobStateError once it ended."""
@@ -155,6 +155,7 @@ class JobStore:
         with self._database.transaction() as session:
             row = _find(session, job_id)
             if row.status not in ("queued", "running"):
+                row.error = None
                 _move(session, row, "queued")
                 session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=row.not_before))
             return _job(row)
@@ -240,7 +241,9 @@ class JobStore:
             _end(session, row, status, error)
             return _job(row)
 
-    def requeue(self, job_id: str, attempt: int, reason: str, *, error: JobError | None = None, crash: bool = True) -> Job:
+    def requeue(
+        self, job_id: str, attempt: int, reason: str, *, error: JobError | None = None, crash: bool = True
+    ) -> Job:
         """Give a running job back: to the queue, or to its end where it was cancelled or crashed too often; fenced.
 
         `error` is what the job ends with if this crash was the last one; `crash=False` (a drain) is not counted.
@@ -258,6 +261,14 @@ class JobStore:
                 _move(session, row, "queued", {"reason": reason, "crashes": row.crashes}, event="requeued")
                 row.worker = None
                 session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=None))
+            return _job(row)
+
+    def suspend(self, job_id: str, attempt: int, error: JobError) -> Job:
+        """Pause a running job that cannot go on until a human has acted (a full disk); fenced."""
+        with self._database.transaction() as session:
+            row = fenced_job(session, job_id, attempt)
+            row.error, row.worker = error.model_dump(mode="json"), None
+            _move(session, row, "paused", {"error": row.error})
             return _job(row)
 
     def running(self) -> Sequence[RunningJob]:

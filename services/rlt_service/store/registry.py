@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeVar, cast
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from rlt_core.artifacts import adapter_sha256
 from rlt_core.errors import ConfigurationError, InvalidAdapterError, InvalidRequestError, NotFoundError
 from rlt_core.schemas.base import VERSION_PATTERN, Page, Role, now_utc
 from rlt_core.schemas.jobs import JOB_SPEC, RolloutPublished, RolloutPublishRequest
@@ -25,13 +24,14 @@ from rlt_service.store import aliases, evaluations, resolution
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.jobs import fenced_job
-from rlt_service.store.registration import Candidate, HeldOut, register
+from rlt_service.store.registration import Candidate, HeldOut, register, stage
 from rlt_service.store.resolution import AdapterFiles, ResolvedVersion, version_name
 from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRow, VersionRow
 
 KEPT_ROLLOUTS = 2
 """Newest steps of a job whose adapters can be called; older ones are collected at the next publication."""
 
+ItemT = TypeVar("ItemT")
 __all__ = ["AdapterFiles", "Candidate", "HeldOut", "Registry", "ResolvedVersion"]
 
 
@@ -87,7 +87,7 @@ class Registry:
         Fenced by the candidate's attempt; a second registration for the same job returns the first one's version.
         Raises StaleAttemptError, InvalidAdapterError.
         """
-        staged = self._artifacts.stage(candidate.adapter_dir)
+        staged = stage(self._artifacts, candidate)
         try:
             with self._database.transaction() as session:
                 return _version(session, register(session, self._artifacts, candidate, staged, held_out))
@@ -152,10 +152,16 @@ class Registry:
 
     def publish_rollout(self, job_id: str, request: RolloutPublishRequest) -> RolloutPublished:
         """Make the policy of one step callable; fenced by the attempt. Collects the job's older ones."""
-        folder = self._artifacts.rollout_dir(job_id, request.attempt, request.step)
+        with self._database.reading() as session:
+            fenced_job(session, job_id, request.attempt)  # before the files: a stale attempt hears that it is stale
+        found = self._artifacts.checked_sha256(self._artifacts.rollout_dir(job_id, request.attempt, request.step))
+        if found != request.sha256:
+            raise InvalidAdapterError(
+                f"The adapter of step {request.step} has sha256 {found}, announced was {request.sha256}.",
+                param="/sha256",
+            )
         with self._database.transaction() as session:
             fenced_job(session, job_id, request.attempt)
-            _check_adapter(self._artifacts, folder, request.sha256)
             base = resolution.current_base(session)
             if base is None:
                 raise NotFoundError("No base model is registered yet: start the service once.")
@@ -228,7 +234,9 @@ class Registry:
     ) -> Alias:
         """Compare-and-swap an alias to `name@number`; raises AliasMovedError, ModelNotFoundError."""
         if not re.match(VERSION_PATTERN, version):
-            raise InvalidRequestError(f"An alias points at a version, name@number, not at {version!r}.", param="/version")
+            raise InvalidRequestError(
+                f"An alias points at a version, name@number, not at {version!r}.", param="/version"
+            )
         with self._database.transaction() as session:
             row = resolution.find_version(session, version)
             if row is None:
@@ -269,5 +277,46 @@ def _row(session: Session, version: str) -> VersionRow:
     return row
 
 
-def _check_adapter(artifacts: ArtifactStore, folder: object, sha256: str) -> None:
-    raise NotImplementedError
+def _collect(session: Session, job_id: str, *, keep: int) -> list[RolloutRow]:
+    """Delete all but the newest rows of a job; return what was deleted."""
+    query = select(RolloutRow).where(RolloutRow.job_id == job_id)
+    rows = list(session.scalars(query.order_by(RolloutRow.attempt.desc(), RolloutRow.step.desc())))
+    for row in rows[keep:]:
+        session.delete(row)
+    return rows[keep:]
+
+
+def _version(session: Session, row: VersionRow) -> ModelVersion:
+    name = version_name(row)
+    pointing = session.scalars(select(AliasRow).where(AliasRow.version == name))
+    return ModelVersion(
+        version=name,
+        name=row.name,
+        number=row.number,
+        role=cast(Role, row.role),
+        created_at=row.created_at,
+        base_model=row.base_model,
+        format=row.format,
+        adapter_sha256=row.adapter_sha256,
+        lora_rank=row.lora_rank,
+        parent=row.parent,
+        job=row.job_id,
+        dataset=row.dataset_id,
+        aliases=sorted({alias.alias for alias in pointing}),
+    )
+
+
+def _card(name: str, created_s: float) -> ModelCard:
+    return ModelCard(id=name, created=int(created_s), owned_by="rlt")
+
+
+def _page(items: list[ItemT], ids: list[str], *, limit: int, after: str | None) -> Page[ItemT]:
+    """Cut a page out of a list that is short by nature (names, versions of one name)."""
+    start = 0
+    if after is not None:
+        if after not in ids:
+            raise InvalidRequestError(f"`after` is no id of this list: {after!r}.", param="/after")
+        start = ids.index(after) + 1
+    end = start + limit
+    data = items[start:end]
+    return Page[ItemT](data=data, has_more=end < len(items), last_id=ids[start + len(data) - 1] if data else None)

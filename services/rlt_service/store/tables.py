@@ -108,6 +108,8 @@ class OutboxRow(Base):
     """A bell that has not been rung yet; written with the job, deleted when the broker has the message."""
 
     __tablename__ = "outbox"
+    # Numbers are never used twice, so that a late `rung` cannot forget the bell of a newer row.
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy reads a plain dict
 
     ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
     queue: Mapped[str] = mapped_column(String(40))

@@ -10,7 +10,11 @@ from rlt_service.store.tables import Base
 connection = cast(Connection, context.config.attributes["connection"])
 # One transaction for all: a starter that dies half-way leaves the schema as it was (SQLite's DDL is transactional).
 context.configure(
-    connection=connection, target_metadata=Base.metadata, transactional_ddl=True, render_as_batch=True, compare_type=True
+    connection=connection,
+    target_metadata=Base.metadata,
+    transactional_ddl=True,
+    render_as_batch=True,
+    compare_type=True,
 )
 with context.begin_transaction():
     context.run_migrations()

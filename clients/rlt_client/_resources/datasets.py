@@ -1,0 +1,78 @@
+"""`client.datasets`: upload rows, read them back."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlt_client._api import Api, path_of
+from rlt_client._errors import APIError
+from rlt_client._resources.bodies import body_of
+from rlt_core.schemas.base import Page
+from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRow, DatasetRows
+
+Row = DatasetRow | Mapping[str, Any]
+
+JSONL = "application/jsonl"
+
+
+class Datasets:
+    """Immutable uploads of questions with their solutions."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def create(
+        self,
+        source: str | Path | Iterable[Row],
+        *,
+        name: str | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> Dataset:
+        """Upload a JSONL file by its path, or rows; nothing is held in memory whole.
+
+        `columns` maps the contract's columns by templates over the uploaded row, such as
+        `{"solution": "The answer is {answer}."}`. Raises UnprocessableEntityError whose `extra["lines"]`
+        has every bad line with its number (the first hundred); then nothing was stored.
+        """
+        params = {"name": name, "columns": json.dumps(dict(columns)) if columns else None}
+        if isinstance(source, str | Path):
+            return self._upload_file(Path(source), params=params)
+        return self._upload(_lines(source), params=params)
+
+    def get(self, dataset_id: str) -> Dataset:
+        """Read what an upload came to."""
+        return self._api.get(path_of("datasets", dataset_id), into=Dataset)
+
+    def list(self, *, limit: int | None = None, after: str | None = None) -> Page[Dataset]:
+        """List datasets, newest first."""
+        return self._api.get(path_of("datasets"), into=Page[Dataset], params={"limit": limit, "after": after})
+
+    def rows(self, dataset_id: str, *, offset: int | None = None, limit: int | None = None) -> DatasetRows:
+        """Read a window of rows."""
+        return self._api.get(
+            path_of("datasets", dataset_id, "rows"), into=DatasetRows, params={"offset": offset, "limit": limit}
+        )
+
+    def delete(self, dataset_id: str) -> DatasetDeleted:
+        """Delete; raises ConflictError while a job that has not ended names it."""
+        return self._api.call("DELETE", path_of("datasets", dataset_id), into=DatasetDeleted)
+
+    def _upload_file(self, path: Path, *, params: Mapping[str, str | None]) -> Dataset:
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise APIError(f"cannot read {path}: {error.strerror}", param="source") from error
+        with file:
+            return self._upload(file, params=params)
+
+    def _upload(self, content: Iterable[bytes], *, params: Mapping[str, str | None]) -> Dataset:
+        response = self._api.send(
+            "POST", path_of("datasets"), content=content, params=params, headers={"Content-Type": JSONL}
+        )
+        return self._api.read(response, into=Dataset)
+
+
+def _lines(rows: Iterable[Row]) -> Iterator[bytes]:
+    for row in rows:
+        yield json.dumps(body_of(row), ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,114 @@
+"""`client.jobs`: watch, cancel and read training jobs."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from rlt_client._api import Api, path_of
+from rlt_client._errors import APIConnectionError, APITimeoutError
+from rlt_client._sse import ServerSentEvent, parse
+from rlt_core.schemas.base import Page
+from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent, JobKind, JobStatus
+
+
+class Jobs:
+    """Training jobs by id; the server's database is the truth, a client may come and go."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def get(self, job_id: str) -> Job:
+        """Read a job."""
+        return self._api.get(path_of("jobs", job_id), into=Job)
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        status: JobStatus | None = None,
+        kind: JobKind | None = None,
+    ) -> Page[Job]:
+        """List jobs, newest first; go on with `after=page.last_id` while `page.has_more`."""
+        params = {"limit": limit, "after": after, "status": status, "kind": kind}
+        return self._api.get(path_of("jobs"), into=Page[Job], params=params)
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask a job to end; repeatable. Raises ConflictError when it has ended otherwise."""
+        return self._api.post(path_of("jobs", job_id, "cancel"), into=Job)
+
+    def pause(self, job_id: str) -> Job:
+        """Hold a queued job back."""
+        return self._api.post(path_of("jobs", job_id, "pause"), into=Job)
+
+    def resume(self, job_id: str) -> Job:
+        """Put a paused job back into the queue."""
+        return self._api.post(path_of("jobs", job_id, "resume"), into=Job)
+
+    def logs(self, job_id: str) -> str:
+        """Read what the trainer wrote."""
+        return self._api.send("GET", path_of("jobs", job_id, "logs")).text
+
+    def events_after(self, job_id: str, *, after: int = 0, limit: int | None = None) -> Page[JobEvent]:
+        """Read the events that are there, from sequence number `after` on."""
+        params = {"after": after, "limit": limit}
+        return self._api.get(path_of("jobs", job_id, "events"), into=Page[JobEvent], params=params)
+
+    def events(self, job_id: str, *, after: int = 0, reconnect_pause_s: float = 1.0) -> Iterator[JobEvent]:
+        """Give events as they come, until the job has ended; each once, in order.
+
+        A stream that breaks is taken up where it stopped, after a pause; raises APIConnectionError
+        when the server cannot be reached again.
+        """
+        last = after
+        while True:
+            try:
+                for event in self._stream(job_id, after=last):
+                    if event.event == "done":
+                        return
+                    read = JobEvent.model_validate_json(event.data, extra="ignore")
+                    last = read.seq
+                    yield read
+            except APIConnectionError:
+                # The server may only have restarted: this raises where it is really gone.
+                time.sleep(reconnect_pause_s)
+                self.get(job_id)
+            else:
+                time.sleep(reconnect_pause_s)
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        on_event: Callable[[JobEvent], None] | None = None,
+        poll_s: float = 1.0,
+        timeout_s: float | None = None,
+    ) -> Job:
+        """Come back when the job has ended, whatever its end; look at `status`, `result` and `error`.
+
+        Asks every `poll_s` seconds. `on_event` sees every event once. Raises APITimeoutError after `timeout_s`
+        (the job goes on).
+        """
+        began_s, last = time.monotonic(), 0
+        while True:
+            job = self.get(job_id)
+            if on_event is not None:
+                last = self._report(job_id, after=last, on_event=on_event)
+            if job.status in TERMINAL:
+                return job
+            if timeout_s is not None and time.monotonic() - began_s > timeout_s:
+                raise APITimeoutError(f"{job_id} is still {job.status} after {timeout_s:g} s; it goes on")
+            time.sleep(poll_s)
+
+    def _report(self, job_id: str, *, after: int, on_event: Callable[[JobEvent], None]) -> int:
+        while True:
+            page = self.events_after(job_id, after=after)
+            for event in page.data:
+                on_event(event)
+                after = event.seq
+            if not page.has_more:
+                return after
+
+    def _stream(self, job_id: str, *, after: int) -> Iterator[ServerSentEvent]:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+        with self._api.stream(path_of("jobs", job_id, "events"), headers=headers) as response:
+            yield from parse(response.iter_lines())

@@ -1,0 +1,92 @@
+"""`rlt jobs`: list, show, watch, read and end training jobs."""
+
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from rlt_client.cli import watch as watching
+from rlt_client.cli.state import Json, print_json, state_of
+from rlt_core.schemas.jobs import Job
+
+JobId = Annotated[str, typer.Argument(help="The job's id, such as job_0a1b….", metavar="JOB")]
+Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+
+
+def build() -> typer.Typer:
+    """Put the group together."""
+    group = typer.Typer(help="Training jobs: list, show, watch, logs, cancel.", no_args_is_help=True)
+    for name, command in (("list", show_list), ("show", show), ("watch", watch), ("logs", logs), ("cancel", cancel)):
+        group.command(name)(command)
+    return group
+
+
+def show_list(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="Most jobs to show.")] = 20,
+    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    state = state_of(context)
+    with state.client() as client:
+        page = client.jobs.list(limit=limit, status=status)
+    if as_json:
+        print_json(page)
+        return
+    table = Table("id", "kind", "status", "step", "created", "name", box=None)
+    for job in page.data:
+        table.add_row(job.id, job.kind, job.status, _step(job), f"{job.created_at:%Y-%m-%d %H:%M}", job.name or "")
+    state.out.print(table if page.data else "no jobs")
+
+
+def show(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
+    """Show one job: its state, what it was asked for, what it made."""
+    state = state_of(context)
+    with state.client() as client:
+        job = client.jobs.get(job_id)
+    if as_json:
+        print_json(job)
+        return
+    state.out.print(f"{job.kind} on {job.spec.dataset} for {job.spec.target_name}", markup=False)
+    state.out.print(f"  step {_step(job)}, attempt {job.attempt}, created {job.created_at:%Y-%m-%d %H:%M:%S}Z")
+    for name, value in job.progress.metrics.items():
+        state.out.print(f"  {name}: {value:.4g}", markup=False)
+    watching.show_end(job, state=state)
+
+
+def watch(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
+    """Follow a job to its end; exit code 4 unless it succeeded. Ctrl-C stops watching, not the job."""
+    state = state_of(context)
+    with state.client() as client:
+        job = watching.follow(client, job_id, state=state, quiet=as_json)
+    if as_json:
+        print_json(job)
+
+
+def logs(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
+    """Print what the job's trainer wrote."""
+    state = state_of(context)
+    with state.client() as client:
+        text = client.jobs.logs(job_id)
+    if as_json:
+        print_json([{"job": job_id, "line": line} for line in text.splitlines()])
+    else:
+        typer.echo(text, nl=not text.endswith("\n"))
+
+
+def cancel(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
+    """End a job; a running one saves a checkpoint first."""
+    state = state_of(context)
+    with state.client() as client:
+        job = client.jobs.cancel(job_id)
+    if as_json:
+        print_json(job)
+    else:
+        asked = job.cancel_requested and job.status == "running"
+        state.out.print(f"{job.id} {'is being cancelled' if asked else job.status}", markup=False)
+
+
+def _step(job: Job) -> str:
+    total = job.progress.total
+    return f"{job.progress.step}/{total}" if total else str(job.progress.step)

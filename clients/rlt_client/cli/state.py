@@ -1,0 +1,87 @@
+"""Own what every command shares: which server, how to print, what the exit codes mean."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import httpx
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+
+from rlt_client._client import DEFAULT_BASE_URL, Client
+from rlt_client._errors import APIConnectionError, APIError, APIStatusError, APITimeoutError
+
+EXIT_FAILED: Final = 1
+"""The server refused or failed."""
+EXIT_NO_SERVER: Final = 3
+"""No server answers."""
+EXIT_JOB: Final = 4
+"""The job that was watched did not succeed."""
+EXIT_INTERRUPTED: Final = 130
+"""Ctrl-C, as shells have it."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print the server's answer as JSON.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One call of the command."""
+
+    base_url: str | None = None
+    transport: httpx.BaseTransport | None = None
+    """For tests: the app in process instead of a network."""
+    out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    errors: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+
+    def client(self) -> Client:
+        """Open the SDK on the server in question."""
+        return Client(self.base_url or _known_base_url(), transport=self.transport)
+
+
+def state_of(context: typer.Context) -> State:
+    """Read the state that the root command left."""
+    return context.find_root().ensure_object(State)
+
+
+def print_json(answer: BaseModel | list[dict[str, Any]]) -> None:
+    """Write an answer as JSON, uncoloured, so that it can be piped."""
+    if isinstance(answer, BaseModel):
+        typer.echo(answer.model_dump_json(indent=2))
+    else:
+        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def report(error: APIError, *, errors: Console) -> int:
+    """Say what went wrong and what to do, without a traceback; gives the exit code."""
+    errors.print(f"error: {error}", style="red", markup=False)
+    if isinstance(error, APIStatusError):
+        if error.param:
+            errors.print(f"  at {error.param}", markup=False)
+        lines: list[Any] = error.extra.get("lines", [])
+        for line in lines:
+            errors.print(f"  line {line.get('line')}: {line.get('message')}", markup=False)
+    no_server = isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
+    return EXIT_NO_SERVER if no_server else EXIT_FAILED
+
+
+def state_folder() -> Path:
+    """Where `rlt up` keeps its state on this machine."""
+    return Path(os.environ.get("RLT_HOME") or Path.home() / ".rlt")
+
+
+def _known_base_url() -> str:
+    named = os.environ.get("RLT_BASE_URL")
+    return named or _running_here() or DEFAULT_BASE_URL
+
+
+def _running_here() -> str | None:
+    """Read the address that `rlt up` wrote down, if the process that wrote it still lives."""
+    try:
+        note = json.loads((state_folder() / "server.json").read_text(encoding="utf-8"))
+        os.kill(int(note["pid"]), 0)
+        return str(note["address"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,53 @@
+"""Own the upload of a dataset: received, validated as a whole, and only then stored."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlt_core.columns import ColumnMap
+from rlt_core.schemas.datasets import Dataset
+from rlt_service.control.rows import RowLimits, ValidatedRows, validate_rows
+from rlt_service.control.upload import receive
+from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.faults import storage_faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploader:
+    """Makes a dataset of a body; a body with one bad line leaves nothing behind."""
+
+    datasets: DatasetStore
+    artifacts: ArtifactStore
+    settings: Settings
+
+    async def store(
+        self, chunks: AsyncIterator[bytes], *, content_type: str, name: str | None, columns: ColumnMap
+    ) -> Dataset:
+        """Receive and store; raises what `receive` and `validate_rows` raise, and StorageUnavailableError."""
+        with self.artifacts.incoming_file() as raw, self.artifacts.incoming_file() as clean:
+            await receive(chunks, raw, content_type=content_type, max_bytes=self.settings.max_dataset_bytes)
+            return await asyncio.to_thread(self._keep, raw, clean, name=name, columns=columns)
+
+    def _keep(self, raw: Path, clean: Path, *, name: str | None, columns: ColumnMap) -> Dataset:
+        rows = self._validate(raw, clean, columns=columns)
+        return self.datasets.create(
+            name=name,
+            path=clean,
+            rows=rows.rows,
+            sha256=rows.sha256,
+            columns=rows.columns,
+            size_bytes=rows.size_bytes,
+        )
+
+    def _validate(self, raw: Path, clean: Path, *, columns: ColumnMap) -> ValidatedRows:
+        limits = RowLimits(
+            max_rows=self.settings.max_dataset_rows,
+            max_line_bytes=self.settings.max_body_bytes,
+            max_text_characters=self.settings.max_text_characters,
+            max_depth=self.settings.max_json_depth,
+        )
+        with storage_faults("store the dataset"), raw.open("rb") as source, clean.open("wb") as target:
+            return validate_rows(source, target, columns=columns, limits=limits)

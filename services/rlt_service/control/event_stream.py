@@ -1,0 +1,54 @@
+"""Own the following of a job's events: each once, in order, until the job has ended. No HTTP."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from rlt_core.schemas.base import Page
+from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent
+from rlt_service.store.jobs import JobStore
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Nothing happened for a while; the connection is still there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFeed:
+    """Reads the store again and again: any process may write the events, and any may read them."""
+
+    jobs: JobStore
+    poll_s: float = 0.3
+    keep_alive_s: float = 15.0
+
+    async def follow(self, job_id: str, *, after_seq: int) -> AsyncIterator[JobEvent | Silence | Job]:
+        """Give events after `after_seq` as they come, Silence between, and last the ended job; NotFoundError."""
+        last_s = time.monotonic()
+        while True:
+            job, events = await asyncio.to_thread(self._look, job_id, after_seq=after_seq)
+            for event in events:
+                after_seq, last_s = event.seq, time.monotonic()
+                yield event
+            if len(events) == PAGE:
+                continue
+            if job.status in TERMINAL:
+                yield job
+                return
+            if time.monotonic() - last_s > self.keep_alive_s:
+                last_s = time.monotonic()
+                yield Silence()
+            await asyncio.sleep(self.poll_s)
+
+    def page(self, job_id: str, *, after_seq: int, limit: int) -> Page[JobEvent]:
+        """Give the events that are there, oldest first; `last_id` is the last one's number. Raises NotFoundError."""
+        events = list(self.jobs.events(job_id, after_seq=after_seq, limit=limit + 1))
+        data = events[:limit]
+        return Page[JobEvent](data=data, has_more=len(events) > limit, last_id=str(data[-1].seq) if data else None)
+
+    def _look(self, job_id: str, *, after_seq: int) -> tuple[Job, Sequence[JobEvent]]:
+        # The job first: a status that is terminal now has its last event already stored.
+        return self.jobs.get(job_id), self.jobs.events(job_id, after_seq=after_seq, limit=PAGE)

@@ -1,0 +1,14 @@
+from rlt_service.control.routes import about, aliases, datasets, evaluations, events, jobs, models, train
+
+ROUTERS = (
+    train.router,
+    events.router,
+    jobs.router,
+    datasets.router,
+    models.models_router("teacher"),
+    models.models_router("student"),
+    aliases.router,
+    evaluations.router,
+    about.router,
+)
+"""Every route of the control service, for create_app to include."""

@@ -1,0 +1,45 @@
+"""What the server says of itself: models, formats, capabilities; and OpenAI's chat, which it does not serve yet."""
+
+from fastapi import APIRouter
+
+from rlt_core.errors import NotImplementedYetError
+from rlt_core.schemas.server import Capabilities, FormatInfo, FormatList
+from rlt_core.schemas.teachers import ModelList
+from rlt_service.container import ServicesDep
+from rlt_service.control import about
+from rlt_service.control.routes.parameters import FormatId
+
+router = APIRouter(prefix="/v1", tags=["about"])
+
+
+@router.get("/models")
+def list_models(services: ServicesDep) -> ModelList:
+    """List every name that can be called, in OpenAI's form."""
+    return ModelList(data=services.registry.callable_models())
+
+
+@router.post("/chat/completions", status_code=501, response_model=None)
+def chat() -> None:
+    """Refuse: this server explains and scores; OpenAI's chat comes later."""
+    raise NotImplementedYetError(
+        "/v1/chat/completions is not available yet: POST /v1/explain and /v1/score are what this server answers"
+    )
+
+
+@router.get("/formats")
+def list_formats() -> FormatList:
+    """List the formats that this server speaks."""
+    return about.formats()
+
+
+@router.get("/formats/{format_id}")
+def get_format(format_id: FormatId) -> FormatInfo:
+    """Read a format's tags and instructions."""
+    return about.format_info(format_id)
+
+
+@router.get("/capabilities")
+def capabilities(services: ServicesDep) -> Capabilities:
+    """Read limits, lengths, engine, models, and the kinds of job that this server runs."""
+    models = [card.id for card in services.registry.callable_models()]
+    return about.capabilities(services.settings, engine=services.engine, models=models)

@@ -1,0 +1,66 @@
+"""/v1/datasets: upload, list, read, delete."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from rlt_core.columns import parse_columns
+from rlt_core.schemas.base import Page
+from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRows
+from rlt_service.container import ServicesDep
+from rlt_service.control.routes.parameters import DatasetId, NotTwice, PageAfter, PageLimit, RowLimit, RowOffset
+from rlt_service.control.routes.wiring import uploader_of
+from rlt_service.control.upload import JSONL_TYPES, MULTIPART
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+_FILE = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
+_BODY = {
+    "required": True,
+    "content": {
+        **{media_type: {"schema": {"type": "string"}} for media_type in JSONL_TYPES},
+        MULTIPART: {"schema": _FILE},
+    },
+}
+
+
+@router.post("", status_code=201, dependencies=[NotTwice], openapi_extra={"requestBody": _BODY})
+async def create_dataset(
+    request: Request,
+    services: ServicesDep,
+    response: Response,
+    name: Annotated[str | None, Query(max_length=200)] = None,
+    columns: Annotated[str | None, Query(max_length=100_000, description="Templates by column, JSON.")] = None,
+    content_type: Annotated[str, Header()] = "",
+) -> Dataset:
+    """Upload JSONL, one question a line; one bad line and nothing is stored."""
+    upload = uploader_of(services)
+    mapping = parse_columns(columns)
+    stored = await upload.store(request.stream(), content_type=content_type, name=name, columns=mapping)
+    response.headers["Location"] = f"/v1/datasets/{stored.id}"
+    return stored
+
+
+@router.get("")
+def list_datasets(services: ServicesDep, limit: PageLimit = 20, after: PageAfter = None) -> Page[Dataset]:
+    """List datasets, newest first."""
+    return services.datasets.list(limit=limit, after=after)
+
+
+@router.get("/{dataset_id}")
+def get_dataset(dataset_id: DatasetId, services: ServicesDep) -> Dataset:
+    """Read what an upload came to."""
+    return services.datasets.get(dataset_id)
+
+
+@router.get("/{dataset_id}/rows")
+def get_rows(dataset_id: DatasetId, services: ServicesDep, offset: RowOffset = 0, limit: RowLimit = 100) -> DatasetRows:
+    """Read a window of rows, in the order of the upload."""
+    return services.datasets.rows(dataset_id, offset=offset, limit=limit)
+
+
+@router.delete("/{dataset_id}")
+def delete_dataset(dataset_id: DatasetId, services: ServicesDep) -> DatasetDeleted:
+    """Delete a dataset that no waiting or running job reads."""
+    services.datasets.delete(dataset_id)
+    return DatasetDeleted(id=dataset_id)

@@ -1,0 +1,36 @@
+"""POST /v1/train: accept a job, or say in a dry run what it would be."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import BeforeValidator
+
+from rlt_core.schemas.jobs import DryRun, Job, JobSpec
+from rlt_service.container import ServicesDep
+from rlt_service.control.routes.parameters import NotTwice
+from rlt_service.control.specs import check_kind
+from rlt_service.control.routes.wiring import submission_of
+
+router = APIRouter(tags=["train"])
+TrainBody = Annotated[JobSpec, BeforeValidator(check_kind), Body()]
+
+
+@router.post("/train", status_code=202, dependencies=[NotTwice], include_in_schema=False)
+@router.post(
+    "/v1/train",
+    status_code=202,
+    response_model=Job,
+    dependencies=[NotTwice],
+    responses={200: {"model": DryRun, "description": "The dry run's answer."}},
+)
+def train(
+    spec: TrainBody, services: ServicesDep, response: Response, dry_run: Annotated[bool, Query()] = False
+) -> Job | DryRun:
+    """Queue a job, which outlives this server; with `dry_run` only check it."""
+    submission = submission_of(services)
+    if dry_run:
+        response.status_code = 200
+        return submission.check(spec)
+    job = submission.submit(spec)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job

@@ -1,0 +1,39 @@
+"""Own how a request's use case is made of the process's services."""
+
+from rlt_service.container import Services
+from rlt_service.control.datasets import Uploader
+from rlt_service.control.imports import Importer
+from rlt_service.control.promotion import Promotion
+from rlt_service.control.reports import Reports
+from rlt_service.control.submission import Submission
+
+
+def submission_of(services: Services) -> Submission:
+    """Make the use case of /v1/train."""
+    return Submission(
+        settings=services.settings,
+        jobs=services.jobs,
+        datasets=services.datasets,
+        registry=services.registry,
+        engine=services.engine,
+    )
+
+
+def reports_of(services: Services) -> Reports:
+    """Make the use case of a job's metrics, logs and checkpoints."""
+    return Reports(jobs=services.jobs, artifacts=services.artifacts)
+
+
+def uploader_of(services: Services) -> Uploader:
+    """Make the use case of an upload."""
+    return Uploader(datasets=services.datasets, artifacts=services.artifacts, settings=services.settings)
+
+
+def importer_of(services: Services) -> Importer:
+    """Make the use case of a registration."""
+    return Importer(registry=services.registry, artifacts=services.artifacts, prober=services.prober)
+
+
+def promotion_of(services: Services) -> Promotion:
+    """Make the use case of an alias's move."""
+    return Promotion(registry=services.registry, prober=services.prober)

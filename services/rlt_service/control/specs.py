@@ -1,0 +1,90 @@
+"""Own which training specs this server carries out: known kinds, fields, adapters that can be served. Pure."""
+
+import difflib
+from typing import get_args
+
+from rlt_core.errors import InvalidRequestError, NotAvailableYetError
+from rlt_core.schemas.jobs import LINEAR_TARGETS, RESERVED_KINDS, JobKind, RlSpec, WarmupSpec
+
+KINDS: tuple[str, ...] = get_args(JobKind)
+HUB_PREFIX = "hub:"
+Spec = WarmupSpec | RlSpec
+
+
+def check_kind(body: object) -> object:
+    """Pass a body whose `kind` this server runs, and anything that is no object.
+
+    Raises NotAvailableYetError for a reserved kind, InvalidRequestError naming the known ones for any other.
+    """
+    if not isinstance(body, dict):
+        return body  # the schema says what is wrong with it
+    fields: dict[object, object] = body  # pyright: ignore[reportUnknownVariableType] - JSON of a caller
+    kind = fields.get("kind")
+    if kind in KINDS:
+        return fields
+    if kind in RESERVED_KINDS:
+        raise NotAvailableYetError(
+            f"this server does not run {kind} jobs yet: it runs {' and '.join(KINDS)}", param="/kind"
+        )
+    near = difflib.get_close_matches(str(kind), (*KINDS, *RESERVED_KINDS), n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    found = "the kind is missing" if kind is None else f"{str(kind)[:80]!r} is no kind of job"
+    raise InvalidRequestError(f"{found}{hint}: this server runs {' and '.join(KINDS)}", param="/kind")
+
+
+def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
+    """Raise NotAvailableYetError for a field that asks for later work; `base_names` all mean the served base."""
+    if spec.lora is None:
+        raise _later("full fine-tuning (lora: null): give `lora`, or leave it out", param="/lora")
+    if spec.resume_from is not None:
+        raise _later("resume_from: submit the job without it", param="/resume_from")
+    for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
+        if dataset.startswith(HUB_PREFIX):
+            raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
+    if spec.splits.select:
+        raise _later("choosing a checkpoint by held-out questions: leave select at 0", param="/splits/select")
+    if isinstance(spec, RlSpec):
+        _check_rl(spec)
+    elif spec.base_model is not None and spec.base_model not in base_names:
+        raise _later(
+            f"a base other than the served one ({base_names[0]}): leave base_model out, or start a server with "
+            f"RLT_BASE_MODEL={spec.base_model}",
+            param="/base_model",
+        )
+
+
+def check_lora(spec: Spec, *, max_rank: int) -> None:
+    """Raise InvalidRequestError for an adapter that the engine would refuse to serve."""
+    if spec.lora is None:
+        return
+    if spec.lora.rank > max_rank:
+        raise InvalidRequestError(
+            f"rank {spec.lora.rank} is above the {max_rank} that this engine serves: lower it, or restart the server "
+            "with a higher RLT_MAX_LORA_RANK",
+            param="/lora/rank",
+        )
+    for index, target in enumerate(spec.lora.targets):
+        if target in LINEAR_TARGETS:
+            continue
+        why = ": the engine leaves it out when it scores (vLLM #51594)" if target == "lm_head" else ""
+        raise InvalidRequestError(
+            f"{target[:80]!r} cannot be a target{why}; use {', '.join(LINEAR_TARGETS)}", param=f"/lora/targets/{index}"
+        )
+
+
+def _check_rl(spec: RlSpec) -> None:
+    if not isinstance(spec.student, str):
+        raise _later("several students: name one", param="/student")
+    if spec.max_staleness > 0:
+        raise _later("training on rollouts of older policies: leave max_staleness at 0", param="/max_staleness")
+    if spec.eval_every > 0:
+        raise _later("evaluations during training: leave eval_every at 0", param="/eval_every")
+
+
+def _named_splits(spec: Spec) -> list[tuple[str, str]]:
+    named = spec.splits.model_dump()
+    return [(f"/splits/{split}", value) for split, value in named.items() if isinstance(value, str)]
+
+
+def _later(what: str, *, param: str) -> NotAvailableYetError:
+    return NotAvailableYetError(f"not available yet is {what}", param=param)

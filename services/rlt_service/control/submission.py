@@ -1,0 +1,129 @@
+"""Own what is checked before a training job is accepted; a dry run is the same without the job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlt_core.errors import InvalidRequestError, NotFoundError
+from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.jobs import DryRun, Job, RlSpec
+from rlt_core.splits import HELD_OUT, SplitRows, split_rows
+from rlt_service.control.lengths import check_some_row_fits, longest_prompt
+from rlt_service.control.specs import Spec, check_available, check_lora
+from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
+from rlt_service.engine.protocol import Engine
+from rlt_service.settings import Settings
+from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.faults import storage_faults
+from rlt_service.store.jobs import JobStore
+from rlt_service.store.registry import Registry, ResolvedVersion
+
+MIN_GATE_QUESTIONS = 2
+"""A paired interval needs two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Checks specs against what is stored and served; `engine` is None in a process that has none."""
+
+    settings: Settings
+    jobs: JobStore
+    datasets: DatasetStore
+    registry: Registry
+    engine: Engine | None
+
+    def submit(self, spec: Spec) -> Job:
+        """Check, then store the job; raises what `check` raises."""
+        self.check(spec)
+        return self.jobs.submit(spec)
+
+    def check(self, spec: Spec) -> DryRun:
+        """Say what the job would be.
+
+        Raises NotAvailableYetError, NotFoundError, ModelNotFoundError, PromptTooLongError or InvalidRequestError, each
+        with `param`.
+        """
+        base = self.registry.base()
+        check_available(spec, base_names=(base.base_model, base.version, self.settings.base_model))
+        max_rank = self.engine.info.max_lora_rank if self.engine is not None else self.settings.max_lora_rank
+        check_lora(spec, max_rank=max_rank)
+        check_new_name(self.registry, spec.target_name, param="/target_name")
+        teacher, student = self._players(spec)
+        rows = self._rows(spec.dataset, param="/dataset")
+        parts = self._split(spec, rows)
+        return DryRun(
+            spec=spec,
+            dataset_rows=len(rows),
+            train_rows=len(parts.train),
+            held_out_rows={name: len(getattr(parts, name)) for name in HELD_OUT},
+            teacher=teacher.version if teacher is not None else None,
+            student=student.version if student is not None else None,
+            longest_prompt_tokens=self._check_rows(spec, parts),
+        )
+
+    def _players(self, spec: Spec) -> tuple[ResolvedVersion | None, ResolvedVersion | None]:
+        if not isinstance(spec, RlSpec) or not isinstance(spec.student, str):
+            return None, None
+        if spec.promote.when != "never":
+            check_alias_name(self.registry, "teacher", spec.promote.alias, param="/promote/alias")
+        teacher = resolve_version(self.registry, "teacher", spec.teacher, param="/teacher")
+        student = resolve_version(self.registry, "student", spec.student, param="/student")
+        if teacher.adapter is not None and spec.lora is not None and "lora" in spec.model_fields_set:
+            rank = self.registry.get_version(teacher.version).lora_rank
+            if rank != spec.lora.rank:
+                raise InvalidRequestError(
+                    f"training continues the adapter of {teacher.version}, whose rank is {rank}, not "
+                    f"{spec.lora.rank}: leave lora out, or start from the base",
+                    param="/lora/rank",
+                )
+        return teacher, student
+
+    def _rows(self, dataset_id: str, *, param: str) -> list[DatasetRow]:
+        try:
+            path = self.datasets.path(dataset_id)
+        except NotFoundError as error:
+            raise NotFoundError(error.detail, param=param) from error
+        with storage_faults(f"read dataset {dataset_id}"), path.open(encoding="utf-8") as lines:
+            return [DatasetRow.model_validate_json(line) for line in lines]
+
+    def _split(self, spec: Spec, rows: Sequence[DatasetRow]) -> SplitRows:
+        named = {split: value for split, value in spec.splits.model_dump().items() if isinstance(value, str)}
+        held_out = {split: self._rows(dataset, param=f"/splits/{split}") for split, dataset in named.items()}
+        parts = split_rows(rows, splits=spec.splits, seed=spec.seed, held_out=held_out)
+        if not parts.train:
+            raise InvalidRequestError(f"of {len(rows)} rows none is left to train on: hold less out", param="/splits")
+        return parts
+
+    def _check_rows(self, spec: Spec, parts: SplitRows) -> int | None:
+        codec = self.engine.codec if self.engine is not None else None
+        if isinstance(spec, RlSpec):
+            _check_counts(spec, parts)
+            if self.engine is None or codec is None:
+                return None
+            return longest_prompt(
+                [*parts.train, *parts.gate], spec=spec, codec=codec, max_model_len=self.engine.info.max_model_len
+            )
+        without = [row.id for row in parts.train if not row.reasoning_trace]
+        if without:
+            raise InvalidRequestError(
+                f"{len(without)} of {len(parts.train)} rows have no reasoning_trace, the first is {without[0]!r}: a "
+                'warm-up imitates one in every row; upload with ?columns={"reasoning_trace": "…"}',
+                param="/dataset",
+            )
+        if codec is not None:
+            check_some_row_fits(parts.train, spec=spec, codec=codec)
+        return None
+
+
+def _check_counts(spec: RlSpec, parts: SplitRows) -> None:
+    if len(parts.train) < spec.questions_per_step:
+        raise InvalidRequestError(
+            f"{len(parts.train)} rows are left to train on, fewer than questions_per_step = {spec.questions_per_step}: "
+            "lower it, or hold less out",
+            param="/questions_per_step",
+        )
+    if spec.promote.when == "if_better" and len(parts.gate) < MIN_GATE_QUESTIONS:
+        raise InvalidRequestError(
+            f"promotion if_better compares on held-out gate questions, and {len(parts.gate)} are held out: set "
+            f"splits.gate so that at least {MIN_GATE_QUESTIONS} are",
+            param="/splits/gate",
+        )

@@ -1,0 +1,228 @@
+"""A deterministic double of the engine for tests: real tokens of a byte tokenizer, log-probs by a rule, no model.
+
+Log-prob of a token, natural log: `SEEN` where the same id stands earlier in the sequence, else `UNSEEN`; times
+`1 - 0.05 · min(number, 10)` for the version `name@number` (so later versions find everything likelier, the base is
+number 0); divided by the temperature (temperature 0 counts as 1). Generation and scoring follow the same rule.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from rlt_core.errors import EngineUnavailableError
+from rlt_core.tokens import SequenceCodec
+from rlt_service.engine.adapters import AdapterRules, validate_adapter
+from rlt_service.engine.admission import Admission, cancel_all, result_of
+from rlt_service.engine.protocol import (
+    AdapterRef,
+    Completion,
+    EngineHealth,
+    EngineInfo,
+    GenerateRequest,
+    GenerateResult,
+    SequenceScoreRequest,
+    SequenceScoreResult,
+)
+from rlt_service.engine.request_checks import check_generate, check_score
+from rlt_service.settings import Settings
+from rlt_tokens import byte_codec
+
+SEEN = -0.1
+UNSEEN = -2.0
+_SUBJECTS = ("the first number", "the second number", "the sum", "the rest", "what is left", "the answer")
+_VERBS = ("gives", "becomes", "leaves", "makes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeOptions:
+    """How the double behaves. A `…_share` is the share of completions that are so, drawn by their own seed."""
+
+    max_model_len: int = 8192
+    max_lora_rank: int = 64
+    format_id: str = "stratos@1"
+    delay_s: float = 0.0
+    """Time that each completion and each score takes."""
+    validate_adapters: bool = True
+    """Whether adapters are read and checked as the real engine does."""
+    unclosed_share: float = 0.0
+    """These never close their explanation and end at `max_tokens`."""
+    straddled_share: float = 0.0
+    """In these a token holds the explanation's last character and the tag's first."""
+
+
+class FakeEngine:
+    """The Engine protocol without a model; `info.name` is `fake` and stands in every answer."""
+
+    def __init__(self, options: FakeOptions | None = None) -> None:
+        self._options = options or FakeOptions()
+        self._codec: SequenceCodec | None = None
+        self._admission = Admission()
+        self._versions: dict[str, AdapterRef] = {}
+        self._unseeded = count()
+        self._died = False
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "FakeEngine":
+        """Make the double that a service with `engine = fake` runs on."""
+        return cls(
+            FakeOptions(
+                max_model_len=settings.max_model_len,
+                max_lora_rank=settings.max_lora_rank,
+                format_id=settings.format,
+            )
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return EngineInfo(
+            name="fake",
+            version="1",
+            base_model="fake",
+            dtype="float32",
+            device="none",
+            max_model_len=self._options.max_model_len,
+            max_lora_rank=self._options.max_lora_rank,
+            scoring="fake",
+        )
+
+    @property
+    def codec(self) -> SequenceCodec:
+        """Text to ids of the byte tokenizer; raises EngineUnavailableError before start()."""
+        if self._codec is None:
+            raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
+        return self._codec
+
+    async def start(self) -> None:
+        """Build the tokenizer and take requests."""
+        self._codec = byte_codec(format_id=self._options.format_id)
+        self._died = False
+        self._admission.open_up()
+
+    async def stop(self) -> None:
+        """Take no more requests and end those in flight; repeatable."""
+        await self._admission.drain(timeout_s=0.0)
+        self._admission.close("has stopped")
+        self._codec = None
+
+    async def die(self) -> None:
+        """Behave from now on as an engine whose process died, for tests of what is built on it."""
+        self._died = True
+        await self._admission.drain(timeout_s=0.0)
+        self._admission.close("died")
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        """Write `n` completions; cancelling the caller aborts them."""
+        made = [completion async for completion in self.generate_stream(request)]
+        return GenerateResult(completions=tuple(sorted(made, key=lambda c: c.index)), cached_tokens=0)
+
+    async def generate_stream(self, request: GenerateRequest) -> AsyncIterator[Completion]:
+        """Yield each completion as it is done."""
+        check_generate(request, info=self.info, vocab_size=self.codec.vocab_size)
+        await self._ensure(request.adapter)
+        seed = next(self._unseeded) if request.seed is None else request.seed
+        tasks = [self._admission.submit(self._complete(request, index=i, seed=seed)) for i in range(request.n)]
+        try:
+            for task in tasks:
+                yield await result_of(task)
+        finally:
+            await cancel_all(set(tasks))
+
+    async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
+        """Score each sequence by the rule."""
+        for request in requests:
+            check_score(request, info=self.info, vocab_size=self.codec.vocab_size)
+            await self._ensure(request.adapter)
+        tasks = [self._admission.submit(self._score_one(request)) for request in requests]
+        try:
+            return list(await asyncio.gather(*[result_of(task) for task in tasks]))
+        finally:
+            await cancel_all(set(tasks))
+
+    async def load(self, adapter: AdapterRef) -> None:
+        """Check a version's files as the real engine does; raises InvalidAdapterError."""
+        if not self._admission.open:
+            raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
+        await self._ensure(adapter)
+
+    async def health(self) -> EngineHealth:
+        """Report what is in hand."""
+        alive = self._codec is not None and not self._died
+        return EngineHealth(
+            alive=alive,
+            detail=("serving" if self._admission.open else "draining") if alive else "not running",
+            in_flight=self._admission.in_flight,
+            loaded_versions=tuple(self._versions),
+        )
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Refuse new requests, wait for those in flight up to `timeout_s`, then abort the rest."""
+        await self._admission.drain(timeout_s=timeout_s)
+
+    async def _ensure(self, adapter: AdapterRef | None) -> None:
+        if adapter is None or adapter.version in self._versions:
+            return
+        if self._options.validate_adapters:
+            rules = AdapterRules(max_rank=self._options.max_lora_rank, base_name=None)
+            await asyncio.to_thread(validate_adapter, adapter, rules=rules)
+        self._versions[adapter.version] = adapter
+
+    async def _complete(self, request: GenerateRequest, *, index: int, seed: int) -> Completion:
+        await asyncio.sleep(self._options.delay_s)
+        greedy = request.temperature == 0.0
+        dice = _dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
+        whole = self._explanation(request, dice=dice)
+        ids = whole[: request.max_tokens]
+        closed = len(whole) <= request.max_tokens
+        logprobs = rule_logprobs(
+            [*request.prompt_token_ids, *ids],
+            start=len(request.prompt_token_ids),
+            temperature=request.temperature or 1.0,
+            adapter=request.adapter,
+        )
+        return Completion(
+            index=index, token_ids=tuple(ids), logprobs=logprobs, finish_reason="stop" if closed else "length"
+        )
+
+    def _explanation(self, request: GenerateRequest, *, dice: random.Random) -> list[int]:
+        """Write an explanation and its closing tag, or more than `max_tokens` without one."""
+        straddled = dice.random() < self._options.straddled_share
+        unclosed = dice.random() < self._options.unclosed_share
+        steps = [f"{dice.choice(_SUBJECTS)} {dice.choice(_VERBS)} {dice.randrange(100)}" for _ in range(3)]
+        text = f"Look: {'; '.join(steps)}"
+        if unclosed:
+            return self.codec.encode_text(f"{text}. " * (1 + request.max_tokens))[: request.max_tokens + 1]
+        if straddled:
+            return self.codec.encode_text(f"{text}.{request.stop_text}")
+        return [*self.codec.encode_text(f"{text}\n"), *self.codec.encode_text(request.stop_text)]
+
+    async def _score_one(self, request: SequenceScoreRequest) -> SequenceScoreResult:
+        await asyncio.sleep(self._options.delay_s)
+        logprobs = rule_logprobs(
+            request.token_ids, start=request.start, temperature=request.temperature, adapter=request.adapter
+        )
+        return SequenceScoreResult(logprobs=logprobs, cached_tokens=0)
+
+
+def rule_logprobs(
+    token_ids: Sequence[int], *, start: int, temperature: float, adapter: AdapterRef | None
+) -> tuple[float, ...]:
+    """Log-probs of the tokens from `start` on by the rule in this module's first lines."""
+    number = 0 if adapter is None else int(adapter.version.rpartition("@")[2])
+    factor = (1.0 - 0.05 * min(number, 10)) / temperature
+    seen = set(token_ids[:start])
+    logprobs: list[float] = []
+    for token in token_ids[start:]:
+        logprobs.append((SEEN if token in seen else UNSEEN) * factor)
+        seen.add(token)
+    return tuple(logprobs)
+
+
+def _dice(request: GenerateRequest, *, index: int, seed: int) -> random.Random:
+    """Dice that depend on version, prompt, seed and index, and on nothing else."""
+    version = None if request.adapter is None else request.adapter.version
+    facts = repr((version, tuple(request.prompt_token_ids), seed, index))
+    return random.Random(hashlib.sha256(facts.encode()).digest())

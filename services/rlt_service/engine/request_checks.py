@@ -1,0 +1,56 @@
+"""Refuse requests that an engine cannot carry out as written, before it sees them; both engines call it."""
+
+import math
+from collections.abc import Sequence
+
+from rlt_core.errors import InvalidRequestError, InvalidTokenIdsError, PromptTooLongError
+from rlt_service.engine.protocol import EngineInfo, GenerateRequest, SequenceScoreRequest
+
+
+def check_generate(request: GenerateRequest, *, info: EngineInfo, vocab_size: int) -> None:
+    """Raise for an empty or too long prompt, ids outside the vocabulary, and sampling values out of range."""
+    prompt = len(request.prompt_token_ids)
+    if prompt < 1 or request.max_tokens < 1 or request.n < 1:
+        raise InvalidRequestError(
+            f"Generation needs a prompt, max_tokens and n of at least 1; got {prompt} prompt tokens, "
+            f"max_tokens {request.max_tokens}, n {request.n}."
+        )
+    if prompt + request.max_tokens > info.max_model_len:
+        raise PromptTooLongError(
+            f"The prompt has {prompt} tokens and max_tokens is {request.max_tokens}: together "
+            f"{prompt + request.max_tokens}, the engine holds {info.max_model_len}. Shorten the prompt or lower "
+            "max_tokens."
+        )
+    if not (math.isfinite(request.temperature) and request.temperature >= 0.0 and 0.0 < request.top_p <= 1.0):
+        raise InvalidRequestError(
+            f"temperature must be at least 0 and top_p in (0, 1]; got {request.temperature} and {request.top_p}."
+        )
+    _check_ids(request.prompt_token_ids, vocab_size=vocab_size)
+
+
+def check_score(request: SequenceScoreRequest, *, info: EngineInfo, vocab_size: int) -> None:
+    """Raise for a sequence that is too long, has no wanted position, or asks for a temperature that divides nothing."""
+    length = len(request.token_ids)
+    if length > info.max_model_len:
+        raise PromptTooLongError(
+            f"The sequence has {length} tokens, the engine holds {info.max_model_len}. Shorten question, explanation "
+            "or solution."
+        )
+    if not 1 <= request.start < length:
+        raise InvalidRequestError(f"Scoring starts at {request.start}; it must lie in [1, {length}).")
+    if not (math.isfinite(request.temperature) and request.temperature > 0.0):
+        raise InvalidRequestError(f"Scoring needs a temperature above 0, got {request.temperature}.")
+    if request.temperature != 1.0 and info.scoring == "plain":
+        raise InvalidRequestError(
+            f"This engine scores at temperature 1 only (got {request.temperature}): its scoring worker did not pass "
+            "the check at start, see the log. Ask for temperature 1."
+        )
+    _check_ids(request.token_ids, vocab_size=vocab_size)
+
+
+def _check_ids(token_ids: Sequence[int], *, vocab_size: int) -> None:
+    low, high = min(token_ids), max(token_ids)
+    if low < 0 or high >= vocab_size:
+        raise InvalidTokenIdsError(
+            f"Token id {low if low < 0 else high} is outside the vocabulary [0, {vocab_size}). Send ids of this model."
+        )

@@ -1,0 +1,178 @@
+"""Score prompts inside vLLM's V1 model runner: logits from a start row on, divided by a temperature.
+
+Leans on the inside of vLLM 0.32: `GPUModelRunner._get_prompt_logprobs_dict`, which computes logits of every prompt
+token at temperature 1. The engine proves at its start that this code runs and agrees with vLLM's own
+(`self_check.py`). Prompt log-probs leave out LoRA on lm_head (vLLM #51594), so such adapters are refused
+(`adapters.py`).
+"""
+
+# N prompt tokens, R rows of hidden states whose next token is wanted, V vocabulary
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from vllm.v1.outputs import LogprobsTensors
+from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+from vllm.v1.worker.gpu_input_batch import CachedRequestState
+from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+START_KEY = "rlt_start"
+TEMPERATURE_KEY = "rlt_temperature"
+_ROWS_AT_ONCE = 128  # bounds the logits in memory: 128 rows of a 150,000-word vocabulary are 75 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringParameters:
+    """What a scoring request asks of the worker, as it travels in `SamplingParams.extra_args`."""
+
+    start: int
+    temperature: float
+
+    def as_extra_args(self) -> dict[str, Any]:
+        """Write the parameters for the way to the worker."""
+        return {START_KEY: self.start, TEMPERATURE_KEY: self.temperature}
+
+
+def scoring_parameters(extra_args: Mapping[str, Any] | None) -> ScoringParameters | None:
+    """Read the parameters back; None for a request that is not ours."""
+    if not extra_args or START_KEY not in extra_args:
+        return None
+    return ScoringParameters(start=int(extra_args[START_KEY]), temperature=float(extra_args[TEMPERATURE_KEY]))
+
+
+def wanted_rows(*, computed: int, scheduled: int, start: int, length: int) -> range:
+    """Rows among [computed, computed + scheduled) whose next token stands at `start` or later.
+
+    Row r holds the hidden state that predicts token r + 1; the last token predicts none of the prompt.
+    """
+    first = max(computed, start - 1)
+    return range(first, max(first, min(computed + scheduled, length - 1)))
+
+
+def target_logprobs(logits_RV: torch.Tensor, *, targets_R: torch.Tensor, temperatures_R: torch.Tensor) -> torch.Tensor:
+    """Natural log-prob of one target per row, logits divided by the row's temperature; float32.
+
+    Works in place on float32 logits: another tensor of this size costs more than the arithmetic.
+    """
+    scaled_RV = logits_RV.float().div_(temperatures_R[:, None])
+    top_R = scaled_RV.amax(dim=-1)
+    chosen_R = scaled_RV.gather(1, targets_R[:, None])[:, 0] - top_R
+    return chosen_R - scaled_RV.sub_(top_R[:, None]).exp_().sum(dim=-1).log()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Chunk:
+    """One request's part of this step: which rows of the batch to score, and where the results go."""
+
+    rows: range
+    batch_offset: int
+    """Row of the batch that holds position `rows.start`."""
+    targets: list[int]
+    temperature: float
+    results: torch.Tensor
+    """View of the request's float32 results, one for each row."""
+
+
+class PromptScoring(GPUModelRunner):
+    """Mixin over a V1 model runner: scores requests that carry our parameters, leaves all others to vLLM."""
+
+    scored_positions: int = 0
+    """Positions scored by this code since the start: the engine's self-check reads it."""
+
+    def _get_prompt_logprobs_dict(
+        self, hidden_states: torch.Tensor, num_scheduled_tokens: dict[str, int]
+    ) -> dict[str, LogprobsTensors | None]:
+        """Score our requests here and the others upstream; log-probs of ours cover the wanted positions only."""
+        ours = {name for name in self.num_prompt_logprobs if self._parameters(name) is not None}
+        if not ours:
+            return super()._get_prompt_logprobs_dict(hidden_states, num_scheduled_tokens)
+        finished, chunks = self._chunks(ours, num_scheduled_tokens)
+        self._score(chunks, hidden_states)
+        unfinished = {name: self.num_prompt_logprobs[name] for name in ours - finished.keys()}
+        self.num_prompt_logprobs = {name: n for name, n in self.num_prompt_logprobs.items() if name not in ours}
+        theirs = super()._get_prompt_logprobs_dict(hidden_states, num_scheduled_tokens)
+        self.num_prompt_logprobs |= unfinished
+        return theirs | finished
+
+    def _parameters(self, name: str) -> ScoringParameters | None:
+        sampling = self.requests[name].sampling_params
+        return None if sampling is None else scoring_parameters(sampling.extra_args)
+
+    def _chunks(
+        self, names: set[str], num_scheduled_tokens: dict[str, int]
+    ) -> tuple[dict[str, LogprobsTensors], list[_Chunk]]:
+        """Collect the rows of this step; requests whose prompt it completes are named with their results."""
+        finished: dict[str, LogprobsTensors] = {}
+        chunks: list[_Chunk] = []
+        for name in sorted(names & num_scheduled_tokens.keys()):
+            request, scheduled = self.requests[name], num_scheduled_tokens[name]
+            parameters, prompt = cast("ScoringParameters", self._parameters(name)), request.prompt_token_ids or []
+            results = _results_of(request, start=parameters.start, length=len(prompt))
+            computed = request.num_computed_tokens
+            rows = wanted_rows(
+                computed=computed, scheduled=scheduled, start=parameters.start, length=len(prompt)
+            )
+            first_row = int(self.query_start_loc.np[self.input_batch.req_id_to_index[name]])
+            into = rows.start + 1 - parameters.start
+            if rows:
+                chunks.append(
+                    _Chunk(
+                        rows=rows,
+                        batch_offset=first_row + rows.start - computed,
+                        targets=prompt[rows.start + 1 : rows.stop + 1],
+                        temperature=parameters.temperature,
+                        results=results.logprobs[into : into + len(rows), 0],
+                    )
+                )
+            if computed + scheduled >= len(prompt):
+                finished[name] = results
+                request.in_progress_prompt_logprobs_cpu = None
+        return finished, chunks
+
+    def _score(self, chunks: list[_Chunk], hidden_states: torch.Tensor) -> None:
+        """Compute logits for the chunks' rows, a bounded number at once, and write the log-probs."""
+        if not chunks:
+            return
+        device = hidden_states.device
+        index = torch.cat([torch.arange(len(c.rows)) + c.batch_offset for c in chunks]).to(device)
+        targets_R = torch.tensor([token for c in chunks for token in c.targets], device=device)
+        temperatures_R = torch.tensor([c.temperature for c in chunks for _ in c.rows], device=device)
+        scored: list[torch.Tensor] = []
+        for rows in _slices(len(index)):
+            logits_RV = self.model.compute_logits(hidden_states[index[rows]])
+            scored.append(
+                target_logprobs(logits_RV, targets_R=targets_R[rows], temperatures_R=temperatures_R[rows]).cpu()
+            )
+        for chunk, values in zip(chunks, torch.cat(scored).split([len(c.rows) for c in chunks]), strict=True):
+            chunk.results.copy_(values)
+        self.scored_positions += len(index)
+
+
+def _slices(count: int) -> Iterator[slice]:
+    for first in range(0, count, _ROWS_AT_ONCE):
+        yield slice(first, first + _ROWS_AT_ONCE)
+
+
+def _results_of(request: CachedRequestState, *, start: int, length: int) -> LogprobsTensors:
+    """Return the request's results so far: NaN where nothing was computed, so that a gap can never pass for a score."""
+    results = request.in_progress_prompt_logprobs_cpu
+    if results is None:
+        wanted = length - start
+        targets = torch.tensor((request.prompt_token_ids or [])[start:], dtype=torch.int32)
+        results = LogprobsTensors(
+            logprob_token_ids=targets[:, None],
+            logprobs=torch.full((wanted, 1), torch.nan, dtype=torch.float32),
+            selected_token_ranks=torch.zeros(wanted, dtype=torch.int32),
+        )
+        request.in_progress_prompt_logprobs_cpu = results
+    return results
+
+
+class ScoringCPUModelRunner(PromptScoring, CPUModelRunner):
+    """The CPU's model runner with our scoring."""
+
+
+class ScoringGPUModelRunner(PromptScoring):
+    """The GPU's V1 model runner with our scoring."""

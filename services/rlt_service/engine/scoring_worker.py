@@ -1,0 +1,90 @@
+"""The engine's worker process: vLLM's worker with our model runner, a counter, and an end when its owner ends.
+
+Leans on the inside of vLLM 0.32 (V1 model runner): `CPUWorker.init_device`, `Worker._make_model_runner`.
+"""
+
+import os
+import signal
+import threading
+import time
+
+import psutil
+import torch
+from torch import nn
+from vllm.config import VllmConfig
+from vllm.v1.worker.cpu_worker import CPUWorker
+from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+from vllm.v1.worker.gpu_worker import Worker
+
+from rlt_service.engine.grouped_lora import use_grouped_lora
+from rlt_service.engine.scoring_runner import ScoringCPUModelRunner, ScoringGPUModelRunner
+
+OWNER_VARIABLE = "RLT_ENGINE_OWNER_PID"
+_OWNER_CHECK_S = 1.0
+
+
+class GroupedLoRAModelRunner(ScoringCPUModelRunner):
+    """The scoring runner, applying LoRA by groups."""
+
+    def load_lora_model(self, model: nn.Module, vllm_config: VllmConfig, device: torch.device) -> nn.Module:
+        """Let vLLM prepare the layers, then change how they are applied."""
+        prepared = super().load_lora_model(model, vllm_config, device)
+        use_grouped_lora(self.lora_manager._adapter_manager)
+        return prepared
+
+
+class CPUScoringWorker(CPUWorker):
+    """vLLM's CPU worker with our model runner in place of its own."""
+
+    def init_device(self) -> None:
+        """Set the device up as vLLM does, then build our runner (the first holds no weights yet)."""
+        super().init_device()
+        self.model_runner: GroupedLoRAModelRunner = GroupedLoRAModelRunner(self.vllm_config, torch.device("cpu"))
+        _end_with_owner()
+
+    def scored_positions(self) -> int:
+        """Count the positions that our runner scored; called over collective_rpc by the self-check."""
+        return self.model_runner.scored_positions
+
+    def process_ids(self) -> tuple[int, int]:
+        """This process and its parent, the engine's core; called over collective_rpc."""
+        return os.getpid(), os.getppid()
+
+
+class GPUScoringWorker(Worker):
+    """vLLM's GPU worker with our model runner (V1); not run on a GPU yet, the self-check at start decides."""
+
+    def _make_model_runner(self) -> GPUModelRunner:
+        _end_with_owner()
+        self.scoring_runner = ScoringGPUModelRunner(self.vllm_config, self.device)
+        return self.scoring_runner
+
+    def scored_positions(self) -> int:
+        """Count the positions that our runner scored; called over collective_rpc by the self-check."""
+        return self.scoring_runner.scored_positions
+
+    def process_ids(self) -> tuple[int, int]:
+        """This process and its parent, the engine's core; called over collective_rpc."""
+        return os.getpid(), os.getppid()
+
+
+def _end_with_owner() -> None:
+    """Watch the process that owns the engine: vLLM's core process outlives an owner that was killed."""
+    owner = os.environ.get(OWNER_VARIABLE)
+    if owner is None:
+        return
+    threading.Thread(target=_watch, args=(int(owner), os.getppid()), name="rlt-owner-watch", daemon=True).start()
+
+
+def _watch(owner_pid: int, core_pid: int) -> None:
+    while _is_alive(owner_pid):
+        time.sleep(_OWNER_CHECK_S)
+    os.kill(core_pid, signal.SIGKILL)
+    os._exit(1)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,61 @@
+"""Prove at start that scores come from our worker's code and agree with vLLM's own prompt log-probs."""
+
+import logging
+import math
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+_LOG = logging.getLogger(__name__)
+_PROBE_TOKENS = 96
+_PROBE_START = 40
+# Largest difference of a log-prob; half-precision products of another batch shape round differently.
+_TOLERANCE = {"float32": 1e-4}
+_HALF_TOLERANCE = 0.1
+
+Score = Callable[[Sequence[int], int], Awaitable[Sequence[float]]]
+"""Log-probs of the ids from a start on, at temperature 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What the check found; `fault` is empty where the worker proved itself."""
+
+    fault: str
+    largest_difference: float
+
+
+async def check_scoring(
+    *,
+    vocabulary: Sequence[int],
+    dtype: str,
+    score_by_worker: Score,
+    score_plainly: Score,
+    scored_positions: Callable[[], Awaitable[int]],
+) -> CheckResult:
+    """Score a fixed probe both ways and compare; count that the worker's code scored exactly the wanted positions."""
+    probe = random.Random(0).choices(vocabulary, k=_PROBE_TOKENS)
+    before = await scored_positions()
+    ours = await score_by_worker(probe, _PROBE_START)
+    counted = await scored_positions() - before
+    plain = await score_plainly(probe, _PROBE_START)
+    result = judge(ours=ours, plain=plain, counted=counted, tolerance=_TOLERANCE.get(dtype, _HALF_TOLERANCE))
+    if result.fault:
+        _LOG.warning("The scoring worker is not used, only temperature 1 can be scored: %s", result.fault)
+    return result
+
+
+def judge(*, ours: Sequence[float], plain: Sequence[float], counted: int, tolerance: float) -> CheckResult:
+    """Compare two lists of log-probs and the worker's own count."""
+    wanted = len(plain)
+    differences = [abs(a - b) for a, b in zip(ours, plain, strict=False)]
+    largest = max(differences, default=0.0) if all(map(math.isfinite, differences)) else math.inf
+    if len(ours) != wanted:
+        fault = f"it gave {len(ours)} log-probs for {wanted} positions"
+    elif counted != wanted:
+        fault = f"it says that it scored {counted} positions, wanted were {wanted}: another code ran"
+    elif largest > tolerance:
+        fault = f"its log-probs differ from vLLM's by up to {largest:.2g}, more than {tolerance:g}"
+    else:
+        fault = ""
+    return CheckResult(fault=fault, largest_difference=largest)

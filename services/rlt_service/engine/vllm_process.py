@@ -1,0 +1,113 @@
+"""Start vLLM's AsyncLLM for this machine and see all of its processes end. No requests here."""
+
+import asyncio
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.platforms import current_platform
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from rlt_core.errors import ConfigurationError
+from rlt_service.engine.adapters import LORA_TARGETS
+from rlt_service.engine.machine import thread_binding
+from rlt_service.engine.scoring_worker import OWNER_VARIABLE
+
+_WORKERS = "rlt_service.engine.scoring_worker"
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the ranks that vLLM 0.32 allocates
+_BLOCK_TOKENS = 32  # a prefix is shared in whole blocks; 32 is the smallest that vLLM's CPU kernels like
+_EXIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """What vLLM needs to know; lengths in tokens."""
+
+    model: Path
+    dtype: str
+    max_sequence: int
+    max_loras: int
+    max_lora_rank: int
+    kv_cache_bytes: int
+
+
+async def start_llm(options: EngineOptions) -> AsyncLLM:
+    """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine."""
+    with _environment():
+        try:
+            # In a thread: loading takes half a minute, and the event loop has other work.
+            return await asyncio.to_thread(lambda: AsyncLLM.from_engine_args(_arguments(options)))
+        except (ValueError, RuntimeError, OSError) as error:
+            raise ConfigurationError(
+                f"vLLM did not start on {options.model} ({options.dtype}, {options.max_sequence} tokens): {error}. "
+                "The log above says more; RLT_DTYPE, RLT_MAX_MODEL_LEN, RLT_KV_CACHE_GIB and RLT_MAX_LORAS change "
+                "what it needs."
+            ) from error
+
+
+async def read_process_ids(llm: AsyncLLM) -> tuple[psutil.Process, ...]:
+    """Name the engine's processes: its core and its workers."""
+    pairs: list[tuple[int, int]] = await llm.collective_rpc("process_ids")
+    return tuple(psutil.Process(pid) for pid in sorted({pid for pair in pairs for pid in pair}))
+
+
+async def stop_llm(llm: AsyncLLM, processes: tuple[psutil.Process, ...]) -> None:
+    """Shut the engine down and kill what has not gone after `_EXIT_S` seconds."""
+    await asyncio.to_thread(llm.shutdown)
+    await asyncio.to_thread(_await_exit, processes)
+
+
+def _await_exit(processes: tuple[psutil.Process, ...]) -> None:
+    _, remaining = psutil.wait_procs(processes, timeout=_EXIT_S)
+    for process in remaining:
+        process.kill()
+    psutil.wait_procs(remaining, timeout=_EXIT_S)
+
+
+def _arguments(options: EngineOptions) -> AsyncEngineArgs:
+    on_cpu = current_platform.is_cpu()
+    return AsyncEngineArgs(
+        model=str(options.model),
+        dtype=options.dtype,  # pyright: ignore[reportArgumentType] - a str from a closed set of settings
+        # One more than the longest sequence: vLLM insists on generating a token after a scored prompt.
+        max_model_len=options.max_sequence + 1,
+        seed=random.SystemRandom().getrandbits(31),
+        enforce_eager=on_cpu,
+        enable_prefix_caching=True,
+        block_size=_BLOCK_TOKENS,
+        kv_cache_memory_bytes=options.kv_cache_bytes if on_cpu else None,
+        logprobs_mode="processed_logprobs",
+        enable_lora=True,
+        max_loras=options.max_loras,
+        max_lora_rank=next(rank for rank in _LORA_RANKS if rank >= options.max_lora_rank),  # pyright: ignore[reportArgumentType] - as above
+        lora_target_modules=list(LORA_TARGETS),
+        worker_cls=f"{_WORKERS}.{'CPUScoringWorker' if on_cpu else 'GPUScoringWorker'}",
+        disable_log_stats=True,
+    )
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Set what vLLM reads from the environment while its processes start; what the user has set stays."""
+    wanted = {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_USE_V2_MODEL_RUNNER": "0",  # our scoring worker belongs to the V1 runner
+    }
+    before = dict(os.environ)
+    os.environ.update({name: value for name, value in wanted.items() if name not in before})
+    os.environ[OWNER_VARIABLE] = str(os.getpid())
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)

@@ -1,0 +1,86 @@
+"""Translate between the engine's requests and vLLM's: sampling parameters out, completions and scores back."""
+
+import math
+from collections.abc import Collection
+
+from vllm import RequestOutput, SamplingParams
+from vllm.logprobs import FlatLogprobs
+from vllm.sampling_params import RequestOutputKind
+
+from rlt_core.errors import EngineUnavailableError, ScoringError
+from rlt_service.engine.protocol import Completion, GenerateRequest, SequenceScoreRequest, SequenceScoreResult
+from rlt_service.engine.scoring_runner import ScoringParameters
+
+_SEEDS = 2**62
+
+
+def generation_params(
+    request: GenerateRequest, *, index: int, end_ids: Collection[int], banned_ids: Collection[int]
+) -> SamplingParams:
+    """Sample one completion: it ends at the stop text, keeps the tokens of it, and never holds a banned id."""
+    return SamplingParams(
+        temperature=request.temperature,
+        top_p=request.top_p,
+        max_tokens=request.max_tokens,
+        # Samples of one request, and of requests with neighbouring seeds, must differ.
+        seed=None if request.seed is None else (request.seed * 1_000_003 + index) % _SEEDS,
+        stop=[request.stop_text],
+        include_stop_str_in_output=True,
+        stop_token_ids=sorted(end_ids),
+        skip_special_tokens=False,
+        spaces_between_special_tokens=False,
+        logit_bias=dict.fromkeys(banned_ids, -math.inf),
+        logprobs=0,
+        flat_logprobs=True,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def score_params(parameters: ScoringParameters | None, *, read_cache: bool) -> SamplingParams:
+    """Score a prompt by our worker or, without parameters, as vLLM does (all positions, temperature 1)."""
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=1,
+        prompt_logprobs=0,
+        flat_logprobs=True,
+        detokenize=False,
+        skip_reading_prefix_cache=not read_cache,
+        extra_args=None if parameters is None else parameters.as_extra_args(),
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def completion_of(output: RequestOutput, *, index: int) -> Completion:
+    """Read a completion; raises ScoringError where its log-probs are not one finite number for each token."""
+    generated = output.outputs[0]
+    ids = tuple(generated.token_ids)
+    logprobs = generated.logprobs
+    if generated.finish_reason not in ("stop", "length"):
+        raise EngineUnavailableError(f"The engine ended a generation ({generated.finish_reason}); send it again.")
+    if not isinstance(logprobs, FlatLogprobs) or tuple(logprobs.token_ids) != ids:
+        raise ScoringError(f"The engine gave log-probs that do not match the {len(ids)} tokens it generated.")
+    _check_finite(logprobs.logprobs)
+    return Completion(
+        index=index, token_ids=ids, logprobs=tuple(logprobs.logprobs), finish_reason=generated.finish_reason
+    )
+
+
+def score_of(output: RequestOutput, request: SequenceScoreRequest, *, first: int) -> SequenceScoreResult:
+    """Read the wanted log-probs; `first` is the position of the first one that the engine was to give.
+
+    Raises ScoringError for a missing, surplus, misplaced or non-finite one.
+    """
+    logprobs = output.prompt_logprobs
+    wanted = list(request.token_ids[first:])
+    if not isinstance(logprobs, FlatLogprobs) or logprobs.token_ids != wanted:
+        given = len(logprobs.token_ids) if isinstance(logprobs, FlatLogprobs) else 0
+        raise ScoringError(f"The engine gave {given} log-probs where {len(wanted)} positions were to be scored.")
+    values = logprobs.logprobs[request.start - first :]
+    _check_finite(values)
+    return SequenceScoreResult(logprobs=tuple(values), cached_tokens=output.num_cached_tokens or 0)
+
+
+def _check_finite(logprobs: list[float]) -> None:
+    for position, value in enumerate(logprobs):
+        if not math.isfinite(value):
+            raise ScoringError(f"The engine gave the log-prob {value} for the {position + 1}th token asked for.")

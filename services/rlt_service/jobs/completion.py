@@ -1,0 +1,105 @@
+"""Own what a successful trainer's words become: a version with its evaluation, then perhaps an alias, then the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import httpx
+
+from rlt_core.errors import NotFoundError
+from rlt_core.schemas.base import Role, new_id
+from rlt_core.schemas.jobs import Job, JobResult, PromotionResult, RlSpec
+from rlt_core.schemas.teachers import Evaluation, EvaluationRow, ModelVersion
+from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
+from rlt_service.jobs.preparation import service_url
+from rlt_service.jobs.promotion import Promoter
+from rlt_service.settings import Settings
+from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.registry import Candidate, HeldOut, Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """Registers and promotes; each step can be done again after a crash, with the same outcome."""
+
+    settings: Settings
+    datasets: DatasetStore
+    registry: Registry
+    transport: httpx.BaseTransport | None = None
+    """Null is the network."""
+
+    def register(self, job: Job, result: ResultEvent, evaluation: EvaluationEvent | None) -> ModelVersion:
+        """Make the adapter a version; raises StaleAttemptError, InvalidAdapterError."""
+        candidate = Candidate(
+            name=job.spec.target_name,
+            role=_role(job),
+            base_model=result.base_model,
+            format=self.settings.format,
+            adapter_dir=Path(result.adapter_dir),
+            sha256=result.sha256,
+            lora_rank=result.lora_rank,
+            parent=result.parent,
+            job_id=job.id,
+            attempt=job.attempt,
+            dataset_id=job.spec.dataset,
+            dataset_sha256=self._dataset_sha256(job.spec.dataset),
+            code_version=_code_version(),
+        )
+        return self.registry.register(candidate, held_out=_held_out(job, evaluation))
+
+    def result(self, job: Job, made: ModelVersion, *, cost: dict[str, float], keep_on: Callable[[], bool]) -> JobResult:
+        """Promote as the spec says, and name what the job made; raises Interrupted."""
+        evaluation = self.registry.evaluation_of_job(job.id)
+        return JobResult(
+            teacher=made.version if made.role == "teacher" else None,
+            student=made.version if made.role == "student" else None,
+            evaluation=evaluation.id if evaluation is not None else None,
+            promotion=self._promote(job, made, evaluation, keep_on=keep_on),
+            cost=cost,
+        )
+
+    def _promote(
+        self, job: Job, made: ModelVersion, evaluation: Evaluation | None, *, keep_on: Callable[[], bool]
+    ) -> PromotionResult | None:
+        if not isinstance(job.spec, RlSpec):
+            return None
+        promoter = Promoter(base_url=service_url(self.settings), keep_on=keep_on, transport=self.transport)
+        return promoter.promote(job.spec.promote, version=made.version, evaluation=evaluation, job_id=job.id)
+
+    def _dataset_sha256(self, dataset_id: str) -> str | None:
+        try:
+            return self.datasets.get(dataset_id).sha256
+        except NotFoundError:
+            return None
+
+
+def _role(job: Job) -> Role:
+    return "teacher" if isinstance(job.spec, RlSpec) else job.spec.role
+
+
+def _held_out(job: Job, event: EvaluationEvent | None) -> HeldOut | None:
+    """Read the comparison that the trainer wrote; None where there was nothing to compare with."""
+    if event is None or event.before is None or event.difference is None or event.difference_r_ss is None:
+        return None
+    evaluation = Evaluation(
+        id=new_id("eval"),
+        created_at=event.at,
+        job=job.id,
+        student=event.student,
+        format=event.format,
+        before=event.before,
+        after=event.after,
+        metrics=event.metrics,
+        difference=event.difference,
+        difference_r_ss=event.difference_r_ss,
+    )
+    with Path(event.path).open(encoding="utf-8") as lines:
+        return HeldOut(evaluation=evaluation, rows=[EvaluationRow.model_validate_json(line) for line in lines])
+
+
+def _code_version() -> str | None:
+    try:
+        return version("rlt")
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,56 @@
+"""Own the renewal of a lease: a thread that counts in the database and passes each beat on to the trainer."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from rlt_core.errors import NotFoundError, StaleAttemptError, UnavailableError
+from rlt_service.store.jobs import JobStore
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Beats while the main thread works, so that a long registration or promotion loses no lease."""
+
+    def __init__(
+        self, jobs: JobStore, *, job_id: str, attempt: int, period_s: float, on_beat: Callable[[], None]
+    ) -> None:
+        """Take the claim, seconds between beats, and what hears each beat that the database has taken."""
+        self._jobs = jobs
+        self._job_id = job_id
+        self._attempt = attempt
+        self._period_s = period_s
+        self._on_beat = on_beat
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rlt-heartbeat", daemon=True)
+        self.cancel_requested = False
+        self.lost = False
+        """Whether the job belongs to somebody else by now: every write would be refused."""
+
+    def start(self) -> None:
+        """Beat once, then go on in the thread."""
+        self._beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; repeatable."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30.0)
+
+    def _run(self) -> None:
+        while not self.lost and not self._stop.wait(self._period_s):
+            self._beat()
+
+    def _beat(self) -> None:
+        try:
+            self.cancel_requested = self._jobs.beat(self._job_id, self._attempt).cancel_requested
+        except (StaleAttemptError, NotFoundError) as error:
+            LOGGER.warning("%s", error)
+            self.lost = True
+        except UnavailableError as error:
+            # The trainer hears no beat either; if this lasts, it ends before another worker may begin.
+            LOGGER.warning("heartbeat of %s was not stored: %s", self._job_id, error)
+        else:
+            self._on_beat()

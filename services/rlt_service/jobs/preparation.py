@@ -1,0 +1,98 @@
+"""Own what a trainer must know before it starts: names become folders and exact versions, or the job is invalid."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlt_core.errors import ConfigurationError, InvalidRequestError, NotFoundError
+from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
+from rlt_core.schemas.trainer import TrainerJob
+from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.registry import Registry, ResolvedVersion
+
+LEASE_SHARE = 0.8
+"""A trainer gives up this part of a lease after the last beat, before any watcher can hand the job on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """Resolves a job against the stores."""
+
+    settings: Settings
+    datasets: DatasetStore
+    registry: Registry
+    artifacts: ArtifactStore
+
+    def prepare(self, job: Job, *, base_dir: Path) -> TrainerJob:
+        """Resolve everything that the spec names; raises NotFoundError or InvalidRequestError for what is not there."""
+        spec, base = job.spec, self.registry.base()
+        folder = self.artifacts.make_dir(self.artifacts.attempt_dir(job.id, job.attempt))
+        fields = self._rl(spec, base) if isinstance(spec, RlSpec) else self._warmup(spec, base)
+        return TrainerJob(
+            job_id=job.id,
+            attempt=job.attempt,
+            kind=job.kind,
+            spec=spec,
+            base_model=base.base_model,
+            base_model_dir=str(base_dir),
+            dataset_path=str(self.datasets.path(spec.dataset)),
+            split_paths=self._splits(spec),
+            attempt_dir=str(folder),
+            events_path=str(folder / "events.jsonl"),
+            base_url=service_url(self.settings),
+            format_id=self.settings.format,
+            lease_s=self.settings.lease_s * LEASE_SHARE,
+            **fields,
+        )
+
+    def _splits(self, spec: WarmupSpec | RlSpec) -> dict[str, str]:
+        named = spec.splits.model_dump().items()
+        return {split: str(self.datasets.path(value)) for split, value in named if isinstance(value, str)}
+
+    def _warmup(self, spec: WarmupSpec, base: ResolvedVersion) -> dict[str, str | None]:
+        known = {None, base.base_model, base.version, base.version.partition("@")[0], self.settings.base_model}
+        if spec.base_model not in known:
+            raise InvalidRequestError(
+                f"base_model {spec.base_model!r} is not the base that this server serves, {base.version}: "
+                "leave it out, or start a server with that base.",
+                param="/base_model",
+            )
+        return {}
+
+    def _rl(self, spec: RlSpec, base: ResolvedVersion) -> dict[str, str | None]:
+        if isinstance(spec.student, list):
+            raise InvalidRequestError("a list of students is not available yet: name one", param="/student")
+        teacher = self._of_base(self.registry.resolve("teacher", spec.teacher), base)
+        student = self._of_base(self.registry.resolve("student", spec.student), base)
+        return {
+            "start_adapter_dir": str(teacher.adapter.path) if teacher.adapter is not None else None,
+            "teacher_version": teacher.version,
+            "student_version": student.version,
+            "served_version": self._served(spec.promote.alias),
+        }
+
+    def _of_base(self, resolved: ResolvedVersion, base: ResolvedVersion) -> ResolvedVersion:
+        if resolved.base_model != base.base_model:
+            raise InvalidRequestError(
+                f"{resolved.version} was trained on {resolved.base_model}, this server serves {base.base_model}: "
+                f"name a {resolved.role} of that base.",
+                param=f"/{resolved.role}",
+            )
+        return resolved
+
+    def _served(self, alias: str) -> str | None:
+        try:
+            return self.registry.get_alias("teacher", alias).version
+        except NotFoundError:
+            return None
+
+
+def service_url(settings: Settings) -> str:
+    """Return where this installation's services answer; raises ConfigurationError where nobody can know."""
+    if settings.service_url is not None:
+        return settings.service_url.rstrip("/")
+    if settings.port == 0:
+        raise ConfigurationError("RLT_PORT is 0, so a worker cannot know the address: set RLT_SERVICE_URL.")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"

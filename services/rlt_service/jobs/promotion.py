@@ -1,0 +1,99 @@
+"""Own what happens to an alias after a job: asked over HTTP, since the service probes a version before it serves."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from rlt_core.schemas.jobs import PromotePolicy, PromotionResult
+from rlt_core.schemas.teachers import AliasPut, Evaluation
+
+LOGGER = logging.getLogger(__name__)
+
+PATIENCE_S = 1800.0
+"""How long an engine may be away before the promotion is given up; the job has succeeded either way."""
+RETRY_S = 2.0
+REQUEST_TIMEOUT_S = 300.0
+"""A probe loads the adapter into the engine."""
+
+
+class Interrupted(Exception):
+    """The worker drains, or lost the job, while it waits for the service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promoter:
+    """Moves an alias to a job's result, if the policy and the service allow."""
+
+    base_url: str
+    keep_on: Callable[[], bool]
+    """False ends the waiting."""
+    transport: httpx.BaseTransport | None = None
+    """Null is the network."""
+
+    def promote(
+        self, policy: PromotePolicy, *, version: str, evaluation: Evaluation | None, job_id: str
+    ) -> PromotionResult:
+        """Carry out a policy; a refusal is a result. Raises Interrupted."""
+        if policy.when == "never":
+            return PromotionResult(alias=policy.alias, outcome="skipped", reason="promote.when is never")
+        with httpx.Client(
+            base_url=self.base_url, timeout=REQUEST_TIMEOUT_S, transport=self.transport, trust_env=False
+        ) as client:
+            return self._put(client, policy, version=version, evaluation=evaluation, job_id=job_id)
+
+    def _put(
+        self, client: httpx.Client, policy: PromotePolicy, *, version: str, evaluation: Evaluation | None, job_id: str
+    ) -> PromotionResult:
+        answer = self._ask(client, "GET", "/v1/aliases")
+        if not answer.is_success:
+            return PromotionResult(alias=policy.alias, outcome="refused", reason=_reason(answer))
+        present = _target(answer.json(), alias=policy.alias)
+        if present == version:
+            return PromotionResult(alias=policy.alias, outcome="promoted", reason="it already serves")
+        # Judged against what served when the comparison was made; where nothing served, nothing can be worse.
+        gated = policy.when == "if_better" and present is not None
+        expected = evaluation.before if gated and evaluation is not None else present
+        body = AliasPut(
+            version=version,
+            expected=expected,
+            gate="if_better" if gated else "none",
+            evaluation=evaluation.id if evaluation is not None else None,
+            reason=f"job {job_id}, promote.when = {policy.when}",
+        )
+        answer = self._ask(client, "PUT", f"/v1/aliases/teacher/{policy.alias}", json=body.model_dump())
+        if answer.is_success:
+            return PromotionResult(alias=policy.alias, outcome="promoted", reason=str(body.reason), previous=expected)
+        return PromotionResult(alias=policy.alias, outcome="refused", reason=_reason(answer), previous=present)
+
+    def _ask(self, client: httpx.Client, method: str, path: str, *, json: object = None) -> httpx.Response:
+        """Send a request until the service answers with something that waiting does not change."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                answer = client.request(method, path, json=json)
+            except httpx.TransportError as error:
+                answer = httpx.Response(503, json={"detail": f"{type(error).__name__}: {error}"})
+            if answer.status_code not in (429, 502, 503, 504) or time.monotonic() >= deadline:
+                return answer
+            LOGGER.warning("%s %s: %s; asking again", method, path, _reason(answer))
+            if not self.keep_on():
+                raise Interrupted
+            time.sleep(RETRY_S)
+
+
+def _target(body: Any, *, alias: str) -> str | None:
+    """Return what a teacher alias points at, out of the list of aliases."""
+    found = (item["version"] for item in body["data"] if (item["role"], item["alias"]) == ("teacher", alias))
+    return next(found, None)
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+        return str(body["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"the service answered {answer.status_code}"

@@ -1,0 +1,91 @@
+"""Own the thread that mends: bells not rung, rows that nobody came for, leases that ran out, a dead broker."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from rlt_core.errors import StaleAttemptError, UnavailableError
+from rlt_service.jobs.bell import Bell, ring_again, ring_owed
+from rlt_service.jobs.broker import EmbeddedValkey
+from rlt_service.jobs.lease import LeaseWatcher
+from rlt_service.settings import Settings
+from rlt_service.store.jobs import JobStore
+from rlt_service.store.outbox import Outbox
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Runs in each control and worker process; any number of them may run."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        jobs: JobStore,
+        outbox: Outbox,
+        bell: Bell,
+        broker: EmbeddedValkey | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the stores and the bell; `broker` is kept alive where this process owns the embedded one."""
+        self._jobs = jobs
+        self._outbox = outbox
+        self._bell = bell
+        self._broker = broker
+        self._clock = clock
+        self._period_s = min(settings.reconcile_s, settings.lease_s / 3)
+        self._watcher = LeaseWatcher(lease_s=settings.lease_s)
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self.broker_detail = ""
+        """Why the broker could not be reached in the last round; empty when it could."""
+
+    def start(self) -> None:
+        """Start the thread; its first round comes at once."""
+        self._thread = threading.Thread(target=self._run, name="rlt-reconciler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; repeatable."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=30.0)
+            self._thread = None
+
+    def wake(self) -> None:
+        """Ask for a round now (a job was submitted); never waits, never raises."""
+        self._wake.set()
+
+    def round(self) -> None:
+        """Mend once. Leases first: they need no broker."""
+        for job in self._watcher.expired(self._jobs.running(), now_s=self._clock()):
+            self._give_back(job.id, job.attempt)
+        try:
+            if self._broker is not None:
+                self._broker.start()
+            ring_owed(self._outbox, self._bell)
+            ring_again(self._outbox, self._bell)
+            self.broker_detail = ""
+        except UnavailableError as error:
+            self.broker_detail = error.detail
+            LOGGER.warning("%s", error.detail)
+
+    def _give_back(self, job_id: str, attempt: int) -> None:
+        try:
+            job = self._jobs.requeue(job_id, attempt, "the worker stopped answering: its lease ran out")
+        except StaleAttemptError:
+            return  # another watcher, or the supervisor itself, was first
+        LOGGER.warning("lease of %s attempt %d ran out: now %s", job_id, attempt, job.status)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                self.round()
+            except Exception:  # the thread's boundary: a full disk today must not end the mending of tomorrow
+                LOGGER.exception("a round of the reconciler failed; the next one tries again")
+            self._wake.wait(self._period_s)

@@ -1,0 +1,57 @@
+"""Own the way of a trainer's events into the database: what people may see of each, and what the supervisor keeps."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlt_core.schemas.jobs import Progress
+from rlt_core.schemas.trainer import ErrorEvent, EvaluationEvent, ProgressEvent, ResultEvent, TrainerEvent
+from rlt_service.jobs.event_tail import EventTail
+from rlt_service.store.jobs import JobStore
+
+_PRIVATE = {"type", "path", "adapter_dir"}
+"""Where files lie on this machine is nobody's business outside."""
+
+
+class EventRelay:
+    """Copies what is new, and remembers the last word of each kind that decides how the attempt ends."""
+
+    def __init__(self, jobs: JobStore, *, job_id: str, attempt: int, path: Path) -> None:
+        """Take the claim and the file that the trainer appends to."""
+        self._jobs = jobs
+        self._job_id = job_id
+        self._attempt = attempt
+        self._tail = EventTail(path)
+        self._unsent: list[TrainerEvent] = []
+        self.result: ResultEvent | None = None
+        self.evaluation: EvaluationEvent | None = None
+        self.error: ErrorEvent | None = None
+
+    def copy(self) -> None:
+        """Copy all that is new in one transaction; raises StaleAttemptError, or UnavailableError and tries it again."""
+        self._unsent += self._tail.read()
+        if not self._unsent:
+            return
+        progress: Progress | None = None
+        for event in self._unsent:
+            self._keep(event)
+            if isinstance(event, ProgressEvent):
+                progress = _progress(event)
+        self._jobs.record(self._job_id, self._attempt, [_public(event) for event in self._unsent], progress=progress)
+        self._unsent = []
+
+    def _keep(self, event: TrainerEvent) -> None:
+        if isinstance(event, ResultEvent):
+            self.result = event
+        elif isinstance(event, EvaluationEvent):
+            self.evaluation = event
+        elif isinstance(event, ErrorEvent):
+            self.error = event
+
+
+def _progress(event: ProgressEvent) -> Progress:
+    return Progress(step=event.step, total=event.total, eta_s=event.eta_s, metrics=event.metrics)
+
+
+def _public(event: TrainerEvent) -> tuple[str, Mapping[str, Any]]:
+    return event.type, event.model_dump(mode="json", exclude=_PRIVATE)

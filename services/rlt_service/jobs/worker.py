@@ -1,0 +1,124 @@
+"""Own the worker process: `python -m rlt_service.jobs.worker` hears bells and supervises one job at a time.
+
+The pool is `solo`: the supervisor runs in the worker's main thread. A forked pool would add a process that outlives a
+killed parent and goes on beating, and REMAP_SIGTERM with a soft shutdown would wait in a signal handler for the very
+thread that it interrupts. Here SIGTERM sets the drain flag, the trainer saves, the job goes back to the queue.
+"""
+
+import logging
+import os
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from celery import signals  # pyright: ignore[reportMissingTypeStubs] - celery carries no types
+
+from rlt_core.errors import RltError
+from rlt_service.jobs.bell import CeleryBell
+from rlt_service.jobs.broker import EmbeddedValkey
+from rlt_service.jobs.celery_app import TASK, make_celery
+from rlt_service.jobs.completion import Completion
+from rlt_service.jobs.preparation import Preparation
+from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.jobs.supervisor import Drain, Supervisor
+from rlt_service.jobs.trainer_process import become_subreaper, default_trainer_command
+from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.database import Database
+from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.jobs import QUEUE, JobStore
+from rlt_service.store.outbox import Outbox
+from rlt_service.store.registry import Registry
+
+LOGGER = logging.getLogger(__name__)
+
+ARGUMENTS = (
+    "worker",
+    f"--queues={QUEUE}",
+    "--pool=solo",
+    "--concurrency=1",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+    "--loglevel=INFO",
+)
+
+
+def work(jobs: JobStore, *, supervisor: Supervisor, drain: Drain, worker: str, queue: str) -> int:
+    """Claim and run rows until none waits; return how many were run."""
+    count = 0
+    while not drain.requested and (claimed := jobs.claim(queue=queue, worker=worker)) is not None:
+        LOGGER.info("claimed %s, attempt %d", claimed.job.id, claimed.attempt)
+        supervisor.run(claimed)
+        count += 1
+    return count
+
+
+def serve(settings: Settings) -> None:
+    """Run until asked to end; raises RltError when it cannot start."""
+    become_subreaper()
+    database = Database(settings.database)
+    database.start()
+    jobs = JobStore(database, max_crashes=settings.max_crashes)
+    celery = make_celery(settings)
+    reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=CeleryBell(celery))
+    if settings.broker_url is None:
+        EmbeddedValkey(settings.home).start()
+    drain = Drain()
+    supervisor = make_supervisor(settings, database=database, jobs=jobs, drain=drain)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def hear(queue: str) -> None:
+        work(jobs, supervisor=supervisor, drain=drain, worker=name, queue=queue)
+
+    def stop(**_: Any) -> None:
+        drain.requested = True
+
+    celery.task(name=TASK)(hear)
+    shutting_down: Any = signals.worker_shutting_down
+    shutting_down.connect(stop, weak=False)
+    reconciler.start()
+    try:
+        celery.worker_main([*ARGUMENTS, f"--hostname=rlt-{os.getpid()}@%h"])
+    finally:
+        reconciler.stop()
+        database.close()
+
+
+def make_supervisor(settings: Settings, *, database: Database, jobs: JobStore, drain: Drain) -> Supervisor:
+    """Wire a supervisor to the stores."""
+    artifacts = ArtifactStore(settings.artifacts)
+    datasets = DatasetStore(database, artifacts)
+    registry = Registry(database, artifacts)
+    return Supervisor(
+        settings=settings,
+        jobs=jobs,
+        preparation=Preparation(settings=settings, datasets=datasets, registry=registry, artifacts=artifacts),
+        completion=Completion(settings=settings, datasets=datasets, registry=registry),
+        resolve_base=partial(_resolve_base, settings),
+        trainer_command=settings.trainer_command or default_trainer_command(),
+        drain=drain,
+    )
+
+
+def _resolve_base(settings: Settings) -> Path:
+    # Imported when a job needs it: reading model files costs more than the whole worker.
+    from rlt_service.engine.models import resolve_model
+
+    return resolve_model(settings.base_model, state_folder=settings.home)
+
+
+def main() -> int:
+    """Run a worker with the settings of the environment."""
+    try:
+        serve(Settings())
+    except RltError as error:
+        print(f"rlt worker: {error}", file=sys.stderr)  # noqa: T201 - the last word of a command
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from rlt_client import Client
+
+
+@dataclass
+class Canned:
+    """A server of canned answers: what it was asked, and what it says next."""
+
+    answers: list[httpx.Response | Exception] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def says(self, *answers: httpx.Response | Exception) -> None:
+        self.answers += answers
+
+    def body(self, index: int = -1) -> Any:
+        return json.loads(self.requests[index].content)
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self)
+
+
+@pytest.fixture
+def server() -> Canned:
+    return Canned()
+
+
+@pytest.fixture
+def client(server: Canned) -> Iterator[Client]:
+    with Client("http://rlt.test", transport=server.transport()) as made:
+        yield made
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> httpx.Response:
+    body = {
+        "type": f"https://rlt.test/errors/{code}",
+        "title": code,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": "req_1",
+        "error": {"message": detail, "type": "error", "code": code},
+        **more,
+    }
+    headers = {"Retry-After": "7"} if status in (429, 503) else {}
+    return httpx.Response(status, json=body, headers=headers)
+
+
+@pytest.fixture
+def make_problem() -> Callable[..., httpx.Response]:
+    return problem
+
+
+def explanations(version: str = "base@0", text: str = "Add them.", **more: Any) -> dict[str, Any]:
+    return {
+        "id": "exp_1",
+        "object": "explanation.list",
+        "created_at": "2030-01-01T00:00:00Z",
+        "teacher": {"version": version},
+        "format": "stratos@1",
+        "engine": {"name": "fake", "version": "1"},
+        "explanations": [{"index": 0, "text": text, "finish_reason": "stop", "well_formed": True}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+        **more,
+    }
+
+
+@pytest.fixture
+def make_explanations() -> Callable[..., dict[str, Any]]:
+    return explanations
+
+
+def job(status: str = "queued", **more: Any) -> dict[str, Any]:
+    return {
+        "id": "job_1",
+        "kind": "rl",
+        "status": status,
+        "created_at": "2030-01-01T00:00:00Z",
+        "spec": {"kind": "rl", "dataset": "ds_1", "target_name": "algebra"},
+        **more,
+    }
+
+
+@pytest.fixture
+def make_job() -> Callable[..., dict[str, Any]]:
+    return job

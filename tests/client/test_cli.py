@@ -1,0 +1,221 @@
+import importlib.metadata
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from rlt_client.cli import main
+from tests.client.conftest import Canned
+
+Bodies = Callable[..., dict[str, Any]]
+Problems = Callable[..., httpx.Response]
+Rlt = Callable[..., int]
+
+
+@pytest.fixture
+def rlt(server: Canned) -> Rlt:
+    """Run the command on canned answers; gives its exit code."""
+
+    def run(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main(["--base-url", "http://rlt.test", *arguments], transport=server.transport())
+        code = ended.value.code
+        return code if isinstance(code, int) else 0
+
+    return run
+
+
+def test_the_version_is_the_package_s(rlt: Rlt, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rlt("--version") == 0
+    assert capsys.readouterr().out == f"rlt {importlib.metadata.version('rlt')}\n"
+
+
+@pytest.mark.parametrize("command", ["up", "explain", "score", "train", "jobs", "datasets", "teachers", "students"])
+def test_every_command_explains_itself(rlt: Rlt, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert rlt(command, "--help") == 0
+    assert "Usage: rlt" in capsys.readouterr().out
+
+
+def test_explain_prints_the_text_and_who_wrote_it(
+    rlt: Rlt, server: Canned, make_explanations: Bodies, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.says(httpx.Response(200, json=make_explanations(version="algebra@3", text="[bold]Add[/bold] them.")))
+    assert rlt("explain", "-q", "2 + 3?", "-s", "5", "-n", "2", "--seed", "1") == 0
+    out = capsys.readouterr().out
+    assert "[bold]Add[/bold] them." in out
+    assert "algebra@3 · fake 1" in out
+    assert server.body() == {"question": "2 + 3?", "solution": "5", "n": 2, "seed": 1}
+
+
+def test_json_is_the_whole_answer(
+    rlt: Rlt, server: Canned, make_explanations: Bodies, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.says(httpx.Response(200, json=make_explanations()))
+    assert rlt("explain", "-q", "q", "-s", "s", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["explanations"][0]["text"] == "Add them."
+
+
+SCORES = {
+    "id": "score_1",
+    "created_at": "2030-01-01T00:00:00Z",
+    "student": {"version": "base@0"},
+    "teacher": {"version": "algebra@3"},
+    "format": "stratos@1",
+    "engine": {"name": "fake", "version": "1"},
+    "terms": ["solution", "kl", "format"],
+    "reward": {},
+    "scores": [
+        {
+            "index": 0,
+            "reward": -0.422,
+            "r_ss": -0.062,
+            "r_kl": 0.36,
+            "format": 0.0,
+            "well_formed": True,
+            "uplift": 1.79,
+            "solution": {"mean": -0.06, "min": -0.2, "sum": -0.3, "tokens": 5},
+            "tokens": [
+                {"segment": "explanation", "text": " so", "id": 7, "logprob": -4, "teacher_logprob": -0.5, "kl": 3.5},
+                {"segment": "solution", "text": "5", "id": 8, "logprob": -0.06},
+            ],
+        }
+    ],
+    "usage": {"prompt_tokens": 9},
+}
+
+
+def test_score_lists_every_token_where_there_are_no_colours(
+    rlt: Rlt, server: Canned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.says(httpx.Response(200, json=SCORES))
+    assert rlt("score", "-q", "q", "-s", "5", "-e", "so", "--teacher", "algebra") == 0
+    out = capsys.readouterr().out
+    assert "reward -0.4220  (r_ss -0.0620, r_kl 0.3600, format 0, uplift +1.7900)" in out
+    assert [line.split() for line in out.splitlines() if "' so'" in line] == [
+        ["explanation", "'", "so'", "-4.000", "-0.500", "3.500"]
+    ]
+    assert "student base@0, teacher algebra@3" in out
+    assert server.body()["include"] == ["tokens"]
+
+
+def test_a_refusal_names_the_field_the_code_and_the_request(
+    rlt: Rlt, server: Canned, make_problem: Problems, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.says(make_problem(404, "model_not_found", "no teacher 'x'", param="/teacher"))
+    assert rlt("explain", "-q", "q", "-s", "s", "--teacher", "x") == 1
+    said = capsys.readouterr().err
+    assert "no teacher 'x' (404 model_not_found, request req_1)" in said
+    assert "at /teacher" in said
+    assert "Traceback" not in said
+
+
+def test_bad_lines_of_an_upload_are_listed(
+    rlt: Rlt, server: Canned, make_problem: Problems, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    server.says(make_problem(422, "invalid_dataset", "1 bad line", lines=[{"line": 1, "message": "no question"}]))
+    assert rlt("datasets", "upload", str(tmp_path / "rows.jsonl")) == 1
+    assert "line 1: no question" in capsys.readouterr().err
+
+
+def test_no_server_says_rlt_up(rlt: Rlt, server: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    server.says(httpx.ConnectError("refused"))
+    assert rlt("jobs", "list") == 3
+    assert "rlt up" in capsys.readouterr().err
+
+
+def test_wrong_usage_ends_with_2(rlt: Rlt, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rlt("explain", "-q", "q") == 2
+    assert "--solution" in capsys.readouterr().err
+
+
+def test_train_takes_a_file_and_flags_go_over_it(rlt: Rlt, server: Canned, make_job: Bodies, tmp_path: Path) -> None:
+    spec = tmp_path / "job.toml"
+    spec.write_text('kind = "rl"\ndataset = "ds_1"\ntarget_name = "a"\nsteps = 3\n[reward]\nkl_mean = 1.0\n')
+    server.says(httpx.Response(202, json=make_job()))
+    arguments = ("--steps", "9", "--set", "reward.kl_max=0.5", "--set", "promote.when=if_better", "--set", "beta=0")
+    assert rlt("train", "--spec", str(spec), *arguments) == 0
+    assert server.body() == {
+        "kind": "rl",
+        "dataset": "ds_1",
+        "target_name": "a",
+        "steps": 9,
+        "reward": {"kl_mean": 1.0, "kl_max": 0.5},
+        "promote": {"when": "if_better"},
+        "beta": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [("job.json", "{", "is not JSON"), ("job.toml", "x", "is not TOML"), ("job.json", "[]", "holds a list")],
+)
+def test_a_spec_that_cannot_be_read_is_wrong_usage(
+    rlt: Rlt, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, said: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert rlt("train", "--spec", str(tmp_path / name)) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_setting_without_a_value_is_wrong_usage(rlt: Rlt, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rlt("train", "--kind", "rl", "--set", "steps") == 2
+    assert "FIELD=VALUE" in capsys.readouterr().err
+
+
+def test_watching_a_job_that_fails_ends_with_4_and_says_why(
+    rlt: Rlt, server: Canned, make_job: Bodies, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = {"code": "out_of_memory", "message": "no memory", "log_tail": "last words"}
+    data = {"step": 1, "total": 4, "metrics": {"reward": 0.5}}
+    head = {"seq": 1, "job_id": "job_1", "attempt": 1, "created_at": "2030-01-01T00:00:00Z", "type": "progress"}
+    server.says(httpx.Response(200, json=make_job("failed", error=error)))
+    server.says(httpx.Response(200, json={"data": [{**head, "data": data}]}))
+    assert rlt("jobs", "watch", "job_1") == 4
+    out = capsys.readouterr().out
+    assert "step 1/4  reward 0.5" in out
+    assert "no memory (out_of_memory)" in out
+    assert "last words" in out
+
+
+def test_logs_are_printed_as_they_stand(rlt: Rlt, server: Canned, capsys: pytest.CaptureFixture[str]) -> None:
+    server.says(httpx.Response(200, text="[a] line\n"))
+    assert rlt("jobs", "logs", "job_1") == 0
+    assert capsys.readouterr().out == "[a] line\n"
+
+
+def test_promote_expects_what_the_alias_points_at_now(
+    rlt: Rlt, server: Canned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alias = {"role": "teacher", "alias": "default", "version": "base@0", "updated_at": "2030-01-01T00:00:00Z"}
+    other = {**alias, "role": "student", "version": "other@1"}
+    server.says(httpx.Response(200, json={"data": [other, alias]}))
+    server.says(httpx.Response(200, json={**alias, "version": "algebra@3"}))
+    assert rlt("teachers", "promote", "algebra@3", "--evaluation", "eval_1") == 0
+    expected = {"version": "algebra@3", "expected": "base@0", "gate": "if_better", "evaluation": "eval_1"}
+    assert server.body() == expected
+    assert capsys.readouterr().out == "default: base@0 -> algebra@3\n"
+
+
+def test_rolling_an_unknown_alias_back_is_refused_before_asking(
+    rlt: Rlt, server: Canned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.says(httpx.Response(200, json={"data": []}))
+    assert rlt("students", "rollback", "--alias", "demo") == 1
+    assert "no alias demo of a student" in capsys.readouterr().err
+
+
+def test_the_server_of_rlt_up_is_found_by_its_note(
+    server: Canned, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "server.json").write_text(json.dumps({"pid": os.getpid(), "address": "http://127.0.0.1:9123"}))
+    monkeypatch.setenv("RLT_HOME", str(tmp_path))
+    monkeypatch.delenv("RLT_BASE_URL", raising=False)
+    server.says(httpx.Response(200, json={"data": []}))
+    with pytest.raises(SystemExit):
+        main(["jobs", "list"], transport=server.transport())
+    assert str(server.requests[0].url).startswith("http://127.0.0.1:9123/v1/jobs")

@@ -1,0 +1,65 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+import rlt_client
+from rlt_client import Client
+from rlt_client._sse import parse
+from rlt_core.schemas.jobs import JobEvent
+from tests.client.conftest import Canned
+
+Bodies = Callable[..., dict[str, Any]]
+
+
+def event(seq: int, type_: str = "progress") -> dict[str, Any]:
+    return {"seq": seq, "job_id": "job_1", "attempt": 1, "created_at": "2030-01-01T00:00:00Z", "type": type_}
+
+
+def stream(seqs: Sequence[int], *, done: bool) -> httpx.Response:
+    parts = [f"id: {seq}\nevent: progress\ndata: {JobEvent(**event(seq)).model_dump_json()}\n\n" for seq in seqs]
+    text = ": hello\n\n" + "".join(parts) + ("event: done\ndata: {}\n\n" if done else "")
+    return httpx.Response(200, text=text, headers={"Content-Type": "text/event-stream"})
+
+
+def test_an_event_is_put_together_from_its_lines() -> None:
+    lines = ["id: 4", "event: delta", "data: a", "data:b", ": keep-alive", "", "data: c", "", "data: unfinished"]
+    assert [(e.id, e.event, e.data) for e in parse(lines)] == [("4", "delta", "a\nb"), ("4", "message", "c")]
+
+
+def test_events_end_with_done(client: Client, server: Canned) -> None:
+    server.says(stream([1, 2], done=True))
+    assert [found.seq for found in client.jobs.events("job_1", reconnect_pause_s=0)] == [1, 2]
+
+
+def test_a_stream_that_breaks_is_taken_up_where_it_stopped(client: Client, server: Canned) -> None:
+    server.says(stream([1, 2], done=False), stream([3], done=True))
+    assert [found.seq for found in client.jobs.events("job_1", reconnect_pause_s=0)] == [1, 2, 3]
+    assert [request.headers["Last-Event-ID"] for request in server.requests] == ["0", "2"]
+
+
+def test_a_server_that_is_gone_ends_the_events_with_an_error(client: Client, server: Canned) -> None:
+    server.says(stream([1], done=False), httpx.ConnectError("refused"), httpx.ConnectError("refused"))
+    with pytest.raises(rlt_client.APIConnectionError):
+        list(client.jobs.events("job_1", reconnect_pause_s=0))
+
+
+def test_waiting_reports_every_event_once_and_gives_the_end(client: Client, server: Canned, make_job: Bodies) -> None:
+    pages = [{"data": [event(1)], "has_more": True}, {"data": [event(2)]}, {"data": [event(3, "failed")]}]
+    server.says(
+        httpx.Response(200, json=make_job("running")),
+        httpx.Response(200, json=pages[0]),
+        httpx.Response(200, json=pages[1]),
+        httpx.Response(200, json=make_job("failed")),
+        httpx.Response(200, json=pages[2]),
+    )
+    seen: list[int] = []
+    job = client.jobs.wait("job_1", on_event=lambda found: seen.append(found.seq), poll_s=0)
+    assert (job.status, seen) == ("failed", [1, 2, 3])
+
+
+def test_waiting_ends_with_its_time(client: Client, server: Canned, make_job: Bodies) -> None:
+    server.says(*[httpx.Response(200, json=make_job("running")) for _ in range(3)])
+    with pytest.raises(rlt_client.APITimeoutError, match="still running"):
+        client.jobs.wait("job_1", poll_s=0, timeout_s=0)

@@ -1,0 +1,85 @@
+"""The format: what teacher and student read, segment by segment."""
+
+import pytest
+
+from rlt_core.errors import NotFoundError
+from rlt_core.formats import FORMATS, STRATOS_1, ExplanationPiece, Segment, SegmentKind, get_format
+
+TAGS = (
+    STRATOS_1.thought_open,
+    STRATOS_1.thought_close,
+    STRATOS_1.solution_open,
+    STRATOS_1.solution_close,
+    STRATOS_1.explanation_open,
+    STRATOS_1.explanation_close,
+)
+
+
+def joined(segments: tuple[Segment, ...]) -> str:
+    return "".join(segment.text for segment in segments)
+
+
+def kinds(segments: tuple[Segment, ...]) -> list[SegmentKind]:
+    return [segment.kind for segment in segments]
+
+
+def test_the_teacher_reads_the_solution_and_stands_before_its_explanation() -> None:
+    sequence = STRATOS_1.teacher(question="1+1?", solution="2")
+    assert (sequence.instruction, sequence.question) == (STRATOS_1.teacher_instruction, "1+1?")
+    assert joined(sequence.assistant) == ("<|begin_of_solution|>2<|end_of_solution|>\n\n<|begin_of_explanation|>")
+    assert kinds(sequence.assistant) == [SegmentKind.TAG, SegmentKind.SOLUTION, SegmentKind.TAG]
+
+
+def test_the_teachers_whole_sequence_closes_its_explanation() -> None:
+    sequence = STRATOS_1.teacher(question="1+1?", solution="2", explanation=ExplanationPiece(text="Count."))
+    assert joined(sequence.assistant) == (
+        "<|begin_of_solution|>2<|end_of_solution|>\n\n<|begin_of_explanation|>Count.<|end_of_explanation|>"
+    )
+
+
+def test_the_student_reads_the_explanation_as_its_own_thought_before_the_solution() -> None:
+    sequence = STRATOS_1.student(question="1+1?", solution="2", explanation=ExplanationPiece(text="Count."))
+    assert (sequence.instruction, sequence.question) == (STRATOS_1.student_instruction, "1+1?")
+    assert joined(sequence.assistant) == (
+        "<|begin_of_thought|>Count.<|end_of_thought|>\n\n<|begin_of_solution|>2<|end_of_solution|>"
+    )
+    assert kinds(sequence.assistant) == [
+        SegmentKind.TAG,
+        SegmentKind.EXPLANATION,
+        SegmentKind.TAG,
+        SegmentKind.SOLUTION,
+        SegmentKind.TAG,
+    ]
+
+
+def test_the_student_never_reads_the_teachers_tags() -> None:
+    text = joined(STRATOS_1.student(question="q", solution="s", explanation=ExplanationPiece(text="e")).assistant)
+    assert STRATOS_1.explanation_open not in text
+    assert STRATOS_1.explanation_close not in text
+
+
+def test_ids_and_the_rest_of_a_straddling_token_are_segments_of_their_own() -> None:
+    piece = ExplanationPiece(token_ids=(5, 6), rest=".")
+    sequence = STRATOS_1.student(question="q", solution="s", explanation=piece)
+    assert sequence.assistant[1:3] == (
+        Segment(kind=SegmentKind.EXPLANATION, token_ids=(5, 6)),
+        Segment(kind=SegmentKind.EXPLANATION_REST, text="."),
+    )
+
+
+def test_an_empty_explanation_still_has_its_place() -> None:
+    sequence = STRATOS_1.student(question="q", solution="s", explanation=ExplanationPiece())
+    assert kinds(sequence.assistant)[1] is SegmentKind.EXPLANATION
+
+
+def test_no_tag_begins_where_it_ends_or_holds_another() -> None:
+    for tag in TAGS:
+        assert not any(tag[:length] == tag[-length:] for length in range(1, len(tag)))
+        assert [other for other in TAGS if tag in other] == [tag]
+
+
+def test_a_format_is_found_by_its_name_and_version() -> None:
+    assert get_format("stratos@1") is STRATOS_1
+    assert all(format_id == found.id for format_id, found in FORMATS.items())
+    with pytest.raises(NotFoundError, match=r"no format 'r2@7'; this server has .*stratos@1"):
+        get_format("r2@7")

@@ -1,0 +1,67 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rlt_core.errors import ConfigurationError, StorageUnavailableError
+from rlt_service.launch.state_folder import StateFolder
+
+
+def test_a_missing_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    with StateFolder(tmp_path / "a" / "b") as folder:
+        assert folder.logs.is_dir()
+    assert not (tmp_path / "a" / "b" / ".write-check").exists()
+
+
+def test_a_file_in_the_folder_s_place_is_said(tmp_path: Path) -> None:
+    place = tmp_path / "home"
+    place.write_text("a file")
+    with pytest.raises(StorageUnavailableError, match=r"home cannot be used: it is a file.*--home"):
+        StateFolder(place).prepare()
+
+
+def test_a_file_on_the_way_to_the_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(StorageUnavailableError, match="a part of its path is a file"):
+        StateFolder(tmp_path / "file" / "home").prepare()
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    # /dev/full answers every write as a full disk does.
+    (tmp_path / ".write-check").symlink_to("/dev/full")
+    with pytest.raises(StorageUnavailableError, match="the disk is full: free some space"):
+        StateFolder(tmp_path).prepare()
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    # Nobody can make a folder here, root included.
+    with pytest.raises(StorageUnavailableError, match=r"cannot be used: .*--home FOLDER or RLT_HOME"):
+        StateFolder(Path("/proc/rlt-home")).prepare()
+
+
+def test_a_second_launcher_is_told_who_has_the_folder(tmp_path: Path) -> None:
+    with StateFolder(tmp_path) as first:
+        first.note(pid=4711, address="http://127.0.0.1:8400")
+        with pytest.raises(ConfigurationError, match=r"process 4711 at http://127\.0\.0\.1:8400.*kill 4711"):
+            StateFolder(tmp_path).take()
+
+
+def test_a_second_launcher_is_refused_before_the_first_has_an_address(tmp_path: Path) -> None:
+    with StateFolder(tmp_path), pytest.raises(ConfigurationError, match="only starting"):
+        StateFolder(tmp_path).take()
+
+
+def test_a_refused_launcher_leaves_the_first_one_s_note(tmp_path: Path) -> None:
+    with StateFolder(tmp_path) as first:
+        first.note(pid=1, address="http://127.0.0.1:1")
+        with pytest.raises(ConfigurationError), StateFolder(tmp_path):
+            pass
+        assert json.loads((tmp_path / "server.json").read_text()) == {"pid": 1, "address": "http://127.0.0.1:1"}
+
+
+def test_the_folder_is_free_again_afterwards(tmp_path: Path) -> None:
+    with StateFolder(tmp_path) as first:
+        first.note(pid=1, address="http://127.0.0.1:1")
+    assert not (tmp_path / "server.json").exists()
+    with StateFolder(tmp_path):
+        pass

@@ -1,0 +1,125 @@
+"""The whole loop on real parts: explain -> score -> train -> publish -> swap -> explain, over HTTP as users do it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlt_client import Client
+from rlt_client.demo.questions import generate_questions
+from rlt_core.rewards import RewardWeights
+from rlt_core.schemas.jobs import Job
+from rlt_core.schemas.score import ExplanationInput
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+
+QUESTIONS = generate_questions(count=12, seed=11)
+
+
+def run_job(client: Client, spec: dict[str, object]) -> Job:
+    job = client.jobs.wait(client.train(spec).id)
+    assert job.status == "succeeded", job.error
+    return job
+
+
+def test_every_answer_names_the_real_engine_and_the_base_version(real_client: Client) -> None:
+    question = QUESTIONS[0]
+    answer = real_client.explain(
+        question=question.question, solution=question.solution, n=2, max_tokens=24, include=["tokens", "score"]
+    )
+    assert answer.engine.name == "vllm"
+    assert answer.teacher.version == "smollm2-135m@0"
+    assert answer.score is not None
+    assert answer.score.engine.name == "vllm"
+    assert answer.score.terms == ["solution", "kl", "format"]
+    for explanation, score in zip(answer.explanations, answer.score.scores, strict=True):
+        tokens = explanation.tokens
+        assert tokens is not None
+        assert len(tokens.completion_token_ids) == len(tokens.completion_logprobs) <= 24
+        assert score.reward == pytest.approx(score.r_ss - score.r_kl + score.format)
+
+
+def test_worked_steps_are_worth_more_to_the_real_student_than_nonsense(real_client: Client) -> None:
+    question = QUESTIONS[1]
+    response = real_client.score(
+        question=question.question,
+        solution=question.solution,
+        explanations=[question.trace, "Bananas are yellow and the sea is deep."],
+        baseline=True,
+    )
+    worked, nonsense = response.scores
+    assert worked.r_ss > nonsense.r_ss
+    assert response.baseline is not None
+    assert worked.uplift == pytest.approx(worked.solution.mean - response.baseline.mean)
+    weights = RewardWeights()
+    expected = weights.solution_mean * worked.solution.mean + weights.solution_min * worked.solution.min
+    assert worked.r_ss == pytest.approx(expected)
+
+
+def test_a_teacher_is_warmed_up_reinforced_gated_and_swapped_into_serving(real_client: Client) -> None:
+    dataset = real_client.datasets.create([question.to_row() for question in QUESTIONS], name="loop").id
+    warmup = {"kind": "warmup", "role": "teacher", "dataset": dataset, "target_name": "loop", "max_tokens": 256}
+    warmed = run_job(real_client, {**warmup, "max_steps": 1, "batch_size": 2}).result
+    assert warmed is not None
+    assert warmed.teacher == "loop@1"
+
+    base = "smollm2-135m@0"
+    real_client.aliases.put("teacher", "default", version="loop@1", expected=base)
+    reinforcement = {
+        "kind": "rl",
+        "teacher": "default",
+        "dataset": dataset,
+        "target_name": "loop",
+        "steps": 1,
+        "questions_per_step": 2,
+        "samples_per_question": 2,
+        "max_tokens": 24,
+        "reward": {"kl_mean": 0.3, "kl_max": 0.003},
+        "splits": {"gate": 0.25},
+        "promote": {"alias": "default", "when": "if_better"},
+    }
+    job = run_job(real_client, reinforcement)
+    assert job.result is not None
+    assert job.result.teacher == "loop@2"
+    assert job.result.promotion is not None
+    assert job.result.promotion.outcome in ("promoted", "refused")
+
+    evaluation = real_client.evaluations.get(job.result.evaluation or "")
+    assert (evaluation.before, evaluation.after) == ("loop@1", "loop@2")
+    gain = evaluation.difference
+    assert (gain.ci_low > 0) == (job.result.promotion.outcome == "promoted")
+    rows = real_client.evaluations.rows(evaluation.id)
+    trained_on_nothing_of = {row.question_id for row in rows}
+    assert len(trained_on_nothing_of) == gain.n >= 2
+
+    published = [event for event in real_client.jobs.events(job.id) if event.type == "published"]
+    assert [event.data["step"] for event in published] == [0, 1]
+    assert [event.data["version"] for event in published] == [f"{job.id}.1@0", f"{job.id}.1@1"]
+
+    serving = "loop@2" if job.result.promotion.outcome == "promoted" else "loop@1"
+    if serving == "loop@1":
+        real_client.aliases.put("teacher", "default", version="loop@2", expected="loop@1")
+    question = QUESTIONS[2]
+    swapped = real_client.explain(question=question.question, solution=question.solution, max_tokens=8)
+    assert swapped.teacher.version == "loop@2"
+    real_client.aliases.rollback("teacher", "default", expected="loop@2")
+    back = real_client.explain(question=question.question, solution=question.solution, max_tokens=8)
+    assert back.teacher.version == "loop@1"
+    real_client.aliases.put("teacher", "default", version=base, expected="loop@1")
+
+
+def test_tokens_as_generated_score_the_same_twice_and_as_explain_scored_them(real_client: Client) -> None:
+    question = QUESTIONS[3]
+    answer = real_client.explain(
+        question=question.question, solution=question.solution, max_tokens=24, seed=5, include=["tokens", "score"]
+    )
+    explanation = answer.explanations[0]
+    assert answer.score is not None
+    entry = ExplanationInput(text=explanation.text, tokens=explanation.tokens, well_formed=explanation.well_formed)
+    again = real_client.score(question=question.question, solution=question.solution, explanations=[entry])
+    assert again.scores[0].reward == pytest.approx(answer.score.scores[0].reward, abs=1e-4)
+
+
+def test_state_lies_under_the_state_folder_alone(real_home: Path) -> None:
+    assert json.loads((real_home / "server.json").read_text())["address"].startswith("http://127.0.0.1:")
+    assert {"artifacts", "logs", "rlt.db"} <= {path.name for path in real_home.iterdir()}

@@ -1,0 +1,93 @@
+"""Run a real `rlt up` on the fake engine, as anyone would: a process of its own, on a port of its own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from rlt_client import APIError, Client
+from tests.support.waiting import wait_until
+
+END_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Up:
+    """One `rlt up` that is ready."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    base_url: str
+    output: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def said(self) -> str:
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    def family(self) -> list[psutil.Process]:
+        """Every process below it."""
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, and wait for its exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=END_S)
+
+
+@contextlib.contextmanager
+def running_up(
+    home: Path,
+    *,
+    arguments: Sequence[str] = ("--engine", "fake"),
+    environment: Mapping[str, str] | None = None,
+    ready_within_s: float = 60.0,
+) -> Generator[Up]:
+    """Start `rlt up` with its state under `home`, give it when it is ready, end it with the block."""
+    home.mkdir(parents=True, exist_ok=True)
+    port, output = free_port(), home.parent / f"{home.name}-up.log"
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rlt_client", "up", "--home", str(home), "--port", str(port), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+        )
+    up = Up(process=process, home=home, base_url=f"http://127.0.0.1:{port}", output=output)
+    try:
+        wait_until(lambda: is_ready(up), what="rlt up is ready", timeout_s=ready_within_s)
+        yield up
+    finally:
+        if process.poll() is None:
+            try:
+                up.interrupt()
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def is_ready(up: Up) -> bool:
+    """Ask /readyz; fails at once when the launcher has ended."""
+    assert up.process.poll() is None, f"rlt up ended with {up.process.returncode}:\n{up.said()}"
+    with Client(up.base_url, timeout_s=5) as client:
+        try:
+            return client.ready().status != "not_ready"
+        except APIError:
+            return False
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
