@@ -112,7 +112,7 @@ def build_codec(source: TokenizerSource, *, format_id: str = DEFAULT_FORMAT) -> 
         control_token_ids=control,
         end_token_ids=source.end_token_ids,
     )
-    prove_round_trip(codec, full=full, control_texts=[token["content"] for token in tokenizer["added_tokens"]])
+    prove_round_trip(codec, control_texts=[token["content"] for token in tokenizer["added_tokens"]])
     return codec
 
 

@@ -60,6 +60,7 @@ def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
     from rlt_train.context import JobContext
     from rlt_train.kinds import KINDS
     from rlt_train.lifeline import wait
+    from rlt_train.models import use_all_cores
     from rlt_train.patience import Patience
     from rlt_train.services import HttpServices, PatientServices
 
@@ -75,6 +76,7 @@ def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
     codec = load_codec(Path(job.base_model_dir), format_id=format_id)
     context = JobContext(job=job, events=events, stop=stop, codec=codec, connect=connect)
     context.check_format()
+    use_all_cores()
     events.emit(KINDS[job.kind](context))
 
 

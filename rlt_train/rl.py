@@ -19,7 +19,7 @@ from rlt_train.errors import InvalidTrainingDataError
 from rlt_train.evaluation import compare, evaluate_version
 from rlt_train.experience import Experience, given_reward
 from rlt_train.grpo import RltGrpoTrainer
-from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, save_adapter, use_all_cores
+from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, save_adapter
 from rlt_train.publishing import PublishAfterStep, Publisher
 from rlt_train.rollouts import Collector, SamplingPlan
 from rlt_train.services import Services
@@ -33,7 +33,6 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     """
     began_s = time.monotonic()
     job, spec = context.job, _checked(context)
-    use_all_cores()
     parts = load_splits(job)
     if len(parts.train) < spec.questions_per_step:
         raise InvalidTrainingDataError(

@@ -13,7 +13,7 @@ from rlt_core.schemas.jobs import WarmupSpec
 from rlt_core.schemas.trainer import ResultEvent
 from rlt_train.context import JobContext
 from rlt_train.data import Example, load_splits, warmup_examples
-from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter, use_all_cores
+from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter
 from rlt_train.sft import RltSftTrainer, collate_left
 from rlt_train.training import common_arguments, micro_batch_rows, train
 
@@ -24,7 +24,6 @@ def run_warmup(context: JobContext) -> ResultEvent:
     if not isinstance(spec, WarmupSpec):
         raise ConfigurationError(f"a {spec.kind} spec was handed to the warm-up")
     began_s = time.monotonic()
-    use_all_cores()
     rows = load_splits(job).train
     examples = warmup_examples(rows, role=spec.role, codec=context.codec, max_tokens=spec.max_tokens)
     if examples.dropped:

@@ -159,7 +159,7 @@ def test_a_spec_that_cannot_be_read_is_wrong_usage(
 ) -> None:
     (tmp_path / name).write_text(text)
     assert rlt("train", "--spec", str(tmp_path / name)) == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert said in " ".join(capsys.readouterr().err.replace("│", "").split())
 
 
 def test_a_setting_without_a_value_is_wrong_usage(rlt: Rlt, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,3 +93,8 @@ def test_the_last_line_is_this_start_s_and_without_colours(make_child: Callable[
     ended(child)
     assert child.last_lines() == ["three"]
     assert child.last_lines(9) == ["one", "two", "three"]
+
+
+def test_being_asked_for_readiness_is_no_news(make_child: Callable[[str], Child], tmp_path: Path) -> None:
+    (tmp_path / "log").write_text('loading 40%\n"GET /readyz HTTP/1.1" 503\n')
+    assert make_child("").last_words() == "loading 40%"

@@ -115,3 +115,10 @@ def test_of_several_templates_the_default_one_is_read(tmp_path: Path, codec: Tok
 def test_an_unknown_format_is_refused(byte_folder: Path) -> None:
     with pytest.raises(NotFoundError, match="no format 'stratos@9'"):
         load_codec(byte_folder, format_id="stratos@9")
+
+
+def test_a_tokenizer_written_in_python_is_refused() -> None:
+    from transformers import ByT5Tokenizer
+
+    with pytest.raises(ConfigurationError, match=r"ByT5Tokenizer has no fast tokenizer \(tokenizer\.json\)"):
+        codec_from_tokenizer(ByT5Tokenizer())

@@ -36,6 +36,12 @@ WANTED = 130
 """Ids below it are what the fake student likes: a completion is worth its share of them, less 1."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    # Threads that wait for each other cost more than such a small model computes.
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def codec() -> TokenizerCodec:
     return byte_codec()
@@ -53,6 +59,7 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory, codec: TokenizerCodec) ->
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=2048,
+        initializer_range=0.2,
         tie_word_embeddings=True,
         bos_token_id=1,
         eos_token_id=2,

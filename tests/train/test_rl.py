@@ -46,11 +46,11 @@ def test_policies_are_published_in_order_and_each_step_samples_from_the_one_befo
 
 
 def test_policy_moves_towards_what_is_rewarded(world: Any, fake_services: Services) -> None:
-    job = world.rl({"steps": 8, "samples_per_question": 8, "learning_rate": 0.1, "beta": 0.0})
+    job = world.rl({"steps": 10, "samples_per_question": 8, "learning_rate": 0.03, "beta": 0.0})
     services = fake_services(job)
     run_rl(world.context(job, services))
-    steps = progress(world, job)
-    assert steps[-1].metrics["reward"] > steps[0].metrics["reward"] + 0.05
+    rewards = [event.metrics["reward"] for event in progress(world, job)]
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.1
 
 
 def test_loss_sees_exactly_the_ids_and_logprobs_of_explain(world: Any, fake_services: Services, codec: Any) -> None:

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 
+from pydantic import ValidationError
+
 from rlt_client._api import Api, path_of
 from rlt_client._errors import APIConnectionError, APITimeoutError
 from rlt_client._sse import ServerSentEvent, parse
 from rlt_core.schemas.base import Page
-from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent, JobKind, JobStatus
+from rlt_core.schemas.jobs import TERMINAL, Checkpoint, Job, JobEvent, JobKind, JobMetrics, JobStatus
 
 
 class Jobs:
@@ -44,9 +46,18 @@ class Jobs:
         """Put a paused job back into the queue."""
         return self._api.post(path_of("jobs", job_id, "resume"), into=Job)
 
-    def logs(self, job_id: str) -> str:
-        """Read what the trainer wrote."""
-        return self._api.send("GET", path_of("jobs", job_id, "logs")).text
+    def metrics(self, job_id: str, *, after_step: int | None = None, max_points: int | None = None) -> JobMetrics:
+        """Read reward, loss and the like by step, thinned to `max_points`."""
+        params = {"after_step": after_step, "max_points": max_points}
+        return self._api.get(path_of("jobs", job_id, "metrics"), into=JobMetrics, params=params)
+
+    def checkpoints(self, job_id: str) -> Page[Checkpoint]:
+        """List what was saved on the way, newest first."""
+        return self._api.get(path_of("jobs", job_id, "checkpoints"), into=Page[Checkpoint])
+
+    def logs(self, job_id: str, *, max_bytes: int | None = None) -> str:
+        """Read the end of what the last attempt's trainer wrote."""
+        return self._api.send("GET", path_of("jobs", job_id, "logs"), params={"max_bytes": max_bytes}).text
 
     def events_after(self, job_id: str, *, after: int = 0, limit: int | None = None) -> Page[JobEvent]:
         """Read the events that are there, from sequence number `after` on."""
@@ -65,15 +76,16 @@ class Jobs:
                 for event in self._stream(job_id, after=last):
                     if event.event == "done":
                         return
-                    read = JobEvent.model_validate_json(event.data, extra="ignore")
+                    read = _job_event(event)
+                    if read is None:
+                        break
                     last = read.seq
                     yield read
             except APIConnectionError:
-                # The server may only have restarted: this raises where it is really gone.
-                time.sleep(reconnect_pause_s)
-                self.get(job_id)
-            else:
-                time.sleep(reconnect_pause_s)
+                pass
+            # The server may only have restarted, or its store been away: this raises where it is still so.
+            time.sleep(reconnect_pause_s)
+            self.get(job_id)
 
     def wait(
         self,
@@ -112,3 +124,11 @@ class Jobs:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         with self._api.stream(path_of("jobs", job_id, "events"), headers=headers) as response:
             yield from parse(response.iter_lines())
+
+
+def _job_event(event: ServerSentEvent) -> JobEvent | None:
+    # None: the stream ends with an error of the server's instead of an event of the job.
+    try:
+        return JobEvent.model_validate_json(event.data, extra="ignore")
+    except ValidationError:
+        return None

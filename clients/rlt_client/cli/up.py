@@ -11,6 +11,8 @@ import typer
 from rlt_client.cli.state import EXIT_FAILED, state_of
 
 LAUNCHER = "rlt_service.launch"
+NEEDED = ("rlt_service", "alembic", "celery", "fastapi", "psutil", "pydantic_settings", "sqlalchemy", "uvicorn")
+"""Without these the server does not even begin; the package itself is also in a client's installation."""
 
 
 def up(
@@ -30,10 +32,10 @@ def up(
 
     Examples: `rlt up` · `rlt up --port 9000 --home ./state` · `rlt up --engine fake`
     """
-    if importlib.util.find_spec("rlt_service") is None:
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         state_of(context).errors.print(
-            "error: the server is not installed here, only the client: "
-            "pip install 'rlt[serve,train,cpu]' (or [serve,train,gpu])",
+            f"error: only the client is installed here, not the server ({', '.join(missing)} missing): "
+            "pip install 'rlt[serve,train,cpu]', or [serve,train,gpu] on a machine with a GPU",
             style="red",
             markup=False,
         )

@@ -78,7 +78,7 @@ def validate_rows(source: BinaryIO, target: BinaryIO, *, columns: ColumnMap, lim
 
 
 def _refusal(bad: list[BadLine]) -> InvalidDatasetError:
-    count = f"the first {MAX_BAD_LINES} bad lines are listed" if len(bad) == MAX_BAD_LINES else f"{len(bad)} bad lines"
+    count = f"the first {MAX_BAD_LINES} bad lines are listed" if len(bad) == MAX_BAD_LINES else f"bad lines: {len(bad)}"
     return InvalidDatasetError(
         f"nothing was stored: {count}. Line {bad[0].line}: {bad[0].message}",
         extra={"lines": [line.model_dump() for line in bad]},
@@ -93,8 +93,10 @@ def _lines(source: BinaryIO, *, max_line_bytes: int) -> Iterator[tuple[int, byte
         rest = line
         while len(rest) > max_line_bytes and not rest.endswith(b"\n"):
             rest = source.readline(max_line_bytes + 1)
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
         if line.strip():
-            yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            yield number, line
 
 
 def _encode(line: bytes, *, tally: _Tally, columns: ColumnMap, limits: RowLimits) -> bytes:

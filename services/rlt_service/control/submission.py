@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlt_core.errors import InvalidRequestError, NotFoundError
+from rlt_core.schemas.base import split_version
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import DryRun, Job, RlSpec
 from rlt_core.splits import HELD_OUT, SplitRows, split_rows
@@ -23,7 +24,7 @@ MIN_GATE_QUESTIONS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """Checks specs against what is stored and served; `engine` is None in a process that has none."""
+    """Checks specs against what is stored and served; `engine` is None where none has started."""
 
     settings: Settings
     jobs: JobStore
@@ -43,7 +44,9 @@ class Submission:
         with `param`.
         """
         base = self.registry.base()
-        check_available(spec, base_names=(base.base_model, base.version, self.settings.base_model))
+        check_available(
+            spec, base_names=(base.base_model, base.version, split_version(base.version)[0], self.settings.base_model)
+        )
         max_rank = self.engine.info.max_lora_rank if self.engine is not None else self.settings.max_lora_rank
         check_lora(spec, max_rank=max_rank)
         check_new_name(self.registry, spec.target_name, param="/target_name")

@@ -40,9 +40,7 @@ def check_new_name(registry: Registry, name: str, *, param: str) -> None:
         return
     # name@0 of a trained name is its base, under the base's own name.
     if untrained.name == name:
-        raise InvalidRequestError(
-            f"{name!r} is a base, which has no further versions: choose another", param=param
-        )
+        raise InvalidRequestError(f"{name!r} is a base, which has no further versions: choose another", param=param)
 
 
 def check_alias_name(registry: Registry, role: Role, alias: str, *, param: str) -> None:

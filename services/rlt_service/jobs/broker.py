@@ -48,7 +48,7 @@ def broker_folders(home: Path) -> BrokerFolders:
     """Choose folders under the state folder, or in the runtime folder where its path is too long or not plain."""
     folder = home.resolve() / "broker"
     socket = folder / "valkey.sock"
-    if len(str(socket)) <= MAX_SOCKET_PATH and _PLAIN_PATH.match(str(socket)):
+    if len(str(socket)) <= MAX_SOCKET_PATH and _PLAIN_PATH.fullmatch(str(socket)):
         return BrokerFolders(socket=socket, data=folder / "data")
     digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())

@@ -33,6 +33,7 @@ class Promoter:
     """False ends the waiting."""
     transport: httpx.BaseTransport | None = None
     """Null is the network."""
+    sleep: Callable[[float], None] = time.sleep
 
     def promote(
         self, policy: PromotePolicy, *, version: str, evaluation: Evaluation | None, job_id: str
@@ -82,7 +83,7 @@ class Promoter:
             LOGGER.warning("%s %s: %s; asking again", method, path, _reason(answer))
             if not self.keep_on():
                 raise Interrupted
-            time.sleep(RETRY_S)
+            self.sleep(RETRY_S)
 
 
 def _target(body: Any, *, alias: str) -> str | None:

@@ -101,3 +101,7 @@ class Child:
             lines = [line.strip() for line in re.split(r"[\r\n]+", text)]
             return [line for line in lines if line][-count:]
         return []
+
+    def last_words(self) -> str:
+        """Give the newest line that says something: not the access log's line of being asked for readiness."""
+        return next((line for line in reversed(self.last_lines(20)) if "/readyz" not in line), "")

@@ -91,7 +91,7 @@ class Tree:
                 answer = readiness.ask(address)
                 if answer is not None and answer.status != "not_ready":
                     return True
-                show(readiness.missing(answer) or next(iter(server.last_lines()), ""))
+                show(server.last_words() or readiness.missing(answer))
                 self._mend(self._children[1:])
                 time.sleep(TICK_S)
         return False

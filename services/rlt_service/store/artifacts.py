@@ -37,7 +37,7 @@ class ArtifactStore:
 
     def version_dir(self, name: str, number: int) -> Path:
         """Folder of a version's adapter."""
-        if not re.match(NAME_PATTERN, name):
+        if not re.fullmatch(NAME_PATTERN, name):
             raise InvalidRequestError(f"{name!r} is no name: use lower-case letters, digits and hyphens.")
         return self._inside("versions", name, str(number))
 
@@ -126,7 +126,7 @@ class ArtifactStore:
         """Join parts that are ids or names, each checked; no link below the root is followed."""
         path = self.root
         for part in parts:
-            if not _FOLDER.match(part):
+            if not _FOLDER.fullmatch(part):
                 raise InvalidRequestError(f"{part!r} cannot be part of a path.")
             path = path / part
             if path.is_symlink():

@@ -123,8 +123,8 @@ class JobStore:
     def counts(self) -> dict[str, int]:
         """Count jobs by status."""
         with self._database.reading() as session:
-            rows = session.execute(select(JobRow.status, func.count()).group_by(JobRow.status))
-            return dict(rows.tuples())
+            query = select(JobRow.status, func.count()).group_by(JobRow.status)
+            return {row[0]: row[1] for row in session.execute(query)}
 
     def cancel(self, job_id: str) -> Job:
         """Cancel: at once while nobody runs it, else ask its supervisor. Repeatable; JobStateError once it ended."""

@@ -233,7 +233,7 @@ class Registry:
         evaluation: str | None = None,
     ) -> Alias:
         """Compare-and-swap an alias to `name@number`; raises AliasMovedError, ModelNotFoundError."""
-        if not re.match(VERSION_PATTERN, version):
+        if not re.fullmatch(VERSION_PATTERN, version):
             raise InvalidRequestError(
                 f"An alias points at a version, name@number, not at {version!r}.", param="/version"
             )
@@ -271,7 +271,7 @@ class Registry:
 
 
 def _row(session: Session, version: str) -> VersionRow:
-    row = resolution.find_version(session, version) if re.match(VERSION_PATTERN, version) else None
+    row = resolution.find_version(session, version) if re.fullmatch(VERSION_PATTERN, version) else None
     if row is None:
         raise resolution.missing_version(session, version, role="teacher", param="/version")
     return row

@@ -36,14 +36,14 @@ class ResolvedVersion:
 
 def resolve(session: Session, artifacts: ArtifactStore, *, role: Role, name: str) -> ResolvedVersion:
     """Find the version that `name` means for `role`; raises ModelNotFoundError naming close matches."""
-    if re.match(ROLLOUT_PATTERN, name):
+    if re.fullmatch(ROLLOUT_PATTERN, name):
         return _rollout(session, artifacts, role=role, name=name)
     alias = session.get(AliasRow, (role, name))
     target = alias.version if alias is not None else name
     row = None
-    if re.match(VERSION_PATTERN, target):
+    if re.fullmatch(VERSION_PATTERN, target):
         row = find_version(session, target)
-    elif re.match(NAME_PATTERN, target):
+    elif re.fullmatch(NAME_PATTERN, target):
         row = _newest(session, role=role, name=target)
     if row is None:
         raise ModelNotFoundError(_missing(session, role=role, name=name), param=f"/{role}")

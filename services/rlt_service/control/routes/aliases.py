@@ -9,8 +9,9 @@ from rlt_core.schemas.teachers import Alias, AliasHistory, AliasPut, AliasRollba
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import AliasName, PageLimit, RoleName
 from rlt_service.control.routes.wiring import promotion_of
+from rlt_service.json_bodies import JsonRoute
 
-router = APIRouter(prefix="/v1/aliases", tags=["aliases"])
+router = APIRouter(prefix="/v1/aliases", tags=["aliases"], route_class=JsonRoute)
 AfterMove = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="The `last_id` of the page before.")]
 
 

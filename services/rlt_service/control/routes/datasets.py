@@ -10,7 +10,8 @@ from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRows
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import DatasetId, NotTwice, PageAfter, PageLimit, RowLimit, RowOffset
 from rlt_service.control.routes.wiring import uploader_of
-from rlt_service.control.upload import JSONL_TYPES, MULTIPART
+from rlt_service.control.upload import JSONL_TYPES, MULTIPART, check_not_compressed
+from rlt_service.json_bodies import check_announced_length
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -32,11 +33,13 @@ async def create_dataset(
     name: Annotated[str | None, Query(max_length=200)] = None,
     columns: Annotated[str | None, Query(max_length=100_000, description="Templates by column, JSON.")] = None,
     content_type: Annotated[str, Header()] = "",
+    content_encoding: Annotated[str, Header()] = "identity",
 ) -> Dataset:
     """Upload JSONL, one question a line; one bad line and nothing is stored."""
-    upload = uploader_of(services)
+    check_not_compressed(content_encoding)
     mapping = parse_columns(columns)
-    stored = await upload.store(request.stream(), content_type=content_type, name=name, columns=mapping)
+    check_announced_length(request.headers.get("content-length"), max_bytes=services.settings.max_dataset_bytes)
+    stored = await uploader_of(services).store(request.stream(), content_type=content_type, name=name, columns=mapping)
     response.headers["Location"] = f"/v1/datasets/{stored.id}"
     return stored
 

@@ -16,10 +16,11 @@ from rlt_core.schemas.jobs import (
     RolloutPublishRequest,
 )
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.wiring import reports_of
 from rlt_service.control.routes.parameters import JobId, PageAfter, PageLimit
+from rlt_service.control.routes.wiring import reports_of, wake_workers
+from rlt_service.json_bodies import JsonRoute
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 
 
 @router.get("")
@@ -55,7 +56,9 @@ def pause_job(job_id: JobId, services: ServicesDep) -> Job:
 @router.post("/{job_id}/resume")
 def resume_job(job_id: JobId, services: ServicesDep) -> Job:
     """Put a paused job back into the queue; repeatable."""
-    return services.jobs.resume(job_id)
+    job = services.jobs.resume(job_id)
+    wake_workers(services)
+    return job
 
 
 @router.get("/{job_id}/metrics")

@@ -5,13 +5,14 @@ from fastapi import APIRouter, Response
 from rlt_core.schemas.base import Page, Role
 from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel, RegisterVersionRequest
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.wiring import importer_of
 from rlt_service.control.routes.parameters import ModelName, NotTwice, PageAfter, PageLimit, VersionNumber
+from rlt_service.control.routes.wiring import importer_of
+from rlt_service.json_bodies import JsonRoute
 
 
 def models_router(role: Role) -> APIRouter:
     """Make the routes of one role; a name of either role can be read under both, since names are one namespace."""
-    router = APIRouter(prefix=f"/v1/{role}s", tags=[f"{role}s"])
+    router = APIRouter(prefix=f"/v1/{role}s", tags=[f"{role}s"], route_class=JsonRoute)
 
     @router.get("", operation_id=f"list_{role}s")
     def list_names(services: ServicesDep, limit: PageLimit = 20, after: PageAfter = None) -> Page[NamedModel]:

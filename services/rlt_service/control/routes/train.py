@@ -8,10 +8,11 @@ from pydantic import BeforeValidator
 from rlt_core.schemas.jobs import DryRun, Job, JobSpec
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import NotTwice
+from rlt_service.control.routes.wiring import submission_of, wake_workers
 from rlt_service.control.specs import check_kind
-from rlt_service.control.routes.wiring import submission_of
+from rlt_service.json_bodies import JsonRoute
 
-router = APIRouter(tags=["train"])
+router = APIRouter(tags=["train"], route_class=JsonRoute)
 TrainBody = Annotated[JobSpec, BeforeValidator(check_kind), Body()]
 
 
@@ -32,5 +33,6 @@ def train(
         response.status_code = 200
         return submission.check(spec)
     job = submission.submit(spec)
+    wake_workers(services)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job

@@ -1,11 +1,27 @@
 """Own how a request's use case is made of the process's services."""
 
+from rlt_core.errors import EngineUnavailableError
 from rlt_service.container import Services
 from rlt_service.control.datasets import Uploader
 from rlt_service.control.imports import Importer
 from rlt_service.control.promotion import Promotion
 from rlt_service.control.reports import Reports
 from rlt_service.control.submission import Submission
+from rlt_service.engine.protocol import Engine
+
+
+def ready_engine(services: Services) -> Engine | None:
+    """Give the engine where this process has one that has started: what it knows is known only then."""
+    try:
+        return services.host.ready() if services.host is not None else None
+    except EngineUnavailableError:
+        return None
+
+
+def wake_workers(services: Services) -> None:
+    """Have the bell rung now; what fails is rung again by the reconciler."""
+    if services.reconciler is not None:
+        services.reconciler.wake()
 
 
 def submission_of(services: Services) -> Submission:
@@ -15,7 +31,7 @@ def submission_of(services: Services) -> Submission:
         jobs=services.jobs,
         datasets=services.datasets,
         registry=services.registry,
-        engine=services.engine,
+        engine=ready_engine(services),
     )
 
 

@@ -1,0 +1,53 @@
+"""Own what a process holds while it serves, and how a route comes by it. Made once, by create_app's lifespan."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from rlt_service.control.probe import Prober
+from rlt_service.engine.protocol import Engine
+from rlt_service.engine_host import EngineHost
+from rlt_service.in_hand import InHand
+from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.database import Database
+from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.jobs import JobStore
+from rlt_service.store.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that routes reach; stores are synchronous (call them from a thread), the engine is not."""
+
+    settings: Settings
+    database: Database
+    artifacts: ArtifactStore
+    jobs: JobStore
+    datasets: DatasetStore
+    registry: Registry
+    prober: Prober
+    """Proves an adapter before an alias moves to it."""
+    base_model: str
+    """The base that this process serves, as the registry has it."""
+    in_hand: InHand
+    host: EngineHost | None
+    """The engine's life; None where this process plays neither teacher nor student."""
+    reconciler: Reconciler | None
+    """None where this process does not play control."""
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, whether it is ready or not; None where this process has none."""
+        return None if self.host is None else self.host.engine
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """Find the services of the app that a request came to."""
+    return cast(Services, connection.app.state.services)
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,144 @@
+"""Own how a JSON body is read: bounded while it comes, strict (no NaN, no depth bombs), one message for each fault.
+
+Routes with a JSON body use `APIRouter(route_class=JsonRoute)`; uploads stream their body themselves.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
+
+from rlt_core.errors import MalformedRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+from rlt_service.container import services_of
+from rlt_service.validation import invalid_request
+
+INLINE_BYTES = 2**18
+"""Larger bodies are parsed in a thread: the event loop has other callers."""
+
+
+class JsonRequest(Request):
+    """A request whose JSON has been read and parsed before its route begins."""
+
+    _content: bytes
+    _parsed: Any
+
+    async def read(self, *, max_bytes: int, max_depth: int) -> None:
+        """Read and parse; raises UnsupportedMediaTypeError, PayloadTooLargeError, MalformedRequestError."""
+        check_json_type(self.headers.get("content-type"))
+        check_announced_length(self.headers.get("content-length"), max_bytes=max_bytes)
+        self._content = await read_bounded(self, max_bytes=max_bytes)
+        if len(self._content) > INLINE_BYTES:
+            self._parsed = await asyncio.to_thread(parse_json, self._content, max_depth=max_depth)
+        else:
+            self._parsed = parse_json(self._content, max_depth=max_depth)
+
+    async def body(self) -> bytes:
+        """Give the bytes, already read."""
+        return self._content
+
+    async def json(self) -> Any:
+        """Give the value, already parsed."""
+        return self._parsed
+
+
+class JsonRoute(APIRoute):
+    """A route that reads its JSON strictly and says what is wrong with it as a problem."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the usual handler."""
+        handle = super().get_route_handler()
+        field = self.body_field
+        if field is None:
+            return handle
+        model: object = field.field_info.annotation
+
+        async def strictly(request: Request) -> Response:
+            settings = services_of(request).settings
+            read = JsonRequest(request.scope, request.receive)
+            await read.read(max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
+            try:
+                return await handle(read)
+            except RequestValidationError as error:
+                raise request_error(error, model=model) from error
+
+        return strictly
+
+
+def request_error(error: RequestValidationError, *, model: object = None) -> Exception:
+    """Translate the framework's finding; locations begin with the part of the request."""
+    findings: list[dict[str, Any]] = [dict(found) for found in error.errors()]
+    in_body = [found for found in findings if found["loc"][:1] == ("body",)]
+    if in_body:
+        inside = [found | {"loc": tuple(found["loc"][1:])} for found in in_body]
+        return invalid_request(inside, body=error.body, model=model)
+    names = {str(found["loc"][-1]): found.get("input") for found in findings}
+    return invalid_request([found | {"loc": tuple(found["loc"][1:])} for found in findings], body=names)
+
+
+def check_json_type(content_type: str | None) -> None:
+    """Raise UnsupportedMediaTypeError unless the type is JSON."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json")):
+        return
+    raise UnsupportedMediaTypeError(
+        f"the body is {media_type[:80] or 'of no stated type'}: send JSON with Content-Type: application/json"
+    )
+
+
+def check_announced_length(content_length: str | None, *, max_bytes: int) -> None:
+    """Raise PayloadTooLargeError before a byte is read, where the length is announced."""
+    if content_length is not None and content_length.isdecimal() and int(content_length[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+async def read_bounded(request: Request, *, max_bytes: int) -> bytes:
+    """Read a body that may come in chunks without a length; raises PayloadTooLargeError at the limit."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > max_bytes:
+            raise _too_large(max_bytes)
+    return bytes(content)
+
+
+def parse_json(content: bytes, *, max_depth: int) -> object:
+    """Parse UTF-8 JSON; raises MalformedRequestError for anything else, NaN, Infinity, and nesting too deep."""
+    if not content:
+        raise MalformedRequestError("the body is empty: send a JSON object")
+    try:
+        value = from_json(content, allow_inf_nan=False)
+    except ValueError as error:
+        hint = " (NaN and Infinity are not JSON)" if b"NaN" in content or b"Infinity" in content else ""
+        raise MalformedRequestError(f"the body is not JSON: {error}{hint}") from error
+    if not is_shallow(value, max_depth=max_depth):
+        raise MalformedRequestError(f"the body is nested deeper than the {max_depth} levels that this server reads")
+    return value
+
+
+def is_shallow(value: object, *, max_depth: int) -> bool:
+    """Tell whether lists and objects nest at most `max_depth` deep."""
+    level = [value]
+    for _ in range(max_depth):
+        level = [child for container in level for child in _children(container)]
+        if not level:
+            return True
+    return False
+
+
+def _children(container: object) -> list[object]:
+    """List the lists and objects that stand directly in a value."""
+    if isinstance(container, dict):
+        inner = list(cast("dict[str, object]", container).values())
+    elif isinstance(container, list):
+        inner = cast("list[object]", container)
+    else:
+        return []
+    return [child for child in inner if isinstance(child, dict | list)]
+
+
+def _too_large(max_bytes: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(f"the body is larger than the {max_bytes} bytes that this server takes: send less")

@@ -1,0 +1,36 @@
+"""Own how a request's use case is made of the process's services."""
+
+from rlt_core.errors import EngineUnavailableError
+from rlt_service.container import Services
+from rlt_service.engine_host import EngineHost
+from rlt_service.served import Versions
+from rlt_service.student.score import Scorer
+from rlt_service.teacher.explain import Explainer
+
+
+def scorer_of(services: Services) -> Scorer:
+    """Make the use case of /v1/score."""
+    return Scorer(
+        settings=services.settings,
+        versions=Versions(registry=services.registry, base_model=services.base_model),
+        host=_host(services),
+        in_hand=services.in_hand,
+    )
+
+
+def explainer_of(services: Services) -> Explainer:
+    """Make the use case of /v1/explain."""
+    scorer = scorer_of(services)
+    return Explainer(
+        settings=services.settings,
+        versions=scorer.versions,
+        host=scorer.host,
+        in_hand=services.in_hand,
+        scorer=scorer,
+    )
+
+
+def _host(services: Services) -> EngineHost:
+    if services.host is None:
+        raise EngineUnavailableError("this process has no engine: ask one that plays teacher or student")
+    return services.host

@@ -1,0 +1,145 @@
+"""The SDK against the real app, in process, on the fake engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+import rlt_client
+from rlt_client import Client
+from rlt_service.app import create_app
+from rlt_service.settings import Settings
+from tests.support.app_transport import AppTransport
+from tests.support.waiting import wait_until
+
+ROWS = [{"question": f"What is {a} + 1?", "solution": f"{a + 1}"} for a in range(8)]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    settings = Settings(home=tmp_path_factory.mktemp("home"), engine="fake", broker_url="memory://")
+    with (
+        TestClient(create_app(settings), raise_server_exceptions=False) as app,
+        Client("http://testserver", transport=AppTransport(app)) as made,
+    ):
+        wait_until(lambda: made.ready().status != "not_ready", what="the app is ready")
+        yield made
+
+
+def test_explain_then_score_on_the_tokens_that_came(client: Client) -> None:
+    answer = client.explain(question="2 + 3?", solution="5", n=2, include=["tokens"], seed=1)
+    assert [explanation.index for explanation in answer.explanations] == [0, 1]
+    scored = client.score(
+        question="2 + 3?",
+        solution="5",
+        explanations=[
+            {"text": found.text, "tokens": found.tokens, "well_formed": found.well_formed}
+            for found in answer.explanations
+        ],
+        baseline=True,
+        include=["tokens", "sequence"],
+    )
+    assert scored.terms == ["solution", "kl", "format"]
+    assert all(score.uplift is not None for score in scored.scores)
+
+
+def test_batches_answer_in_order_and_raise_for_a_failed_item(client: Client) -> None:
+    good = {"question": "2 + 3?", "solution": "5", "max_tokens": 8}
+    assert len(client.explain.batch([good, good])) == 2
+    with pytest.raises(rlt_client.NotFoundError, match="item 1") as caught:
+        client.explain.batch([good, {**good, "teacher": "nobody"}])
+    assert (caught.value.index, caught.value.code) == (1, "model_not_found")
+    with pytest.raises(rlt_client.NotFoundError):
+        client.score.batch([{"question": "q", "solution": "s", "explanations": ["e"], "student": "nobody"}])
+
+
+def test_an_unknown_field_names_the_nearest_known_one(client: Client) -> None:
+    with pytest.raises(rlt_client.UnprocessableEntityError, match="solution") as caught:
+        client.explain.create({"question": "q", "answer": "s"})
+    assert caught.value.code == "unknown_field"
+    assert caught.value.request_id
+
+
+def test_a_dataset_goes_up_and_comes_back(client: Client) -> None:
+    made = client.datasets.create(ROWS, name="sums")
+    assert (made.rows, client.datasets.get(made.id).name) == (8, "sums")
+    assert [row.solution for row in client.datasets.rows(made.id, offset=6, limit=5).data] == ["7", "8"]
+    assert made.id in [found.id for found in client.datasets.list().data]
+    assert client.datasets.delete(made.id).deleted
+    with pytest.raises(rlt_client.NotFoundError):
+        client.datasets.get(made.id)
+
+
+def test_bad_lines_come_with_their_numbers(client: Client, tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"question": "a", "solution": "b"}\n{"question": 1}\n')
+    with pytest.raises(rlt_client.UnprocessableEntityError) as caught:
+        client.datasets.create(file)
+    assert [line["line"] for line in caught.value.extra["lines"]] == [2]
+
+
+def test_columns_are_templates_over_the_row(client: Client) -> None:
+    made = client.datasets.create([{"question": "2 + 3?", "answer": "5"}], columns={"solution": "It is {answer}."})
+    assert client.datasets.rows(made.id).data[0].solution == "It is 5."
+
+
+def test_a_job_is_queued_listed_paused_and_cancelled(client: Client) -> None:
+    dataset = client.datasets.create(ROWS)
+    spec = {"kind": "rl", "dataset": dataset.id, "target_name": "algebra", "steps": 1}
+    assert client.train(spec, dry_run=True).dataset_rows == 8
+    job = client.train(spec)
+    assert job.id in [found.id for found in client.jobs.list(status="queued", kind="rl").data]
+    assert client.jobs.pause(job.id).status == "paused"
+    assert client.jobs.resume(job.id).status == "queued"
+    assert client.jobs.cancel(job.id).status == "cancelled"
+    assert client.jobs.metrics(job.id).steps == []
+    assert client.jobs.checkpoints(job.id).data == []
+    assert client.jobs.logs(job.id) == ""
+
+
+def test_events_of_an_ended_job_come_by_stream_and_by_page_alike(client: Client) -> None:
+    dataset = client.datasets.create(ROWS)
+    job = client.train({"kind": "warmup", "role": "student", "dataset": dataset.id, "target_name": "pupil"})
+    client.jobs.cancel(job.id)
+    streamed = [event.type for event in client.jobs.events(job.id)]
+    seen: list[str] = []
+    assert client.jobs.wait(job.id, on_event=lambda event: seen.append(event.type)).status == "cancelled"
+    assert streamed == seen
+    assert streamed[-1] == "cancelled"
+
+
+def test_an_unknown_job_is_not_found_also_as_a_stream(client: Client) -> None:
+    with pytest.raises(rlt_client.NotFoundError):
+        next(client.jobs.events("job_00000000000000000000"))
+
+
+def test_the_registry_starts_with_the_base_behind_both_aliases(client: Client) -> None:
+    aliases = {(alias.role, alias.alias): alias.version for alias in client.aliases.list().data}
+    base = aliases["teacher", "default"]
+    assert aliases["student", "default"] == base
+    assert client.teachers.get(base).number == 0
+    assert client.students.lineage(base).parent is None
+    assert base in [card.id for card in client.models().data]
+    assert client.teachers.versions(client.teachers.list().data[0].name).data
+
+
+def test_an_alias_moves_only_from_where_it_is_believed_to_be(client: Client) -> None:
+    base = client.aliases.list().data[0].version
+    made = client.aliases.put("teacher", "trial", version=base, expected=None, reason="a trial")
+    assert made.version == base
+    with pytest.raises(rlt_client.ConflictError) as caught:
+        client.aliases.put("teacher", "trial", version=base, expected="other@9")
+    assert caught.value.code == "alias_moved"
+    assert [change.reason for change in client.aliases.history("teacher", "trial").data] == ["a trial"]
+
+
+def test_what_the_server_says_of_itself_can_be_read(client: Client) -> None:
+    assert client.health().status == "ok"
+    assert {"warmup", "rl"} <= set(client.capabilities().job_kinds)
+    assert client.formats().data[0].id == "stratos@1"
+
+
+def test_an_unknown_evaluation_is_not_found(client: Client) -> None:
+    with pytest.raises(rlt_client.NotFoundError):
+        client.evaluations.get("eval_00000000000000000000")

@@ -1,0 +1,128 @@
+"""A trainer that does at once what its job's name says: it keeps the contract of rlt_core.schemas.trainer, no torch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rlt_core.artifacts import adapter_sha256
+
+EXIT_LEASE_LOST = 75
+
+
+def main() -> int:
+    job: dict[str, Any] = json.loads(Path(sys.argv[sys.argv.index("--job") + 1]).read_text())
+    threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
+    (Path(job["attempt_dir"]) / "pids").write_text(f"{os.getpid()}\n")
+    name: str = job["spec"]["name"] or "ok"
+    if name.endswith("-once"):
+        name = name.removesuffix("-once") if job["attempt"] == 1 else "ok"
+    print(f"stub trainer: {name}", flush=True)
+    return {"ok": _ok, "gate": _gate, "crash": _crash, "hang": _hang, "stubborn": _stubborn, "no-result": _nothing}.get(
+        name, _say_error
+    )(job)
+
+
+def _ok(job: dict[str, Any]) -> int:
+    _emit(job, type="log", message="training")
+    for step in (1, 2):
+        _emit(job, type="progress", step=step, total=2, metrics={"loss": 1.0 / step})
+    folder = Path(job["attempt_dir"]) / "adapter"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    _emit(
+        job,
+        type="result",
+        adapter_dir=str(folder),
+        sha256=adapter_sha256(folder),
+        lora_rank=16,
+        base_model=job["base_model"],
+        steps=2,
+        parent=job["teacher_version"],
+        cost={"total_s": 0.1},
+    )
+    return 0
+
+
+def _gate(job: dict[str, Any]) -> int:
+    before, after = job["served_version"], f"{job['job_id']}.{job['attempt']}@2"
+    path = Path(job["attempt_dir"]) / "evaluation.jsonl"
+    row = {"question_id": "1", "question": "q", "solution": "s", "text": "t", "reward": -1.0, "r_ss": -1.0}
+    row |= {"r_kl": 0.0, "format": 0.0, "length": 1, "closed": True, "verbatim": False}
+    path.write_text("".join(json.dumps(row | {"version": version}) + "\n" for version in (before, after)))
+    difference = {"mean": 0.5, "ci_low": 0.1, "ci_high": 0.9, "n": 1}
+    _emit(
+        job,
+        type="evaluation",
+        path=str(path),
+        student=job["student_version"],
+        format=job["format_id"],
+        before=before,
+        after=after,
+        metrics={before: {"reward": -1.5}, after: {"reward": -1.0}},
+        difference=difference,
+        difference_r_ss=difference,
+    )
+    return _ok(job)
+
+
+def _crash(job: dict[str, Any]) -> int:
+    print(f"about to crash in attempt {job['attempt']}", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def _hang(job: dict[str, Any]) -> int:
+    _emit(job, type="progress", step=1, total=2)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    while True:
+        time.sleep(0.05)
+
+
+def _stubborn(job: dict[str, Any]) -> int:
+    """Ignore SIGTERM, and leave an orphan in a session of its own, as elastic launchers do."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    orphan = "import os,time\nif os.fork() == 0:\n os.setsid()\n print(os.getpid(), flush=True)\n time.sleep(600)"
+    reader, writer = os.pipe()
+    subprocess.Popen([sys.executable, "-c", orphan], stdout=writer).wait()
+    pid = int(os.read(reader, 64))
+    with (Path(job["attempt_dir"]) / "pids").open("a") as file:
+        file.write(f"{pid}\n")
+    _emit(job, type="progress", step=1, total=2)
+    while True:
+        time.sleep(0.05)
+
+
+def _nothing(job: dict[str, Any]) -> int:
+    del job
+    return 0
+
+
+def _say_error(job: dict[str, Any]) -> int:
+    """Any other name is an error's code; `CODE-retryable` says that another attempt may help."""
+    name: str = job["spec"]["name"]
+    code = name.removesuffix("-retryable")
+    _emit(job, type="error", code=code, message=f"it was {code}", retryable=name.endswith("-retryable"))
+    return 1
+
+
+def _emit(job: dict[str, Any], **event: Any) -> None:
+    with Path(job["events_path"]).open("a") as file:
+        file.write(json.dumps({"at": datetime.now(tz=UTC).isoformat(), **event}) + "\n")
+
+
+def _end_with_the_supervisor() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(EXIT_LEASE_LOST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+import json
+import threading
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from rlt_core.schemas.jobs import RolloutPublishRequest
+from rlt_service.jobs.supervisor import Drain
+from rlt_service.store.jobs import QUEUE
+from tests.jobs.conftest import Site, gone
+from tests.support.waiting import wait_until
+
+
+def test_a_job_succeeds_with_its_version_and_events_in_order(site: Site) -> None:
+    job = site.submit("ok")
+    done = site.run_one()
+    assert (done.status, done.attempt, done.progress.step) == ("succeeded", 1, 2)
+    assert done.result is not None
+    assert (done.result.teacher, done.result.cost, done.result.promotion) == ("algebra@1", {"total_s": 0.1}, None)
+    types = ["queued", "started", "log", "progress", "progress", "result", "succeeded"]
+    assert site.event_types(job.id) == types
+    made = site.registry.get_version("algebra@1")
+    assert (made.job, made.base_model, made.dataset) == (job.id, "tiny-model", site.dataset)
+
+
+def test_events_say_nothing_of_where_files_lie(site: Site) -> None:
+    job = site.submit_rl("gate")
+    site.run_one()
+    text = json.dumps([event.data for event in site.jobs.events(job.id)])
+    assert str(site.settings.home) not in text
+
+
+def test_a_warm_up_of_a_student_makes_a_student(site: Site) -> None:
+    site.submit("ok", role="student")
+    done = site.run_one()
+    assert done.result is not None
+    assert (done.result.teacher, done.result.student) == (None, "algebra@1")
+
+
+def test_a_trainer_that_crashes_three_times_fails_the_job_with_its_last_words(site: Site) -> None:
+    job = site.submit("crash")
+    statuses = [site.run_one().status for _ in range(3)]
+    assert statuses == ["queued", "queued", "failed"]
+    error = site.jobs.get(job.id).error
+    assert error is not None
+    assert (error.code, error.retryable) == ("worker_lost", True)
+    assert "signal 9" in error.message
+    assert error.log_tail.endswith("about to crash in attempt 3")
+    assert site.event_types(job.id).count("requeued") == 2
+
+
+def test_a_trainer_that_ends_well_without_a_result_is_a_crash(site: Site) -> None:
+    site.submit("no-result")
+    assert site.run_one().status == "queued"
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("out_of_memory", "failed", "out_of_memory"),
+        ("engine_unavailable-retryable", "queued", None),
+        ("disk_full-retryable", "paused", "disk_full"),
+    ],
+)
+def test_an_error_that_the_trainer_names_decides_what_follows(
+    site: Site, name: str, status: str, code: str | None
+) -> None:
+    site.submit(name)
+    job = site.run_one()
+    assert (job.status, job.error.code if job.error else None) == (status, code)
+
+
+def test_a_job_on_a_dataset_that_is_gone_is_invalid_and_not_tried_again(site: Site) -> None:
+    site.submit("ok", dataset="ds_gone")
+    job = site.run_one()
+    assert job.error is not None
+    assert (job.status, job.error.code, job.error.retryable) == ("failed", "invalid", False)
+    assert "ds_gone" in job.error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"teacher": "nobody"}, "nobody"),
+        ({"student": "nobody"}, "nobody"),
+        ({"splits": {"gate": "ds_gone"}}, "ds_gone"),
+    ],
+)
+def test_a_job_that_names_what_is_not_there_is_invalid(site: Site, fields: dict[str, object], message: str) -> None:
+    site.submit_rl("ok", **fields)
+    job = site.run_one()
+    assert job.error is not None
+    assert (job.status, job.error.code) == ("failed", "invalid")
+    assert message in job.error.message
+
+
+def test_a_warm_up_for_another_base_is_invalid(site: Site) -> None:
+    site.submit("ok", base_model="some-other-model")
+    job = site.run_one()
+    assert job.error is not None
+    assert "tiny@0" in job.error.message
+
+
+def test_a_job_past_its_longest_runtime_is_stopped(site: Site) -> None:
+    job = site.submit("hang", max_runtime_s=0.4)
+    done = site.run_one()
+    assert done.error is not None
+    assert (done.status, done.error.code) == ("failed", "max_runtime")
+    assert gone(site.trainer_pids(job.id, 1))
+
+
+def test_a_cancelled_job_ends_its_trainer(site: Site) -> None:
+    job = site.submit("hang")
+    threading.Timer(0.5, site.jobs.cancel, args=(job.id,)).start()
+    assert site.run_one().status == "cancelled"
+    assert gone(site.trainer_pids(job.id, 1))
+
+
+def test_a_draining_worker_gives_its_job_back_without_counting_a_crash(site: Site) -> None:
+    job = site.submit("hang")
+    drain = Drain()
+
+    def ask() -> None:
+        wait_until(lambda: "progress" in site.event_types(job.id), what="training")
+        drain.requested = True
+
+    threading.Thread(target=ask).start()
+    assert site.run_one(site.supervisor(drain=drain)).status == "queued"
+    assert site.jobs.events(job.id, types=("requeued",))[0].data["crashes"] == 0
+    assert gone(site.trainer_pids(job.id, 1))
+
+
+def test_a_supervisor_that_lost_its_job_ends_the_trainer_and_writes_nothing(site: Site) -> None:
+    job = site.submit("hang")
+
+    def take_away() -> None:
+        wait_until(lambda: "progress" in site.event_types(job.id), what="training")
+        site.jobs.requeue(job.id, 1, "lease ran out")
+        site.jobs.claim(queue=QUEUE, worker="other")
+
+    threading.Thread(target=take_away).start()
+    after = site.run_one()
+    assert (after.status, after.attempt) == ("running", 2)
+    assert site.event_types(job.id) == ["queued", "started", "progress", "requeued", "started"]
+    assert gone(site.trainer_pids(job.id, 1))
+
+
+def test_a_result_that_was_registered_before_the_crash_is_not_trained_again(site: Site) -> None:
+    job = site.submit_rl("ok", promote={"when": "always"})
+
+    def away(_: httpx.Request) -> httpx.Response:
+        drain.requested = True
+        return httpx.Response(503, json={"detail": "starting"})
+
+    drain = Drain()
+    assert site.run_one(site.supervisor(drain=drain, handler=away)).status == "queued"
+    done = site.run_one(site.supervisor(handler=service("tiny@0", 200)))
+    assert (done.status, done.attempt) == ("succeeded", 2)
+    assert site.trainer_pids(job.id, 2) == []
+    assert done.result is not None
+    assert done.result.teacher == "algebra@1"
+
+
+def service(
+    serving: str | None, status: int, *, seen: list[dict[str, object]] | None = None
+) -> Callable[..., httpx.Response]:
+    """Play the aliases of the control service."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            aliases = [{"role": "teacher", "alias": "default", "version": serving}] if serving else []
+            return httpx.Response(200, json={"object": "list", "data": aliases})
+        if seen is not None:
+            seen.append(json.loads(request.content))
+        body = {} if status == 200 else {"detail": "reward +0.1, interval not above 0"}
+        return httpx.Response(status, json=body)
+
+    return answer
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(200, "promoted"), (409, "refused")])
+def test_an_rl_job_stores_its_evaluation_and_asks_for_a_gated_promotion(site: Site, status: int, outcome: str) -> None:
+    seen: list[dict[str, object]] = []
+    job = site.submit_rl("gate", promote={"alias": "default", "when": "if_better"})
+    done = site.run_one(site.supervisor(handler=service("tiny@0", status, seen=seen)))
+    assert done.status == "succeeded"
+    assert done.result is not None
+    assert done.result.promotion is not None
+    assert done.result.promotion.outcome == outcome
+    evaluation = site.registry.evaluation_of_job(job.id)
+    assert evaluation is not None
+    assert (evaluation.before, evaluation.after, done.result.evaluation) == ("tiny@0", "algebra@1", evaluation.id)
+    [body] = seen
+    assert (body["version"], body["expected"], body["gate"]) == ("algebra@1", "tiny@0", "if_better")
+    assert body["evaluation"] == evaluation.id
+
+
+def test_without_a_policy_no_alias_is_asked_for(site: Site) -> None:
+    site.submit_rl("ok")
+    done = site.run_one(site.supervisor(handler=lambda _: pytest.fail("no request was expected")))
+    assert done.result is not None
+    assert done.result.promotion is not None
+    assert done.result.promotion.outcome == "skipped"
+
+
+def test_rollout_adapters_are_collected_when_the_job_has_ended(site: Site) -> None:
+    job = site.submit_rl("ok")
+    folder = site.artifacts.rollout_dir(job.id, 1, 0)
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(b"w")
+    claimed = site.jobs.claim(queue=QUEUE, worker="test")
+    assert claimed is not None
+    sha256 = site.artifacts.checked_sha256(folder)
+    site.registry.publish_rollout(job.id, RolloutPublishRequest(attempt=1, step=0, sha256=sha256))
+    site.supervisor().run(claimed)
+    assert site.jobs.get(job.id).status == "succeeded"
+    assert not folder.exists()

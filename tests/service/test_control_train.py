@@ -1,0 +1,261 @@
+"""POST /v1/train: what is accepted, what a dry run says, and every refusal before anything starts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.control import ROWS, Control, check_problem, control_app
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    with control_app(tmp_path_factory.mktemp("home"), max_model_len=1024, max_lora_rank=32) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def dataset(control: Control) -> str:
+    return control.upload()
+
+
+@pytest.fixture(scope="module")
+def plain_dataset(control: Control) -> str:
+    return control.upload({"question": row["question"], "solution": row["solution"]} for row in ROWS)
+
+
+def rl(dataset: str, **fields: Any) -> dict[str, Any]:
+    return {"kind": "rl", "dataset": dataset, "target_name": "algebra", **fields}
+
+
+def warmup(dataset: str, **fields: Any) -> dict[str, Any]:
+    return {"kind": "warmup", "role": "teacher", "dataset": dataset, "target_name": "algebra", **fields}
+
+
+def job_count(control: Control) -> int:
+    return sum(control.services.jobs.counts().values())
+
+
+@pytest.mark.parametrize("path", ["/v1/train", "/train"])
+def test_a_job_is_accepted_stored_and_located(control: Control, dataset: str, path: str) -> None:
+    answer = control.http.post(path, json=rl(dataset, name="first", steps=3))
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (job["status"], job["kind"], job["name"], job["progress"]["total"]) == ("queued", "rl", "first", 3)
+    assert control.http.get(answer.headers["location"]).json() == job
+
+
+def test_a_dry_run_says_what_the_job_would_be_and_starts_nothing(control: Control, dataset: str) -> None:
+    before = job_count(control)
+    spec = rl(dataset, splits={"gate": 0.3, "report": 0.2}, max_tokens=100)
+    answer = control.http.post("/v1/train?dry_run=true", json=spec)
+    assert answer.status_code == 200
+    assert "location" not in answer.headers
+    found = answer.json()
+    base = control.services.registry.base().version
+    assert (found["dataset_rows"], found["train_rows"]) == (10, 5)
+    assert found["held_out_rows"] == {"select": 0, "gate": 3, "report": 2}
+    assert (found["teacher"], found["student"]) == (base, base)
+    assert found["spec"]["max_tokens"] == 100
+    assert job_count(control) == before
+
+
+def test_the_longest_prompt_is_counted_in_tokens(control: Control) -> None:
+    long = {"question": "why " * 50, "solution": "because"}
+    dataset = control.upload([*ROWS, long])
+    found = control.http.post("/v1/train?dry_run=true", json=rl(dataset)).json()
+    host = control.services.host
+    assert host is not None
+    prompt = host.ready().codec.teacher_sequence(question=long["question"], solution=long["solution"])
+    assert found["longest_prompt_tokens"] == len(prompt.token_ids)
+
+
+def test_a_warmup_counts_rows_and_names_no_players(control: Control, dataset: str) -> None:
+    found = control.http.post("/v1/train?dry_run=true", json=warmup(dataset, splits={"gate": 0.2})).json()
+    assert (found["train_rows"], found["held_out_rows"]["gate"]) == (8, 2)
+    assert (found["teacher"], found["student"], found["longest_prompt_tokens"]) == (None, None, None)
+
+
+def test_a_split_may_name_another_dataset(control: Control, dataset: str) -> None:
+    gate = control.upload(ROWS[:3])
+    found = control.http.post("/v1/train?dry_run=true", json=rl(dataset, splits={"gate": gate})).json()
+    assert (found["train_rows"], found["held_out_rows"]["gate"]) == (7, 3)
+
+
+@pytest.mark.parametrize("reference", ["name", "version", "model", "setting"])
+def test_the_served_base_may_be_named_in_each_way(control: Control, dataset: str, reference: str) -> None:
+    base = control.services.registry.base()
+    names = {
+        "name": base.version.partition("@")[0],
+        "version": base.version,
+        "model": base.base_model,
+        "setting": control.services.settings.base_model,
+    }
+    spec = warmup(dataset, base_model=names[reference])
+    assert control.http.post("/v1/train?dry_run=true", json=spec).status_code == 200
+
+
+BAD_SPECS: list[tuple[dict[str, Any], int, str, str | None]] = [
+    ({"kind": "collect"}, 422, "not_available_yet", "/kind"),
+    ({"kind": "distill"}, 422, "not_available_yet", "/kind"),
+    ({"kind": "evaluate"}, 422, "not_available_yet", "/kind"),
+    ({"kind": "rlvr"}, 422, "not_available_yet", "/kind"),
+    ({"kind": "pipeline"}, 422, "not_available_yet", "/kind"),
+    ({"kind": "warmpu"}, 422, "invalid_request", "/kind"),
+    ({"kind": None}, 422, "invalid_request", "/kind"),
+    ({"kind": ["rl"]}, 422, "invalid_request", "/kind"),
+    ({"kind": {"rl": 1}}, 422, "invalid_request", "/kind"),
+    ({"lora": None}, 422, "not_available_yet", "/lora"),
+    ({"resume_from": "ckpt_1"}, 422, "not_available_yet", "/resume_from"),
+    ({"student": ["default"]}, 422, "not_available_yet", "/student"),
+    ({"max_staleness": 1}, 422, "not_available_yet", "/max_staleness"),
+    ({"eval_every": 1}, 422, "not_available_yet", "/eval_every"),
+    ({"dataset": "hub:a/b"}, 422, "not_available_yet", "/dataset"),
+    ({"splits": {"gate": "hub:a/b:test"}}, 422, "not_available_yet", "/splits/gate"),
+    ({"splits": {"select": 0.1}}, 422, "not_available_yet", "/splits/select"),
+    ({"dataset": "ds_" + "0" * 20}, 404, "not_found", "/dataset"),
+    ({"dataset": "../../etc/passwd"}, 404, "not_found", "/dataset"),
+    ({"dataset": "\x00\n"}, 404, "not_found", "/dataset"),
+    ({"dataset": ""}, 422, "invalid_request", "/dataset"),
+    ({"splits": {"gate": "ds_" + "0" * 20}}, 404, "not_found", "/splits/gate"),
+    ({"splits": {"gate": -0.1}}, 422, "invalid_request", "/splits/gate"),
+    ({"splits": {"gate": 1.0}}, 422, "invalid_request", "/splits/gate"),
+    ({"splits": {"gate": 0.5, "report": 0.5}}, 422, "invalid_request", "/splits"),
+    ({"splits": {"gate": 0.95}}, 422, "invalid_request", "/splits"),
+    ({"splits": {"test": 0.5}}, 422, "unknown_field", "/splits/test"),
+    ({"teacher": "nobody"}, 404, "model_not_found", "/teacher"),
+    ({"student": "nobody@3"}, 404, "model_not_found", "/student"),
+    ({"teacher": "job_0123456789abcdef.1@3"}, 422, "invalid_request", "/teacher"),
+    ({"student": "job_0123456789abcdef.1@3"}, 422, "invalid_request", "/student"),
+    ({"lora": {"rank": 33}}, 422, "invalid_request", "/lora/rank"),
+    ({"lora": {"rank": 0}}, 422, "invalid_request", "/lora/rank"),
+    ({"lora": {"targets": ["q_proj", "lm_head"]}}, 422, "invalid_request", "/lora/targets/1"),
+    ({"lora": {"targets": ["embed_tokens"]}}, 422, "invalid_request", "/lora/targets/0"),
+    ({"lora": {"targets": []}}, 422, "invalid_request", "/lora/targets"),
+    ({"target_name": "default"}, 422, "invalid_request", "/target_name"),
+    ({"target_name": "Algebra 1"}, 422, "invalid_request", "/target_name"),
+    ({"target_name": "../algebra"}, 422, "invalid_request", "/target_name"),
+    ({"target_name": None}, 422, "invalid_request", "/target_name"),
+    ({"promote": {"when": "if_better"}}, 422, "invalid_request", "/splits/gate"),
+    ({"promote": {"when": "if_better"}, "splits": {"gate": 0.1}}, 422, "invalid_request", "/splits/gate"),
+    ({"promote": {"alias": "A", "when": "always"}}, 422, "invalid_request", "/promote/alias"),
+    ({"promote": {"when": "sometimes"}}, 422, "invalid_request", "/promote/when"),
+    ({"questions_per_step": 11}, 422, "invalid_request", "/questions_per_step"),
+    ({"max_tokens": 1000}, 422, "prompt_too_long", "/max_tokens"),
+    ({"top_p": 0.9}, 422, "invalid_request", "/top_p"),
+    ({"samples_per_question": 1}, 422, "invalid_request", "/samples_per_question"),
+    ({"learning_rate": "fast"}, 422, "invalid_request", "/learning_rate"),
+    ({"not_before": "tomorrow"}, 422, "invalid_request", "/not_before"),
+    ({"max_runtime_s": -1}, 422, "invalid_request", "/max_runtime_s"),
+    ({"stepz": 3}, 422, "unknown_field", "/stepz"),
+    ({"reward": {"temperature": 0}}, 422, "invalid_request", "/reward/temperature"),
+]
+
+
+@pytest.mark.parametrize(("fields", "status", "code", "param"), BAD_SPECS, ids=[str(case[0])[:60] for case in BAD_SPECS])
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+def test_a_spec_that_cannot_be_carried_out_is_refused_dry_or_not(
+    control: Control, dataset: str, query: str, fields: dict[str, Any], status: int, code: str, param: str | None
+) -> None:
+    before = job_count(control)
+    check_problem(control.http.post(f"/v1/train{query}", json={**rl(dataset), **fields}), status, code, param)
+    assert job_count(control) == before
+
+
+def test_the_spec_that_the_refusals_vary_is_itself_accepted(control: Control, dataset: str) -> None:
+    assert control.http.post("/v1/train?dry_run=true", json=rl(dataset)).status_code == 200
+
+
+def test_an_unknown_kind_is_answered_with_the_known_ones_and_the_nearest(control: Control, dataset: str) -> None:
+    body = control.http.post("/v1/train", json=rl(dataset, kind="warmpu")).json()
+    assert body["detail"] == "'warmpu' is no kind of job (did you mean warmup?): this server runs warmup and rl"
+
+
+def test_too_long_a_prompt_is_answered_with_both_lengths(control: Control, dataset: str) -> None:
+    body = control.http.post("/v1/train", json=rl(dataset, max_tokens=1000)).json()
+    assert "with max_tokens = 1000 that is" in body["detail"]
+    assert "more than the 1024 that the engine holds" in body["detail"]
+
+
+@pytest.mark.parametrize("body", [[], "rl", 3, None, True])
+def test_a_body_that_is_no_object_is_refused(control: Control, body: Any) -> None:
+    answer = control.http.post("/v1/train", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_a_query_that_is_no_boolean_is_refused(control: Control, dataset: str) -> None:
+    answer = control.http.post("/v1/train?dry_run=maybe", json=rl(dataset))
+    check_problem(answer, 422, "invalid_request", "/dry_run")
+
+
+def test_an_idempotency_key_is_refused_rather_than_ignored(control: Control, dataset: str) -> None:
+    answer = control.http.post("/v1/train", json=rl(dataset), headers={"Idempotency-Key": "once"})
+    check_problem(answer, 422, "not_available_yet", "/Idempotency-Key")
+
+
+def test_a_warmup_of_another_base_is_not_available_yet(control: Control, dataset: str) -> None:
+    answer = control.http.post("/v1/train", json=warmup(dataset, base_model="other/model"))
+    check_problem(answer, 422, "not_available_yet", "/base_model")
+
+
+def test_a_warmup_needs_a_reasoning_trace_in_every_row_that_it_trains_on(control: Control, plain_dataset: str) -> None:
+    body = check_problem(control.http.post("/v1/train", json=warmup(plain_dataset)), 422, "invalid_request", "/dataset")
+    assert "10 of 10 rows have no reasoning_trace, the first is 'row-1'" in body["detail"]
+    assert control.http.post("/v1/train?dry_run=true", json=rl(plain_dataset)).status_code == 200
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_warmup_that_would_drop_every_row_is_refused(control: Control, dataset: str, role: str) -> None:
+    answer = control.http.post("/v1/train", json=warmup(dataset, role=role, max_tokens=16))
+    check_problem(answer, 422, "invalid_request", "/max_tokens")
+    fitting = warmup(dataset, role=role, max_tokens=1000)
+    assert control.http.post("/v1/train?dry_run=true", json=fitting).status_code == 200
+
+
+def test_a_result_cannot_take_the_name_of_the_base(control: Control, dataset: str) -> None:
+    name = control.services.registry.base().version.partition("@")[0]
+    check_problem(
+        control.http.post("/v1/train", json=rl(dataset, target_name=name)), 422, "invalid_request", "/target_name"
+    )
+
+
+def test_a_result_may_be_the_next_version_of_a_trained_name(control: Control, dataset: str) -> None:
+    control.version("geometry")
+    answer = control.http.post("/v1/train?dry_run=true", json=rl(dataset, target_name="geometry", teacher="geometry"))
+    assert answer.json()["teacher"] == "geometry@1"
+
+
+def test_a_promotion_cannot_make_an_alias_that_hides_versions(control: Control, dataset: str) -> None:
+    control.version("number-theory")
+    spec = rl(dataset, promote={"alias": "number-theory", "when": "always"})
+    check_problem(control.http.post("/v1/train", json=spec), 422, "invalid_request", "/promote/alias")
+
+
+def test_a_rank_other_than_that_of_the_adapter_it_continues_is_refused(control: Control, dataset: str) -> None:
+    version = control.version("topology")
+    spec = rl(dataset, teacher=version, lora={"rank": 8})
+    check_problem(control.http.post("/v1/train", json=spec), 422, "invalid_request", "/lora/rank")
+    for fitting in ({"lora": {"rank": 4}}, {}):
+        assert control.http.post("/v1/train?dry_run=true", json=rl(dataset, teacher=version, **fitting)).status_code == 200
+
+
+def test_a_split_whose_dataset_shares_all_questions_with_another_is_refused(control: Control, dataset: str) -> None:
+    other = control.upload(ROWS[:3])
+    spec = rl(dataset, splits={"gate": other, "report": other})
+    check_problem(control.http.post("/v1/train", json=spec), 422, "invalid_request", "/splits/report")
+
+
+def test_a_dataset_all_of_whose_questions_are_held_out_leaves_nothing_to_train_on(
+    control: Control, dataset: str
+) -> None:
+    check_problem(
+        control.http.post("/v1/train", json=rl(dataset, splits={"gate": dataset})), 422, "invalid_request", "/splits"
+    )
+
+
+def test_a_job_is_accepted_while_the_engine_is_away(control: Control, dataset: str) -> None:
+    host = control.services.host
+    assert host is not None
+    control.http.portal.call(host.engine.die)  # type: ignore[union-attr, attr-defined]
+    assert control.http.post("/v1/train?dry_run=true", json=rl(dataset)).status_code == 200

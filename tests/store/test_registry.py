@@ -1,0 +1,333 @@
+import threading
+from pathlib import Path
+
+import pytest
+
+from rlt_core.artifacts import adapter_sha256
+from rlt_core.errors import (
+    AliasMovedError,
+    ConfigurationError,
+    InvalidAdapterError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NotFoundError,
+    StaleAttemptError,
+)
+from rlt_core.schemas.base import now_utc
+from rlt_core.schemas.jobs import Job, RlSpec, RolloutPublishRequest, WarmupSpec
+from rlt_core.schemas.teachers import Difference, Evaluation, EvaluationRow
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.database import Database
+from rlt_service.store.jobs import QUEUE, JobStore
+from rlt_service.store.registry import Candidate, HeldOut, Registry
+
+
+def adapter(folder: Path, *, weights: bytes = b"weights") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    return folder
+
+
+def running(jobs: JobStore, spec: WarmupSpec | RlSpec) -> Job:
+    jobs.submit(spec)
+    claimed = jobs.claim(queue=QUEUE, worker="w1")
+    assert claimed is not None
+    return claimed.job
+
+
+def candidate(artifacts: ArtifactStore, job: Job, *, weights: bytes = b"weights") -> Candidate:
+    folder = adapter(artifacts.attempt_dir(job.id, job.attempt) / "adapter", weights=weights)
+    return Candidate(
+        name=job.spec.target_name,
+        role="teacher",
+        base_model="tiny-model",
+        format="stratos@1",
+        adapter_dir=folder,
+        sha256=adapter_sha256(folder),
+        lora_rank=16,
+        parent="tiny@0",
+        job_id=job.id,
+        attempt=job.attempt,
+        dataset_id=job.spec.dataset,
+        code_version="0.1.0",
+    )
+
+
+def imported(registry: Registry, artifacts: ArtifactStore, name: str, *, role: str = "teacher") -> str:
+    folder = adapter(artifacts.root / "imports" / name)
+    made = registry.register(
+        Candidate(
+            name=name,
+            role="student" if role == "student" else "teacher",
+            base_model="tiny-model",
+            format="stratos@1",
+            adapter_dir=folder,
+            sha256=adapter_sha256(folder),
+            lora_rank=8,
+        )
+    )
+    return made.version
+
+
+def comparison(job: Job) -> HeldOut:
+    difference = Difference(mean=0.5, ci_low=0.1, ci_high=0.9, n=2)
+    rows = [
+        EvaluationRow(
+            question_id="1",
+            question="q",
+            solution="s",
+            version=version,
+            text="t",
+            reward=-1.0,
+            r_ss=-0.5,
+            r_kl=0.5,
+            format=0.0,
+            length=3,
+            closed=True,
+            verbatim=False,
+        )
+        for version in ("tiny@0", "candidate")
+    ]
+    evaluation = Evaluation(
+        id="eval_1",
+        created_at=now_utc(),
+        job=job.id,
+        student="tiny@0",
+        format="stratos@1",
+        before="tiny@0",
+        after="candidate",
+        metrics={"tiny@0": {"reward": -1.5}, "candidate": {"reward": -1.0}},
+        difference=difference,
+        difference_r_ss=difference,
+    )
+    return HeldOut(evaluation=evaluation, rows=rows)
+
+
+def test_a_fresh_install_serves_the_base_in_both_roles(registry: Registry) -> None:
+    for role in ("teacher", "student"):
+        resolved = registry.resolve(role, "default")
+        assert (resolved.version, resolved.role, resolved.adapter) == ("tiny@0", role, None)
+    registry.ensure_base(name="tiny", base_model="tiny-model", format="stratos@1")
+    assert len(registry.aliases()) == 2
+    assert registry.base().version == "tiny@0"
+
+
+def test_another_base_under_the_same_name_is_refused(registry: Registry) -> None:
+    with pytest.raises(ConfigurationError, match="RLT_BASE_NAME"):
+        registry.ensure_base(name="tiny", base_model="other", format="stratos@1")
+    registry.ensure_base(name="other", base_model="other", format="stratos@1")
+    assert registry.base().version == "other@0"
+    assert registry.resolve("teacher", "default").version == "tiny@0"
+
+
+def test_names_resolve_alias_first_then_newest_then_exact(registry: Registry, artifacts: ArtifactStore) -> None:
+    assert [imported(registry, artifacts, "algebra") for _ in range(2)] == ["algebra@1", "algebra@2"]
+    resolved = registry.resolve("teacher", "algebra")
+    assert resolved.version == "algebra@2"
+    assert resolved.adapter is not None
+    assert adapter_sha256(resolved.adapter.path) == resolved.adapter.sha256
+    assert registry.resolve("teacher", "algebra@1").version == "algebra@1"
+    assert registry.resolve("student", "algebra").version == "algebra@2"
+    assert registry.resolve("teacher", "algebra@0").version == "tiny@0"
+    registry.move_alias("teacher", "algebra", "algebra@1", expected=None, reason="alias of the same name")
+    assert registry.resolve("teacher", "algebra").version == "algebra@1"
+    assert registry.resolve("student", "algebra").version == "algebra@2"
+
+
+def test_a_name_with_versions_of_both_roles_means_the_newest_of_the_role(
+    registry: Registry, artifacts: ArtifactStore
+) -> None:
+    imported(registry, artifacts, "sums", role="teacher")
+    imported(registry, artifacts, "sums", role="student")
+    assert registry.resolve("teacher", "sums").version == "sums@1"
+    assert registry.resolve("student", "sums").version == "sums@2"
+    assert [item.name for item in registry.list_names("student").data] == ["sums"]
+    assert {item.name for item in registry.list_names("teacher").data} == {"sums", "tiny"}
+
+
+@pytest.mark.parametrize(
+    "name", ["algebr", "algebra@7", "nothing-like-it", "tiny@0\n", "../x", "job_" + "0" * 20 + ".1@1"]
+)
+def test_an_unknown_name_is_not_found(registry: Registry, artifacts: ArtifactStore, name: str) -> None:
+    imported(registry, artifacts, "algebra")
+    with pytest.raises(ModelNotFoundError):
+        registry.resolve("teacher", name)
+
+
+def test_an_unknown_name_is_answered_with_close_ones(registry: Registry, artifacts: ArtifactStore) -> None:
+    imported(registry, artifacts, "algebra")
+    with pytest.raises(ModelNotFoundError, match="Did you mean algebra"):
+        registry.resolve("teacher", "algebre")
+
+
+def test_a_result_is_registered_once_a_job_with_its_evaluation(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    made = registry.register(candidate(artifacts, job), held_out=comparison(job))
+    assert made.version == "algebra@1"
+    jobs.requeue(job.id, 1, "the supervisor died before it could finish the job")
+    again = running_again(jobs, job)
+    assert registry.register(candidate(artifacts, again, weights=b"others")).version == "algebra@1"
+    assert registry.version_of_job(job.id) == made
+    assert [item.version for item in registry.versions("algebra").data] == ["algebra@1"]
+    evaluation = registry.get_evaluation("eval_1")
+    assert (evaluation.after, set(evaluation.metrics)) == ("algebra@1", {"tiny@0", "algebra@1"})
+    assert [row.version for row in registry.evaluation_rows("eval_1").data] == ["tiny@0", "algebra@1"]
+    assert registry.latest_evaluation(before="tiny@0", after="algebra@1") == evaluation
+    assert registry.evaluation_of_job(job.id) == evaluation
+
+
+def running_again(jobs: JobStore, job: Job) -> Job:
+    claimed = jobs.claim(queue=QUEUE, worker="w2")
+    assert claimed is not None
+    assert claimed.job.id == job.id
+    return claimed.job
+
+
+def test_an_attempt_that_lost_its_lease_registers_nothing(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    jobs.requeue(job.id, 1, "lease ran out")
+    running_again(jobs, job)
+    with pytest.raises(StaleAttemptError):
+        registry.register(candidate(artifacts, job), held_out=comparison(job))
+    assert registry.version_of_job(job.id) is None
+    assert not artifacts.version_dir("algebra", 1).exists()
+    assert list((artifacts.root / "incoming").iterdir()) == []
+
+
+def test_an_adapter_that_changed_after_it_was_announced_is_refused(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    announced = candidate(artifacts, running(jobs, rl))
+    (announced.adapter_dir / "adapter_model.safetensors").write_bytes(b"flipped")
+    with pytest.raises(InvalidAdapterError, match="sha256"):
+        registry.register(announced)
+
+
+def test_lineage_says_where_a_version_comes_from_and_what_became_of_it(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    registry.register(candidate(artifacts, job), held_out=comparison(job))
+    registry.move_alias("teacher", "default", "algebra@1", expected="tiny@0", reason="better", evaluation="eval_1")
+    lineage = registry.lineage("algebra@1")
+    assert (lineage.job, lineage.parent, lineage.spec, lineage.code_version) == (job.id, "tiny@0", rl, "0.1.0")
+    assert (lineage.evaluations, [move.alias for move in lineage.promotions]) == (["eval_1"], ["default"])
+    assert registry.get_version("algebra@1").aliases == ["default"]
+
+
+def test_an_alias_moves_only_from_where_it_is_believed_to_point(registry: Registry, artifacts: ArtifactStore) -> None:
+    imported(registry, artifacts, "algebra")
+    with pytest.raises(AliasMovedError, match="points at tiny@0") as caught:
+        registry.move_alias("teacher", "default", "algebra@1", expected=None, reason="blind")
+    assert caught.value.extra == {"version": "tiny@0"}
+    registry.move_alias("teacher", "default", "algebra@1", expected="tiny@0", reason="promoted")
+    assert registry.get_alias("teacher", "default").version == "algebra@1"
+    assert registry.get_alias("student", "default").version == "tiny@0"
+    moves = registry.alias_history("teacher", "default")
+    assert [(move.version, move.previous, move.reason) for move in moves.data] == [
+        ("algebra@1", "tiny@0", "promoted"),
+        ("tiny@0", None, "fresh install"),
+    ]
+    older = registry.alias_history("teacher", "default", limit=1)
+    assert older.has_more
+    assert len(registry.alias_history("teacher", "default", after=older.last_id).data) == 1
+
+
+def test_of_ten_that_move_an_alias_at_once_one_wins(registry: Registry, artifacts: ArtifactStore) -> None:
+    for _ in range(10):
+        imported(registry, artifacts, "algebra")
+    outcomes: list[str] = []
+
+    def move(number: int) -> None:
+        try:
+            registry.move_alias("teacher", "default", f"algebra@{number}", expected="tiny@0", reason="race")
+            outcomes.append("moved")
+        except AliasMovedError:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=move, args=(number,)) for number in range(1, 11)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["moved"] + ["refused"] * 9
+    assert len(registry.alias_history("teacher", "default").data) == 2
+
+
+def test_an_alias_can_point_at_a_stored_version_only(registry: Registry) -> None:
+    with pytest.raises(ModelNotFoundError):
+        registry.move_alias("teacher", "default", "algebra@1", expected="tiny@0", reason="no")
+    with pytest.raises(InvalidRequestError):
+        registry.move_alias("teacher", "default", "tiny", expected="tiny@0", reason="no")
+    with pytest.raises(NotFoundError):
+        registry.alias_history("teacher", "nothing")
+
+
+def publish(registry: Registry, artifacts: ArtifactStore, job: Job, *, step: int) -> str:
+    folder = adapter(artifacts.rollout_dir(job.id, job.attempt, step), weights=f"step {step}".encode())
+    request = RolloutPublishRequest(attempt=job.attempt, step=step, sha256=adapter_sha256(folder))
+    return registry.publish_rollout(job.id, request).version
+
+
+def test_a_rollout_adapter_is_callable_by_its_exact_name_and_in_no_list(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    version = publish(registry, artifacts, job, step=0)
+    assert version == f"{job.id}.1@0"
+    resolved = registry.resolve("teacher", version)
+    assert resolved.adapter is not None
+    assert resolved.adapter.path == artifacts.rollout_dir(job.id, 1, 0)
+    assert version not in {card.id for card in registry.callable_models()}
+    assert publish(registry, artifacts, job, step=0) == version
+
+
+def test_older_rollouts_are_collected_and_all_of_them_at_the_end(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    versions = [publish(registry, artifacts, job, step=step) for step in range(4)]
+    for version in versions[:2]:
+        with pytest.raises(ModelNotFoundError, match="moved on"):
+            registry.resolve("teacher", version)
+    assert not artifacts.rollout_dir(job.id, 1, 1).exists()
+    assert registry.resolve("teacher", versions[2]).version == versions[2]
+    registry.collect_rollouts(job.id)
+    with pytest.raises(ModelNotFoundError):
+        registry.resolve("teacher", versions[3])
+
+
+def test_a_stale_attempt_or_a_torn_adapter_publishes_nothing(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    folder = adapter(artifacts.rollout_dir(job.id, 1, 1))
+    with pytest.raises(InvalidAdapterError, match="sha256"):
+        registry.publish_rollout(job.id, RolloutPublishRequest(attempt=1, step=1, sha256="0" * 64))
+    with pytest.raises(InvalidAdapterError, match="plain file"):
+        registry.publish_rollout(job.id, RolloutPublishRequest(attempt=1, step=2, sha256="0" * 64))
+    jobs.requeue(job.id, 1, "lease ran out")
+    with pytest.raises(StaleAttemptError):
+        registry.publish_rollout(job.id, RolloutPublishRequest(attempt=1, step=1, sha256=adapter_sha256(folder)))
+
+
+def test_callable_models_are_aliases_names_and_versions(registry: Registry, artifacts: ArtifactStore) -> None:
+    imported(registry, artifacts, "algebra")
+    assert {card.id for card in registry.callable_models()} == {"default", "tiny", "tiny@0", "algebra", "algebra@1"}
+
+
+def test_versions_and_names_come_in_pages(registry: Registry, artifacts: ArtifactStore, database: Database) -> None:
+    for _ in range(3):
+        imported(registry, artifacts, "algebra")
+    page = registry.versions("algebra", limit=2)
+    assert ([item.number for item in page.data], page.has_more, page.last_id) == ([3, 2], True, "algebra@2")
+    assert [item.number for item in registry.versions("algebra", after="algebra@2").data] == [1]
+    with pytest.raises(ModelNotFoundError):
+        registry.versions("nothing")
+    with pytest.raises(InvalidRequestError):
+        registry.list_names("teacher", after="nothing")

@@ -1,0 +1,127 @@
+"""A control service in process on the fake engine and a real SQLite store, and what its tests lay into it."""
+
+import contextlib
+import json
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+from starlette.testclient import TestClient
+
+from rlt_core.artifacts import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_sha256
+from rlt_core.schemas.base import Role, new_id, now_utc
+from rlt_core.schemas.jobs import JOB_SPEC, Job
+from rlt_core.schemas.teachers import Difference, Evaluation
+from rlt_service.app import create_app
+from rlt_service.container import Services
+from rlt_service.settings import Settings
+from rlt_service.store.registry import Candidate
+from tests.support.waiting import wait_until
+
+ROWS = [{"question": f"{a} + 1?", "solution": str(a + 1), "reasoning_trace": f"One more than {a}."} for a in range(10)]
+JSONL = {"Content-Type": "application/jsonl"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """The app as its callers and its stores see it."""
+
+    http: TestClient
+    services: Services
+
+    def upload(self, rows: Iterable[dict[str, Any]] = ROWS) -> str:
+        body = "".join(json.dumps(row) + "\n" for row in rows)
+        answer = self.http.post("/v1/datasets", content=body, headers=JSONL)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    def import_folder(self, name: str, *, seed: int = 0, rank: int = 4) -> Path:
+        """Lay an adapter where an operator would."""
+        return write_adapter(self.services.artifacts.root / "imports" / name, seed=seed, rank=rank)
+
+    def version(self, name: str, *, role: Role = "teacher", seed: int = 0) -> str:
+        """Register an adapter as the next version of a name, past the routes."""
+        folder = self.import_folder(f"{name}-{seed}", seed=seed)
+        base = self.services.registry.base()
+        made = self.services.registry.register(
+            Candidate(
+                name=name,
+                role=role,
+                base_model=base.base_model,
+                format=base.format,
+                adapter_dir=folder,
+                sha256=adapter_sha256(folder),
+                lora_rank=4,
+            )
+        )
+        return made.version
+
+    def evaluation(self, *, before: str, after: str, ci_low: float, format_id: str | None = None) -> str:
+        """Store a comparison."""
+        base = self.services.registry.base()
+        figures = Difference(mean=ci_low + 0.1, ci_low=ci_low, ci_high=ci_low + 0.2, n=30)
+        found = Evaluation(
+            id=new_id("eval"),
+            created_at=now_utc(),
+            student=base.version,
+            format=format_id or base.format,
+            before=before,
+            after=after,
+            metrics={before: {"reward": -1.0}, after: {"reward": -0.9}},
+            difference=figures,
+            difference_r_ss=figures,
+        )
+        self.services.registry.save_evaluation(found, [])
+        return found.id
+
+    def alias(self, role: Role, alias: str) -> str:
+        return self.services.registry.get_alias(role, alias).version
+
+    def job(self, **fields: Any) -> Job:
+        """Store a job, past the routes; it names a dataset that need not exist."""
+        spec = {"kind": "rl", "dataset": "ds_" + "0" * 20, "target_name": "made", **fields}
+        return self.services.jobs.submit(JOB_SPEC.validate_python(spec))
+
+    def running_job(self, **fields: Any) -> Job:
+        """Store a job and claim it, as a worker would."""
+        job = self.job(priority=100, **fields)
+        claimed = self.services.jobs.claim(queue="train", worker="test")
+        assert claimed is not None
+        assert claimed.job.id == job.id
+        return claimed.job
+
+
+@contextlib.contextmanager
+def control_app(home: Path, **settings: Any) -> Generator[Control]:
+    """Start the app with its state under `home`."""
+    app = create_app(Settings(home=home, engine="fake", broker_url="memory://", **settings))
+    with TestClient(app, raise_server_exceptions=False) as http:
+        wait_until(lambda: http.get("/readyz").status_code == 200, what="the app is ready")
+        yield Control(http=http, services=app.state.services)
+
+
+def write_adapter(folder: Path, *, seed: int = 0, rank: int = 4, width: int = 8) -> Path:
+    """Write a small LoRA adapter as PEFT lays it out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    dice = np.random.default_rng(seed)
+    prefix = "base_model.model.model.layers.0.self_attn.q_proj"
+    tensors = {
+        f"{prefix}.lora_A.weight": dice.normal(size=(rank, width)).astype(np.float32),
+        f"{prefix}.lora_B.weight": dice.normal(size=(width, rank)).astype(np.float32),
+    }
+    save_file(tensors, folder / ADAPTER_WEIGHTS)
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / ADAPTER_CONFIG).write_text(json.dumps(config))
+    return folder
+
+
+def check_problem(answer: Any, status: int, code: str, param: str | None = None) -> dict[str, Any]:
+    """Assert that an answer is the problem that is meant, and give its body."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (body["code"], body["param"]) == (code, param), body["detail"]
+    return body
