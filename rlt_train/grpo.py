@@ -122,7 +122,9 @@ class RltGrpoTrainer(GRPOTrainer):
         prompt_width = input_ids.shape[1] - completion_width
         prompt = input_ids[0, :prompt_width][attention_mask[0, :prompt_width].bool()]
         completion_mask = attention_mask[:, prompt_width:].bool()
-        completions = [ids[mask] for ids, mask in zip(input_ids[:, prompt_width:], completion_mask, strict=True)]
+        completions = [
+            ids[mask].tolist() for ids, mask in zip(input_ids[:, prompt_width:], completion_mask, strict=True)
+        ]
         logprobs_C, entropies_C = tree_logprobs(model, build_tree(prompt, completions), temperature=self.temperature)
         empty = torch.zeros(completion_mask.shape, device=input_ids.device, dtype=logprobs_C.dtype)
         return empty.masked_scatter(completion_mask, logprobs_C), empty.masked_scatter(completion_mask, entropies_C)

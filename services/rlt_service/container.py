@@ -41,8 +41,8 @@ class Services:
 
     @property
     def engine(self) -> Engine | None:
-        """The engine, whether it is ready or not; None where this process has none."""
-        return None if self.host is None else self.host.engine
+        """The engine; None where this process has none. Raises EngineUnavailableError until it is ready."""
+        return None if self.host is None else self.host.ready()
 
 
 def services_of(connection: HTTPConnection) -> Services:

@@ -1,4 +1,4 @@
-"""Own the engine's life in a serving process: started beside the server, not before it, and ended with it."""
+"""Own the engine's life in a serving process: made and started beside the server, not before it; ended with it."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rlt_core.errors import EngineUnavailableError
 from rlt_core.schemas.server import Check
-from rlt_service.engine.protocol import Engine
+from rlt_service.engine.protocol import AdapterRef, Engine
 
 LOGGER = logging.getLogger(__name__)
 
@@ -17,51 +17,55 @@ START_RETRY_AFTER_S = 10.0
 class EngineHost:
     """Starts the engine in the background, so that /healthz and /readyz answer meanwhile."""
 
-    def __init__(self, engine: Engine, *, on_failure: Callable[[Exception], None] | None = None) -> None:
-        """Take an engine that is not started; `on_failure` hears why it did not start."""
-        self.engine = engine
+    def __init__(
+        self, make_engine: Callable[[], Engine], *, on_failure: Callable[[Exception], None] | None = None
+    ) -> None:
+        """Take the way to make an engine (it imports for seconds); `on_failure` hears why it did not start."""
+        self._make_engine = make_engine
         self._on_failure = on_failure
-        self._starting: asyncio.Task[None] | None = None
+        self._engine: Engine | None = None
+        self._task: asyncio.Task[None] | None = None
         self._fault = "has not been started"
 
     def start(self) -> None:
         """Begin to start the engine; returns at once."""
         self._fault = "is starting"
-        self._starting = asyncio.create_task(self._start())
-
-    async def started(self) -> None:
-        """Wait until the start has come to an end, good or bad."""
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
+        self._task = asyncio.create_task(self._start())
 
     def ready(self) -> Engine:
         """Give the engine; raises EngineUnavailableError until it has started."""
-        if self._fault:
+        if self._fault or self._engine is None:
             raise EngineUnavailableError(
                 f"the engine {self._fault}; /readyz says when it is ready", retry_after_s=START_RETRY_AFTER_S
             )
-        return self.engine
+        return self._engine
+
+    async def load(self, adapter: AdapterRef) -> None:
+        """Prove an adapter; raises InvalidAdapterError, EngineUnavailableError."""
+        await self.ready().load(adapter)
 
     async def check(self) -> Check:
         """Say whether the engine answers."""
-        if self._fault:
+        if self._fault or self._engine is None:
             return Check(ok=False, detail=f"the engine {self._fault}")
-        health = await self.engine.health()
+        health = await self._engine.health()
         return Check(ok=health.alive, detail=health.detail)
 
     async def stop(self, *, grace_s: float) -> None:
         """Let requests in flight finish up to the grace, then end every process of the engine."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait([self._starting])
-        if not self._fault:
-            await self.engine.drain(timeout_s=grace_s)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._engine is not None:
+            if not self._fault:
+                await self._engine.drain(timeout_s=grace_s)
+            await self._engine.stop()
         self._fault = "has stopped"
-        await self.engine.stop()
 
     async def _start(self) -> None:
         try:
-            await self.engine.start()
+            self._engine = await asyncio.to_thread(self._make_engine)
+            await self._engine.start()
         except Exception as error:  # the task's boundary: whatever it is, /readyz and the log must say it
             LOGGER.exception("the engine did not start")
             self._fault = f"did not start: {error}"
@@ -70,3 +74,14 @@ class EngineHost:
         else:
             self._fault = ""
             LOGGER.info("the engine is ready")
+
+
+class NoEngine:
+    """The prober of a process without an engine: it proves nothing, so it passes nothing."""
+
+    async def load(self, adapter: AdapterRef) -> None:
+        """Refuse; raises EngineUnavailableError."""
+        raise EngineUnavailableError(
+            f"this process has no engine that could prove {adapter.version}: ask a process that also plays teacher or "
+            "student"
+        )

@@ -100,7 +100,7 @@ def test_a_job_is_queued_listed_paused_and_cancelled(client: Client) -> None:
 
 def test_events_of_an_ended_job_come_by_stream_and_by_page_alike(client: Client) -> None:
     dataset = client.datasets.create(ROWS)
-    job = client.train({"kind": "warmup", "role": "student", "dataset": dataset.id, "target_name": "pupil"})
+    job = client.train({"kind": "rl", "dataset": dataset.id, "target_name": "algebra"})
     client.jobs.cancel(job.id)
     streamed = [event.type for event in client.jobs.events(job.id)]
     seen: list[str] = []

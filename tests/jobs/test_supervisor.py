@@ -8,7 +8,7 @@ import pytest
 from rlt_core.schemas.jobs import RolloutPublishRequest
 from rlt_service.jobs.supervisor import Drain
 from rlt_service.store.jobs import QUEUE
-from tests.jobs.conftest import Site, gone
+from tests.jobs.site import Site, gone
 from tests.support.waiting import wait_until
 
 

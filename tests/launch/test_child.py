@@ -96,5 +96,5 @@ def test_the_last_line_is_this_start_s_and_without_colours(make_child: Callable[
 
 
 def test_being_asked_for_readiness_is_no_news(make_child: Callable[[str], Child], tmp_path: Path) -> None:
-    (tmp_path / "log").write_text('loading 40%\n"GET /readyz HTTP/1.1" 503\n')
+    (tmp_path / "log").write_text('2030-01-01 10:00:00,123 INFO a.b: loading 40%\n"GET /readyz HTTP/1.1" 503\n')
     assert make_child("").last_words() == "loading 40%"

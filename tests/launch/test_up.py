@@ -34,10 +34,19 @@ def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
-def named(up: Up, module: str) -> psutil.Process:
-    """Find the server or the worker itself: the topmost process that runs the module."""
-    found = [process for process in up.family() if process.cmdline()[1:3] == ["-m", module]]
-    return min(found, key=lambda process: process.create_time())
+def part(up: Up, name: str) -> psutil.Process | None:
+    """Find the server's or the worker's own process, by what stands in its command line."""
+    tree = psutil.Process(up.pid).children()[0]
+    commands = {" ".join(child.cmdline()): child for child in tree.children()}
+    # Celery writes its own words over the worker's command line.
+    marks = {"server": ("-m rlt_service",), "worker": ("-m rlt_service.jobs.worker", "celeryd")}
+    found = [child for line, child in commands.items() if any(mark in f"{line} " for mark in marks[name])]
+    return next((child for child in found if name == "worker" or "jobs.worker" not in " ".join(child.cmdline())), None)
+
+
+def pid_of(up: Up, name: str) -> int | None:
+    found = part(up, name)
+    return found.pid if found is not None else None
 
 
 def test_it_answers_and_says_what_to_try(up: Up) -> None:
@@ -52,9 +61,9 @@ def test_it_writes_down_where_it_is(up: Up) -> None:
 
 
 def test_server_worker_and_broker_run_below_it(up: Up) -> None:
-    commands = [" ".join(process.cmdline()) for process in up.family()]
-    for part in ("-m rlt_service", "-m rlt_service.jobs.worker", "valkey"):
-        assert any(part in command for command in commands)
+    assert pid_of(up, "server") is not None
+    assert pid_of(up, "worker") is not None
+    assert any("valkey" in process.name() for process in up.family())
 
 
 def test_the_logs_lie_in_the_state_folder(up: Up) -> None:
@@ -90,14 +99,23 @@ def refused_by_launcher(*arguments: str) -> str:
 
 
 def test_a_killed_server_and_a_killed_worker_come_back(up: Up) -> None:
-    server, worker = named(up, "rlt_service"), named(up, "rlt_service.jobs.worker")
-    below = [*server.children(recursive=True), *worker.children(recursive=True)]
-    server.kill()
-    worker.kill()
+    killed = {name: part(up, name) for name in ("server", "worker")}
+    for process in killed.values():
+        assert process is not None
+        process.kill()
     wait_until(lambda: up.said().count("starting it again") == 2, what="both ends are said")
-    wait_until(lambda: named(up, "rlt_service.jobs.worker").pid != worker.pid, what="the worker is back")
-    wait_until(lambda: is_ready(up), what="the server is back", timeout_s=60.0)
-    assert survivors(below) == []
+    for name, process in killed.items():
+        wait_until(lambda: pid_of(up, name) not in (None, process and process.pid), what=f"the {name} is back")
+    wait_until(lambda: is_ready(up), what="the server answers again", timeout_s=60.0)
+
+
+def test_a_killed_broker_comes_back(up: Up) -> None:
+    def brokers() -> list[psutil.Process]:
+        return [process for process in up.family() if "valkey" in process.name()]
+
+    brokers()[0].kill()
+    wait_until(lambda: "the broker was gone" in up.said(), what="its end is said")
+    assert survivors(brokers())
 
 
 # Last, since it ends the server of this module.

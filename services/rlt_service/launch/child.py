@@ -17,6 +17,7 @@ STEADY_S: Final = 60.0
 """A part that ran this long was well: its next restart does not wait longer than the first."""
 
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_LOG_PREFIX = re.compile(r"^[0-9-]{10} [0-9:,.]+ [A-Z]+ [\w.]+: ")
 _TAIL_BYTES = 8192
 
 
@@ -104,4 +105,5 @@ class Child:
 
     def last_words(self) -> str:
         """Give the newest line that says something: not the access log's line of being asked for readiness."""
-        return next((line for line in reversed(self.last_lines(20)) if "/readyz" not in line), "")
+        newest = next((line for line in reversed(self.last_lines(20)) if "/readyz" not in line), "")
+        return _LOG_PREFIX.sub("", newest)

@@ -16,6 +16,7 @@ from rlt_service.launch.state_folder import StateFolder
 from rlt_service.settings import Settings
 
 TICK_S: Final = 0.2
+READY_POLL_S: Final = 0.5
 TAIL_LINES: Final = 15
 WORKER_END_S: Final = 15.0
 """For the worker itself to end, after its trainers' grace."""
@@ -50,6 +51,7 @@ class Tree:
                     self._end()
         finally:
             processes.end(processes.descendants(), grace_s=processes.FAST_GRACE_S)
+        self._screen.say("RLT has ended; no process is left")
         return 0
 
     def _start(self, folder: StateFolder, *, chosen_port: int, address: str) -> None:
@@ -93,7 +95,7 @@ class Tree:
                     return True
                 show(server.last_words() or readiness.missing(answer))
                 self._mend(self._children[1:])
-                time.sleep(TICK_S)
+                time.sleep(READY_POLL_S)
         return False
 
     def _greet(self, address: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
+from typing import Literal
 
 from rlt_core.errors import InvalidRequestError
 from rlt_core.formats import SegmentKind
@@ -79,19 +80,17 @@ class _Scored:
         end = sequence.explanation.end if rest is None else rest.end
         listed: list[TokenScore] = []
         explanation = Span(start=sequence.explanation.start, end=end)
-        for segment, span in (("explanation", explanation), ("solution", sequence.solution)):
+        parts: list[tuple[Literal["explanation", "solution"], Span]]
+        parts = [("explanation", explanation), ("solution", sequence.solution)]
+        for segment, span in parts:
             ids = sequence.token_ids[span.start : span.end]
             logprobs = _cut(self.student, span, start=start)
-            for place, (token_id, text, logprob) in enumerate(
-                zip(ids, codec.token_texts(ids), logprobs, strict=True)
-            ):
+            for place, (token_id, text, logprob) in enumerate(zip(ids, codec.token_texts(ids), logprobs, strict=True)):
                 in_T = segment == "explanation" and place < len(sequence.explanation)
                 teacher = self.teacher_T[place] if in_T and self.teacher_T is not None else None
                 kl = self.kl_T[place] if in_T and self.kl_T is not None else None
                 listed.append(
-                    TokenScore(
-                        segment=segment, text=text, id=token_id, logprob=logprob, teacher_logprob=teacher, kl=kl
-                    )
+                    TokenScore(segment=segment, text=text, id=token_id, logprob=logprob, teacher_logprob=teacher, kl=kl)
                 )
         return listed
 
@@ -128,9 +127,7 @@ def _score(
         weights=plan.weights,
     )
     uplift = None if baseline is None else breakdown.solution.mean - baseline.mean
-    return _Scored(
-        planned=planned, student=student, teacher_T=teacher_T, kl_T=kl_T, breakdown=breakdown, uplift=uplift
-    )
+    return _Scored(planned=planned, student=student, teacher_T=teacher_T, kl_T=kl_T, breakdown=breakdown, uplift=uplift)
 
 
 def _teacher_T(planned: PlannedExplanation, results: Iterator[Logprobs]) -> Logprobs | None:

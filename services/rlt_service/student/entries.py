@@ -1,4 +1,4 @@
-"""Own what an explanation to score is: a text, or ids as generated. Ids are the truth; claims that differ are refused."""
+"""Own what an explanation to score is: a text, or ids as generated. Ids are the truth; other claims are refused."""
 
 import math
 from collections.abc import Sequence
@@ -79,23 +79,22 @@ def _check_tokens(tokens: CompletionTokens, *, codec: SequenceCodec, param: str)
             )
 
 
-def _check_claims(
-    entry: ExplanationInput, tokens: CompletionTokens, parsed: ParsedCompletion, *, param: str
-) -> None:
+def _check_claims(entry: ExplanationInput, tokens: CompletionTokens, parsed: ParsedCompletion, *, param: str) -> None:
     """Compare what the caller says of the ids with what they are; what is left out claims nothing."""
-    span = (parsed.explanation.start, parsed.explanation.end)
-    claims = [("tokens/explanation", "the explanation's span", tokens.explanation, span)]
-    if "straddled" in tokens.model_fields_set:
-        claims.append(("tokens/straddled", "whether a token straddles the tag", tokens.straddled, parsed.straddled))
-    if "well_formed" in entry.model_fields_set:
-        claims.append(("well_formed", "whether the tag was closed", entry.well_formed, parsed.well_formed))
     if entry.text and entry.text != parsed.text:
         raise InvalidRequestError(
-            "the text is not what the token ids say: send the ids with their own text, or without", param=f"{param}/text"
+            "the text is not what the token ids say: send the ids with their own text, or without one",
+            param=f"{param}/text",
         )
-    for field, what, claimed, found in claims:
+    span = (parsed.explanation.start, parsed.explanation.end)
+    claims: list[tuple[str, object, object]] = [("tokens/explanation", tokens.explanation, span)]
+    if "straddled" in tokens.model_fields_set:
+        claims.append(("tokens/straddled", tokens.straddled, parsed.straddled))
+    if "well_formed" in entry.model_fields_set:
+        claims.append(("well_formed", entry.well_formed, parsed.well_formed))
+    for field, claimed, found in claims:
         if claimed != found:
             raise InvalidRequestError(
-                f"{field} says {claimed!r}, by the token ids {what} is {found!r}: send tokens as /explain gave them",
+                f"{field} is {claimed!r}, by the token ids it is {found!r}: send the tokens as /explain gave them",
                 param=f"{param}/{field}",
             )

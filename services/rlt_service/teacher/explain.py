@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from rlt_core.errors import NotAvailableYetError, PromptTooLongError
 from rlt_core.schemas.base import EngineRef, new_id, now_utc
-from rlt_core.schemas.explain import Explanation, ExplainRequest, ExplainResponse, ExplainUsage
+from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, ExplainUsage, Explanation
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
 from rlt_service.engine.protocol import Completion, Engine, GenerateRequest, GenerateResult, SequenceScoreRequest
 from rlt_service.engine_host import EngineHost
@@ -72,7 +72,9 @@ class Explainer:
 
 def _check_available(request: ExplainRequest) -> None:
     if request.stream:
-        raise NotAvailableYetError("not available yet is stream: leave it out, and read the whole answer", param="/stream")
+        raise NotAvailableYetError(
+            "not available yet is stream: leave it out, and read the whole answer", param="/stream"
+        )
 
 
 def _prompt(request: ExplainRequest, engine: Engine) -> tuple[int, ...]:
@@ -110,7 +112,7 @@ async def _with_own_logprobs(
     completions: Sequence[Completion],
     engine: Engine,
 ) -> list[Completion]:
-    """Score completions anew where `top_p` has renormalised their log-probs (method: the reward) and they are wanted."""
+    """Score completions anew where `top_p` has renormalised log-probs that are wanted (method: the reward)."""
     if request.top_p == 1.0 or not request.include:
         return list(completions)
     asked = [

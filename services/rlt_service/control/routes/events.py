@@ -38,10 +38,11 @@ async def job_events(
         return await asyncio.to_thread(feed.page, job_id, after_seq=after, limit=limit)
     await asyncio.to_thread(services.jobs.get, job_id)  # an unknown job is a 404, not a stream
     items = feed.follow(job_id, after_seq=after if last_event_id is None else last_event_id)
-    return StreamingResponse(_encode(items), media_type=EVENT_STREAM, headers={"Cache-Control": "no-store"})
+    return StreamingResponse(encode_feed(items), media_type=EVENT_STREAM, headers={"Cache-Control": "no-store"})
 
 
-async def _encode(feed: AsyncIterator[JobEvent | Silence | Job]) -> AsyncIterator[bytes]:
+async def encode_feed(feed: AsyncIterator[JobEvent | Silence | Job]) -> AsyncIterator[bytes]:
+    """Write a feed as server-sent events; a fault becomes an `error` event."""
     try:
         async for item in feed:
             match item:

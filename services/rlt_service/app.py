@@ -1,0 +1,152 @@
+"""The only wiring: create_app puts stores, engine and routes together; nothing starts before the app's lifespan."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+
+from rlt_core.errors import ConfigurationError, RltError
+from rlt_service import health, later
+from rlt_service.container import Services
+from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
+from rlt_service.engine.factory import create_engine
+from rlt_service.engine.protocol import Engine
+from rlt_service.engine_host import EngineHost, NoEngine
+from rlt_service.error_handlers import add_error_handlers
+from rlt_service.in_hand import InHand
+from rlt_service.jobs.bell import Bell, CeleryBell
+from rlt_service.jobs.celery_app import make_celery
+from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.openapi import DescribedApi
+from rlt_service.request_ids import RequestIds
+from rlt_service.roles import ProcessRole
+from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.database import Database
+from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.jobs import JobStore
+from rlt_service.store.outbox import Outbox
+from rlt_service.store.registry import Registry
+from rlt_service.student.routes import router as student_router
+from rlt_service.teacher.routes import router as teacher_router
+
+ROUTERS: dict[ProcessRole, tuple[APIRouter, ...]] = {
+    "teacher": (teacher_router,),
+    "student": (student_router,),
+    "control": CONTROL_ROUTERS,
+}
+FAKE_BASE = "fake"
+
+
+def create_app(
+    settings: Settings,
+    *,
+    engine: Engine | None = None,
+    bell: Bell | None = None,
+    on_engine_failure: Callable[[Exception], None] | None = None,
+) -> FastAPI:
+    """Make the app for the roles of `settings`.
+
+    `engine` and `bell` replace what the settings name; `on_engine_failure` hears why the engine did not start.
+    """
+    if not settings.roles:
+        raise ConfigurationError("RLT_ROLES is empty: name at least one of teacher, student, control")
+    make_engine = partial(create_engine, settings) if engine is None else lambda: engine
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                app.state.services = await _start(
+                    settings, stack, make_engine=make_engine, bell=bell, on_engine_failure=on_engine_failure
+                )
+            except RltError as error:
+                # The server only knows that starting failed; whoever runs it wants the sentence.
+                app.state.startup_error = error
+                raise
+            yield
+
+    app = DescribedApi(
+        title="Reinforcement Learning Teachers",
+        version=version("rlt"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.startup_error = None
+    app.state.absent_routes = {
+        role: [route for router in routers for route in router.routes]
+        for role, routers in ROUTERS.items()
+        if role not in settings.roles
+    }
+    for router in (health.router, later.router, *_routers(settings)):
+        app.include_router(router)
+    add_error_handlers(app)
+    app.add_middleware(RequestIds)
+    return app
+
+
+def base_of(settings: Settings) -> tuple[str, str]:
+    """Give the base's name as a version and its reference: where its files are, or the builtin's name."""
+    reference = FAKE_BASE if settings.engine == "fake" else settings.base_model
+    if settings.base_name is not None:
+        return settings.base_name, reference
+    last = Path(reference.rpartition(":")[2]).name
+    name = re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")[:63].rstrip("-")
+    if not name:
+        raise ConfigurationError(f"no name can be made of the base model {reference!r}: set RLT_BASE_NAME")
+    return name, reference
+
+
+def _routers(settings: Settings) -> list[APIRouter]:
+    return [router for role, routers in ROUTERS.items() if role in settings.roles for router in routers]
+
+
+async def _start(
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    make_engine: Callable[[], Engine],
+    bell: Bell | None,
+    on_engine_failure: Callable[[Exception], None] | None,
+) -> Services:
+    """Start each part and note on the stack how it ends, in the opposite order."""
+    database = Database(settings.database)
+    await asyncio.to_thread(database.start)
+    stack.callback(database.close)
+    artifacts = ArtifactStore(settings.artifacts)
+    registry = Registry(database, artifacts)
+    name, base_model = base_of(settings)
+    await asyncio.to_thread(registry.ensure_base, name=name, base_model=base_model, format=settings.format)
+    jobs = JobStore(database, max_crashes=settings.max_crashes)
+    reconciler = None
+    if "control" in settings.roles:
+        ringing = CeleryBell(make_celery(settings)) if bell is None else bell
+        reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=ringing)
+        reconciler.start()
+        stack.push_async_callback(asyncio.to_thread, reconciler.stop)
+    host = None
+    if {"teacher", "student"} & set(settings.roles):
+        host = EngineHost(make_engine, on_failure=on_engine_failure)
+        host.start()
+        stack.push_async_callback(host.stop, grace_s=settings.drain_grace_s)
+    return Services(
+        settings=settings,
+        database=database,
+        artifacts=artifacts,
+        jobs=jobs,
+        datasets=DatasetStore(database, artifacts),
+        registry=registry,
+        prober=NoEngine() if host is None else host,
+        base_model=base_model,
+        in_hand=InHand(max_requests=settings.max_queued_requests),
+        host=host,
+        reconciler=reconciler,
+    )

@@ -1,0 +1,51 @@
+"""/healthz and /readyz: whether the process answers, and whether it can do its work."""
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from rlt_core.errors import RltError
+from rlt_core.schemas.server import Check, Health, Readiness
+from rlt_service.container import Services, ServicesDep
+
+router = APIRouter(tags=["health"])
+
+RETRY_AFTER_S = 5
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """Say that the process answers; touches nothing else."""
+    return Health()
+
+
+@router.get("/readyz", responses={503: {"model": Readiness, "description": "Not ready; `checks` say why."}})
+async def readyz(services: ServicesDep, response: Response) -> Readiness:
+    """Look at what requests rest on."""
+    found = await readiness_of(services)
+    if found.status == "not_ready":
+        response.status_code = 503
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return found
+
+
+async def readiness_of(services: Services) -> Readiness:
+    """Check database and engine, without which nothing works, and the broker, without which jobs only wait."""
+    checks = {"database": await asyncio.to_thread(_database, services)}
+    if services.host is not None:
+        checks["engine"] = await services.host.check()
+    needed = all(check.ok for check in checks.values())
+    if services.reconciler is not None:
+        detail = services.reconciler.broker_detail
+        checks["broker"] = Check(ok=not detail, detail=detail)
+    if not needed:
+        return Readiness(status="not_ready", checks=checks)
+    return Readiness(status="ready" if all(check.ok for check in checks.values()) else "degraded", checks=checks)
+
+
+def _database(services: Services) -> Check:
+    try:
+        services.database.check()
+    except RltError as error:
+        return Check(ok=False, detail=error.detail)
+    return Check(ok=True)

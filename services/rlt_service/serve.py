@@ -1,0 +1,100 @@
+"""Own `python -m rlt_service`: options over RLT_* settings, what must hold before listening, the server itself."""
+
+import argparse
+import ipaddress
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+from pydantic import ValidationError
+
+from rlt_core.errors import ConfigurationError, RltError
+from rlt_service.app import create_app
+from rlt_service.launch import port
+from rlt_service.launch.state_folder import StateFolder
+from rlt_service.settings import Settings
+
+KEEP_ALIVE_S = 75
+"""Longer than clients keep an idle connection, so that none is closed under a request."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve until asked to end; gives the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        return serve(checked(_settings(arguments)))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"])
+        _complain(f"RLT_{name.upper()} is {first['input']!r}: {first['msg']}")
+    except RltError as error:
+        _complain(error.detail)
+    return 1
+
+
+def checked(settings: Settings) -> Settings:
+    """Give settings that can be served, with the port that was chosen; raises RltError that says what to change."""
+    check_loopback(settings.host)
+    StateFolder(settings.home).prepare()
+    return settings.model_copy(update={"port": port.claim(settings.host, settings.port)})
+
+
+def check_loopback(host: str) -> None:
+    """Raise ConfigurationError for an address that others reach: there are no keys yet."""
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ConfigurationError(
+            f"the host {host!r} is not loopback, and this server has no keys yet, so that anyone could use it: listen "
+            "on 127.0.0.1 (RLT_HOST or --host), and reach it through a tunnel or a proxy that asks who is there"
+        )
+
+
+def serve(settings: Settings) -> int:
+    """Run the server; an engine or a database that does not start ends it with its message."""
+    failures: list[Exception] = []
+
+    def fail(error: Exception) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    app = create_app(settings, on_engine_failure=fail)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            lifespan="on",
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, int(settings.drain_grace_s)),
+        )
+    )
+    server.run()
+    failures += [error for error in [app.state.startup_error] if error is not None]
+    for error in failures:
+        _complain(error.detail if isinstance(error, RltError) else repr(error))
+    return 1 if failures or not server.started else 0
+
+
+def _settings(arguments: Sequence[str]) -> Settings:
+    parser = argparse.ArgumentParser(prog="python -m rlt_service", description="Serve; every option is also RLT_*.")
+    parser.add_argument("--home", type=Path, help="state folder (RLT_HOME)")
+    parser.add_argument("--host", help="address, loopback only (RLT_HOST)")
+    parser.add_argument("--port", help="port, 0 takes a free one (RLT_PORT)")
+    parser.add_argument("--roles", help="what this process plays, with commas between (RLT_ROLES, a JSON list)")
+    parser.add_argument("--engine", help="vllm, or fake for tests (RLT_ENGINE)")
+    options = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    if "roles" in options:
+        options["roles"] = tuple(str(options["roles"]).split(","))
+    settings = Settings(**options)
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")

@@ -1,0 +1,226 @@
+"""The real engine against plain transformers in float32 on the same ids."""
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from rlt_service.engine.protocol import AdapterRef, Engine, GenerateRequest, SequenceScoreRequest
+from tests.engine.adapter_files import write_adapter
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="session")]
+
+TOLERANCE = 1e-4
+IM_START, IM_END = 1, 2
+
+
+@pytest.fixture(scope="module")
+def reference(rlt_home_models: Path) -> Any:
+    model = AutoModelForCausalLM.from_pretrained(rlt_home_models / "models" / "smollm2-135m", dtype=torch.float32)
+    return model.eval()
+
+
+@pytest.fixture
+def peft_reference(reference: Any) -> Iterator[Any]:
+    """Give a function that puts adapters on the reference; they are taken off again at the end."""
+    from peft import PeftModel
+
+    wrapped: list[Any] = []
+
+    def with_adapter(adapter: AdapterRef) -> Any:
+        name = f"adapter{len(wrapped)}"
+        if wrapped:
+            wrapped[0].load_adapter(str(adapter.path), adapter_name=name)
+        else:
+            wrapped.append(PeftModel.from_pretrained(reference, str(adapter.path), adapter_name=name))
+        wrapped[0].set_adapter(name)
+        return wrapped[0]
+
+    yield with_adapter
+    for model in wrapped:
+        model.unload()
+
+
+def expected(model: Any, request: SequenceScoreRequest) -> list[float]:
+    ids = torch.tensor([list(request.token_ids)])
+    with torch.no_grad():
+        logits = model(ids).logits[0, request.start - 1 : -1].double() / request.temperature
+    return torch.log_softmax(logits, dim=-1).gather(1, ids[0, request.start :, None])[:, 0].tolist()
+
+
+def scored(ids: Sequence[int], *, start: int, temperature: float, adapter: AdapterRef | None = None) -> Any:
+    return SequenceScoreRequest(token_ids=tuple(ids), start=start, temperature=temperature, adapter=adapter)
+
+
+def largest_difference(left: Sequence[float], right: Sequence[float]) -> float:
+    return max(abs(a - b) for a, b in zip(left, right, strict=True))
+
+
+def twenty_items(temperature: float) -> list[SequenceScoreRequest]:
+    """Five questions of different length, four explanations each, the wanted span at different places."""
+    dice = random.Random(17)
+    items: list[SequenceScoreRequest] = []
+    for length in (20, 33, 70, 129, 260):
+        question = [dice.randrange(20, 49_000) for _ in range(length)]
+        for own in (1, 9, 40, 150):
+            ids = question + [dice.randrange(20, 49_000) for _ in range(own)]
+            items.append(scored(ids, start=length, temperature=temperature))
+    return items
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+async def test_scores_equal_a_transformers_forward_cold_and_warm(
+    real_engine: Engine, reference: Any, temperature: float
+) -> None:
+    items = twenty_items(temperature)
+    wanted = [expected(reference, item) for item in items]
+    for _ in range(2):
+        got = await real_engine.score(items)
+        for values, result in zip(wanted, got, strict=True):
+            assert largest_difference(values, result.logprobs) < TOLERANCE
+
+
+async def test_scoring_reads_the_cached_question_and_stays_exact(real_engine: Engine, reference: Any) -> None:
+    dice = random.Random(23)
+    question = [dice.randrange(20, 49_000) for _ in range(100)]
+    first, second = (
+        scored([*question, *[dice.randrange(20, 49_000) for _ in range(50)]], start=100, temperature=0.7)
+        for _ in range(2)
+    )
+    await real_engine.score([first])
+    (result,) = await real_engine.score([second])
+    assert result.cached_tokens == 96  # three whole blocks of 32
+    assert largest_difference(expected(reference, second), result.logprobs) < TOLERANCE
+
+
+async def test_cached_prefix_that_reaches_into_the_wanted_span_is_scored_again(
+    real_engine: Engine, reference: Any
+) -> None:
+    dice = random.Random(29)
+    item = scored([dice.randrange(20, 49_000) for _ in range(120)], start=40, temperature=0.7)
+    for _ in range(2):
+        (result,) = await real_engine.score([item])
+        assert result.cached_tokens == 0
+        assert largest_difference(expected(reference, item), result.logprobs) < TOLERANCE
+
+
+async def test_cached_prefix_that_ends_right_before_the_needed_state_is_used(
+    real_engine: Engine, reference: Any
+) -> None:
+    dice = random.Random(31)
+    ids = [dice.randrange(20, 49_000) for _ in range(130)]
+    await real_engine.score([scored(ids, start=1, temperature=1.0)])
+    (exact,) = await real_engine.score([scored(ids, start=129, temperature=1.0)])
+    (reaching,) = await real_engine.score([scored(ids, start=128, temperature=1.0)])
+    assert (exact.cached_tokens, reaching.cached_tokens) == (128, 0)
+    for start, result in ((129, exact), (128, reaching)):
+        wanted = expected(reference, scored(ids, start=start, temperature=1.0))
+        assert largest_difference(wanted, result.logprobs) < TOLERANCE
+
+
+async def test_scores_do_not_depend_on_where_a_long_batch_is_cut_into_steps(
+    real_engine: Engine, reference: Any
+) -> None:
+    dice = random.Random(37)  # three of these are more than one step of 2,048 tokens holds
+    items = [
+        scored([dice.randrange(20, 49_000) for _ in range(900)], start=start, temperature=0.7)
+        for start in (1, 450, 898)
+    ]
+    got = await real_engine.score(items)
+    for item, result in zip(items, got, strict=True):
+        assert largest_difference(expected(reference, item), result.logprobs) < TOLERANCE
+
+
+async def test_sampled_logprobs_are_those_of_the_sampling_temperature(real_engine: Engine, reference: Any) -> None:
+    prompt = real_engine.codec.teacher_sequence(question="What is 3 + 4?", solution="The answer is 7.").token_ids
+    result = await real_engine.generate(_request(prompt, n=4, temperature=0.7, max_tokens=24))
+    for completion in result.completions:
+        item = scored([*prompt, *completion.token_ids], start=len(prompt), temperature=0.7)
+        assert largest_difference(expected(reference, item), completion.logprobs) < 1e-3
+
+
+async def test_greedy_logprobs_are_at_temperature_one(real_engine: Engine, reference: Any) -> None:
+    prompt = real_engine.codec.teacher_sequence(question="What is 3 + 4?", solution="The answer is 7.").token_ids
+    result = await real_engine.generate(_request(prompt, n=1, temperature=0.0, max_tokens=16))
+    (completion,) = result.completions
+    item = scored([*prompt, *completion.token_ids], start=len(prompt), temperature=1.0)
+    assert largest_difference(expected(reference, item), completion.logprobs) < 1e-3
+
+
+async def test_control_ids_are_never_generated_where_the_model_wants_nothing_else(
+    real_engine: Engine, reference: Any
+) -> None:
+    prompt = [IM_START, *real_engine.codec.encode_text("user\nHello, how are you?"), IM_END, 198]
+    with torch.no_grad():
+        assert reference(torch.tensor([prompt])).logits[0, -1].argmax().item() == IM_START
+    for temperature in (0.0, 0.7):
+        result = await real_engine.generate(_request(prompt, n=2, temperature=temperature, max_tokens=8))
+        banned = real_engine.codec.control_token_ids - real_engine.codec.end_token_ids
+        assert not banned & {token for completion in result.completions for token in completion.token_ids}
+
+
+async def test_end_token_ends_a_completion_and_is_kept(real_engine: Engine) -> None:
+    question = [IM_START, *real_engine.codec.encode_text("user\nSay hi."), IM_END, 198]
+    prompt = [*question, IM_START, *real_engine.codec.encode_text("assistant\nHi!")]
+    result = await real_engine.generate(_request(prompt, n=8, temperature=1.0, max_tokens=60))
+    ended = [c for c in result.completions if c.token_ids[-1] in real_engine.codec.end_token_ids]
+    assert ended
+    assert {c.finish_reason for c in ended} == {"stop"}
+
+
+async def test_adapter_scores_equal_peft_also_in_a_batch_with_the_base_and_another(
+    real_engine: Engine, reference: Any, peft_reference: Any, tmp_path: Path
+) -> None:
+    adapters = [
+        write_adapter(tmp_path / str(n), version=f"peft@{n}", rank=rank, seed=n) for n, rank in ((1, 4), (2, 16))
+    ]
+    for adapter in adapters:
+        await real_engine.load(adapter)
+    ids = random.Random(41).choices(range(20, 49_000), k=90)
+    items = [scored(ids, start=30, temperature=0.7, adapter=adapter) for adapter in (None, *adapters)]
+    got = [result.logprobs for result in await real_engine.score(items)]
+    assert largest_difference(expected(reference, items[0]), got[0]) < TOLERANCE
+    for adapter, item, logprobs in zip(adapters, items[1:], got[1:], strict=True):
+        assert largest_difference(expected(peft_reference(adapter), item), logprobs) < TOLERANCE
+        assert largest_difference(got[0], logprobs) > 0.1
+
+
+async def test_adapter_generates_with_its_own_logprobs(
+    real_engine: Engine, peft_reference: Any, tmp_path: Path
+) -> None:
+    adapter = write_adapter(tmp_path, version="generating@1", seed=3)
+    prompt = real_engine.codec.teacher_sequence(question="What is 3 + 4?", solution="7").token_ids
+    result = await real_engine.generate(_request(prompt, n=2, temperature=0.7, max_tokens=12, adapter=adapter))
+    for completion in result.completions:
+        item = scored([*prompt, *completion.token_ids], start=len(prompt), temperature=0.7)
+        assert largest_difference(expected(peft_reference(adapter), item), completion.logprobs) < 1e-3
+
+
+async def test_more_versions_than_slots_still_answer_as_themselves(real_engine: Engine, tmp_path: Path) -> None:
+    adapters = [write_adapter(tmp_path / str(n), version=f"many@{n}", seed=100 + n) for n in range(1, 5)]
+    ids = random.Random(43).choices(range(20, 49_000), k=70)
+    items = [scored(ids, start=10, temperature=1.0, adapter=adapter) for adapter in adapters]
+    together = [result.logprobs for result in await real_engine.score(items)]
+    for item, logprobs in zip(items, together, strict=True):
+        (alone,) = await real_engine.score([item])
+        assert largest_difference(alone.logprobs, logprobs) < TOLERANCE
+    assert len({tuple(round(value, 2) for value in logprobs) for logprobs in together}) == 4
+
+
+def _request(
+    prompt: Sequence[int], *, n: int, temperature: float, max_tokens: int, adapter: AdapterRef | None = None
+) -> GenerateRequest:
+    return GenerateRequest(
+        prompt_token_ids=prompt,
+        adapter=adapter,
+        n=n,
+        temperature=temperature,
+        top_p=1.0,
+        max_tokens=max_tokens,
+        seed=7,
+        stop_text="<|end_of_explanation|>",
+    )

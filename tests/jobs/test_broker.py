@@ -1,0 +1,104 @@
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from rlt_core.errors import ConfigurationError, UnavailableError
+from rlt_service.jobs.bell import CeleryBell
+from rlt_service.jobs.broker import MAX_SOCKET_PATH, EmbeddedValkey, broker_folders
+from rlt_service.jobs.celery_app import make_celery
+from rlt_service.settings import Settings
+from rlt_service.store.jobs import QUEUE
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    broker = EmbeddedValkey(tmp_path)
+    yield broker
+    broker.stop()
+
+
+def test_a_second_start_adopts_the_living_server_and_can_end_it(broker: EmbeddedValkey, tmp_path: Path) -> None:
+    broker.start()
+    pid = broker.pid
+    other = EmbeddedValkey(tmp_path)
+    assert other.start() == broker.url
+    assert other.pid == pid
+    other.stop()
+    assert not broker.alive()
+    broker.stop()
+    assert pid is not None
+    wait_until(lambda: not psutil.pid_exists(pid), what="the broker's end")
+
+
+def test_the_socket_is_private_and_no_port_is_open(broker: EmbeddedValkey, tmp_path: Path) -> None:
+    broker.start()
+    folders = broker_folders(tmp_path)
+    assert stat.S_IMODE(folders.socket.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folders.socket.parent.stat().st_mode) == 0o700
+    assert psutil.Process(broker.pid).net_connections(kind="inet") == []
+
+
+def test_a_killed_broker_starts_again_and_still_has_the_bells(broker: EmbeddedValkey, tmp_path: Path) -> None:
+    broker.start()
+    bell = CeleryBell(make_celery(Settings(home=tmp_path)))
+    assert not bell.sounding(QUEUE)
+    bell.ring(QUEUE)
+    with redis.Redis(unix_socket_path=str(broker_folders(tmp_path).socket)) as client:
+        client.execute_command("WAITAOF", 1, 0, 5000)
+    os.kill(broker.pid or 0, signal.SIGKILL)
+    wait_until(lambda: not broker.alive(), what="the broker's death")
+    broker.start()
+    assert bell.sounding(QUEUE)
+
+
+def test_an_unreadable_append_only_file_costs_bells_not_the_start(broker: EmbeddedValkey, tmp_path: Path) -> None:
+    broker.start()
+    broker.stop()
+    for path in list((broker_folders(tmp_path).data / "appendonlydir").iterdir()):
+        path.write_bytes(b"not what valkey wrote\r\n" * 10)
+    broker.start()
+    assert broker.alive()
+
+
+def test_ringing_without_a_broker_fails_at_once_and_says_so(tmp_path: Path) -> None:
+    bell = CeleryBell(make_celery(Settings(home=tmp_path)))
+    with pytest.raises(UnavailableError, match="wait in the database"):
+        bell.ring(QUEUE)
+    with pytest.raises(UnavailableError):
+        bell.sounding(QUEUE)
+
+
+@pytest.mark.parametrize("name", ["x" * 150, "with space", "with?mark"])
+def test_a_state_folder_that_no_socket_can_lie_in_gets_a_short_one(tmp_path: Path, name: str) -> None:
+    folders = broker_folders(tmp_path / name)
+    assert len(str(folders.socket)) <= MAX_SOCKET_PATH
+    assert folders == broker_folders(tmp_path / name)
+    assert folders != broker_folders(tmp_path / (name + "2"))
+
+
+def test_a_file_in_the_place_of_the_folder_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "broker").write_text("in the way")
+    with pytest.raises(ConfigurationError, match="RLT_HOME"):
+        EmbeddedValkey(tmp_path).start()
+
+
+def test_celery_is_told_to_remember_nothing(tmp_path: Path) -> None:
+    conf = make_celery(Settings(home=tmp_path)).conf
+    expected = {
+        "task_acks_late": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "worker_enable_remote_control": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_max_retries": None,
+    }
+    assert {name: conf[name] for name in expected} == expected

@@ -1,0 +1,77 @@
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from rlt_core.schemas.jobs import PromotePolicy
+from rlt_service.jobs.promotion import Interrupted, Promoter
+
+ALWAYS = PromotePolicy(alias="default", when="always")
+
+
+def promoter(handler: Callable[[httpx.Request], httpx.Response], *, keep_on: bool = True) -> Promoter:
+    return Promoter(
+        base_url="http://service.test",
+        keep_on=lambda: keep_on,
+        transport=httpx.MockTransport(handler),
+        sleep=lambda _: None,
+    )
+
+
+def serving(version: str | None) -> httpx.Response:
+    aliases = [{"role": "student", "alias": "default", "version": "other@1"}]
+    if version is not None:
+        aliases.append({"role": "teacher", "alias": "default", "version": version})
+    return httpx.Response(200, json={"object": "list", "data": aliases})
+
+
+def test_an_engine_that_is_away_is_waited_for() -> None:
+    answers = [
+        httpx.Response(503, json={"detail": "starting"}),
+        serving("a@1"),
+        httpx.Response(503),
+        httpx.Response(200),
+    ]
+    result = promoter(lambda _: answers.pop(0)).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+    assert (result.outcome, result.previous, answers) == ("promoted", "a@1", [])
+
+
+def test_the_wait_ends_when_the_worker_drains() -> None:
+    def away(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    with pytest.raises(Interrupted):
+        promoter(away, keep_on=False).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+
+
+def test_what_already_serves_is_promoted_without_asking() -> None:
+    answers = [serving("a@2")]
+    result = promoter(lambda _: answers.pop(0)).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+    assert result.outcome == "promoted"
+
+
+def test_a_new_alias_needs_no_gate() -> None:
+    bodies: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return serving(None) if request.method == "GET" else httpx.Response(200)
+
+    policy = PromotePolicy(alias="default", when="if_better")
+    result = promoter(answer).promote(policy, version="a@2", evaluation=None, job_id="job_1")
+    assert result.outcome == "promoted"
+    assert b'"gate":"none"' in bodies[1]
+    assert b'"expected":null' in bodies[1]
+
+
+@pytest.mark.parametrize("status", [404, 409, 422, 500])
+def test_any_other_answer_is_a_refusal_with_the_services_words(status: int) -> None:
+    answers = [serving("a@1"), httpx.Response(status, json={"detail": "because"})]
+    result = promoter(lambda _: answers.pop(0)).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+    assert (result.outcome, result.reason, result.previous) == ("refused", "because", "a@1")
+
+
+def test_an_alias_that_cannot_be_read_is_not_taken_for_a_new_one() -> None:
+    answers = [httpx.Response(500, json={"detail": "broken"})]
+    result = promoter(lambda _: answers.pop(0)).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+    assert (result.outcome, result.reason) == ("refused", "broken")

@@ -1,0 +1,127 @@
+import threading
+
+from rlt_core.errors import UnavailableError
+from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.store.jobs import QUEUE
+from tests.jobs.site import Site
+from tests.support.waiting import wait_until
+
+
+class FakeBell:
+    """Remembers what was rung; `away` plays a broker outage, `heard` a worker."""
+
+    def __init__(self) -> None:
+        self.rung: list[str] = []
+        self.away = False
+        self.waiting = 0
+
+    def ring(self, queue: str) -> None:
+        if self.away:
+            raise UnavailableError("no broker")
+        self.rung.append(queue)
+        self.waiting += 1
+
+    def sounding(self, queue: str) -> bool:
+        if self.away:
+            raise UnavailableError("no broker")
+        return self.waiting > 0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def make(site: Site, bell: FakeBell, *, clock: Clock | None = None) -> Reconciler:
+    return Reconciler(site.settings, jobs=site.jobs, outbox=site.outbox, bell=bell, clock=clock or Clock())
+
+
+def test_a_submission_is_rung_for_once(site: Site) -> None:
+    bell = FakeBell()
+    reconciler = make(site, bell)
+    site.submit("ok")
+    for _ in range(3):
+        reconciler.round()
+    assert bell.rung == [QUEUE]
+
+
+def test_a_submission_during_an_outage_is_rung_for_when_the_broker_is_back(site: Site) -> None:
+    bell = FakeBell()
+    reconciler = make(site, bell)
+    bell.away = True
+    job = site.submit("ok")
+    reconciler.round()
+    assert (bell.rung, reconciler.broker_detail) == ([], "no broker")
+    assert site.jobs.get(job.id).status == "queued"
+    bell.away = False
+    reconciler.round()
+    assert (bell.rung, reconciler.broker_detail) == ([QUEUE], "")
+
+
+def test_a_bell_that_was_lost_is_rung_again_but_not_in_every_round(site: Site) -> None:
+    bell = FakeBell()
+    reconciler = make(site, bell)
+    site.submit("ok")
+    reconciler.round()
+    bell.waiting = 0  # the broker lost it
+    for _ in range(5):
+        reconciler.round()
+        bell.waiting = 0
+    assert bell.rung == [QUEUE, QUEUE]
+
+
+def test_nobody_rings_while_a_bell_still_sounds_or_nothing_waits(site: Site) -> None:
+    bell = FakeBell()
+    reconciler = make(site, bell)
+    site.submit("ok")
+    reconciler.round()
+    reconciler.round()
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    bell.waiting = 0
+    reconciler.round()
+    assert bell.rung == [QUEUE]
+
+
+def test_a_lost_lease_puts_the_job_back_and_rings_even_after_an_outage(site: Site) -> None:
+    bell, clock = FakeBell(), Clock()
+    reconciler = make(site, bell, clock=clock)
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    bell.away = True
+    reconciler.round()
+    clock.now_s = site.settings.lease_s
+    reconciler.round()
+    assert site.jobs.get(job.id).status == "queued"
+    bell.away = False
+    reconciler.round()
+    assert bell.rung == [QUEUE]
+
+
+def test_two_watchers_give_a_lost_job_back_once(site: Site) -> None:
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    clock = Clock()
+    watchers = [make(site, FakeBell(), clock=clock) for _ in range(2)]
+    for watcher in watchers:
+        watcher.round()
+    clock.now_s = site.settings.lease_s
+    threads = [threading.Thread(target=watcher.round) for watcher in watchers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert site.event_types(job.id) == ["queued", "started", "requeued"]
+
+
+def test_waking_the_thread_brings_a_round_now(site: Site) -> None:
+    bell = FakeBell()
+    slow = site.settings.model_copy(update={"reconcile_s": 500.0, "lease_s": 1500.0})
+    reconciler = Reconciler(slow, jobs=site.jobs, outbox=site.outbox, bell=bell)
+    reconciler.start()
+    site.submit("ok")
+    reconciler.wake()
+    wait_until(lambda: bell.rung == [QUEUE], what="the bell")
+    reconciler.stop()

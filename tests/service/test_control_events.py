@@ -1,0 +1,139 @@
+"""Server-sent events of a job: each once, in order, from where a reader stopped, to the job's end."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from rlt_client._sse import ServerSentEvent, parse
+from rlt_core.errors import StorageUnavailableError
+from rlt_core.schemas.jobs import Job, JobEvent, Progress
+from rlt_service.control.event_stream import PAGE, EventFeed, Silence
+from rlt_service.control.routes.events import encode_feed
+from tests.support.control import Control, check_problem, control_app
+
+SSE = {"Accept": "text/event-stream"}
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    with control_app(tmp_path_factory.mktemp("home")) as made:
+        yield made
+
+
+def stream(control: Control, job_id: str, *, query: str = "", **headers: str) -> list[ServerSentEvent]:
+    answer = control.http.get(f"/v1/jobs/{job_id}/events{query}", headers={**SSE, **headers})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    return list(parse(answer.iter_lines()))
+
+
+def record(control: Control, job: Job, *, steps: range) -> None:
+    for step in steps:
+        control.services.jobs.save_progress(job.id, job.attempt, Progress(step=step))
+
+
+def ended_job(control: Control, *, steps: int) -> Job:
+    job = control.running_job()
+    events = [("progress", {"step": step}) for step in range(1, steps + 1)]
+    control.services.jobs.record(job.id, job.attempt, events)
+    return control.services.jobs.finish(job.id, job.attempt, "succeeded")
+
+
+def test_all_events_of_an_ended_job_come_in_order_then_done(control: Control) -> None:
+    job = ended_job(control, steps=3)
+    found = stream(control, job.id)
+    assert [event.event for event in found] == ["queued", "started", *["progress"] * 3, "succeeded", "done"]
+    assert [event.id for event in found[:-1]] == ["1", "2", "3", "4", "5", "6"]
+    assert JobEvent.model_validate_json(found[2].data).data == {"step": 1}
+    assert Job.model_validate_json(found[-1].data) == job
+
+
+@pytest.mark.parametrize("last", range(7))
+def test_a_reader_goes_on_after_its_last_event_id_without_gap_or_repetition(control: Control, last: int) -> None:
+    job = ended_job(control, steps=3)
+    found = stream(control, job.id, **{"Last-Event-ID": str(last)})
+    assert [event.id for event in found[:-1]] == [str(seq) for seq in range(last + 1, 7)]
+    assert found[-1].event == "done"
+
+
+def test_the_header_goes_before_the_query(control: Control) -> None:
+    job = ended_job(control, steps=3)
+    assert stream(control, job.id, query="?after=5")[0].id == "6"
+    assert stream(control, job.id, query="?after=1", **{"Last-Event-ID": "4"})[0].id == "5"
+
+
+def test_more_events_than_one_page_come_whole(control: Control) -> None:
+    job = ended_job(control, steps=PAGE + 5)
+    assert [event.id for event in stream(control, job.id)[:-1]] == [str(seq) for seq in range(1, PAGE + 9)]
+
+
+def test_a_following_reader_gets_what_happens_meanwhile(control: Control) -> None:
+    job = control.running_job()
+    feed = EventFeed(jobs=control.services.jobs, poll_s=0.01)
+    seen: list[Any] = []
+
+    def write() -> None:
+        record(control, job, steps=range(1, 20))
+        control.services.jobs.finish(job.id, job.attempt, "failed")
+
+    async def follow() -> None:
+        writer = threading.Thread(target=write)
+        async for item in feed.follow(job.id, after_seq=0):
+            if not seen:
+                writer.start()
+            seen.append(item)
+        writer.join()
+
+    asyncio.run(follow())
+    assert [item.seq for item in seen[:-1]] == list(range(1, 23))
+    assert seen[-1].status == "failed"
+
+
+def test_silence_is_told_so_that_connections_stay_open(control: Control) -> None:
+    job = control.running_job()
+    feed = EventFeed(jobs=control.services.jobs, poll_s=0.001, keep_alive_s=0.0)
+
+    async def third() -> Any:
+        items = feed.follow(job.id, after_seq=0)
+        return [await anext(items) for _ in range(3)][-1]
+
+    assert asyncio.run(third()) == Silence()
+
+
+def test_a_text_that_readers_would_break_at_arrives_whole(control: Control) -> None:
+    text = "one\u2028two\u0085three\rfour\nfive\u2029\x0b\x0c\x1c"
+    job = control.running_job()
+    control.services.jobs.append_event(job.id, job.attempt, "log", {"message": text})
+    control.services.jobs.finish(job.id, job.attempt, "succeeded")
+    found = next(event for event in stream(control, job.id) if event.event == "log")
+    assert json.loads(found.data)["data"] == {"message": text}
+
+
+def test_a_fault_after_the_stream_began_is_told_in_it() -> None:
+    async def feed() -> AsyncIterator[Silence]:
+        yield Silence()
+        raise StorageUnavailableError("the disk is full")
+
+    async def collect() -> bytes:
+        return b"".join([chunk async for chunk in encode_feed(feed())])
+
+    ending = list(parse(asyncio.run(collect()).decode().splitlines()))
+    assert [event.event for event in ending] == ["error"]
+    assert json.loads(ending[0].data) == {
+        "code": "storage_unavailable",
+        "detail": "the disk is full",
+        "retryable": True,
+    }
+
+
+@pytest.mark.parametrize("last", ["x", "-1", str(2**70), "1.5"])
+def test_a_last_event_id_that_is_no_sequence_number_is_refused(control: Control, last: str) -> None:
+    answer = control.http.get("/v1/jobs/job_" + "0" * 20 + "/events", headers={**SSE, "Last-Event-ID": last})
+    check_problem(answer, 422, "invalid_request", "/last-event-id")
+
+
+def test_a_stream_of_an_unknown_job_is_a_404(control: Control) -> None:
+    check_problem(control.http.get("/v1/jobs/job_" + "0" * 20 + "/events", headers=SSE), 404, "not_found")

@@ -1,0 +1,44 @@
+"""The real app in process: its lifespan, the fake engine or one that a test gives it, state in a folder of its own."""
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from rlt_service.app import create_app
+from rlt_service.container import Services
+from rlt_service.engine.protocol import Engine
+from rlt_service.settings import Settings
+from tests.support.waiting import wait_until
+
+
+class SilentBell:
+    """A broker that takes every bell, and in which nobody listens."""
+
+    def ring(self, queue: str) -> None:
+        pass
+
+    def sounding(self, queue: str) -> bool:
+        return True
+
+
+def make_app(home: Path, *, engine: Engine | None = None, **settings: Any) -> FastAPI:
+    """Make the app on the fake engine; nothing has started yet."""
+    return create_app(Settings(home=home, engine="fake", **settings), engine=engine, bell=SilentBell())
+
+
+@contextlib.contextmanager
+def running_app(home: Path, *, engine: Engine | None = None, **settings: Any) -> Generator[TestClient]:
+    """Start the app, and give a client of it when it is ready; an exception inside is a 500, as for any caller."""
+    with TestClient(make_app(home, engine=engine, **settings), raise_server_exceptions=False) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200, what="the app is ready")
+        yield client
+
+
+def services_of(client: TestClient) -> Services:
+    """Reach behind the routes."""
+    app: Any = client.app
+    return app.state.services
