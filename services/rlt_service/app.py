@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
 
-from rlt_core.errors import ConfigurationError, RltError
+from rlt_core.errors import ConfigurationError
 from rlt_service import health, later
 from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
@@ -61,14 +61,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
-            try:
-                app.state.services = await _start(
-                    settings, stack, make_engine=make_engine, bell=bell, on_engine_failure=on_engine_failure
-                )
-            except RltError as error:
-                # The server only knows that starting failed; whoever runs it wants the sentence.
-                app.state.startup_error = error
-                raise
+            app.state.services = await _start(
+                settings, stack, make_engine=make_engine, bell=bell, on_engine_failure=on_engine_failure
+            )
             yield
 
     app = DescribedApi(
@@ -80,7 +75,6 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.startup_error = None
     app.state.absent_routes = {
         role: [route for router in routers for route in router.routes]
         for role, routers in ROUTERS.items()
@@ -105,6 +99,15 @@ def base_of(settings: Settings) -> tuple[str, str]:
     return name, reference
 
 
+def open_state(settings: Settings, database: Database) -> None:
+    """Open the database, migrate it, and see that the base can be called; raises RltError that says what to do."""
+    database.start()
+    name, base_model = base_of(settings)
+    Registry(database, ArtifactStore(settings.artifacts)).ensure_base(
+        name=name, base_model=base_model, format=settings.format
+    )
+
+
 def _routers(settings: Settings) -> list[APIRouter]:
     return [router for role, routers in ROUTERS.items() if role in settings.roles for router in routers]
 
@@ -119,12 +122,10 @@ async def _start(
 ) -> Services:
     """Start each part and note on the stack how it ends, in the opposite order."""
     database = Database(settings.database)
-    await asyncio.to_thread(database.start)
+    await asyncio.to_thread(open_state, settings, database)
     stack.callback(database.close)
     artifacts = ArtifactStore(settings.artifacts)
     registry = Registry(database, artifacts)
-    name, base_model = base_of(settings)
-    await asyncio.to_thread(registry.ensure_base, name=name, base_model=base_model, format=settings.format)
     jobs = JobStore(database, max_crashes=settings.max_crashes)
     reconciler = None
     if "control" in settings.roles:
@@ -145,7 +146,7 @@ async def _start(
         datasets=DatasetStore(database, artifacts),
         registry=registry,
         prober=NoEngine() if host is None else host,
-        base_model=base_model,
+        base_model=base_of(settings)[1],
         in_hand=InHand(max_requests=settings.max_queued_requests),
         host=host,
         reconciler=reconciler,

@@ -1,6 +1,7 @@
 """Own what a process holds while it serves, and how a route comes by it. Made once, by create_app's lifespan."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends
@@ -38,6 +39,8 @@ class Services:
     """The engine's life; None where this process plays neither teacher nor student."""
     reconciler: Reconciler | None
     """None where this process does not play control."""
+    leaving: threading.Event = field(default_factory=threading.Event)
+    """Set when the server begins to stop: streams that follow something end, or they would hold it up."""
 
     @property
     def engine(self) -> Engine | None:

@@ -6,15 +6,20 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
+from typing import cast
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from rlt_core.errors import ConfigurationError, RltError
-from rlt_service.app import create_app
+from rlt_service.app import create_app, open_state
+from rlt_service.container import Services
 from rlt_service.launch import port
 from rlt_service.launch.state_folder import StateFolder
 from rlt_service.settings import Settings
+from rlt_service.store.database import Database
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep an idle connection, so that none is closed under a request."""
@@ -38,6 +43,12 @@ def checked(settings: Settings) -> Settings:
     """Give settings that can be served, with the port that was chosen; raises RltError that says what to change."""
     check_loopback(settings.host)
     StateFolder(settings.home).prepare()
+    # The app opens its state itself; here, its faults come without the server's traceback.
+    database = Database(settings.database)
+    try:
+        open_state(settings, database)
+    finally:
+        database.close()
     return settings.model_copy(update={"port": port.claim(settings.host, settings.port)})
 
 
@@ -55,7 +66,7 @@ def check_loopback(host: str) -> None:
 
 
 def serve(settings: Settings) -> int:
-    """Run the server; an engine or a database that does not start ends it with its message."""
+    """Run the server; an engine that does not start ends it with its message."""
     failures: list[Exception] = []
 
     def fail(error: Exception) -> None:
@@ -63,7 +74,7 @@ def serve(settings: Settings) -> int:
         server.should_exit = True
 
     app = create_app(settings, on_engine_failure=fail)
-    server = uvicorn.Server(
+    server = LeavingServer(
         uvicorn.Config(
             app,
             host=settings.host,
@@ -76,10 +87,20 @@ def serve(settings: Settings) -> int:
         )
     )
     server.run()
-    failures += [error for error in [app.state.startup_error] if error is not None]
     for error in failures:
         _complain(error.detail if isinstance(error, RltError) else repr(error))
     return 1 if failures or not server.started else 0
+
+
+class LeavingServer(uvicorn.Server):
+    """Tells the app's streams to end as soon as it is asked to: uvicorn itself waits for them to end."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Say so, then stop as usual."""
+        services = getattr(cast(FastAPI, self.config.app).state, "services", None)
+        if isinstance(services, Services):
+            services.leaving.set()
+        super().handle_exit(sig, frame)
 
 
 def _settings(arguments: Sequence[str]) -> Settings:

@@ -60,14 +60,24 @@ def largest_difference(left: Sequence[float], right: Sequence[float]) -> float:
     return max(abs(a - b) for a, b in zip(left, right, strict=True))
 
 
-def twenty_items(temperature: float) -> list[SequenceScoreRequest]:
-    """Five questions of different length, four explanations each, the wanted span at different places."""
+def ids_of_story(engine: Engine, dice: random.Random, *, length: int) -> list[int]:
+    """Take the first `length` tokens of sums told in words, made by `dice`."""
+    names, things = ("Carla", "Ahmed", "Ngozi", "Pavel"), ("coins", "apples", "books", "pens")
+    text = ""
+    while len(text) < 8 * length:
+        have, more, thing = dice.randrange(2, 99), dice.randrange(2, 99), dice.choice(things)
+        text += f"{dice.choice(names)} has {have} {thing} and gets {more} more. {have} + {more} = {have + more}.\n"
+    return engine.codec.encode_text(text)[:length]
+
+
+def twenty_items(engine: Engine, temperature: float) -> list[SequenceScoreRequest]:
+    """Five questions of different length, four explanations each: the batch shares prefixes and mixes lengths."""
     dice = random.Random(17)
     items: list[SequenceScoreRequest] = []
-    for length in (20, 33, 70, 129, 260):
-        question = [dice.randrange(20, 49_000) for _ in range(length)]
-        for own in (1, 9, 40, 150):
-            ids = question + [dice.randrange(20, 49_000) for _ in range(own)]
+    for length in (20, 33, 64, 65, 130):
+        question = ids_of_story(engine, dice, length=length)
+        for own in (1, 9, 31, 60):
+            ids = question + ids_of_story(engine, dice, length=own)
             items.append(scored(ids, start=length, temperature=temperature))
     return items
 
@@ -76,7 +86,7 @@ def twenty_items(temperature: float) -> list[SequenceScoreRequest]:
 async def test_scores_equal_a_transformers_forward_cold_and_warm(
     real_engine: Engine, reference: Any, temperature: float
 ) -> None:
-    items = twenty_items(temperature)
+    items = twenty_items(real_engine, temperature)
     wanted = [expected(reference, item) for item in items]
     for _ in range(2):
         got = await real_engine.score(items)
@@ -86,10 +96,9 @@ async def test_scores_equal_a_transformers_forward_cold_and_warm(
 
 async def test_scoring_reads_the_cached_question_and_stays_exact(real_engine: Engine, reference: Any) -> None:
     dice = random.Random(23)
-    question = [dice.randrange(20, 49_000) for _ in range(100)]
+    question = ids_of_story(real_engine, dice, length=100)
     first, second = (
-        scored([*question, *[dice.randrange(20, 49_000) for _ in range(50)]], start=100, temperature=0.7)
-        for _ in range(2)
+        scored([*question, *ids_of_story(real_engine, dice, length=50)], start=100, temperature=0.7) for _ in range(2)
     )
     await real_engine.score([first])
     (result,) = await real_engine.score([second])
@@ -101,7 +110,7 @@ async def test_cached_prefix_that_reaches_into_the_wanted_span_is_scored_again(
     real_engine: Engine, reference: Any
 ) -> None:
     dice = random.Random(29)
-    item = scored([dice.randrange(20, 49_000) for _ in range(120)], start=40, temperature=0.7)
+    item = scored(ids_of_story(real_engine, dice, length=120), start=40, temperature=0.7)
     for _ in range(2):
         (result,) = await real_engine.score([item])
         assert result.cached_tokens == 0
@@ -112,7 +121,7 @@ async def test_cached_prefix_that_ends_right_before_the_needed_state_is_used(
     real_engine: Engine, reference: Any
 ) -> None:
     dice = random.Random(31)
-    ids = [dice.randrange(20, 49_000) for _ in range(130)]
+    ids = ids_of_story(real_engine, dice, length=130)
     await real_engine.score([scored(ids, start=1, temperature=1.0)])
     (exact,) = await real_engine.score([scored(ids, start=129, temperature=1.0)])
     (reaching,) = await real_engine.score([scored(ids, start=128, temperature=1.0)])
@@ -127,8 +136,7 @@ async def test_scores_do_not_depend_on_where_a_long_batch_is_cut_into_steps(
 ) -> None:
     dice = random.Random(37)  # three of these are more than one step of 2,048 tokens holds
     items = [
-        scored([dice.randrange(20, 49_000) for _ in range(900)], start=start, temperature=0.7)
-        for start in (1, 450, 898)
+        scored(ids_of_story(real_engine, dice, length=900), start=start, temperature=0.7) for start in (1, 450, 898)
     ]
     got = await real_engine.score(items)
     for item, result in zip(items, got, strict=True):
@@ -180,7 +188,7 @@ async def test_adapter_scores_equal_peft_also_in_a_batch_with_the_base_and_anoth
     ]
     for adapter in adapters:
         await real_engine.load(adapter)
-    ids = random.Random(41).choices(range(20, 49_000), k=90)
+    ids = ids_of_story(real_engine, random.Random(41), length=90)
     items = [scored(ids, start=30, temperature=0.7, adapter=adapter) for adapter in (None, *adapters)]
     got = [result.logprobs for result in await real_engine.score(items)]
     assert largest_difference(expected(reference, items[0]), got[0]) < TOLERANCE
@@ -202,7 +210,7 @@ async def test_adapter_generates_with_its_own_logprobs(
 
 async def test_more_versions_than_slots_still_answer_as_themselves(real_engine: Engine, tmp_path: Path) -> None:
     adapters = [write_adapter(tmp_path / str(n), version=f"many@{n}", seed=100 + n) for n in range(1, 5)]
-    ids = random.Random(43).choices(range(20, 49_000), k=70)
+    ids = ids_of_story(real_engine, random.Random(43), length=70)
     items = [scored(ids, start=10, temperature=1.0, adapter=adapter) for adapter in adapters]
     together = [result.logprobs for result in await real_engine.score(items)]
     for item, logprobs in zip(items, together, strict=True):

@@ -12,7 +12,8 @@ from tests.support.control import JSONL, ROWS, Control, check_problem, control_a
 
 GOOD = '{"question": "1+1?", "solution": "2"}\n'
 CURL = {"Content-Type": "application/x-www-form-urlencoded"}
-MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
+FORM = "multipart/form-data"
+MULTIPART = {"Content-Type": f"{FORM}; boundary=b"}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,8 @@ BAD_UPLOADS: list[tuple[str, str, str, dict[str, str], int, str, str | None]] = 
     ("long name", "?name=" + "n" * 201, GOOD, JSONL, 422, "invalid_request", "/name"),
     ("name no UTF-8", "?name=%ED%A0%80", '{"question": 1}', JSONL, 422, "invalid_dataset", None),
     ("key", "", GOOD, {**JSONL, "Idempotency-Key": "k"}, 422, "not_available_yet", "/Idempotency-Key"),
-    ("no boundary", "", GOOD, {"Content-Type": "multipart/form-data"}, 400, "malformed_request", None),
+    ("no boundary", "", GOOD, {"Content-Type": FORM}, 400, "malformed_request", None),
+    ("long boundary", "", GOOD, {"Content-Type": f"{FORM}; boundary={'b' * 300}"}, 400, "malformed_request", None),
     ("no multipart", "", GOOD, MULTIPART, 400, "malformed_request", None),
     ("cut multipart", "", part(GOOD), MULTIPART, 400, "malformed_request", None),
     ("no file", "", "--b--\r\n", MULTIPART, 422, "invalid_request", None),

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import uvicorn
 
 from rlt_client._sse import ServerSentEvent, parse
 from rlt_core.errors import StorageUnavailableError
 from rlt_core.schemas.jobs import Job, JobEvent, Progress
 from rlt_service.control.event_stream import PAGE, EventFeed, Silence
 from rlt_service.control.routes.events import encode_feed
+from rlt_service.serve import LeavingServer
 from tests.support.control import Control, check_problem, control_app
 
 SSE = {"Accept": "text/event-stream"}
@@ -48,7 +51,8 @@ def test_all_events_of_an_ended_job_come_in_order_then_done(control: Control) ->
     assert [event.event for event in found] == ["queued", "started", *["progress"] * 3, "succeeded", "done"]
     assert [event.id for event in found[:-1]] == ["1", "2", "3", "4", "5", "6"]
     assert JobEvent.model_validate_json(found[2].data).data == {"step": 1}
-    assert Job.model_validate_json(found[-1].data) == job
+    ended = Job.model_validate_json(found[-1].data)
+    assert (ended.id, ended.status) == (job.id, "succeeded")
 
 
 @pytest.mark.parametrize("last", range(7))
@@ -90,6 +94,30 @@ def test_a_following_reader_gets_what_happens_meanwhile(control: Control) -> Non
     asyncio.run(follow())
     assert [item.seq for item in seen[:-1]] == list(range(1, 23))
     assert seen[-1].status == "failed"
+
+
+def test_a_stream_ends_without_done_when_the_server_stops(control: Control) -> None:
+    job = control.running_job()
+    leaving = threading.Event()
+    feed = EventFeed(jobs=control.services.jobs, leaving=leaving, poll_s=0.001)
+
+    async def follow() -> list[str]:
+        types: list[str] = []
+        async for item in feed.follow(job.id, after_seq=0):
+            assert isinstance(item, JobEvent)
+            types.append(item.type)
+            leaving.set()
+        return types
+
+    assert asyncio.run(follow()) == ["queued", "started"]
+
+
+def test_a_server_that_is_asked_to_stop_says_so_to_its_streams(control: Control) -> None:
+    server = LeavingServer(uvicorn.Config(control.http.app))
+    server.handle_exit(signal.SIGTERM, None)
+    assert control.services.leaving.is_set()
+    assert server.should_exit
+    control.services.leaving.clear()
 
 
 def test_silence_is_told_so_that_connections_stay_open(control: Control) -> None:

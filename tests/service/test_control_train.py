@@ -64,6 +64,11 @@ def test_a_dry_run_says_what_the_job_would_be_and_starts_nothing(control: Contro
     assert job_count(control) == before
 
 
+def test_a_job_may_wait_for_a_time_of_any_zone(control: Control, dataset: str) -> None:
+    answer = control.http.post("/v1/train", json=rl(dataset, not_before="2040-01-01T01:00:00+01:00"))
+    assert answer.json()["spec"]["not_before"] == "2040-01-01T00:00:00.000Z"
+
+
 def test_the_longest_prompt_is_counted_in_tokens(control: Control) -> None:
     long = {"question": "why " * 50, "solution": "because"}
     dataset = control.upload([*ROWS, long])
@@ -150,6 +155,9 @@ BAD_SPECS: list[tuple[dict[str, Any], int, str, str | None]] = [
     ({"samples_per_question": 1}, 422, "invalid_request", "/samples_per_question"),
     ({"learning_rate": "fast"}, 422, "invalid_request", "/learning_rate"),
     ({"not_before": "tomorrow"}, 422, "invalid_request", "/not_before"),
+    ({"not_before": "2030-01-01T00:00:00"}, 422, "invalid_request", "/not_before"),
+    ({"not_before": "0001-01-01T00:00:00+10:00"}, 422, "invalid_request", "/not_before"),
+    ({"not_before": "9999-12-31T23:59:59-10:00"}, 422, "invalid_request", "/not_before"),
     ({"max_runtime_s": -1}, 422, "invalid_request", "/max_runtime_s"),
     ({"stepz": 3}, 422, "unknown_field", "/stepz"),
     ({"reward": {"temperature": 0}}, 422, "invalid_request", "/reward/temperature"),

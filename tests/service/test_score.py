@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest import approx
 from starlette.testclient import TestClient
 
 from rlt_core.rewards import RewardWeights, kl_per_token, score_explanation
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from tests.support.control import Control
 from tests.support.service import running_app, services_of
+
+approx = pytest.approx
 
 QUESTION = "What is 17 + 25?"
 AT_ONE = {"temperature": 1.0}
@@ -49,9 +50,19 @@ def test_an_explanation_that_says_the_solution_makes_it_likely(app_client: TestC
     found = score(app_client, ask(["4", ""], baseline=True))
     # "4": solution (-0.1, -0.1); mean -0.1, min -0.1; r_ss = -0.1 + 0.01 · -0.1 = -0.101
     # "": solution (-2.0, -0.1); mean -1.05, min -2.0; r_ss = -1.05 + 0.01 · -2.0 = -1.07, which is the baseline too
-    assert found["baseline"] == {"mean": approx(-1.05), "min": approx(-2.0), "sum": approx(-2.1), "tokens": 2}
+    assert found["baseline"] == {
+        "mean": approx(-1.05),
+        "min": approx(-2.0),
+        "sum": approx(-2.1),
+        "tokens": 2,
+    }
     helpful, silent = found["scores"]
-    assert helpful["solution"] == {"mean": approx(-0.1), "min": approx(-0.1), "sum": approx(-0.2), "tokens": 2}
+    assert helpful["solution"] == {
+        "mean": approx(-0.1),
+        "min": approx(-0.1),
+        "sum": approx(-0.2),
+        "tokens": 2,
+    }
     assert (helpful["reward"], helpful["r_ss"], helpful["r_kl"], helpful["format"]) == approx((-0.101, -0.101, 0, 0))
     assert (silent["reward"], silent["uplift"]) == (approx(-1.07), approx(0.0))
     assert helpful["uplift"] == approx(0.95)

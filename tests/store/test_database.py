@@ -1,6 +1,8 @@
-import multiprocessing
+import fcntl
 import sqlite3
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,15 +39,24 @@ def test_every_connection_waits_for_locks_and_survives_a_power_cut(database: Dat
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
 
 
-def test_four_processes_that_start_together_make_one_schema(tmp_path: Path) -> None:
+def test_eight_that_start_together_make_one_schema(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'deep' / 'er' / 'rlt.db'}"
-    spawn = multiprocessing.get_context("spawn")
-    starters = [spawn.Process(target=_start, args=(url,)) for _ in range(4)]
-    for starter in starters:
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        starts = [pool.submit(_start, url) for _ in range(8)]
+    assert [start.exception() for start in starts] == [None] * 8
+
+
+def test_a_starter_waits_for_the_one_that_is_still_at_it(tmp_path: Path) -> None:
+    path = tmp_path / "rlt.db"
+    with path.with_name("rlt.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        starter = threading.Thread(target=_start, args=(f"sqlite:///{path}",))
         starter.start()
-    for starter in starters:
-        starter.join()
-    assert [starter.exitcode for starter in starters] == [0, 0, 0, 0]
+        starter.join(timeout=0.5)
+        assert starter.is_alive()
+        assert not path.exists()
+    starter.join()
+    assert path.exists()
 
 
 def test_a_schema_of_a_newer_release_is_refused_with_its_number(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The real app in process: its lifespan, the fake engine or one that a test gives it, state in a folder of its own."""
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +42,19 @@ def services_of(client: TestClient) -> Services:
     """Reach behind the routes."""
     app: Any = client.app
     return app.state.services
+
+
+def asgi_scope(path: str, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> dict[str, Any]:
+    """Make the scope of a POST of JSON, for tests that hand out its body themselves."""
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), *headers],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 8400),
+        "client": ("127.0.0.1", 1),
+    }

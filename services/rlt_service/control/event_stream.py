@@ -1,9 +1,10 @@
 """Own the following of a job's events: each once, in order, until the job has ended. No HTTP."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent
@@ -22,13 +23,15 @@ class EventFeed:
     """Reads the store again and again: any process may write the events, and any may read them."""
 
     jobs: JobStore
+    leaving: threading.Event = field(default_factory=threading.Event)
+    """Set, a feed ends early: the server stops, and a reader goes on elsewhere or later."""
     poll_s: float = 0.3
     keep_alive_s: float = 15.0
 
     async def follow(self, job_id: str, *, after_seq: int) -> AsyncIterator[JobEvent | Silence | Job]:
-        """Give events after `after_seq` as they come, Silence between, and last the ended job; NotFoundError."""
+        """Give events after `after_seq` as they come, Silence between, the ended job last; NotFoundError."""
         last_s = time.monotonic()
-        while True:
+        while not self.leaving.is_set():
             job, events = await asyncio.to_thread(self._look, job_id, after_seq=after_seq)
             for event in events:
                 after_seq, last_s = event.seq, time.monotonic()

@@ -43,7 +43,7 @@ class Importer:
             raise InvalidRequestError(f"this server speaks {base.format}, not {request.format!r}", param="/format")
         if request.parent is not None:
             self._check_parent(request.parent)
-        folder = self.artifacts.imports_dir(request.folder)
+        folder = self._folder(request.folder)
         return Candidate(
             name=name,
             role=role,
@@ -54,6 +54,12 @@ class Importer:
             lora_rank=_rank(folder),
             parent=request.parent,
         )
+
+    def _folder(self, name: str) -> Path:
+        try:
+            return self.artifacts.imports_dir(name)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(error.detail, param="/folder") from error
 
     def _check_parent(self, parent: str) -> None:
         try:

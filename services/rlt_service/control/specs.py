@@ -1,6 +1,7 @@
 """Own which training specs this server carries out: known kinds, fields, adapters that can be served. Pure."""
 
 import difflib
+from datetime import UTC
 from typing import get_args
 
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError
@@ -48,6 +49,21 @@ def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
             f"RLT_BASE_MODEL={spec.base_model}",
             param="/base_model",
         )
+
+
+def check_not_before(spec: Spec) -> None:
+    """Raise InvalidRequestError for a time without a zone, or one that no calendar in UTC has."""
+    if spec.not_before is None:
+        return
+    if spec.not_before.tzinfo is None:
+        raise InvalidRequestError(
+            f"{spec.not_before.isoformat()} names no time zone: write {spec.not_before.isoformat()}Z for UTC",
+            param="/not_before",
+        )
+    try:
+        spec.not_before.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidRequestError(f"{spec.not_before} lies outside the calendar", param="/not_before") from error
 
 
 def check_lora(spec: Spec, *, max_rank: int) -> None:

@@ -9,7 +9,7 @@ from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import DryRun, Job, RlSpec
 from rlt_core.splits import HELD_OUT, SplitRows, split_rows
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
-from rlt_service.control.specs import Spec, check_available, check_lora
+from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before
 from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
 from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
@@ -47,6 +47,7 @@ class Submission:
         check_available(
             spec, base_names=(base.base_model, base.version, split_version(base.version)[0], self.settings.base_model)
         )
+        check_not_before(spec)
         max_rank = self.engine.info.max_lora_rank if self.engine is not None else self.settings.max_lora_rank
         check_lora(spec, max_rank=max_rank)
         check_new_name(self.registry, spec.target_name, param="/target_name")

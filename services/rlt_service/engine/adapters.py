@@ -55,9 +55,7 @@ def rules_for_base(base_config: Mapping[str, Any], *, base_name: str, max_rank: 
         "up_proj": (hidden, inner),
         "down_proj": (inner, hidden),
     }
-    return AdapterRules(
-        max_rank=max_rank, base_name=base_name, layers=base_config["num_hidden_layers"], shapes=shapes
-    )
+    return AdapterRules(max_rank=max_rank, base_name=base_name, layers=base_config["num_hidden_layers"], shapes=shapes)
 
 
 def validate_adapter(adapter: AdapterRef, *, rules: AdapterRules) -> None:

@@ -51,9 +51,7 @@ class GroupedLoRA(PunicaWrapperCPU):
         outputs, inputs = y.view(-1, y.shape[-1]), x.view(-1, x.shape[-1])
         for slot, tokens in self._groups:
             rows = inputs if tokens is None else inputs[tokens]
-            deltas = [
-                (rows @ a[slot, 0].T) @ b[slot, 0].T for a, b in zip(lora_a_stacked, lora_b_stacked, strict=True)
-            ]
+            deltas = [(rows @ a[slot, 0].T) @ b[slot, 0].T for a, b in zip(lora_a_stacked, lora_b_stacked, strict=True)]
             _add(outputs, deltas, tokens=tokens, scale=scale, widths=output_slices)
 
 

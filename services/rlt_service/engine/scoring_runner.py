@@ -111,9 +111,7 @@ class PromptScoring(GPUModelRunner):
             parameters, prompt = cast("ScoringParameters", self._parameters(name)), request.prompt_token_ids or []
             results = _results_of(request, start=parameters.start, length=len(prompt))
             computed = request.num_computed_tokens
-            rows = wanted_rows(
-                computed=computed, scheduled=scheduled, start=parameters.start, length=len(prompt)
-            )
+            rows = wanted_rows(computed=computed, scheduled=scheduled, start=parameters.start, length=len(prompt))
             first_row = int(self.query_start_loc.np[self.input_batch.req_id_to_index[name]])
             into = rows.start + 1 - parameters.start
             if rows:

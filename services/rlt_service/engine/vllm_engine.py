@@ -212,9 +212,7 @@ class VllmEngine:
         self, request: GenerateRequest, *, index: int, lora: LoRARequest | None
     ) -> tuple[Completion, int]:
         state = self._state
-        params = generation_params(
-            request, index=index, end_ids=state.codec.end_token_ids, banned_ids=state.banned_ids
-        )
+        params = generation_params(request, index=index, end_ids=state.codec.end_token_ids, banned_ids=state.banned_ids)
         output = await self._run(request.prompt_token_ids, params, lora=lora)
         return completion_of(output, index=index), output.num_cached_tokens or 0
 

@@ -58,6 +58,9 @@ async def read_process_ids(llm: AsyncLLM) -> tuple[psutil.Process, ...]:
 
 async def stop_llm(llm: AsyncLLM, processes: tuple[psutil.Process, ...]) -> None:
     """Shut the engine down and kill what has not gone after `_EXIT_S` seconds."""
+    if llm.output_handler is not None:  # else it reports the end that we are about to make as a failure
+        llm.output_handler.cancel()
+        await asyncio.wait([llm.output_handler])
     await asyncio.to_thread(llm.shutdown)
     await asyncio.to_thread(_await_exit, processes)
 

@@ -157,7 +157,7 @@ def migration_config(connection: Connection) -> Config:
 
 @contextmanager
 def _exclusive(lock: Path) -> Generator[None]:
-    """Hold a lock between processes: switching to WAL and migrating are for one starter at a time."""
+    """Hold a lock between processes: the switch to WAL does not wait for the busy timeout."""
     with lock.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -1,0 +1,278 @@
+"""Aliases: moved by compare-and-swap, behind a gate and a probe; whatever fails leaves the old version serving."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.control import Control, check_problem, control_app
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    with control_app(tmp_path_factory.mktemp("home")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def first(control: Control) -> str:
+    return control.version("algebra", seed=1)
+
+
+@pytest.fixture(scope="module")
+def second(control: Control, first: str) -> str:
+    return control.version("algebra", seed=2)
+
+
+@pytest.fixture
+def alias(control: Control, first: str, request: pytest.FixtureRequest) -> str:
+    """Make a teacher alias of the test's own, which points at the first version."""
+    name = f"alias-{abs(hash(request.node.name)):x}"
+    answer = put(control, name, version=first, expected=None)
+    assert answer.status_code == 200, answer.text
+    return name
+
+
+def put(control: Control, name: str, *, role: str = "teacher", **fields: Any) -> Any:
+    return control.http.put(f"/v1/aliases/{role}/{name}", json=fields)
+
+
+def roll_back(control: Control, name: str, *, role: str = "teacher", **fields: Any) -> Any:
+    return control.http.post(f"/v1/aliases/{role}/{name}/rollback", json=fields)
+
+
+def history(control: Control, name: str) -> list[dict[str, Any]]:
+    return control.http.get(f"/v1/aliases/teacher/{name}/history").json()["data"]
+
+
+def test_a_fresh_install_serves_the_base_in_both_roles(control: Control) -> None:
+    found = {
+        (alias["role"], alias["alias"]): alias["version"] for alias in control.http.get("/v1/aliases").json()["data"]
+    }
+    assert found["teacher", "default"] == found["student", "default"] == "fake@0"
+
+
+def test_an_alias_is_made_moved_and_remembers_its_moves(control: Control, alias: str, first: str, second: str) -> None:
+    moved = put(control, alias, version=second, expected=first, reason="better")
+    assert (moved.status_code, moved.json()["version"]) == (200, second)
+    assert [(move["previous"], move["version"], move["reason"]) for move in history(control, alias)] == [
+        (first, second, "better"),
+        (None, first, "asked for, without a gate"),
+    ]
+    page = control.http.get(f"/v1/aliases/teacher/{alias}/history?limit=1").json()
+    rest = control.http.get(f"/v1/aliases/teacher/{alias}/history?limit=1&after={page['last_id']}").json()
+    assert [move["version"] for move in rest["data"]] == [first]
+
+
+def test_a_name_stands_for_its_newest_version_and_an_alias_for_what_it_points_at(
+    control: Control, alias: str, first: str, second: str
+) -> None:
+    assert put(control, alias, version="algebra", expected=first).json()["version"] == second
+    assert put(control, f"{alias}-2", version=alias).json()["version"] == second
+
+
+def test_requests_go_to_the_version_that_an_alias_points_at(
+    control: Control, alias: str, first: str, second: str
+) -> None:
+    for version, expected in ((second, first), (first, second)):
+        put(control, alias, version=version, expected=expected)
+        answer = control.http.post("/v1/explain", json={"question": "1+1?", "solution": "2", "teacher": alias})
+        assert (answer.status_code, answer.json()["teacher"]["version"]) == (200, version)
+
+
+@pytest.mark.parametrize("expected", [None, "algebra@2", "", "nonsense"])
+def test_a_wrong_expectation_is_refused_saying_what_it_points_at(
+    control: Control, alias: str, first: str, second: str, expected: str | None
+) -> None:
+    body = check_problem(put(control, alias, version=second, expected=expected), 409, "alias_moved", "/expected")
+    assert first in body["detail"]
+    assert control.alias("teacher", alias) == first
+
+
+def test_a_new_alias_expects_nothing(control: Control, first: str) -> None:
+    check_problem(put(control, "never-made", version=first, expected=first), 409, "alias_moved", "/expected")
+
+
+def test_of_two_moves_at_once_one_wins(control: Control, alias: str, first: str, second: str) -> None:
+    start = threading.Barrier(8)
+    answers: list[Any] = []
+
+    def move(version: str) -> None:
+        start.wait()
+        answers.append(put(control, alias, version=version, expected=first))
+
+    threads = [threading.Thread(target=move, args=[version]) for version in (second, "fake@0") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    won = [answer.json()["version"] for answer in answers if answer.status_code == 200]
+    lost = [answer.json()["code"] for answer in answers if answer.status_code != 200]
+    assert (len(won), lost) == (1, ["alias_moved"] * 7)
+    assert control.alias("teacher", alias) == won[0]
+    assert len(history(control, alias)) == 2
+
+
+def test_a_version_shown_to_be_better_passes_the_gate(control: Control, alias: str, first: str, second: str) -> None:
+    evaluation = control.evaluation(before=first, after=second, ci_low=0.01)
+    answer = put(control, alias, version=second, expected=first, gate="if_better", evaluation=evaluation)
+    assert (answer.status_code, answer.json()["version"]) == (200, second)
+    move = history(control, alias)[0]
+    assert move["evaluation"] == evaluation
+    assert move["reason"].startswith(f"better than {first}: reward +0.1100, 95% interval [+0.0100, +0.2100], n = 30")
+
+
+@pytest.mark.parametrize("ci_low", [0.0, -0.05, -1.0])
+def test_a_version_not_shown_to_be_better_is_held_back(
+    control: Control, alias: str, first: str, second: str, ci_low: float
+) -> None:
+    evaluation = control.evaluation(before=first, after=second, ci_low=ci_low)
+    answer = put(control, alias, version=second, expected=first, gate="if_better", evaluation=evaluation)
+    check_problem(answer, 409, "not_better", "/evaluation")
+    assert control.alias("teacher", alias) == first
+
+
+def test_without_a_named_evaluation_the_gate_takes_the_newest_of_the_two(control: Control, alias: str) -> None:
+    before, after = control.version("pair", seed=3), control.version("pair", seed=4)
+    put(control, f"{alias}-pair", version=before)
+    gated = {"version": after, "expected": before, "gate": "if_better"}
+    check_problem(put(control, f"{alias}-pair", **gated), 409, "evaluation_required", "/evaluation")
+    control.evaluation(before=before, after=after, ci_low=0.5)
+    control.evaluation(before=before, after=after, ci_low=-0.5)
+    check_problem(put(control, f"{alias}-pair", **gated), 409, "not_better", "/evaluation")
+    control.evaluation(before=before, after=after, ci_low=0.5)
+    assert put(control, f"{alias}-pair", **gated).status_code == 200
+
+
+def test_an_evaluation_of_other_versions_or_another_format_does_not_open_the_gate(
+    control: Control, alias: str, first: str, second: str
+) -> None:
+    others = [
+        control.evaluation(before=second, after=first, ci_low=0.5),
+        control.evaluation(before="fake@0", after=second, ci_low=0.5),
+        control.evaluation(before=first, after="fake@0", ci_low=0.5),
+        control.evaluation(before=first, after=second, ci_low=0.5, format_id="r1@1"),
+    ]
+    for evaluation in others:
+        answer = put(control, alias, version=second, expected=first, gate="if_better", evaluation=evaluation)
+        check_problem(answer, 409, "evaluation_required", "/evaluation")
+    assert control.alias("teacher", alias) == first
+
+
+def test_a_new_alias_has_nothing_to_be_better_than(control: Control, first: str) -> None:
+    check_problem(put(control, "gated-new", version=first, gate="if_better"), 409, "evaluation_required", "/gate")
+
+
+def test_a_version_that_fails_its_probe_is_refused_and_the_old_one_serves(
+    control: Control, alias: str, first: str
+) -> None:
+    spoilt = control.version(f"{alias}-spoilt")
+    files = control.services.registry.resolve("teacher", spoilt).adapter
+    assert files is not None
+    weights = files.path / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\x00\x00\xc0\x7f")
+    answer = put(control, alias, version=spoilt, expected=first)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_adapter")
+    assert control.alias("teacher", alias) == first
+    assert len(history(control, alias)) == 1
+
+
+def test_a_wrong_expectation_is_told_before_a_probe_is_spent(control: Control, alias: str) -> None:
+    spoilt = control.version(f"{alias}-spoilt")
+    files = control.services.registry.resolve("teacher", spoilt).adapter
+    assert files is not None
+    (files.path / "adapter_config.json").unlink()
+    check_problem(put(control, alias, version=spoilt, expected="other@1"), 409, "alias_moved", "/expected")
+
+
+def test_rollback_goes_to_the_version_before_or_to_a_named_one(
+    control: Control, alias: str, first: str, second: str
+) -> None:
+    put(control, alias, version=second, expected=first)
+    assert roll_back(control, alias, expected=second).json()["version"] == first
+    assert history(control, alias)[0]["reason"] == f"rolled back from {second}"
+    assert roll_back(control, alias, expected=first, to="fake@0").json()["version"] == "fake@0"
+    assert roll_back(control, alias, expected="fake@0").json()["version"] == first
+
+
+def test_an_alias_that_never_moved_has_no_version_before(control: Control, alias: str, first: str) -> None:
+    check_problem(roll_back(control, alias, expected=first), 409, "conflict", "/to")
+
+
+def test_a_rollback_with_a_wrong_expectation_is_refused(control: Control, alias: str, first: str) -> None:
+    check_problem(roll_back(control, alias, expected="fake@0", to="fake@0"), 409, "alias_moved", "/expected")
+    assert control.alias("teacher", alias) == first
+
+
+BAD_MOVES: list[tuple[str, str, dict[str, Any], int, str, str | None]] = [
+    ("teacher", "x", {"version": "nobody"}, 404, "model_not_found", "/version"),
+    ("teacher", "x", {"version": "algebra@9"}, 404, "model_not_found", "/version"),
+    ("teacher", "x", {"version": "../algebra"}, 404, "model_not_found", "/version"),
+    ("teacher", "x", {"version": "job_0123456789abcdef.1@3"}, 422, "invalid_request", "/version"),
+    ("teacher", "x", {"version": ""}, 422, "invalid_request", "/version"),
+    ("teacher", "x", {}, 422, "invalid_request", "/version"),
+    ("teacher", "x", {"version": "fake@0", "gate": "always"}, 422, "invalid_request", "/gate"),
+    ("teacher", "x", {"version": "fake@0", "evaluation": "eval_nothing"}, 404, "not_found", "/evaluation"),
+    ("teacher", "x", {"version": "fake@0", "reason": "r" * 501}, 422, "invalid_request", "/reason"),
+    ("teacher", "x", {"version": "fake@0", "expect": None}, 422, "unknown_field", "/expect"),
+    ("teacher", "algebra", {"version": "fake@0"}, 422, "invalid_request", "/alias"),
+    ("teacher", "fake", {"version": "fake@0"}, 422, "invalid_request", "/alias"),
+    ("teacher", "X", {"version": "fake@0"}, 404, "not_found", None),
+    ("teacher", "x%0A", {"version": "fake@0"}, 404, "not_found", None),
+    ("teacher", "a@1", {"version": "fake@0"}, 404, "not_found", None),
+    ("tutor", "x", {"version": "fake@0"}, 404, "not_found", None),
+    ("teacher%0A", "x", {"version": "fake@0"}, 404, "not_found", None),
+]
+
+
+@pytest.mark.parametrize(("role", "name", "fields", "status", "code", "param"), BAD_MOVES)
+def test_a_move_that_cannot_be_is_refused(
+    control: Control,
+    second: str,
+    role: str,
+    name: str,
+    fields: dict[str, Any],
+    status: int,
+    code: str,
+    param: str | None,
+) -> None:
+    before = control.http.get("/v1/aliases").json()
+    check_problem(put(control, name, role=role, **fields), status, code, param)
+    assert control.http.get("/v1/aliases").json() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "status", "code", "param"),
+    [
+        ("never-made", {"expected": "fake@0"}, 404, "not_found", "/alias"),
+        ("NEVER", {"expected": "fake@0"}, 404, "not_found", None),
+        ("default", {}, 422, "invalid_request", "/expected"),
+        ("default", {"expected": None}, 422, "invalid_request", "/expected"),
+        ("default", {"expected": "fake@0", "to": "nobody@1"}, 404, "model_not_found", "/to"),
+        ("default", {"expected": "fake@0", "to": ""}, 404, "model_not_found", "/to"),
+        ("default", {"expected": "fake@0", "to": "job_0123456789abcdef.1@3"}, 422, "invalid_request", "/to"),
+    ],
+)
+def test_a_rollback_that_cannot_be_is_refused(
+    control: Control, name: str, fields: dict[str, Any], status: int, code: str, param: str | None
+) -> None:
+    check_problem(roll_back(control, name, **fields), status, code, param)
+    assert control.alias("teacher", "default") == "fake@0"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code", "param"),
+    [
+        ("teacher/never-made/history", 404, "not_found", "/alias"),
+        ("teacher/N/history", 404, "not_found", None),
+        ("tutor/default/history", 404, "not_found", None),
+        ("teacher/default/history?limit=0", 422, "invalid_request", "/limit"),
+        ("teacher/default/history?after=x", 422, "invalid_request", "/after"),
+        (f"teacher/default/history?after={10**30}", 422, "invalid_request", "/after"),
+    ],
+)
+def test_a_history_that_is_not_there_is_refused(
+    control: Control, path: str, status: int, code: str, param: str | None
+) -> None:
+    check_problem(control.http.get(f"/v1/aliases/{path}"), status, code, param)

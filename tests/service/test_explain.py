@@ -1,0 +1,131 @@
+"""POST /v1/explain on the fake engine, which writes `Look: …` and a closing tag."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from rlt_service.engine.fake_engine import FakeEngine, rule_logprobs
+from rlt_service.engine.protocol import Completion, GenerateRequest, GenerateResult
+from tests.support.control import Control
+from tests.support.service import running_app, services_of
+
+BODY = {"question": "What is 17 + 25?", "solution": "42", "seed": 1}
+
+
+def explain(client: TestClient, **fields: Any) -> dict[str, Any]:
+    answer = client.post("/v1/explain", json=BODY | fields)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+class Renormalising(FakeEngine):
+    """Gives log-probs as vLLM does for top_p < 1: those of the renormalised choice, here all certain."""
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        made = await super().generate(request)
+        return GenerateResult(completions=tuple(_certain(one) for one in made.completions), cached_tokens=0)
+
+
+def _certain(made: Completion) -> Completion:
+    return Completion(
+        index=made.index,
+        token_ids=made.token_ids,
+        logprobs=tuple(0.0 for _ in made.logprobs),
+        finish_reason=made.finish_reason,
+    )
+
+
+def test_explanations_come_without_tags_and_named(app_client: TestClient) -> None:
+    found = explain(app_client, n=3)
+    assert (found["object"], found["format"], found["teacher"]) == (
+        "explanation.list",
+        "stratos@1",
+        {"version": "fake@0", "base_model": "fake"},
+    )
+    assert found["engine"]["name"] == "fake"
+    assert [one["index"] for one in found["explanations"]] == [0, 1, 2]
+    for one in found["explanations"]:
+        assert one["text"].startswith("Look: ")
+        assert "<|" not in one["text"]
+        assert (one["finish_reason"], one["well_formed"], one["tokens"]) == ("stop", True, None)
+
+
+@pytest.mark.parametrize("path", ["/explain", "/v1/explain"])
+def test_both_paths_answer_and_say_which_version_made_it(app_client: TestClient, path: str) -> None:
+    answer = app_client.post(path, json=BODY)
+    assert answer.status_code == 200
+    assert answer.headers["RLT-Teacher-Version"] == "fake@0"
+    assert "RLT-Student-Version" not in answer.headers
+
+
+def test_tokens_are_everything_that_was_generated(app_client: TestClient) -> None:
+    one = explain(app_client, include=["tokens"])["explanations"][0]
+    codec = services_of(app_client).engine.codec  # type: ignore[union-attr]
+    tokens = one["tokens"]
+    start, end = tokens["explanation"]
+    prompt = codec.teacher_sequence(question=BODY["question"], solution="42").token_ids
+    assert tokens["prompt_token_ids"] == list(prompt)
+    assert codec.decode(tokens["completion_token_ids"]) == one["text"] + "<|end_of_explanation|>"
+    assert codec.decode(tokens["completion_token_ids"][start:end]) == one["text"]
+    assert (start, tokens["temperature"], tokens["straddled"]) == (0, 0.7, False)
+    assert len(tokens["completion_logprobs"]) == len(tokens["completion_token_ids"])
+
+
+def test_usage_counts_what_the_engine_read_and_wrote(app_client: TestClient) -> None:
+    found = explain(app_client, n=2, include=["tokens"])
+    tokens = [one["tokens"] for one in found["explanations"]]
+    assert found["usage"]["prompt_tokens"] == 2 * len(tokens[0]["prompt_token_ids"])
+    assert found["usage"]["completion_tokens"] == sum(len(one["completion_token_ids"]) for one in tokens)
+
+
+def test_greedy_explanations_say_that_their_logprobs_are_at_temperature_1(app_client: TestClient) -> None:
+    tokens = explain(app_client, temperature=0, include=["tokens"])["explanations"][0]["tokens"]
+    assert tokens["temperature"] == 1.0
+    assert set(tokens["completion_logprobs"]) == {-0.1, -2.0}
+
+
+def test_scores_come_with_the_default_student_in_the_header(app_client: TestClient) -> None:
+    answer = app_client.post("/v1/explain", json={**BODY, "include": ["score"]})
+    found = answer.json()
+    assert found["score"]["object"] == "score.list"
+    assert found["score"]["student"]["version"] == answer.headers["RLT-Student-Version"] == "fake@0"
+    assert found["explanations"][0]["tokens"] is None
+
+
+def test_logprobs_that_top_p_renormalised_are_computed_anew(tmp_path: Path) -> None:
+    with running_app(tmp_path, engine=Renormalising()) as client:
+        tokens = explain(client, top_p=0.9, temperature=0.5, include=["tokens"])["explanations"][0]["tokens"]
+        prompt, ids = tokens["prompt_token_ids"], tokens["completion_token_ids"]
+        rule = rule_logprobs([*prompt, *ids], start=len(prompt), temperature=0.5, adapter=None)
+        assert tokens["completion_logprobs"] == pytest.approx(list(rule))
+        as_sampled = explain(client, temperature=0.5, include=["tokens"])["explanations"][0]["tokens"]
+        assert set(as_sampled["completion_logprobs"]) == {0.0}
+
+
+def test_a_name_means_its_newest_version_when_the_request_is_admitted(tmp_path: Path) -> None:
+    with running_app(tmp_path) as client:
+        made = Control(http=client, services=services_of(client))
+        made.version("algebra", seed=1)
+        assert explain(client, teacher="algebra")["teacher"]["version"] == "algebra@1"
+        made.version("algebra", seed=2)
+        answer = client.post("/v1/explain", json={**BODY, "teacher": "algebra"})
+        assert answer.json()["teacher"]["version"] == answer.headers["RLT-Teacher-Version"] == "algebra@2"
+        assert explain(client, teacher="algebra@1")["teacher"]["version"] == "algebra@1"
+        assert explain(client, teacher="algebra@0")["teacher"]["version"] == "fake@0"
+
+
+def test_the_same_seed_says_the_same_thing(app_client: TestClient) -> None:
+    texts = [explain(app_client, seed=seed)["explanations"][0]["text"] for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_texts_of_any_script_come_through(app_client: TestClient) -> None:
+    question = "¿17 + 25? 二十五 \U0001f600 \x00 <|im_end|> <|end_of_solution|> \u2028"
+    found = explain(app_client, question=question, include=["tokens"])
+    codec = services_of(app_client).engine.codec  # type: ignore[union-attr]
+    prompt = found["explanations"][0]["tokens"]["prompt_token_ids"]
+    assert question in codec.decode(prompt)
+    # One that ends the system's turn, one that ends the user's: the question's own is text, not a control token.
+    assert sum(codec.decode([token]) == "<|im_end|>" for token in prompt) == 2

@@ -1,0 +1,128 @@
+"""Readiness, the engine's start beside the server, and how much may be in hand."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from rlt_core.errors import ConfigurationError, OverloadedError, UnavailableError
+from rlt_service.app import base_of, create_app
+from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
+from rlt_service.in_hand import InHand
+from rlt_service.settings import Settings
+from tests.support.control import Control, check_problem
+from tests.support.service import SilentBell, make_app, running_app, services_of
+from tests.support.waiting import wait_until
+
+GOOD = {"question": "What is 17 + 25?", "solution": "42"}
+
+
+class NeverReady(FakeEngine):
+    """Takes for ever to start."""
+
+    async def start(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Broken(FakeEngine):
+    """Does not start."""
+
+    async def start(self) -> None:
+        raise ConfigurationError("the model's folder is empty: fill it")
+
+
+class Away(SilentBell):
+    """A broker that does not answer."""
+
+    def ring(self, queue: str) -> None:
+        raise UnavailableError("the broker is away")
+
+
+def test_while_the_engine_starts_the_server_answers_and_is_not_ready(tmp_path: Path) -> None:
+    with TestClient(make_app(tmp_path, engine=NeverReady())) as client:
+        assert client.get("/healthz").json() == {"status": "ok"}
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
+        assert answer.json()["checks"]["engine"] == {"ok": False, "detail": "the engine is starting"}
+        assert answer.json()["checks"]["database"]["ok"]
+        for path, body in (("/v1/explain", GOOD), ("/v1/score", GOOD | {"explanations": ["4"]})):
+            refused = client.post(path, json=body)
+            found = check_problem(refused, 503, "engine_unavailable")
+            assert (found["retryable"], int(refused.headers["Retry-After"])) == (True, 10)
+
+
+def test_bad_input_is_told_even_while_the_engine_starts(tmp_path: Path) -> None:
+    with TestClient(make_app(tmp_path, engine=NeverReady())) as client:
+        check_problem(client.post("/v1/explain", json=GOOD | {"question": " "}), 422, "invalid_request", "/question")
+
+
+def test_an_engine_that_does_not_start_is_told_to_whoever_runs_the_server(tmp_path: Path) -> None:
+    told: list[Exception] = []
+    app = create_app(
+        Settings(home=tmp_path, engine="fake"), engine=Broken(), bell=SilentBell(), on_engine_failure=told.append
+    )
+    with TestClient(app) as client:
+        wait_until(lambda: bool(told), what="the failure is told")
+        assert str(told[0]) == "the model's folder is empty: fill it"
+        detail = client.get("/readyz").json()["checks"]["engine"]["detail"]
+        assert detail == "the engine did not start: the model's folder is empty: fill it"
+
+
+def test_an_engine_that_died_is_not_ready(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    with running_app(tmp_path, engine=engine) as client:
+        assert client.get("/readyz").json()["status"] == "ready"
+        client.portal.call(engine.die)  # type: ignore[union-attr]
+        assert client.get("/readyz").status_code == 503
+        check_problem(client.post("/v1/explain", json=GOOD), 503, "engine_unavailable")
+
+
+def test_without_a_broker_the_server_is_degraded_and_serves(tmp_path: Path) -> None:
+    app = create_app(Settings(home=tmp_path, engine="fake", reconcile_s=0.05), bell=Away())
+    with TestClient(app) as client:
+        wait_until(lambda: client.get("/readyz").json()["status"] == "ready", what="the app is ready")
+        Control(http=client, services=services_of(client)).job()
+        wait_until(lambda: client.get("/readyz").json()["status"] == "degraded", what="the broker is missed")
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["checks"]["broker"]["detail"]) == (200, "the broker is away")
+        assert client.post("/v1/explain", json=GOOD).status_code == 200
+
+
+def test_above_the_requests_in_hand_callers_are_told_to_come_back() -> None:
+    in_hand = InHand(max_requests=3)
+    with in_hand.taken(2):
+        with pytest.raises(OverloadedError, match="2 requests are in hand"), in_hand.taken(2):
+            pass
+        with in_hand.taken(1):
+            assert in_hand.requests == 3
+    assert in_hand.requests == 0
+
+
+def test_an_overloaded_server_answers_429(tmp_path: Path) -> None:
+    engine = FakeEngine(FakeOptions(delay_s=0.2))
+    with running_app(tmp_path, engine=engine, max_queued_requests=2) as client:
+        items = [GOOD | {"n": 2, "max_tokens": 64}] * 2
+        first, second = client.post("/v1/explain/batch", json={"items": items}).json()["data"]
+        assert first["object"] == "explanation.list"
+        assert (second["problem"]["status"], second["problem"]["code"]) == (429, "overloaded")
+        assert client.post("/v1/explain", json=items[0]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"engine": "fake"}, ("fake", "fake")),
+        ({}, ("smollm2-135m", "builtin:smollm2-135m")),
+        ({"base_model": "/models/My Model_7B/"}, ("my-model-7b", "/models/My Model_7B/")),
+        ({"base_model": "/models/x", "base_name": "mine"}, ("mine", "/models/x")),
+    ],
+)
+def test_the_base_is_named_after_its_model(settings: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert base_of(Settings(**settings)) == expected
+
+
+def test_a_model_without_a_name_asks_for_one() -> None:
+    with pytest.raises(ConfigurationError, match="RLT_BASE_NAME"):
+        base_of(Settings(base_model="/"))

@@ -1,0 +1,104 @@
+"""`python -m rlt_service`: what it refuses before it listens, and the words for it."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rlt_core.errors import ConfigurationError, StorageUnavailableError
+from rlt_service.app import open_state
+from rlt_service.serve import check_loopback, checked, run
+from rlt_service.settings import Settings
+from rlt_service.store.database import Database
+from tests.support.waiting import wait_until
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the command; give what it says when it does not start."""
+    assert run(["--engine", "fake", *arguments]) == 1
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
+def test_without_keys_only_loopback_is_listened_on(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not loopback"):
+        check_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.5.0.1", "::1", "localhost"])
+def test_loopback_is_listened_on(host: str) -> None:
+    check_loopback(host)
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"port {taken} of 127.0.0.1 is in use .* --port"):
+            checked(Settings(home=tmp_path, port=taken))
+
+
+def test_port_0_becomes_a_free_one(tmp_path: Path) -> None:
+    assert checked(Settings(home=tmp_path, port=0)).port > 0
+
+
+def test_a_state_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(StorageUnavailableError, match="RLT_HOME"):
+        checked(Settings(home=tmp_path / "home", port=0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--host", "0.0.0.0"), "is not loopback"),
+        (("--port", "99999"), "RLT_PORT is '99999'"),
+        (("--roles", "teacher,oracle"), "oracle"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    said = refusal(capsys, "--home", str(tmp_path), *arguments)
+    assert said.startswith("error: ")
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_a_base_that_has_become_another_is_refused_before_listening(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = Database(Settings(home=tmp_path).database)
+    open_state(Settings(home=tmp_path, base_model="/models/fake"), database)
+    database.close()
+    assert "RLT_BASE_NAME" in refusal(capsys, "--home", str(tmp_path), "--port", "0")
+
+
+def test_it_serves_until_it_is_asked_to_end(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "rlt_service", "--home", str(tmp_path), "--engine", "fake", "--port", str(port)]
+    with subprocess.Popen(
+        [*command, "--roles", "teacher,student"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+                wait_until(lambda: _ready(client), what="it is ready")
+                answer = client.post("/explain", json={"question": "?", "solution": "42"})
+                assert (answer.status_code, answer.headers["RLT-Teacher-Version"]) == (200, "fake@0")
+        finally:
+            process.terminate()
+            _, said = process.communicate(timeout=60)
+    assert "Finished server process" in said
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
