@@ -86,7 +86,7 @@ def tree_logprobs(model: torch.nn.Module, tree: PromptTree, *, temperature: floa
 
 
 def _grow(completions: Sequence[Sequence[int]]) -> tuple[list[int | None], list[int], list[int]]:
-    """Number distinct beginnings in order of their first appearance: parents [N], tokens [N], nodes [C]."""
+    """Give parents [N] and tokens [N] of the distinct beginnings as they first appear, and the nodes [C]."""
     known: dict[tuple[int | None, int], int] = {}
     nodes_C: list[int] = []
     for completion in completions:

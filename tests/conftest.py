@@ -13,13 +13,13 @@ from rlt_service.settings import Settings
 
 @pytest.fixture(scope="session")
 def rlt_home_models() -> Path:
-    """The state folder that keeps the converted builtin model between runs."""
+    """Name the state folder that keeps the converted builtin model between runs."""
     return Path(os.environ.get("RLT_HOME") or Path(__file__).parents[1] / ".rlt")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def real_engine(rlt_home_models: Path) -> AsyncIterator[Engine]:
-    """vLLM on SmolLM2-135M in float32 with room for two adapters; its tests run in the session's event loop."""
+    """Start vLLM on SmolLM2-135M in float32 with room for two adapters; its tests run in the session's event loop."""
     from rlt_service.engine.vllm_engine import VllmEngine
 
     engine = VllmEngine(Settings(home=rlt_home_models, dtype="float32", max_loras=2, max_lora_rank=16))

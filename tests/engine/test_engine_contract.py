@@ -14,6 +14,7 @@ from rlt_core.errors import (
     InvalidTokenIdsError,
     PromptTooLongError,
 )
+from rlt_core.formats import ExplanationPiece
 from rlt_service.engine.fake_engine import FakeEngine
 from rlt_service.engine.protocol import AdapterRef, Engine, GenerateRequest, SequenceScoreRequest
 from tests.engine.adapter_files import write_adapter
@@ -35,29 +36,33 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 def generation(engine: Engine, **changes: object) -> GenerateRequest:
+    """Ask for explanations after an example of one, so that the real model closes its tag soon, too."""
     codec = engine.codec
-    prompt = codec.teacher_sequence(question="Carla has 3 coins and finds 4. How many?", solution="7").token_ids
+    example = codec.teacher_sequence(
+        question="Ali has 2 coins and finds 3. How many?", solution="5", explanation=ExplanationPiece(text="2 + 3 = 5.")
+    )
+    prompt = codec.teacher_sequence(question="Carla has 3 coins and finds 4. How many?", solution="7")
     request = GenerateRequest(
-        prompt_token_ids=prompt,
+        prompt_token_ids=example.token_ids + prompt.token_ids,
         adapter=None,
         n=4,
         temperature=0.7,
         top_p=1.0,
-        max_tokens=120,
+        max_tokens=120 if engine.info.name == "fake" else 40,
         seed=3,
         stop_text=codec.format.explanation_close,
     )
-    return replace(request, **changes)  # pyright: ignore[reportArgumentType] - fields by name
+    return replace(request, **changes)
 
 
 def scoring(engine: Engine, **changes: object) -> SequenceScoreRequest:
     ids = tuple(engine.codec.encode_text("Three and four make seven, and seven and one make eight."))
     request = SequenceScoreRequest(token_ids=ids, start=4, temperature=0.7, adapter=None)
-    return replace(request, **changes)  # pyright: ignore[reportArgumentType] - fields by name
+    return replace(request, **changes)
 
 
 async def test_every_generated_token_has_a_finite_logprob(engine: Engine) -> None:
-    result = await engine.generate(generation(engine))
+    result = await engine.generate(generation(engine, max_tokens=6))
     assert [completion.index for completion in result.completions] == [0, 1, 2, 3]
     for completion in result.completions:
         assert len(completion.token_ids) == len(completion.logprobs) > 0
@@ -65,7 +70,7 @@ async def test_every_generated_token_has_a_finite_logprob(engine: Engine) -> Non
 
 
 async def test_stopped_completion_ends_with_the_token_that_completes_the_tag(engine: Engine) -> None:
-    request = generation(engine, n=8)
+    request = generation(engine)
     codec = engine.codec
     result = await engine.generate(request)
     stopped = [
@@ -86,7 +91,7 @@ async def test_completion_never_grows_beyond_max_tokens(engine: Engine) -> None:
 
 async def test_same_seed_gives_the_same_completions_and_another_seed_others(engine: Engine) -> None:
     first, again, other = [
-        [c.token_ids for c in (await engine.generate(generation(engine, seed=seed, max_tokens=40))).completions]
+        [c.token_ids for c in (await engine.generate(generation(engine, seed=seed, n=2, max_tokens=12))).completions]
         for seed in (3, 3, 4)
     ]
     assert first == again != other
@@ -94,7 +99,7 @@ async def test_same_seed_gives_the_same_completions_and_another_seed_others(engi
 
 
 async def test_sampled_and_scored_logprobs_agree(engine: Engine) -> None:
-    request = generation(engine, n=1, max_tokens=30)
+    request = generation(engine, n=1, max_tokens=16)
     (completion,) = (await engine.generate(request)).completions
     prompt = tuple(request.prompt_token_ids)
     (scored,) = await engine.score(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +51,23 @@ class Plant:
             )
         self.workers.append(worker)
         return worker
+
+    def stop_between_writes(self, worker: subprocess.Popen[bytes]) -> None:
+        """Send SIGSTOP where the worker does not hold SQLite's one write lock: whoever is frozen with it stops all."""
+        lock = sqlite3.connect(self.site.settings.home / "rlt.db", timeout=0.0, isolation_level=None)
+
+        def stopped() -> bool:
+            worker.send_signal(signal.SIGSTOP)
+            try:
+                lock.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                worker.send_signal(signal.SIGCONT)
+                return False
+            lock.execute("ROLLBACK")
+            return True
+
+        wait_until(stopped, what="a moment without a write")
+        lock.close()
 
     def wait_for(self, condition: Callable[[], bool], *, what: str) -> None:
         try:
@@ -157,7 +175,7 @@ def test_a_worker_that_stood_still_past_its_lease_ends_its_trainer_and_leaves_th
     job = plant.site.submit("hang-once")
     pids = plant.wait_training(job.id)
     stalled = plant.workers[-1]
-    stalled.send_signal(signal.SIGSTOP)
+    plant.stop_between_writes(stalled)
     plant.start_worker()
     plant.wait_status(job.id, "succeeded")
     assert not gone(pids)

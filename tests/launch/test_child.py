@@ -95,6 +95,17 @@ def test_the_last_line_is_this_start_s_and_without_colours(make_child: Callable[
     assert child.last_lines(9) == ["one", "two", "three"]
 
 
-def test_being_asked_for_readiness_is_no_news(make_child: Callable[[str], Child], tmp_path: Path) -> None:
-    (tmp_path / "log").write_text('2030-01-01 10:00:00,123 INFO a.b: loading 40%\n"GET /readyz HTTP/1.1" 503\n')
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2030-01-01 10:00:00,123 INFO a.b: loading 40%",
+        "(Core pid=12) INFO 01-01 10:00:00 [loader.py:12] loading 40%",
+        "loading 40%",
+    ],
+)
+def test_news_come_without_their_source_and_without_what_is_no_news(
+    make_child: Callable[[str], Child], tmp_path: Path, line: str
+) -> None:
+    no_news = '"GET /readyz HTTP/1.1" 503\n(Core pid=12) WARNING 01-01 10:00:00 [a.py:1] no libfast\n'
+    (tmp_path / "log").write_text(f"{line}\n{no_news}")
     assert make_child("").last_words() == "loading 40%"

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from rlt_client import Client
-from tests.support.server import Up, free_port, is_ready, running_up
+from tests.support.server import Up, free_port, is_ready, running_up, starting_up
 from tests.support.waiting import wait_until
 
 
@@ -44,9 +44,9 @@ def part(up: Up, name: str) -> psutil.Process | None:
     return next((child for child in found if name == "worker" or "jobs.worker" not in " ".join(child.cmdline())), None)
 
 
-def pid_of(up: Up, name: str) -> int | None:
+def is_there(up: Up, name: str, *, besides: psutil.Process | None = None) -> bool:
     found = part(up, name)
-    return found.pid if found is not None else None
+    return found is not None and found != besides
 
 
 def test_it_answers_and_says_what_to_try(up: Up) -> None:
@@ -61,8 +61,8 @@ def test_it_writes_down_where_it_is(up: Up) -> None:
 
 
 def test_server_worker_and_broker_run_below_it(up: Up) -> None:
-    assert pid_of(up, "server") is not None
-    assert pid_of(up, "worker") is not None
+    assert is_there(up, "server")
+    assert is_there(up, "worker")
     assert any("valkey" in process.name() for process in up.family())
 
 
@@ -87,25 +87,19 @@ def test_a_file_in_the_folder_s_place_is_said(tmp_path: Path) -> None:
     assert "it is a file, where a folder is needed" in refused("--home", str(tmp_path / "home"))
 
 
-def test_a_setting_out_of_range_is_said(tmp_path: Path) -> None:
-    assert "RLT_PORT (or --port) is" in refused_by_launcher("--home", str(tmp_path), "--port", "seven")
-
-
-def refused_by_launcher(*arguments: str) -> str:
-    command = [sys.executable, "-m", "rlt_service.launch", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    return done.stderr
+def test_a_setting_that_is_none_is_said(tmp_path: Path) -> None:
+    assert "RLT_ENGINE (or --engine) is 'steam'" in refused("--home", str(tmp_path / "home"), "--engine", "steam")
 
 
 def test_a_killed_server_and_a_killed_worker_come_back(up: Up) -> None:
-    killed = {name: part(up, name) for name in ("server", "worker")}
-    for process in killed.values():
-        assert process is not None
-        process.kill()
+    server, worker = part(up, "server"), part(up, "worker")
+    assert server is not None
+    assert worker is not None
+    server.kill()
+    worker.kill()
     wait_until(lambda: up.said().count("starting it again") == 2, what="both ends are said")
-    for name, process in killed.items():
-        wait_until(lambda: pid_of(up, name) not in (None, process and process.pid), what=f"the {name} is back")
+    wait_until(lambda: is_there(up, "server", besides=server), what="the server is back")
+    wait_until(lambda: is_there(up, "worker", besides=worker), what="the worker is back")
     wait_until(lambda: is_ready(up), what="the server answers again", timeout_s=60.0)
 
 
@@ -126,11 +120,21 @@ def test_ctrl_c_leaves_no_process(up: Up) -> None:
     assert not (up.home / "server.json").exists()
 
 
-@pytest.mark.parametrize("whom", ["the launcher", "the tree inside"])
-def test_a_killed_launcher_leaves_no_process(tmp_path: Path, whom: str) -> None:
+def all_gone_after_killing(process: psutil.Process, *, family: list[psutil.Process], up: Up) -> bool:
+    process.kill()
+    wait_until(lambda: not survivors(family), what="all have ended", timeout_s=10.0)
+    up.process.wait(timeout=10)
+    return True
+
+
+def test_a_killed_launcher_leaves_no_process(tmp_path: Path) -> None:
     with running_up(tmp_path / "home") as up:
-        family = up.family()
+        assert all_gone_after_killing(psutil.Process(up.pid), family=up.family(), up=up)
+
+
+def test_a_launcher_whose_inside_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    with starting_up(tmp_path / "home") as up:
+        wait_until(lambda: len(up.family()) >= 4, what="broker, server and worker are there")
         tree = psutil.Process(up.pid).children()[0]
-        psutil.Process(up.pid if whom == "the launcher" else tree.pid).kill()
-        wait_until(lambda: not survivors(family), what="all have ended", timeout_s=10.0)
-        up.process.wait(timeout=10)
+        assert all_gone_after_killing(tree, family=up.family(), up=up)
+        assert "ended by SIGKILL" in up.said()

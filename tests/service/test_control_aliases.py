@@ -186,6 +186,11 @@ def test_a_wrong_expectation_is_told_before_a_probe_is_spent(control: Control, a
     check_problem(put(control, alias, version=spoilt, expected="other@1"), 409, "alias_moved", "/expected")
 
 
+def test_a_version_of_another_base_or_format_cannot_serve_here(control: Control) -> None:
+    for version in (control.version("foreign", base_model="other"), control.version("foreign", format="r1@1")):
+        check_problem(put(control, "abroad", version=version), 422, "invalid_request", "/version")
+
+
 def test_rollback_goes_to_the_version_before_or_to_a_named_one(
     control: Control, alias: str, first: str, second: str
 ) -> None:
@@ -201,7 +206,8 @@ def test_an_alias_that_never_moved_has_no_version_before(control: Control, alias
 
 
 def test_a_rollback_with_a_wrong_expectation_is_refused(control: Control, alias: str, first: str) -> None:
-    check_problem(roll_back(control, alias, expected="fake@0", to="fake@0"), 409, "alias_moved", "/expected")
+    for to in ("fake@0", None):
+        check_problem(roll_back(control, alias, expected="fake@0", to=to), 409, "alias_moved", "/expected")
     assert control.alias("teacher", alias) == first
 
 

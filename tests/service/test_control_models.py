@@ -157,11 +157,11 @@ SPOILERS = [
 ]
 
 
-@pytest.mark.parametrize("spoil", SPOILERS)
-def test_a_folder_that_is_no_adapter_is_refused_and_nothing_is_stored(control: Control, spoil: Any) -> None:
-    folder = control.import_folder("spoilt")
-    spoil(folder)
-    answer = register(control, "spoilt", folder="spoilt")
+@pytest.mark.parametrize("number", range(len(SPOILERS)))
+def test_a_folder_that_is_no_adapter_is_refused_and_nothing_is_stored(control: Control, number: int) -> None:
+    folder = control.import_folder(f"spoilt-{number}")
+    SPOILERS[number](folder)
+    answer = register(control, "spoilt", folder=folder.name)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_adapter"), answer.text
     assert control.http.get("/v1/teachers/spoilt/versions").status_code == 404
 

@@ -239,6 +239,13 @@ def test_a_result_may_be_the_next_version_of_a_trained_name(control: Control, da
     assert answer.json()["teacher"] == "geometry@1"
 
 
+def test_training_cannot_start_from_or_be_judged_by_a_version_of_another_base(control: Control, dataset: str) -> None:
+    version = control.version("foreign", base_model="other")
+    for role in ("teacher", "student"):
+        answer = control.http.post("/v1/train", json=rl(dataset, **{role: version}))
+        check_problem(answer, 422, "invalid_request", f"/{role}")
+
+
 def test_a_promotion_cannot_make_an_alias_that_hides_versions(control: Control, dataset: str) -> None:
     control.version("number-theory")
     spec = rl(dataset, promote={"alias": "number-theory", "when": "always"})

@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
 from rlt_core.errors import ConfigurationError, OverloadedError, UnavailableError
 from rlt_service.app import base_of, create_app
-from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
+from rlt_service.engine.fake_engine import FakeEngine
+from rlt_service.engine.protocol import GenerateRequest, GenerateResult
 from rlt_service.in_hand import InHand
 from rlt_service.settings import Settings
 from tests.support.control import Control, check_problem
@@ -31,6 +33,20 @@ class Broken(FakeEngine):
 
     async def start(self) -> None:
         raise ConfigurationError("the model's folder is empty: fill it")
+
+
+class Held(FakeEngine):
+    """Generates when it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = asyncio.Event()
+        self.release = asyncio.Event()
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        self.began.set()
+        await self.release.wait()
+        return await super().generate(request)
 
 
 class Away(SilentBell):
@@ -100,14 +116,23 @@ def test_above_the_requests_in_hand_callers_are_told_to_come_back() -> None:
     assert in_hand.requests == 0
 
 
-def test_an_overloaded_server_answers_429(tmp_path: Path) -> None:
-    engine = FakeEngine(FakeOptions(delay_s=0.2))
-    with running_app(tmp_path, engine=engine, max_queued_requests=2) as client:
-        items = [GOOD | {"n": 2, "max_tokens": 64}] * 2
-        first, second = client.post("/v1/explain/batch", json={"items": items}).json()["data"]
-        assert first["object"] == "explanation.list"
-        assert (second["problem"]["status"], second["problem"]["code"]) == (429, "overloaded")
-        assert client.post("/v1/explain", json=items[0]).status_code == 200
+async def test_an_overloaded_server_answers_429(tmp_path: Path) -> None:
+    engine = Held()
+    app = make_app(tmp_path, engine=engine, max_queued_requests=2)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rlt.test") as client,
+    ):
+        while (await client.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.01)
+        first = asyncio.create_task(client.post("/v1/explain", json=GOOD | {"n": 2}))
+        await engine.began.wait()
+        refused = await client.post("/v1/explain", json=GOOD)
+        found = check_problem(refused, 429, "overloaded")
+        assert (found["retryable"], refused.headers["Retry-After"]) == (True, "2")
+        engine.release.set()
+        assert (await first).status_code == 200
+        assert (await client.post("/v1/explain", json=GOOD)).status_code == 200
 
 
 @pytest.mark.parametrize(

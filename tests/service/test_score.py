@@ -104,6 +104,13 @@ def test_coefficients_of_the_request_are_used_and_returned(app_client: TestClien
     assert found["reward"] == {**reward, "kl_estimator": "k1", "format_penalty": -1.0}
 
 
+def test_k3_is_never_negative(app_client: TestClient) -> None:
+    reward = {"temperature": 1.0, "kl_estimator": "k3"}
+    found = score(app_client, ask(["4"], teacher="default", reward=reward, include=["tokens"]))["scores"][0]
+    # 1.9 - 1 + exp(-1.9) = 0.9 + 0.149569
+    assert (found["kl"]["mean"], found["tokens"][0]["kl"]) == (approx(1.049569), approx(1.049569))
+
+
 def test_an_explanation_that_was_never_closed_pays_the_format_penalty(app_client: TestClient) -> None:
     found = score(app_client, ask([{"text": "4", "well_formed": False}]))
     assert (found["scores"][0]["format"], found["scores"][0]["reward"]) == approx((-1.0, -1.101))
@@ -111,9 +118,11 @@ def test_an_explanation_that_was_never_closed_pays_the_format_penalty(app_client
 
 
 def test_an_empty_explanation_is_no_way_around_the_divergence(app_client: TestClient) -> None:
-    found = score(app_client, ask([""], teacher="default"))
+    found = score(app_client, ask([""], teacher="default", include=["sequence"]))
     # By our rule mean and max are 1: r_kl = 3.03.
     assert (found["scores"][0]["kl"]["tokens"], found["scores"][0]["r_kl"]) == (0, approx(3.03))
+    # There is nothing for the teacher to read: the student's sequence is all that was asked of the engine.
+    assert found["usage"]["prompt_tokens"] == len(found["scores"][0]["sequence"]["token_ids"])
 
 
 def test_one_explanation_may_stand_alone(app_client: TestClient) -> None:

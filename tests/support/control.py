@@ -42,16 +42,16 @@ class Control:
         """Lay an adapter where an operator would."""
         return write_adapter(self.services.artifacts.root / "imports" / name, seed=seed, rank=rank)
 
-    def version(self, name: str, *, role: Role = "teacher", seed: int = 0) -> str:
-        """Register an adapter as the next version of a name, past the routes."""
+    def version(self, name: str, *, role: Role = "teacher", seed: int = 0, **foreign: str) -> str:
+        """Register an adapter as the next version of a name, past the routes; `foreign`: another base or format."""
         folder = self.import_folder(f"{name}-{seed}", seed=seed)
         base = self.services.registry.base()
         made = self.services.registry.register(
             Candidate(
                 name=name,
                 role=role,
-                base_model=base.base_model,
-                format=base.format,
+                base_model=foreign.get("base_model", base.base_model),
+                format=foreign.get("format", base.format),
                 adapter_dir=folder,
                 sha256=adapter_sha256(folder),
                 lora_rank=4,

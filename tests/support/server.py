@@ -45,14 +45,10 @@ class Up:
 
 
 @contextlib.contextmanager
-def running_up(
-    home: Path,
-    *,
-    arguments: Sequence[str] = ("--engine", "fake"),
-    environment: Mapping[str, str] | None = None,
-    ready_within_s: float = 60.0,
+def starting_up(
+    home: Path, *, arguments: Sequence[str] = ("--engine", "fake"), environment: Mapping[str, str] | None = None
 ) -> Generator[Up]:
-    """Start `rlt up` with its state under `home`, give it when it is ready, end it with the block."""
+    """Start `rlt up` with its state under `home`, give it at once, end it with the block."""
     home.mkdir(parents=True, exist_ok=True)
     port, output = free_port(), home.parent / f"{home.name}-up.log"
     with output.open("wb") as log:
@@ -65,7 +61,6 @@ def running_up(
         )
     up = Up(process=process, home=home, base_url=f"http://127.0.0.1:{port}", output=output)
     try:
-        wait_until(lambda: is_ready(up), what="rlt up is ready", timeout_s=ready_within_s)
         yield up
     finally:
         if process.poll() is None:
@@ -74,6 +69,20 @@ def running_up(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def running_up(
+    home: Path,
+    *,
+    arguments: Sequence[str] = ("--engine", "fake"),
+    environment: Mapping[str, str] | None = None,
+    ready_within_s: float = 60.0,
+) -> Generator[Up]:
+    """Start `rlt up` with its state under `home`, give it when it is ready, end it with the block."""
+    with starting_up(home, arguments=arguments, environment=environment) as up:
+        wait_until(lambda: is_ready(up), what="rlt up is ready", timeout_s=ready_within_s)
+        yield up
 
 
 def is_ready(up: Up) -> bool:

@@ -207,7 +207,7 @@ class Demonstration:
         return ended
 
     def _point(self, *, role: str, alias: str, version: str) -> None:
-        known = {(entry.role, entry.alias): entry.version for entry in self._client.aliases.list()}
+        known = {(entry.role, entry.alias): entry.version for entry in self._client.aliases.list().data}
         self._client.aliases.put(role, alias, version=version, expected=known.get((role, alias)), reason="demo")
         self._screen.say(f"  alias {role}/{alias} -> {version}")
 

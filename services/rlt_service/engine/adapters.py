@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -105,10 +105,11 @@ def _check_files(folder: Path) -> None:
 
 def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> None:
     try:
-        config = json.loads((adapter.path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        parsed: object = json.loads((adapter.path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
         raise _UnfitError(f"has an {ADAPTER_CONFIG} that is no JSON ({error})", "Save the adapter again.") from error
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+    config = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
+    if config.get("peft_type") != "LORA":
         raise _UnfitError(f"has an {ADAPTER_CONFIG} without peft_type LORA", "Only LoRA adapters can be served.")
     alpha = config.get("lora_alpha")
     if not isinstance(alpha, int | float) or not math.isfinite(alpha):
@@ -124,7 +125,7 @@ def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> None:
 
 
 def _check_rank(config: dict[str, Any], *, rules: AdapterRules) -> None:
-    pattern = config.get("rank_pattern") or {}
+    pattern: dict[str, Any] = config.get("rank_pattern") or {}
     for rank in [config.get("r"), *pattern.values()]:
         if not isinstance(rank, int) or not 1 <= rank <= rules.max_rank:
             raise _UnfitError(
@@ -136,7 +137,7 @@ def _check_targets(targets: object) -> None:
     names = [targets] if isinstance(targets, str) else targets
     if not isinstance(names, list) or not names:
         raise _UnfitError(f"has target_modules {targets!r}", f"List some of {', '.join(LORA_TARGETS)}.")
-    for name in names:
+    for name in cast("list[object]", names):
         if not isinstance(name, str) or name.rpartition(".")[2] not in (*LORA_TARGETS, "all-linear"):
             raise _UnfitError(
                 f"targets {name!r}",

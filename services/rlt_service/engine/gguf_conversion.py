@@ -1,5 +1,8 @@
 """Turn a llama-family GGUF file into a transformers folder: fp32 safetensors, config, tokenizer with its template."""
 
+# The types of gguf, safetensors and tokenizers are incomplete, so this module is checked less strictly.
+# pyright: standard
+
 import json
 from pathlib import Path
 from typing import Any

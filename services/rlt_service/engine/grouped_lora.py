@@ -4,6 +4,9 @@ Leans on the inside of vLLM 0.32, whose CPU code (`lora/ops/torch_ops`) copies t
 every token, and gives tokens of the base model, which it marks with -1, the weights of the last slot.
 """
 
+# vLLM's types are incomplete, so this module is checked less strictly than the rest.
+# pyright: standard
+
 # T tokens of the batch; an adapter's slot holds A [rank, in] and B [out, rank]
 
 from typing import TYPE_CHECKING, Any

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +147,7 @@ def _convert(builtin: Builtin, *, source: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
+def _exclusive(lock: Path) -> Generator[None]:
     """Hold a lock between processes, so that two that start together convert once."""
     with lock.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -6,9 +6,12 @@ token at temperature 1. The engine proves at its start that this code runs and a
 (`adapters.py`).
 """
 
-# N prompt tokens, R rows of hidden states whose next token is wanted, V vocabulary
+# vLLM's types are incomplete, so this module is checked less strictly than the rest.
+# pyright: standard
 
-from collections.abc import Iterator, Mapping
+# R rows of hidden states whose next token is wanted, V vocabulary
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,48 +21,9 @@ from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.gpu_input_batch import CachedRequestState
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
-START_KEY = "rlt_start"
-TEMPERATURE_KEY = "rlt_temperature"
+from rlt_service.engine.prompt_rows import ScoringParameters, scoring_parameters, target_logprobs, wanted_rows
+
 _ROWS_AT_ONCE = 128  # bounds the logits in memory: 128 rows of a 150,000-word vocabulary are 75 MB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringParameters:
-    """What a scoring request asks of the worker, as it travels in `SamplingParams.extra_args`."""
-
-    start: int
-    temperature: float
-
-    def as_extra_args(self) -> dict[str, Any]:
-        """Write the parameters for the way to the worker."""
-        return {START_KEY: self.start, TEMPERATURE_KEY: self.temperature}
-
-
-def scoring_parameters(extra_args: Mapping[str, Any] | None) -> ScoringParameters | None:
-    """Read the parameters back; None for a request that is not ours."""
-    if not extra_args or START_KEY not in extra_args:
-        return None
-    return ScoringParameters(start=int(extra_args[START_KEY]), temperature=float(extra_args[TEMPERATURE_KEY]))
-
-
-def wanted_rows(*, computed: int, scheduled: int, start: int, length: int) -> range:
-    """Rows among [computed, computed + scheduled) whose next token stands at `start` or later.
-
-    Row r holds the hidden state that predicts token r + 1; the last token predicts none of the prompt.
-    """
-    first = max(computed, start - 1)
-    return range(first, max(first, min(computed + scheduled, length - 1)))
-
-
-def target_logprobs(logits_RV: torch.Tensor, *, targets_R: torch.Tensor, temperatures_R: torch.Tensor) -> torch.Tensor:
-    """Natural log-prob of one target per row, logits divided by the row's temperature; float32.
-
-    Works in place on float32 logits: another tensor of this size costs more than the arithmetic.
-    """
-    scaled_RV = logits_RV.float().div_(temperatures_R[:, None])
-    top_R = scaled_RV.amax(dim=-1)
-    chosen_R = scaled_RV.gather(1, targets_R[:, None])[:, 0] - top_R
-    return chosen_R - scaled_RV.sub_(top_R[:, None]).exp_().sum(dim=-1).log()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,13 +97,13 @@ class PromptScoring(GPUModelRunner):
         """Compute logits for the chunks' rows, a bounded number at once, and write the log-probs."""
         if not chunks:
             return
-        device = hidden_states.device
+        device, model = hidden_states.device, cast("Any", self.model)
         index = torch.cat([torch.arange(len(c.rows)) + c.batch_offset for c in chunks]).to(device)
         targets_R = torch.tensor([token for c in chunks for token in c.targets], device=device)
         temperatures_R = torch.tensor([c.temperature for c in chunks for _ in c.rows], device=device)
         scored: list[torch.Tensor] = []
         for rows in _slices(len(index)):
-            logits_RV = self.model.compute_logits(hidden_states[index[rows]])
+            logits_RV = model.compute_logits(hidden_states[index[rows]])
             scored.append(
                 target_logprobs(logits_RV, targets_R=targets_R[rows], temperatures_R=temperatures_R[rows]).cpu()
             )

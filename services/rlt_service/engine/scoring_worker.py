@@ -3,6 +3,9 @@
 Leans on the inside of vLLM 0.32 (V1 model runner): `CPUWorker.init_device`, `Worker._make_model_runner`.
 """
 
+# vLLM's types are incomplete, so this module is checked less strictly than the rest.
+# pyright: standard
+
 import os
 import signal
 import threading
@@ -39,15 +42,16 @@ class CPUScoringWorker(CPUWorker):
     def init_device(self) -> None:
         """Set the device up as vLLM does, then build our runner (the first holds no weights yet)."""
         super().init_device()
-        self.model_runner: GroupedLoRAModelRunner = GroupedLoRAModelRunner(self.vllm_config, torch.device("cpu"))
+        self.scoring_runner = GroupedLoRAModelRunner(self.vllm_config, torch.device("cpu"))
+        self.model_runner = self.scoring_runner
         _end_with_owner()
 
     def scored_positions(self) -> int:
         """Count the positions that our runner scored; called over collective_rpc by the self-check."""
-        return self.model_runner.scored_positions
+        return self.scoring_runner.scored_positions
 
     def process_ids(self) -> tuple[int, int]:
-        """This process and its parent, the engine's core; called over collective_rpc."""
+        """Name this process and its parent, the engine's core; called over collective_rpc."""
         return os.getpid(), os.getppid()
 
 
@@ -64,7 +68,7 @@ class GPUScoringWorker(Worker):
         return self.scoring_runner.scored_positions
 
     def process_ids(self) -> tuple[int, int]:
-        """This process and its parent, the engine's core; called over collective_rpc."""
+        """Name this process and its parent, the engine's core; called over collective_rpc."""
         return os.getpid(), os.getppid()
 
 

@@ -1,7 +1,10 @@
 """The LoRA versions that a vLLM engine was asked for: checked once, each under a name and an id of its own."""
 
+# vLLM's types are incomplete, so this module is checked less strictly than the rest.
+# pyright: standard
+
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from itertools import count
 
@@ -26,7 +29,7 @@ class VllmAdapters:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """The versions asked for so far."""
+        """Name the versions asked for so far."""
         return tuple(self._known)
 
     async def request_for(self, adapter: AdapterRef) -> LoRARequest:
@@ -50,7 +53,7 @@ class VllmAdapters:
         return request
 
     @contextmanager
-    def forgetting_on_failure(self, adapter: AdapterRef) -> Iterator[None]:
+    def forgetting_on_failure(self, adapter: AdapterRef) -> Generator[None]:
         """Forget a version whose probe failed, and say so as InvalidAdapterError."""
         try:
             yield

@@ -6,9 +6,13 @@ a second adapter serves the first one's cache entries (#30931, #42125), so both 
 LoRA on lm_head is left out of prompt log-probs (#51594), so `adapters.py` refuses it.
 """
 
+# vLLM's types are incomplete, so this module is checked less strictly than the rest.
+# pyright: standard
+
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import count
@@ -29,6 +33,7 @@ from rlt_service.engine.adapters import AdapterRules, rules_for_base
 from rlt_service.engine.admission import Admission, cancel_all, result_of
 from rlt_service.engine.machine import choose_dtype, read_cpu_flags
 from rlt_service.engine.models import resolve_model
+from rlt_service.engine.prompt_rows import ScoringParameters
 from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,
@@ -40,7 +45,6 @@ from rlt_service.engine.protocol import (
     SequenceScoreResult,
 )
 from rlt_service.engine.request_checks import check_generate, check_score
-from rlt_service.engine.scoring_runner import ScoringParameters
 from rlt_service.engine.self_check import check_scoring
 from rlt_service.engine.vllm_adapters import VllmAdapters
 from rlt_service.engine.vllm_process import EngineOptions, read_process_ids, start_llm, stop_llm
@@ -119,7 +123,8 @@ class VllmEngine:
 
     async def generate(self, request: GenerateRequest) -> GenerateResult:
         """Sample `n` completions; cancelling the caller aborts them."""
-        made = [pair async for pair in self._completions(request)]
+        async with aclosing(self._completions(request)) as pairs:
+            made = [pair async for pair in pairs]
         made.sort(key=lambda pair: pair[0].index)
         return GenerateResult(
             completions=tuple(completion for completion, _ in made), cached_tokens=sum(cached for _, cached in made)
@@ -127,8 +132,9 @@ class VllmEngine:
 
     async def generate_stream(self, request: GenerateRequest) -> AsyncIterator[Completion]:
         """Yield each completion as soon as it is whole; closing the iterator aborts the others."""
-        async for completion, _ in self._completions(request):
-            yield completion
+        async with aclosing(self._completions(request)) as pairs:
+            async for completion, _ in pairs:
+                yield completion
 
     async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
         """Score sequences as one batch; equal requests are computed once."""
@@ -193,7 +199,7 @@ class VllmEngine:
     async def _lora(self, adapter: AdapterRef | None) -> LoRARequest | None:
         return None if adapter is None else await self._state.adapters.request_for(adapter)
 
-    async def _completions(self, request: GenerateRequest) -> AsyncIterator[tuple[Completion, int]]:
+    async def _completions(self, request: GenerateRequest) -> AsyncGenerator[tuple[Completion, int]]:
         """Yield completions as they are done, each with its number of cached prompt tokens."""
         state = self._state
         check_generate(request, info=state.info, vocab_size=state.codec.vocab_size)

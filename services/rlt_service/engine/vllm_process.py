@@ -1,9 +1,12 @@
 """Start vLLM's AsyncLLM for this machine and see all of its processes end. No requests here."""
 
+# vLLM's types are incomplete, so this module is checked less strictly than the rest.
+# pyright: standard
+
 import asyncio
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +98,7 @@ def _arguments(options: EngineOptions) -> AsyncEngineArgs:
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
+def _environment() -> Generator[None]:
     """Set what vLLM reads from the environment while its processes start; what the user has set stays."""
     wanted = {
         "HF_HUB_OFFLINE": "1",

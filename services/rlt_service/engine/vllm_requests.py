@@ -1,5 +1,8 @@
 """Translate between the engine's requests and vLLM's: sampling parameters out, completions and scores back."""
 
+# vLLM's types are incomplete, so this module is checked less strictly than the rest.
+# pyright: standard
+
 import math
 from collections.abc import Collection
 
@@ -8,8 +11,8 @@ from vllm.logprobs import FlatLogprobs
 from vllm.sampling_params import RequestOutputKind
 
 from rlt_core.errors import EngineUnavailableError, ScoringError
+from rlt_service.engine.prompt_rows import ScoringParameters
 from rlt_service.engine.protocol import Completion, GenerateRequest, SequenceScoreRequest, SequenceScoreResult
-from rlt_service.engine.scoring_runner import ScoringParameters
 
 _SEEDS = 2**62
 

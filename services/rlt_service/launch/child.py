@@ -17,8 +17,12 @@ STEADY_S: Final = 60.0
 """A part that ran this long was well: its next restart does not wait longer than the first."""
 
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_LOG_PREFIX = re.compile(r"^[0-9-]{10} [0-9:,.]+ [A-Z]+ [\w.]+: ")
-_TAIL_BYTES = 8192
+_LOG_PREFIX = re.compile(
+    r"^(\([^)]* pid=\d+\) )?([A-Z]+ [0-9-]{5} [0-9:]{8} \[[^]]*\]|[0-9-]{10} [0-9:,.]+ [A-Z]+ [\w.]+:) "
+)
+_NO_NEWS = re.compile(r"/readyz|\bWARNING\b|^W\d{4} |\balembic\.")
+"""Lines for those who read the log: being asked for readiness, and what libraries warn each other about."""
+_TAIL_BYTES = 16_384
 
 
 class Child:
@@ -104,6 +108,6 @@ class Child:
         return []
 
     def last_words(self) -> str:
-        """Give the newest line that says something: not the access log's line of being asked for readiness."""
-        newest = next((line for line in reversed(self.last_lines(20)) if "/readyz" not in line), "")
+        """Give the newest line that is news to who waits for the start, without its time and source."""
+        newest = next((line for line in reversed(self.last_lines(200)) if not _NO_NEWS.search(line)), "")
         return _LOG_PREFIX.sub("", newest)

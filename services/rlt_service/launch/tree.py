@@ -123,13 +123,13 @@ class Tree:
         for child in children:
             ended = child.poll_end()
             if ended is not None:
-                # What it left behind (an engine, a supervisor) would stand in the way of its successor.
-                processes.end_orphans(self._known_pids())
                 self._screen.say(
                     f"the {child.name} ended ({ended}); starting it again in {child.restart_in_s or 0.0:.0f} s "
                     f"(log: {child.log_path})",
                     style="yellow",
                 )
+                # What it left behind (an engine, a trainer) would stand in the way of its successor.
+                processes.end_orphans(self._known_pids())
             if child.restart_in_s == 0.0:
                 child.start()
 

@@ -1,0 +1,51 @@
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from rlt_service.engine.self_check import CheckResult, check_scoring, judge
+
+
+def test_equal_logprobs_and_the_right_count_pass() -> None:
+    assert judge(ours=[-1.0, -2.0], plain=[-1.00005, -2.0], counted=2, tolerance=1e-4).fault == ""
+
+
+@pytest.mark.parametrize(
+    ("ours", "counted", "fault"),
+    [
+        ([-1.0, -2.001], 2, "differ"),
+        ([-1.0, math.nan], 2, "differ"),
+        ([-1.0], 2, "1 log-probs for 2"),
+        ([-1.0, -2.0], 0, "another code ran"),
+        ([-1.0, -2.0], 3, "another code ran"),
+    ],
+)
+def test_each_fault_is_found_and_named(ours: list[float], counted: int, fault: str) -> None:
+    assert fault in judge(ours=ours, plain=[-1.0, -2.0], counted=counted, tolerance=1e-4).fault
+
+
+async def test_half_precision_may_differ_more_but_not_anyhow() -> None:
+    assert (await _check(dtype="bfloat16", off_by=0.05)).fault == ""
+    assert (await _check(dtype="float32", off_by=0.05)).fault
+    assert (await _check(dtype="bfloat16", off_by=0.5)).fault
+
+
+async def _check(*, dtype: str, off_by: float) -> CheckResult:
+    counts = iter((0, 56))  # the probe has 96 tokens, 56 of them from its start on
+
+    async def plainly(ids: Sequence[int], start: int) -> Sequence[float]:
+        return [-1.0] * (len(ids) - start)
+
+    async def by_worker(ids: Sequence[int], start: int) -> Sequence[float]:
+        return [-1.0 + off_by] * (len(ids) - start)
+
+    async def scored_positions() -> int:
+        return next(counts)
+
+    return await check_scoring(
+        vocabulary=range(100),
+        dtype=dtype,
+        score_by_worker=by_worker,
+        score_plainly=plainly,
+        scored_positions=scored_positions,
+    )

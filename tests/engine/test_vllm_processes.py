@@ -1,0 +1,101 @@
+"""The real engine's processes: draining, dying, and leaving nothing behind."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rlt_core.errors import EngineUnavailableError
+from rlt_service.engine.protocol import GenerateRequest, SequenceScoreRequest
+from rlt_service.settings import Settings
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+
+REQUEST = SequenceScoreRequest(token_ids=(50, 51, 52, 53), start=1, temperature=0.7, adapter=None)
+ENDLESS = GenerateRequest(
+    prompt_token_ids=(50, 51, 52),
+    adapter=None,
+    n=2,
+    temperature=0.0,
+    top_p=1.0,
+    max_tokens=900,
+    seed=None,
+    stop_text="<|end_of_explanation|>",
+)
+OWNER = """
+import asyncio, sys, time
+from pathlib import Path
+from rlt_service.engine.vllm_engine import VllmEngine
+from rlt_service.settings import Settings
+
+async def own_an_engine():
+    engine = VllmEngine(Settings(home=Path(sys.argv[1]), dtype="float32", max_loras=1, kv_cache_gib=0.25))
+    await engine.start()
+    print("started", flush=True)
+    await asyncio.Event().wait()
+
+if __name__ == "__main__":
+    asyncio.run(own_an_engine())
+"""
+
+
+async def test_engine_whose_worker_was_killed_says_so_and_stops_without_a_trace(rlt_home_models: Path) -> None:
+    from rlt_service.engine.vllm_engine import VllmEngine
+
+    mine = set(_engine_processes(os.getpid()))
+    engine = VllmEngine(Settings(home=rlt_home_models, dtype="float32", max_loras=1, kv_cache_gib=0.25))
+    await engine.start()
+    processes = set(_engine_processes(os.getpid())) - mine
+    assert len(processes) == 2
+    endless = asyncio.create_task(engine.generate(ENDLESS))
+    while (await engine.health()).in_flight < 2:
+        await asyncio.sleep(0)
+
+    worker = max(processes, key=lambda process: len(process.parents()))
+    worker.kill()
+    with pytest.raises(EngineUnavailableError):
+        await endless
+    health = await engine.health()
+    assert (health.alive, health.in_flight) == (False, 0)
+    with pytest.raises(EngineUnavailableError):
+        await engine.score([REQUEST])
+
+    await engine.stop()
+    await engine.stop()
+    assert not [process for process in processes if process.is_running()]
+    with pytest.raises(EngineUnavailableError):
+        await engine.score([REQUEST])
+
+
+def test_engine_ends_when_its_owner_was_killed(rlt_home_models: Path, tmp_path: Path) -> None:
+    script = tmp_path / "owner.py"
+    script.write_text(OWNER, encoding="utf-8")
+    owner = subprocess.Popen([sys.executable, str(script), str(rlt_home_models)], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "started\n"
+    processes = _engine_processes(owner.pid)
+    assert len(processes) == 2
+
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    wait_until(lambda: not any(_runs(process) for process in processes), what="core and worker have ended")
+
+
+def _engine_processes(owner_pid: int) -> list[psutil.Process]:
+    """List the core and the worker below the owner: those that vLLM named so."""
+    return [
+        process
+        for process in psutil.Process(owner_pid).children(recursive=True)
+        if process.cmdline() and process.cmdline()[0].startswith("VLLM::")
+    ]
+
+
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

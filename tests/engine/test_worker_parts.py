@@ -1,0 +1,110 @@
+"""The parts of the worker that lean on vLLM's inside, without an engine; vLLM itself must be installed."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from rlt_service.engine.prompt_rows import ScoringParameters
+
+pytestmark = pytest.mark.real
+
+VOCABULARY, HIDDEN = 11, 4
+
+
+def little_runner(prompts: dict[str, tuple[list[int], ScoringParameters | None]], weights: torch.Tensor) -> Any:
+    """Build a runner that has what scoring reads, around a one-layer model."""
+    from rlt_service.engine.scoring_runner import PromptScoring
+
+    class LittleRunner(PromptScoring):
+        def __init__(self) -> None:
+            self.num_prompt_logprobs = dict.fromkeys(prompts, 0)
+            self.requests = {name: _request(*facts) for name, facts in prompts.items()}
+            self.input_batch = SimpleNamespace(req_id_to_index={name: n for n, name in enumerate(prompts)})
+            self.model = SimpleNamespace(compute_logits=lambda hidden: hidden @ weights.T)
+
+    return LittleRunner()
+
+
+def _request(prompt: list[int], parameters: ScoringParameters | None) -> SimpleNamespace:
+    extra = None if parameters is None else parameters.as_extra_args()
+    return SimpleNamespace(
+        prompt_token_ids=prompt,
+        num_computed_tokens=0,
+        in_progress_prompt_logprobs_cpu=None,
+        sampling_params=SimpleNamespace(extra_args=extra),
+    )
+
+
+def step(runner: Any, scheduled: dict[str, int], hidden: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """Run one step: lay the scheduled rows one after another, as the runner does, then move on."""
+    rows, starts = [], [0]
+    for name in runner.input_batch.req_id_to_index:
+        computed, count = runner.requests[name].num_computed_tokens, scheduled.get(name, 0)
+        rows.append(hidden[name][computed : computed + count])
+        starts.append(starts[-1] + count)
+    runner.query_start_loc = SimpleNamespace(np=torch.tensor(starts).numpy())
+    done = runner._get_prompt_logprobs_dict(torch.cat(rows), scheduled)
+    for name, count in scheduled.items():
+        runner.requests[name].num_computed_tokens += count
+    return done
+
+
+@pytest.mark.parametrize("cuts", [[9], [4, 5], [1, 1, 7], [3, 3, 3], [8, 1], [2, 6, 1]])
+def test_scores_are_the_same_however_a_prompt_is_cut_into_steps(cuts: list[int]) -> None:
+    dice = torch.Generator().manual_seed(0)
+    weights = torch.randn(VOCABULARY, HIDDEN, generator=dice)
+    facts = {
+        "a": ([1, 2, 3, 4, 5, 6, 7, 8, 9], ScoringParameters(start=4, temperature=0.7)),
+        "b": ([9, 8, 7, 6, 5, 4, 3, 2, 1], ScoringParameters(start=1, temperature=1.0)),
+    }
+    hidden = {name: torch.randn(9, HIDDEN, generator=dice) for name in facts}
+    runner = little_runner(facts, weights)
+    done: dict[str, Any] = {}
+    for count in cuts:
+        done |= step(runner, dict.fromkeys(facts, count), hidden)
+    assert runner.num_prompt_logprobs == {}
+    assert runner.scored_positions == 5 + 8
+    for name, (prompt, parameters) in facts.items():
+        logits = hidden[name][parameters.start - 1 : -1] @ weights.T / parameters.temperature
+        targets = torch.tensor(prompt[parameters.start :])
+        wanted = torch.log_softmax(logits, dim=-1).gather(1, targets[:, None])
+        assert torch.allclose(done[name].logprobs, wanted, atol=1e-5)
+        assert done[name].logprob_token_ids[:, 0].tolist() == targets.tolist()
+
+
+def test_positions_behind_a_cached_prefix_stay_nan_and_can_pass_for_no_score() -> None:
+    weights = torch.eye(VOCABULARY, HIDDEN)
+    runner = little_runner({"a": ([1, 2, 3, 4, 5, 6], ScoringParameters(start=2, temperature=1.0))}, weights)
+    runner.requests["a"].num_computed_tokens = 3
+    done = step(runner, {"a": 3}, {"a": torch.ones(6, HIDDEN)})
+    assert done["a"].logprobs[:, 0].isnan().tolist() == [True, True, False, False]
+
+
+def test_tokens_are_grouped_by_adapter_and_the_base_is_left_out() -> None:
+    from rlt_service.engine.grouped_lora import group_tokens
+
+    groups = group_tokens(torch.tensor([-1, 2, 0, 2, -1]))
+    assert [(slot, rows.tolist()) for slot, rows in groups if rows is not None] == [(0, [2]), (2, [1, 3])]
+    assert group_tokens(torch.tensor([1, 1])) == [(1, None)]
+    assert group_tokens(torch.tensor([-1, -1])) == []
+
+
+def test_grouped_lora_adds_each_tokens_own_adapter() -> None:
+    from rlt_service.engine.grouped_lora import GroupedLoRA
+
+    dice = torch.Generator().manual_seed(1)
+    slots = [1, -1, 0, 1]
+    x, before = torch.randn(4, 6, generator=dice), torch.randn(4, 5, generator=dice)
+    a = tuple(torch.randn(2, 1, 3, 6, generator=dice) for _ in range(2))
+    b = tuple(torch.randn(2, 1, width, 3, generator=dice) for width in (2, 3))
+    lora = GroupedLoRA(max_batched_tokens=8, max_batches=4, device=torch.device("cpu"))
+    mapping: Any = SimpleNamespace(index_mapping=(8, 0, 7, 8), prompt_mapping=(8, 0, 7, 8), is_prefill=True)
+    lora.update_metadata(mapping, [7, 8], 2, VOCABULARY)
+    y = before.clone()
+    lora.add_lora_linear(y, x, a, b, 0.5, (2, 3))
+    for row, slot in enumerate(slots):
+        delta = torch.cat([b[part][slot, 0] @ (a[part][slot, 0] @ x[row]) for part in range(2)])
+        wanted = before[row] + (0.5 * delta if slot >= 0 else 0.0)
+        assert torch.allclose(y[row], wanted, atol=1e-5)

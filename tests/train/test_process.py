@@ -1,0 +1,65 @@
+import errno
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlt_core.errors import EngineUnavailableError
+from rlt_core.schemas.trainer import EXIT_FAILURE, EXIT_SUCCESS, ErrorEvent, ResultEvent
+from rlt_train.__main__ import error_event, main
+
+
+@pytest.fixture(autouse=True)
+def own_handler() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def run(world: Any, job: Any) -> int:
+    path = world.root / "job.json"
+    path.write_text(job.model_dump_json())
+    return main(["--job", str(path), "--no-watch"])
+
+
+def test_success_is_a_result_event_and_exit_zero(world: Any) -> None:
+    job = world.warmup(max_steps=1)
+    assert run(world, job) == EXIT_SUCCESS
+    last = world.events(job)[-1]
+    assert isinstance(last, ResultEvent)
+    assert (Path(last.adapter_dir) / "adapter_config.json").is_file()
+
+
+def test_failure_is_an_error_event_and_exit_one(world: Any) -> None:
+    job = world.warmup().model_copy(update={"dataset_path": str(world.root / "bad.jsonl")})
+    Path(job.dataset_path).write_text('{"id": "a", "question": "q", "solution": "s"}\n{"question": ""}\n')
+    assert run(world, job) == EXIT_FAILURE
+    last = world.events(job)[-1]
+    assert isinstance(last, ErrorEvent)
+    assert (last.code, last.retryable) == ("invalid", False)
+    assert "line 2" in last.message
+
+
+def test_format_of_the_engine_must_be_that_of_the_trainer(world: Any) -> None:
+    job = world.warmup().model_copy(update={"format_id": "stratos@1+folded"})
+    assert run(world, job) == EXIT_FAILURE
+    last = world.events(job)[-1]
+    assert isinstance(last, ErrorEvent)
+    assert last.code == "configuration"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        (EngineUnavailableError("away"), "engine_unavailable", True),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full", True),
+        (MemoryError(), "out_of_memory", False),
+        (RuntimeError("CUDA out of memory"), "out_of_memory", False),
+        (KeyError("x"), "trainer_failed", False),
+    ],
+)
+def test_errors_have_stable_codes(error: Exception, code: str, retryable: bool) -> None:
+    event = error_event(error)
+    assert (event.code, event.retryable) == (code, retryable)
