@@ -50,15 +50,16 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
     longest = max(len(example.token_ids) for example in examples)
     batch = min(spec.batch_size, len(examples))
     rows = micro_batch_rows(batch, tokens_per_row=longest)
+    steps = _steps(spec, examples=len(examples), batch=batch)
     arguments = SFTConfig(
         **common_arguments(context),
-        max_steps=_steps(spec, examples=len(examples), batch=batch),
+        max_steps=steps,
         per_device_train_batch_size=rows,
         gradient_accumulation_steps=batch // rows,
         train_sampling_strategy="group_by_length" if batch > 1 else "random",
         # The paper's run: cosine, 5% warm-up, weight decay 1e-4, betas 0.9 and 0.95, clipping at 1.
         lr_scheduler_type="cosine",
-        warmup_steps=0.05,
+        warmup_steps=_rising_steps(steps),
         weight_decay=1e-4,
         adam_beta2=0.95,
         max_grad_norm=1.0,
@@ -74,6 +75,12 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
         data_collator=partial(collate_left, pad_token_id=padding_id(tokenizer)),
         stop=context.stop,
     )
+
+
+def _rising_steps(steps: int) -> int:
+    # The first of them has a rate of 0: in a run of a few steps that would be a good part of it.
+    rising = int(0.05 * steps)
+    return rising if rising >= 2 else 0
 
 
 def _steps(spec: WarmupSpec, *, examples: int, batch: int) -> int:

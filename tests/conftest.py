@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from rlt_service.engine.factory import create_engine
 from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
 
@@ -20,9 +21,7 @@ def rlt_home_models() -> Path:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def real_engine(rlt_home_models: Path) -> AsyncIterator[Engine]:
     """Start vLLM on SmolLM2-135M in float32 with room for two adapters; its tests run in the session's event loop."""
-    from rlt_service.engine.vllm_engine import VllmEngine
-
-    engine = VllmEngine(Settings(home=rlt_home_models, dtype="float32", max_loras=2, max_lora_rank=16))
+    engine = create_engine(Settings(home=rlt_home_models, dtype="float32", max_loras=2, max_lora_rank=16))
     await engine.start()
     yield engine
     await engine.stop()

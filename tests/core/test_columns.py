@@ -73,7 +73,7 @@ def test_a_template_cannot_multiply_a_text_beyond_the_limit() -> None:
         apply({"solution": "{a}" * 13}, {"a": "x" * 77})
 
 
-@pytest.mark.parametrize("template", ["{", "a{b", "{a{b}}", "}", "a}b", "{}", "{ }", "{{}"])
+@pytest.mark.parametrize("template", ["{", "a{b", "{a{b}", "{a{b}}", "}", "a}b", "{}", "{ }", "{{}"])
 def test_a_broken_template_is_refused(template: str) -> None:
     with pytest.raises(InvalidRequestError, match=r"the template of solution: at character \d+") as caught:
         parse_columns(json.dumps({"solution": template}))

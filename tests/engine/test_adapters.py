@@ -26,7 +26,8 @@ Q_PROJ = "base_model.model.model.layers.0.self_attn.q_proj"
 
 
 def adapter_with(folder: Path, **changes: Any) -> AdapterRef:
-    return write_adapter(folder, **({"layers": 2} | changes))
+    given: dict[str, Any] = {"layers": 2} | changes
+    return write_adapter(folder, **given)
 
 
 def tensors_with(**changes: np.ndarray) -> dict[str, np.ndarray]:

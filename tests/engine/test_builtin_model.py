@@ -1,10 +1,11 @@
 """The conversion of the builtin model, on the real file."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlt_service.engine.models import MANIFEST_NAME, resolve_model
 
@@ -17,7 +18,7 @@ def folder(rlt_home_models: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
@@ -38,12 +39,12 @@ def test_broken_folder_is_converted_again_to_the_same_files(folder: Path, tmp_pa
     assert not list((tmp_path / "models").glob(".smollm2-135m-*"))
 
 
-def test_control_tokens_have_their_known_ids(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_control_tokens_have_their_known_ids(tokenizer: Any) -> None:
     assert tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_start|>", "<|im_end|>"]) == [0, 1, 2]
     assert tokenizer.eos_token_id == 2
 
 
-def test_digits_stand_alone_and_texts_come_back(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_digits_stand_alone_and_texts_come_back(tokenizer: Any) -> None:
     text = "  In 2024, it's 3.14 née 日本\n\tdone."
     ids = tokenizer(text).input_ids
     assert tokenizer.decode(ids) == text
@@ -52,15 +53,15 @@ def test_digits_stand_alone_and_texts_come_back(tokenizer: PreTrainedTokenizerBa
     )
 
 
-def test_chat_template_is_the_models_own(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_chat_template_is_the_models_own(tokenizer: Any) -> None:
     messages = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
     assert tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) == (
         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"
     )
 
 
-def test_converted_model_speaks_sense_and_ends_its_turn(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+def test_converted_model_speaks_sense_and_ends_its_turn(folder: Path, tokenizer: Any) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": "What is the capital of France?"}],
         add_generation_prompt=True,

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import psutil
 import pytest
 
 from rlt_core.errors import EngineUnavailableError
+from rlt_service.engine.factory import create_engine
 from rlt_service.engine.protocol import GenerateRequest, SequenceScoreRequest
 from rlt_service.settings import Settings
 from tests.support.waiting import wait_until
@@ -31,11 +31,11 @@ ENDLESS = GenerateRequest(
 OWNER = """
 import asyncio, sys, time
 from pathlib import Path
-from rlt_service.engine.vllm_engine import VllmEngine
+from rlt_service.engine.factory import create_engine
 from rlt_service.settings import Settings
 
 async def own_an_engine():
-    engine = VllmEngine(Settings(home=Path(sys.argv[1]), dtype="float32", max_loras=1, kv_cache_gib=0.25))
+    engine = create_engine(Settings(home=Path(sys.argv[1]), dtype="float32", max_loras=1, kv_cache_gib=0.25))
     await engine.start()
     print("started", flush=True)
     await asyncio.Event().wait()
@@ -46,10 +46,8 @@ if __name__ == "__main__":
 
 
 async def test_engine_whose_worker_was_killed_says_so_and_stops_without_a_trace(rlt_home_models: Path) -> None:
-    from rlt_service.engine.vllm_engine import VllmEngine
-
     mine = set(_engine_processes(os.getpid()))
-    engine = VllmEngine(Settings(home=rlt_home_models, dtype="float32", max_loras=1, kv_cache_gib=0.25))
+    engine = create_engine(Settings(home=rlt_home_models, dtype="float32", max_loras=1, kv_cache_gib=0.25))
     await engine.start()
     processes = set(_engine_processes(os.getpid())) - mine
     assert len(processes) == 2
@@ -76,15 +74,16 @@ async def test_engine_whose_worker_was_killed_says_so_and_stops_without_a_trace(
 def test_engine_ends_when_its_owner_was_killed(rlt_home_models: Path, tmp_path: Path) -> None:
     script = tmp_path / "owner.py"
     script.write_text(OWNER, encoding="utf-8")
-    owner = subprocess.Popen([sys.executable, str(script), str(rlt_home_models)], stdout=subprocess.PIPE, text=True)
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == "started\n"
-    processes = _engine_processes(owner.pid)
-    assert len(processes) == 2
-
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
-    owner.stdout.close()
+    with subprocess.Popen(
+        [sys.executable, str(script), str(rlt_home_models)], stdout=subprocess.PIPE, text=True
+    ) as owner:
+        try:
+            assert owner.stdout is not None
+            assert owner.stdout.readline() == "started\n"
+            processes = _engine_processes(owner.pid)
+            assert len(processes) == 2
+        finally:
+            owner.kill()
     wait_until(lambda: not any(_runs(process) for process in processes), what="core and worker have ended")
 
 

@@ -1,5 +1,6 @@
 """The parts of the worker that lean on vLLM's inside, without an engine; vLLM itself must be installed."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,14 +14,15 @@ pytestmark = pytest.mark.real
 VOCABULARY, HIDDEN = 11, 4
 
 
-def little_runner(prompts: dict[str, tuple[list[int], ScoringParameters | None]], weights: torch.Tensor) -> Any:
+def little_runner(prompts: Mapping[str, tuple[list[int], ScoringParameters | None]], weights: torch.Tensor) -> Any:
     """Build a runner that has what scoring reads, around a one-layer model."""
     from rlt_service.engine.scoring_runner import PromptScoring
 
     class LittleRunner(PromptScoring):
         def __init__(self) -> None:
             self.num_prompt_logprobs = dict.fromkeys(prompts, 0)
-            self.requests = {name: _request(*facts) for name, facts in prompts.items()}
+            requests: Any = {name: _request(*facts) for name, facts in prompts.items()}
+            self.requests = requests
             self.input_batch = SimpleNamespace(req_id_to_index={name: n for n, name in enumerate(prompts)})
             self.model = SimpleNamespace(compute_logits=lambda hidden: hidden @ weights.T)
 

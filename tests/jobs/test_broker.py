@@ -93,7 +93,7 @@ def test_celery_is_told_to_remember_nothing(tmp_path: Path) -> None:
     conf = make_celery(Settings(home=tmp_path)).conf
     expected = {
         "task_acks_late": False,
-        "worker_prefetch_multiplier": 1,
+        "worker_prefetch_multiplier": 0,
         "worker_disable_prefetch": True,
         "accept_content": ["json"],
         "task_ignore_result": True,

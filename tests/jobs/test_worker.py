@@ -16,6 +16,7 @@ from rlt_service.jobs.bell import CeleryBell
 from rlt_service.jobs.broker import EmbeddedValkey
 from rlt_service.jobs.celery_app import make_celery
 from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.store.jobs import QUEUE
 from tests.jobs.site import Site, gone, make_site
 from tests.support.waiting import wait_until
 
@@ -53,20 +54,14 @@ class Plant:
         return worker
 
     def stop_between_writes(self, worker: subprocess.Popen[bytes]) -> None:
-        """Send SIGSTOP where the worker does not hold SQLite's one write lock: whoever is frozen with it stops all."""
-        lock = sqlite3.connect(self.site.settings.home / "rlt.db", timeout=0.0, isolation_level=None)
-
-        def stopped() -> bool:
-            worker.send_signal(signal.SIGSTOP)
-            try:
-                lock.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                worker.send_signal(signal.SIGCONT)
-                return False
-            lock.execute("ROLLBACK")
-            return True
-
-        wait_until(stopped, what="a moment without a write")
+        """Send SIGSTOP while the test holds SQLite's one write lock: a worker frozen with it would stop everybody."""
+        lock = sqlite3.connect(self.site.settings.home / "rlt.db", timeout=30.0, isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        worker.send_signal(signal.SIGSTOP)
+        wait_until(
+            lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, what="the worker to stand still"
+        )
+        lock.execute("ROLLBACK")
         lock.close()
 
     def wait_for(self, condition: Callable[[], bool], *, what: str) -> None:
@@ -149,6 +144,10 @@ def test_a_trainer_that_crashes_three_times_fails_its_job(plant: Plant) -> None:
 
 
 def test_a_job_submitted_while_the_broker_is_down_runs_when_it_is_back(plant: Plant) -> None:
+    """The broker goes away while the worker acknowledges bells, which has made workers deaf for good."""
+    bell = CeleryBell(make_celery(plant.site.settings))
+    for _ in range(15):
+        bell.ring(QUEUE)
     plant.broker.stop()
     job = plant.site.submit("ok")
     assert plant.status(job.id) == "queued"

@@ -34,14 +34,19 @@ def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
+def command_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def part(up: Up, name: str) -> psutil.Process | None:
     """Find the server's or the worker's own process, by what stands in its command line."""
-    tree = psutil.Process(up.pid).children()[0]
-    commands = {" ".join(child.cmdline()): child for child in tree.children()}
     # Celery writes its own words over the worker's command line.
-    marks = {"server": ("-m rlt_service",), "worker": ("-m rlt_service.jobs.worker", "celeryd")}
-    found = [child for line, child in commands.items() if any(mark in f"{line} " for mark in marks[name])]
-    return next((child for child in found if name == "worker" or "jobs.worker" not in " ".join(child.cmdline())), None)
+    marks = {"server": ("-m rlt_service ",), "worker": ("-m rlt_service.jobs.worker ", "celeryd")}[name]
+    below = psutil.Process(up.pid).children()[0].children()
+    return next((child for child in below if any(mark in f"{command_of(child)} " for mark in marks)), None)
 
 
 def is_there(up: Up, name: str, *, besides: psutil.Process | None = None) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.support.control import check_problem
-from tests.support.service import asgi_scope, running_app, services_of
+from tests.support.service import asgi_scope, codec_of, running_app, services_of
 
 GOOD = {"question": "What is 17 + 25?", "solution": "42"}
 SCORE = {**GOOD, "explanations": ["4"]}
@@ -20,7 +20,12 @@ LONG = "word " * 3000
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Start a server that takes little, so that its limits are easy to reach."""
-    limits = {"max_body_bytes": 2048, "max_json_depth": 8, "max_text_characters": 500, "max_queued_requests": 4}
+    limits: dict[str, Any] = {
+        "max_body_bytes": 2048,
+        "max_json_depth": 8,
+        "max_text_characters": 500,
+        "max_queued_requests": 4,
+    }
     with running_app(tmp_path_factory.mktemp("home"), max_model_len=1024, **limits) as client:
         yield client
 
@@ -186,16 +191,16 @@ def test_a_text_beyond_its_characters_is_not_tokenised(small: TestClient) -> Non
 
 
 def test_the_message_of_a_long_prompt_has_both_lengths(app_client: TestClient) -> None:
-    codec = services_of(app_client).engine.codec  # type: ignore[union-attr]
-    prompt = len(codec.teacher_sequence(**GOOD).token_ids)
+    codec = codec_of(app_client)
+    prompt = len(codec.teacher_sequence(question=GOOD["question"], solution=GOOD["solution"]).token_ids)
     found = app_client.post("/v1/explain", json=GOOD | {"max_tokens": 2000}).json()
     assert f"{prompt} tokens" in found["detail"]
     assert f"{prompt + 2000}, this engine holds 2048" in found["detail"]
 
 
 def test_the_longest_that_fits_is_taken(app_client: TestClient) -> None:
-    codec = services_of(app_client).engine.codec  # type: ignore[union-attr]
-    room = 2048 - len(codec.teacher_sequence(**GOOD).token_ids)
+    codec = codec_of(app_client)
+    room = 2048 - len(codec.teacher_sequence(question=GOOD["question"], solution=GOOD["solution"]).token_ids)
     assert app_client.post("/v1/explain", json=GOOD | {"max_tokens": room}).status_code == 200
     check_problem(
         app_client.post("/v1/explain", json=GOOD | {"max_tokens": room + 1}), 422, "prompt_too_long", "/max_tokens"

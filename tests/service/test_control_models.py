@@ -129,6 +129,14 @@ def config_is(text: str) -> Any:
     return lambda folder: (folder / "adapter_config.json").write_text(text)
 
 
+def rank_is(rank: Any) -> Any:
+    def spoil(folder: Path) -> None:
+        path = folder / "adapter_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "r": rank}))
+
+    return spoil
+
+
 def linked(folder: Path) -> None:
     path = folder / "adapter_config.json"
     path.rename(folder.parent / "elsewhere.json")
@@ -150,9 +158,10 @@ SPOILERS = [
     config_is("{"),
     config_is("[]"),
     config_is("{}"),
-    config_is(json.dumps({"r": "4"})),
-    config_is(json.dumps({"r": True})),
-    config_is(json.dumps({"r": 0})),
+    rank_is("4"),
+    rank_is(True),
+    rank_is(0),
+    rank_is(None),
     config_is("[" * 100_000),
 ]
 

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from rlt_service.engine.fake_engine import FakeEngine, rule_logprobs
 from rlt_service.engine.protocol import Completion, GenerateRequest, GenerateResult
 from tests.support.control import Control
-from tests.support.service import running_app, services_of
+from tests.support.service import codec_of, running_app, services_of
 
 BODY = {"question": "What is 17 + 25?", "solution": "42", "seed": 1}
 
@@ -62,7 +62,7 @@ def test_both_paths_answer_and_say_which_version_made_it(app_client: TestClient,
 
 def test_tokens_are_everything_that_was_generated(app_client: TestClient) -> None:
     one = explain(app_client, include=["tokens"])["explanations"][0]
-    codec = services_of(app_client).engine.codec  # type: ignore[union-attr]
+    codec = codec_of(app_client)
     tokens = one["tokens"]
     start, end = tokens["explanation"]
     prompt = codec.teacher_sequence(question=BODY["question"], solution="42").token_ids
@@ -124,7 +124,7 @@ def test_the_same_seed_says_the_same_thing(app_client: TestClient) -> None:
 def test_texts_of_any_script_come_through(app_client: TestClient) -> None:
     question = "¿17 + 25? 二十五 \U0001f600 \x00 <|im_end|> <|end_of_solution|> \u2028"
     found = explain(app_client, question=question, include=["tokens"])
-    codec = services_of(app_client).engine.codec  # type: ignore[union-attr]
+    codec = codec_of(app_client)
     prompt = found["explanations"][0]["tokens"]["prompt_token_ids"]
     assert question in codec.decode(prompt)
     # One that ends the system's turn, one that ends the user's: the question's own is text, not a control token.

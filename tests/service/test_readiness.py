@@ -90,7 +90,8 @@ def test_an_engine_that_died_is_not_ready(tmp_path: Path) -> None:
     engine = FakeEngine()
     with running_app(tmp_path, engine=engine) as client:
         assert client.get("/readyz").json()["status"] == "ready"
-        client.portal.call(engine.die)  # type: ignore[union-attr]
+        assert client.portal is not None
+        client.portal.call(engine.die)
         assert client.get("/readyz").status_code == 503
         check_problem(client.post("/v1/explain", json=GOOD), 503, "engine_unavailable")
 

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from rlt_core.rewards import RewardWeights, kl_per_token, score_explanation
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from tests.support.control import Control
-from tests.support.service import running_app, services_of
+from tests.support.service import codec_of, running_app, services_of
 
 approx = pytest.approx
 
@@ -135,7 +135,7 @@ def test_one_explanation_may_stand_alone(app_client: TestClient) -> None:
 def test_the_sequence_is_what_the_student_read(app_client: TestClient) -> None:
     only = score(app_client, ask(["4"], include=["sequence"]))["scores"][0]
     ids = only["sequence"]["token_ids"]
-    codec = services_of(app_client).engine.codec  # type: ignore[union-attr]
+    codec = codec_of(app_client)
     (e0, e1), (s0, s1) = only["sequence"]["explanation"], only["sequence"]["solution"]
     assert (codec.decode(ids[e0:e1]), codec.decode(ids[s0:s1])) == ("4", "42")
     assert codec.decode(ids).endswith(

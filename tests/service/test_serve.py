@@ -33,6 +33,11 @@ def test_loopback_is_listened_on(host: str) -> None:
     check_loopback(host)
 
 
+def test_settings_with_another_host_cannot_be_served(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is not loopback"):
+        checked(Settings(home=tmp_path, host="0.0.0.0", port=0))
+
+
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -55,7 +60,6 @@ def test_a_state_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--host", "0.0.0.0"), "is not loopback"),
         (("--port", "99999"), "RLT_PORT is '99999'"),
         (("--roles", "teacher,oracle"), "oracle"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from rlt_core.tokens import SequenceCodec
 from rlt_service.app import create_app
 from rlt_service.container import Services
 from rlt_service.engine.protocol import Engine
@@ -42,6 +43,13 @@ def services_of(client: TestClient) -> Services:
     """Reach behind the routes."""
     app: Any = client.app
     return app.state.services
+
+
+def codec_of(client: TestClient) -> SequenceCodec:
+    """Give the codec of the engine that serves."""
+    engine = services_of(client).engine
+    assert engine is not None
+    return engine.codec
 
 
 def asgi_scope(path: str, *, headers: Sequence[tuple[bytes, bytes]] = ()) -> dict[str, Any]:

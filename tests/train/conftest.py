@@ -1,7 +1,8 @@
 """Own the tiny world of the trainer's tests: a two-layer model on bytes, and services that really sample from it."""
 
+import gc
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,16 @@ WANTED = 130
 """Ids below it are what the fake student likes: a completion is worth its share of them, less 1."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    # Threads that wait for each other cost more than such a small model computes.
+@pytest.fixture(scope="module", autouse=True)
+def small_world() -> Iterator[None]:
+    """Compute on one thread, and leave what is imported out of the full collection that ends every training."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rlt_core.schemas.explain import Explanation
 from rlt_core.schemas.jobs import Job, JobEvent
-from rlt_core.schemas.score import Score
+from rlt_core.schemas.score import Score, TokenScore
 
 COLOURS = ((-0.1, "green"), (-0.7, "yellow"), (-2.5, "dark_orange"))
 """Log-prob above which a token gets the colour; below all of them it is red."""
@@ -21,7 +21,7 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         """Print to `console`, by default standard output."""
-        self.console = console or Console(highlight=False)
+        self.console = console or Console(highlight=False, soft_wrap=True)
 
     def title(self, text: str) -> None:
         """Open a part of the demonstration."""
@@ -76,13 +76,12 @@ class Screen:
 
     def tokens(self, explanation: Explanation, score: Score, *, title: str) -> None:
         """Print an explanation and its solution, each token coloured by how hard the student found it."""
-        text = Text(f"  {title} (reward {score.reward:+.2f}, r_SS {score.r_ss:+.2f}): ", style="bold")
-        for token in score.tokens or ():
-            text.append(token.text, style=next((name for floor, name in COLOURS if token.logprob > floor), "red"))
-        self.console.print(text)
-        solution = [token for token in score.tokens or () if token.segment == "solution"]
-        shown = " ".join(f"{token.text.strip()}:{token.logprob:.2f}" for token in solution)
-        self.say(f"    log p of each solution token: {shown}")
+        self.say(f"  {title} (reward {score.reward:+.2f}, r_SS {score.r_ss:+.2f}, r_KL {score.r_kl:.2f})")
+        tokens = score.tokens or []
+        self.console.print(_coloured([token for token in tokens if token.segment == "explanation"]))
+        solution = [token for token in tokens if token.segment == "solution"]
+        self.console.print(_coloured(solution))
+        self.say(f"    log p: {' '.join(f'{token.text.strip()}:{token.logprob:.2f}' for token in solution)}")
         if not explanation.well_formed:
             self.say("    (the explanation was never closed)")
 
@@ -92,6 +91,14 @@ class Screen:
         for row in rows:
             table.add_row(*row)
         self.console.print(table)
+
+
+def _coloured(tokens: Sequence[TokenScore]) -> Text:
+    text = Text("    ")
+    for token in tokens:
+        style = next((name for floor, name in COLOURS if token.logprob > floor), "red")
+        text.append(token.text.replace("\n", "\n    "), style=style)
+    return text
 
 
 def event_line(event: JobEvent) -> str | None:

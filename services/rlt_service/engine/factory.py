@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from rlt_service.engine.protocol import Engine
+from rlt_service.engine.vllm_environment import vllm_environment
 from rlt_service.settings import Settings
 
 
@@ -13,7 +14,8 @@ def create_engine(settings: Settings) -> Engine:
 
 
 def _vllm(settings: Settings) -> Engine:
-    from rlt_service.engine.vllm_engine import VllmEngine
+    with vllm_environment():  # vLLM sets its logging up as it is imported
+        from rlt_service.engine.vllm_engine import VllmEngine
 
     return VllmEngine(settings)
 

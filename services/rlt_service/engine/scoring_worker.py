@@ -21,8 +21,8 @@ from vllm.v1.worker.gpu_worker import Worker
 
 from rlt_service.engine.grouped_lora import use_grouped_lora
 from rlt_service.engine.scoring_runner import ScoringCPUModelRunner, ScoringGPUModelRunner
+from rlt_service.engine.vllm_environment import OWNER_VARIABLE
 
-OWNER_VARIABLE = "RLT_ENGINE_OWNER_PID"
 _OWNER_CHECK_S = 1.0
 
 

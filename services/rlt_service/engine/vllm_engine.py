@@ -31,7 +31,7 @@ from rlt_core.errors import ConfigurationError, EngineUnavailableError, InvalidR
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, rules_for_base
 from rlt_service.engine.admission import Admission, cancel_all, result_of
-from rlt_service.engine.machine import choose_dtype, read_cpu_flags
+from rlt_service.engine.machine import choose_dtype
 from rlt_service.engine.models import resolve_model
 from rlt_service.engine.prompt_rows import ScoringParameters
 from rlt_service.engine.protocol import (
@@ -292,7 +292,7 @@ def _options(settings: Settings, *, folder: Path, base_config: dict[str, Any]) -
     longest = base_config["max_position_embeddings"] - 1  # vLLM insists on one token after a scored sequence
     return EngineOptions(
         model=folder,
-        dtype=choose_dtype(settings.dtype, on_cpu=on_cpu, cpu_flags=read_cpu_flags()),
+        dtype=choose_dtype(settings.dtype, on_cpu=on_cpu),
         max_sequence=min(settings.max_model_len, longest),
         max_loras=settings.max_loras,
         max_lora_rank=settings.max_lora_rank,

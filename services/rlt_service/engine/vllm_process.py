@@ -4,10 +4,7 @@
 # pyright: standard
 
 import asyncio
-import os
 import random
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +15,8 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from rlt_core.errors import ConfigurationError
 from rlt_service.engine.adapters import LORA_TARGETS
-from rlt_service.engine.machine import thread_binding
-from rlt_service.engine.scoring_worker import OWNER_VARIABLE
+from rlt_service.engine.patient_executor import PatientExecutor
+from rlt_service.engine.vllm_environment import vllm_environment
 
 _WORKERS = "rlt_service.engine.scoring_worker"
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the ranks that vLLM 0.32 allocates
@@ -41,7 +38,7 @@ class EngineOptions:
 
 async def start_llm(options: EngineOptions) -> AsyncLLM:
     """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine."""
-    with _environment():
+    with vllm_environment():
         try:
             # In a thread: loading takes half a minute, and the event loop has other work.
             return await asyncio.to_thread(lambda: AsyncLLM.from_engine_args(_arguments(options)))
@@ -92,28 +89,7 @@ def _arguments(options: EngineOptions) -> AsyncEngineArgs:
         max_loras=options.max_loras,
         max_lora_rank=next(rank for rank in _LORA_RANKS if rank >= options.max_lora_rank),  # pyright: ignore[reportArgumentType] - as above
         lora_target_modules=list(LORA_TARGETS),
+        distributed_executor_backend=PatientExecutor if on_cpu else None,
         worker_cls=f"{_WORKERS}.{'CPUScoringWorker' if on_cpu else 'GPUScoringWorker'}",
         disable_log_stats=True,
     )
-
-
-@contextmanager
-def _environment() -> Generator[None]:
-    """Set what vLLM reads from the environment while its processes start; what the user has set stays."""
-    wanted = {
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
-        "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_USE_V2_MODEL_RUNNER": "0",  # our scoring worker belongs to the V1 runner
-    }
-    before = dict(os.environ)
-    os.environ.update({name: value for name, value in wanted.items() if name not in before})
-    os.environ[OWNER_VARIABLE] = str(os.getpid())
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)

@@ -47,7 +47,8 @@ class Heartbeat:
         try:
             self.cancel_requested = self._jobs.beat(self._job_id, self._attempt).cancel_requested
         except (StaleAttemptError, NotFoundError) as error:
-            LOGGER.warning("%s", error)
+            # Also heard by a last beat that comes just after the end was stored.
+            LOGGER.info("%s", error)
             self.lost = True
         except UnavailableError as error:
             # The trainer hears no beat either; if this lasts, it ends before another worker may begin.

@@ -21,19 +21,27 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run(arguments: Sequence[str]) -> int:
     """Start the tree in a session of its own, and wait for its end; gives its exit code."""
     processes.become_subreaper()
+    tree: subprocess.Popen[bytes] | None = None
+    asked_early = False
+
+    def forward(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked_early
+        if tree is None:
+            asked_early = True
+            return
+        with contextlib.suppress(ProcessLookupError):
+            tree.send_signal(signal.SIGTERM)
+
+    for number in FORWARDED:
+        signal.signal(number, forward)
     # A session of its own: Ctrl-C reaches the guard alone, and the tree ends its parts in order.
     tree = subprocess.Popen(
         [sys.executable, "-m", "rlt_service.launch", *arguments, INSIDE],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
-
-    def forward(_signal: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            tree.send_signal(signal.SIGTERM)
-
-    for number in FORWARDED:
-        signal.signal(number, forward)
+    if asked_early:
+        tree.send_signal(signal.SIGTERM)
     code = tree.wait()
     processes.end(processes.descendants(), grace_s=processes.FAST_GRACE_S)
     if code < 0:

@@ -110,7 +110,7 @@ class Tree:
             """-d '{"question": "What is 17 + 25?", "solution": "42"}'"""
         )
         say(f"  rlt --base-url {address} explain -q 'What is 17 + 25?' -s 42")
-        say(f"The contract: {address}/docs · logs: {self._settings.home / 'logs'} · Ctrl-C ends everything")
+        say(f"The contract: {address}/openapi.json · logs: {self._settings.home / 'logs'} · Ctrl-C ends everything")
 
     def _watch(self) -> None:
         while not self._must_stop():

@@ -1,0 +1,33 @@
+"""What vLLM reads from the environment: set while it is imported and while its processes start, then taken back."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rlt_service.engine.machine import thread_binding
+
+OWNER_VARIABLE = "RLT_ENGINE_OWNER_PID"
+"""Names the process that owns the engine; its worker ends when the owner ends."""
+
+
+@contextmanager
+def vllm_environment() -> Generator[None]:
+    """Set our defaults for vLLM; what the user has set stays."""
+    wanted = {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+        "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_USE_V2_MODEL_RUNNER": "0",  # our scoring worker belongs to the V1 runner
+    }
+    before = dict(os.environ)
+    os.environ.update({name: value for name, value in wanted.items() if name not in before})
+    os.environ[OWNER_VARIABLE] = str(os.getpid())
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
