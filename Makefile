@@ -53,7 +53,7 @@ lint: $(LOCKED)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
 
 types: $(LOCKED)
-	@$(BIN)/pyright
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 contracts: $(LOCKED)
 	@$(BIN)/lint-imports

@@ -1,7 +1,7 @@
 """The loop itself, as any client of the service could run it: upload, warm up, reinforce, gate, swap, measure."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from rlt_client.demo.questions import Question, generate_questions
 from rlt_client.demo.show import Screen
 from rlt_client.demo.table import DemoRow
 from rlt_client.demo.traffic import Answers, Traffic
+from rlt_core.schemas.base import Role
 from rlt_core.schemas.explain import ExplainResponse
 from rlt_core.schemas.jobs import Job, PromotionResult
 from rlt_core.schemas.score import ExplanationInput, RewardConfig
@@ -87,7 +88,7 @@ class Demonstration:
         )
 
     @contextmanager
-    def _part(self, name: str, *, title: str) -> Iterator[None]:
+    def _part(self, name: str, *, title: str) -> Generator[None]:
         self._screen.title(title)
         started = time.monotonic()
         yield
@@ -113,7 +114,7 @@ class Demonstration:
             self._screen.say(f"  {answer.teacher.version}: {answer.explanations[0].text.strip()}")
         return answer
 
-    def _warm_up(self, *, role: str, dataset: str) -> str:
+    def _warm_up(self, *, role: Role, dataset: str) -> str:
         number = 3 if role == "student" else 4
         with self._part(f"warm-up {role}", title=f"{number}. Warm-up of the {role} on the format (supervised)"):
             job = self._watch(self._client.train(self._plan.warmup_spec(role=role, dataset=dataset)))
@@ -206,7 +207,7 @@ class Demonstration:
             raise DemoError(f"job {job.id} ended as {ended.status}: {ended.error and ended.error.message}\n{tail}")
         return ended
 
-    def _point(self, *, role: str, alias: str, version: str) -> None:
+    def _point(self, *, role: Role, alias: str, version: str) -> None:
         known = {(entry.role, entry.alias): entry.version for entry in self._client.aliases.list().data}
         self._client.aliases.put(role, alias, version=version, expected=known.get((role, alias)), reason="demo")
         self._screen.say(f"  alias {role}/{alias} -> {version}")

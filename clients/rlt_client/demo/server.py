@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from rlt_client import APIConnectionError, APIStatusError, Client
@@ -22,7 +22,7 @@ class ServerStartError(RuntimeError):
 
 
 @contextlib.contextmanager
-def running_server(*, home: Path, screen: Screen) -> Iterator[Client]:
+def running_server(*, home: Path, screen: Screen) -> Generator[Client]:
     """Give a client of a server that is ready; the server ends with the block."""
     named = os.environ.get("RLT_BASE_URL")
     if named:

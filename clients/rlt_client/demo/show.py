@@ -1,7 +1,7 @@
 """What the demonstration prints: live progress, per-token scores in colour, a table; plain lines in a pipe."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,7 +32,7 @@ class Screen:
         self.console.print(Text(text))
 
     @contextlib.contextmanager
-    def waiting(self, text: str) -> Iterator[Callable[[str], None]]:
+    def waiting(self, text: str) -> Generator[Callable[[str], None]]:
         """Show that something is under way; the block reports its latest news."""
         last = [""]
 
@@ -47,7 +47,7 @@ class Screen:
             yield report
 
     @contextlib.contextmanager
-    def counting(self, text: str, *, total: int) -> Iterator[Callable[[int], None]]:
+    def counting(self, text: str, *, total: int) -> Generator[Callable[[int], None]]:
         """Show a bar over `total` items; the block calls back with how many are done."""
         bar = Progress(
             TextColumn("{task.description}"),

@@ -92,8 +92,7 @@ class VllmEngine:
         folder = await asyncio.to_thread(resolve_model, settings.base_model, state_folder=settings.home)
         codec = await asyncio.to_thread(load_codec, folder, format_id=settings.format)
         base_config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        options = _options(settings, folder=folder, base_config=base_config)
-        rules = _rules(settings, base_config=base_config)
+        options, rules = _sizes(settings, folder=folder, base_config=base_config)
         llm = await start_llm(options)
         processes: tuple[psutil.Process, ...] = ()
         try:
@@ -287,26 +286,24 @@ def _key(request: SequenceScoreRequest) -> tuple[tuple[int, ...], int, float, st
     return (tuple(request.token_ids), request.start, request.temperature, None if adapter is None else adapter.version)
 
 
-def _options(settings: Settings, *, folder: Path, base_config: dict[str, Any]) -> EngineOptions:
-    on_cpu = current_platform.is_cpu()
-    longest = base_config["max_position_embeddings"] - 1  # vLLM insists on one token after a scored sequence
-    return EngineOptions(
+def _sizes(settings: Settings, *, folder: Path, base_config: dict[str, Any]) -> tuple[EngineOptions, AdapterRules]:
+    """Fit the settings to the model and the machine; raises ConfigurationError for a model of another kind."""
+    try:
+        longest = base_config["max_position_embeddings"] - 1  # vLLM insists on one token after a scored sequence
+        rules = rules_for_base(base_config, base_name=settings.base_model, max_rank=settings.max_lora_rank)
+    except KeyError as error:
+        raise ConfigurationError(
+            f"The config.json of {settings.base_model} has no {error}: this is no dense transformer that RLT knows."
+        ) from error
+    options = EngineOptions(
         model=folder,
-        dtype=choose_dtype(settings.dtype, on_cpu=on_cpu),
+        dtype=choose_dtype(settings.dtype, on_cpu=current_platform.is_cpu()),
         max_sequence=min(settings.max_model_len, longest),
         max_loras=settings.max_loras,
         max_lora_rank=settings.max_lora_rank,
         kv_cache_bytes=int(settings.kv_cache_gib * 2**30),
     )
-
-
-def _rules(settings: Settings, *, base_config: dict[str, Any]) -> AdapterRules:
-    try:
-        return rules_for_base(base_config, base_name=settings.base_model, max_rank=settings.max_lora_rank)
-    except KeyError as error:
-        raise ConfigurationError(
-            f"The config.json of {settings.base_model} has no {error}: this is no dense transformer that RLT knows."
-        ) from error
+    return options, rules
 
 
 def _info(settings: Settings, options: EngineOptions) -> EngineInfo:
