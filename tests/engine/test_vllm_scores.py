@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from rlt_service.engine.models import resolve_model
 from rlt_service.engine.protocol import AdapterRef, Engine, GenerateRequest, SequenceScoreRequest
 from tests.engine.adapter_files import write_adapter
 
@@ -20,7 +21,8 @@ IM_START, IM_END = 1, 2
 
 @pytest.fixture(scope="module")
 def reference(rlt_home_models: Path) -> Any:
-    model = AutoModelForCausalLM.from_pretrained(rlt_home_models / "models" / "smollm2-135m", dtype=torch.float32)
+    folder = resolve_model("builtin:smollm2-135m", state_folder=rlt_home_models)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return model.eval()
 
 

@@ -122,3 +122,10 @@ def test_dropped_rows_are_told(world: Any) -> None:
     run_warmup(world.context(job))
     told = [event.message for event in world.events(job) if isinstance(event, LogEvent)]
     assert told == ["1 of 9 rows are longer than 3000 tokens: left out"]
+
+
+def test_short_run_wastes_no_step_on_a_rate_of_zero(world: Any) -> None:
+    job = world.warmup(max_steps=2)
+    run_warmup(world.context(job))
+    first = next(event for event in world.events(job) if isinstance(event, ProgressEvent))
+    assert first.metrics["learning_rate"] > 0
