@@ -13,6 +13,12 @@ LOGGER = logging.getLogger(__name__)
 START_RETRY_AFTER_S = 10.0
 """A start takes half a minute."""
 
+WATCH_S = 0.5
+"""Between two looks at whether the engine lives."""
+
+RESTART_AFTER_S = (1.0, 5.0, 30.0)
+"""Wait before the first, second and every later restart of an engine that died."""
+
 
 class EngineHost:
     """Starts the engine in the background, so that /healthz and /readyz answer meanwhile."""
@@ -30,7 +36,7 @@ class EngineHost:
     def start(self) -> None:
         """Begin to start the engine; returns at once."""
         self._fault = "is starting"
-        self._task = asyncio.create_task(self._start())
+        self._task = asyncio.create_task(self._keep_running())
 
     def ready(self) -> Engine:
         """Give the engine; raises EngineUnavailableError until it has started."""
@@ -62,7 +68,18 @@ class EngineHost:
             await self._engine.stop()
         self._fault = "has stopped"
 
-    async def _start(self) -> None:
+    async def _keep_running(self) -> None:
+        """Start the engine, and again with growing waits whenever it has died; end where it does not start."""
+        deaths = 0
+        while await self._start():
+            self._fault = f"died and is being started again: {await self._death()}"
+            LOGGER.error("the engine %s", self._fault)
+            if self._engine is not None:
+                await self._engine.stop()
+            await asyncio.sleep(RESTART_AFTER_S[min(deaths, len(RESTART_AFTER_S) - 1)])
+            deaths += 1
+
+    async def _start(self) -> bool:
         try:
             self._engine = await asyncio.to_thread(self._make_engine)
             await self._engine.start()
@@ -71,9 +88,17 @@ class EngineHost:
             self._fault = f"did not start: {error}"
             if self._on_failure is not None:
                 self._on_failure(error)
-        else:
-            self._fault = ""
-            LOGGER.info("the engine is ready")
+            return False
+        self._fault = ""
+        LOGGER.info("the engine is ready")
+        return True
+
+    async def _death(self) -> str:
+        """Wait until the engine is no longer alive, and say what it died of."""
+        assert self._engine is not None
+        while (health := await self._engine.health()).alive:
+            await asyncio.sleep(WATCH_S)
+        return health.detail
 
 
 class NoEngine:

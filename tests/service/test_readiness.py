@@ -152,3 +152,16 @@ def test_the_base_is_named_after_its_model(settings: dict[str, Any], expected: t
 def test_a_model_without_a_name_asks_for_one() -> None:
     with pytest.raises(ConfigurationError, match="RLT_BASE_NAME"):
         base_of(Settings(base_model="/"))
+
+
+def test_an_engine_that_died_is_started_again(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    with TestClient(make_app(tmp_path, engine=engine)) as client:
+        wait_until(lambda: client.post("/explain", json=GOOD).status_code == 200, what="the engine serves")
+        assert client.portal is not None
+        client.portal.call(engine.die)
+        refused = client.post("/explain", json=GOOD)
+        check_problem(refused, status=503, code="engine_unavailable")
+        assert "Retry-After" in refused.headers
+        wait_until(lambda: client.post("/explain", json=GOOD).status_code == 200, what="the engine serves again")
+        assert client.get("/readyz").json()["checks"]["engine"]["ok"]

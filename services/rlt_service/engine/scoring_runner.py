@@ -133,7 +133,23 @@ def _results_of(request: CachedRequestState, *, start: int, length: int) -> Logp
 
 
 class ScoringCPUModelRunner(PromptScoring, CPUModelRunner):
-    """The CPU's model runner with our scoring."""
+    """The CPU's model runner with our scoring, and with generators that a CPU can rewind."""
+
+    def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep seeded requests whose prompt is not whole yet out of vLLM's hands.
+
+        vLLM samples for them too and then takes the draw back by moving the generator's offset, which CPU generators
+        do not have: the engine would die. What has drawn nothing that counts starts from its seed again.
+        """
+        unfinished = self.discard_request_mask.np[: self.input_batch.num_reqs].nonzero()[0].tolist()
+        generators = self.input_batch.generators
+        held = {index: generators.pop(index) for index in unfinished if index in generators}
+        for generator in held.values():
+            generator.manual_seed(generator.initial_seed())
+        try:
+            return super()._bookkeeping_sync(*args, **kwargs)
+        finally:
+            generators.update(held)
 
 
 class ScoringGPUModelRunner(PromptScoring):
