@@ -5,6 +5,8 @@ VENV ?= .venv
 # Where torch's CPU build comes from when pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # State of the server, the demo and the tests; nothing is written elsewhere.
+# More words for the demonstration, such as `--results docs/results` or `--seed 1`.
+DEMO_ARGS ?=
 export RLT_HOME ?= $(CURDIR)/.rlt
 
 BIN := $(VENV)/bin
@@ -36,7 +38,7 @@ up: $(LOCKED) ## Start everything on this machine: engine, API, worker, broker (
 	@$(BIN)/rlt up
 
 demo: $(LOCKED) ## Train a teacher and watch it swap into serving (about 15 minutes on 2 cores)
-	@$(BIN)/python -m rlt_client.demo
+	@RLT_DEMO_COMMAND="make demo" $(BIN)/python -m rlt_client.demo $(DEMO_ARGS)
 
 test: $(LOCKED) lint types contracts ## Everything that a submission must pass
 	@$(BIN)/pytest

@@ -1,4 +1,4 @@
-"""Own what is ours in GRPO: prompts computed once a group, and the sampler's own log-probs as the old policy.
+"""Own what is ours in GRPO: shared beginnings computed once, and the sampler's own log-probs as the old policy.
 
 Leans on the inside of TRL 1.16.0's GRPOTrainer (`_get_per_token_logps_and_entropies`, `_prepare_inputs`,
 `_generate_and_score_completions`, `_compute_loss`). Its importance correction only runs with a vLLM of its own; here
@@ -9,6 +9,7 @@ ids, prompt, adapter and temperature are the same on both sides.
 
 # B completions of a micro-batch, C longest completion (right-padded), P longest prompt (left-padded).
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,10 +20,13 @@ from trl.trainer.utils import split_tensor_dict
 
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
-from rlt_train.shared_prompt import build_tree, can_share_prompts, tree_logprobs
+from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 
-MAX_SHARED_TOKENS = 4096
-"""Tokens of one shared pass at most: beyond, the mask of all pairs and the logits cost more than is saved."""
+GROUP_TOKENS = 4096
+"""Longest pass over rows of one prompt: beyond, the mask of all pairs and the logits cost more than is saved."""
+
+JOINT_TOKENS = 1024
+"""Longest pass over several prompts: they only share their instruction, which saves less than long attention costs."""
 
 
 class RltGrpoTrainer(GRPOTrainer):
@@ -31,7 +35,7 @@ class RltGrpoTrainer(GRPOTrainer):
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stop = stop
-        self._shares = self.accelerator.num_processes == 1 and can_share_prompts(self.policy.config)
+        self._shares = self.accelerator.num_processes == 1 and can_share_beginnings(self.policy.config)
         self._gap_sum = 0.0
         self._gap_tokens = 0
         self._gap_max = 0.0
@@ -49,7 +53,7 @@ class RltGrpoTrainer(GRPOTrainer):
         return gap
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        # TRL shuffles rows before it cuts micro-batches; kept in order, a micro-batch is a group that shares a prompt.
+        # TRL shuffles rows before it cuts micro-batches; kept in order, rows of one prompt stay next to one another.
         if not self.policy.training:
             return super()._prepare_inputs(generation_batch)
         arguments: Any = self.args
@@ -84,12 +88,19 @@ class RltGrpoTrainer(GRPOTrainer):
         compute_entropy: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        prompt_width = input_ids.shape[1] - logits_to_keep
+        sizes = [
+            (int(prompt), int(completion))
+            for prompt, completion in zip(
+                attention_mask[:, :prompt_width].sum(1), attention_mask[:, prompt_width:].sum(1), strict=True
+            )
+        ]
         parts: list[tuple[Tensor, Tensor | None]] = []
-        for rows in self._runs(input_ids, attention_mask, prompt_width=input_ids.shape[1] - logits_to_keep):
+        for rows in forward_passes(input_ids[:, :prompt_width].tolist(), sizes):
             self._stop.check()
             ids, mask = input_ids[rows], attention_mask[rows]
-            if self._shares and len(ids) > 1:
-                parts.append(self._shared(model, ids, mask, completion_width=logits_to_keep))
+            if self._shares and sum(sizes[rows.start]) <= GROUP_TOKENS:
+                parts.append(self._as_tree(model, ids, mask, prompt_width=prompt_width))
             else:
                 logprobs, entropies, _ = super()._get_per_token_logps_and_entropies(
                     model, ids, mask, logits_to_keep, batch_size, compute_entropy, **kwargs
@@ -101,30 +112,36 @@ class RltGrpoTrainer(GRPOTrainer):
         self._loss_logprobs_BC = logprobs_BC.detach()
         return logprobs_BC, torch.cat([entropies for _, entropies in parts if entropies is not None]), None
 
-    def _runs(self, input_ids: Tensor, attention_mask: Tensor, *, prompt_width: int) -> list[slice]:
-        """Cut rows into stretches that share a prompt and fit into one pass."""
-        runs: list[slice] = []
-        start, tokens = 0, 0
-        own_tokens = attention_mask[:, prompt_width:].sum(1).tolist()
-        prompt_tokens = attention_mask[:, :prompt_width].sum(1).tolist()
-        for row in range(len(input_ids)):
-            same = row > start and torch.equal(input_ids[row, :prompt_width], input_ids[start, :prompt_width])
-            if row > start and (not same or tokens + own_tokens[row] > MAX_SHARED_TOKENS):
-                runs.append(slice(start, row))
-                start = row
-            tokens = prompt_tokens[row] + own_tokens[row] if row == start else tokens + own_tokens[row]
-        runs.append(slice(start, len(input_ids)))
-        return runs
-
-    def _shared(
-        self, model: Any, input_ids: Tensor, attention_mask: Tensor, *, completion_width: int
+    def _as_tree(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, *, prompt_width: int
     ) -> tuple[Tensor, Tensor]:
-        prompt_width = input_ids.shape[1] - completion_width
-        prompt = input_ids[0, :prompt_width][attention_mask[0, :prompt_width].bool()]
-        completion_mask = attention_mask[:, prompt_width:].bool()
-        completions = [
-            ids[mask].tolist() for ids, mask in zip(input_ids[:, prompt_width:], completion_mask, strict=True)
+        kept = attention_mask.bool()
+        completion_mask = kept[:, prompt_width:]
+        rows = [
+            (ids[:prompt_width][mask[:prompt_width]].tolist(), ids[prompt_width:][mask[prompt_width:]].tolist())
+            for ids, mask in zip(input_ids, kept, strict=True)
         ]
-        logprobs_C, entropies_C = tree_logprobs(model, build_tree(prompt, completions), temperature=self.temperature)
+        tree = build_tree(rows, device=input_ids.device)
+        logprobs_C, entropies_C = tree_logprobs(model, tree, temperature=self.temperature)
         empty = torch.zeros(completion_mask.shape, device=input_ids.device, dtype=logprobs_C.dtype)
         return empty.masked_scatter(completion_mask, logprobs_C), empty.masked_scatter(completion_mask, entropies_C)
+
+
+def forward_passes(prompts: Sequence[object], sizes: Sequence[tuple[int, int]]) -> list[slice]:
+    """Cut rows, given as padded prompts and sizes of (prompt, completion) in tokens, into forward passes.
+
+    Rows of one prompt stay together up to GROUP_TOKENS, several prompts join up to JOINT_TOKENS; a prompt counts once.
+    """
+    passes: list[slice] = []
+    start, tokens, joint = 0, 0, False
+    for row, (prompt_tokens, completion_tokens) in enumerate(sizes):
+        same = row > start and prompts[row] == prompts[row - 1]
+        more = completion_tokens + (0 if same else prompt_tokens)
+        limit = GROUP_TOKENS if same and not joint else JOINT_TOKENS
+        if row > start and tokens + more > limit:
+            passes.append(slice(start, row))
+            start, tokens, joint, more = row, 0, False, prompt_tokens + completion_tokens
+        elif row > start and not same:
+            joint = True
+        tokens += more
+    return [*passes, slice(start, len(sizes))]

@@ -1,5 +1,6 @@
 """Own the `rl` kind: GRPO of a teacher on a student's log-probs, every rollout through the services."""
 
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, 
 from rlt_train.publishing import PublishAfterStep, Publisher
 from rlt_train.rollouts import Collector, SamplingPlan
 from rlt_train.services import Services
+from rlt_train.token_tree import can_share_beginnings
 from rlt_train.training import common_arguments, micro_batch_rows, train
 
 
@@ -101,14 +103,16 @@ def _trainer(
 ) -> RltGrpoTrainer:
     job, base_dir, rows = context.job, Path(context.job.base_model_dir), experience.rows
     start = Path(job.start_adapter_dir) if job.start_adapter_dir else None
+    # A PeftModel: TRL then keeps a frozen copy of its adapter as the reference, which is the warm-up.
+    policy = load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
+    shares = can_share_beginnings(policy.config)
     with warnings.catch_warnings():
         # TRL is pinned to the one version whose rollout_func was read and tested here.
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'", category=UserWarning)
         return trainer_class(
-            # A PeftModel: TRL then keeps a frozen copy of its adapter as the reference, which is the warm-up.
-            model=load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed),
+            model=policy,
             reward_funcs=[given_reward],
-            args=GRPOConfig(**common_arguments(context), **_grpo_arguments(context, spec, rows=rows)),
+            args=GRPOConfig(**common_arguments(context), **_grpo_arguments(context, spec, rows=rows, shares=shares)),
             train_dataset=Dataset.from_list([{"prompt": str(row.id)} for row in rows]),
             processing_class=load_padding_tokenizer(base_dir),
             rollout_func=experience,
@@ -117,11 +121,14 @@ def _trainer(
         )
 
 
-def _grpo_arguments(context: JobContext, spec: RlSpec, *, rows: Sequence[DatasetRow]) -> dict[str, Any]:
+def _grpo_arguments(context: JobContext, spec: RlSpec, *, rows: Sequence[DatasetRow], shares: bool) -> dict[str, Any]:
     prompts = [context.codec.teacher_sequence(question=row.question, solution=row.solution) for row in rows]
-    longest = max(len(prompt.token_ids) for prompt in prompts) + spec.max_tokens
-    micro_rows = micro_batch_rows(spec.samples_per_question, tokens_per_row=longest)
-    micro_batches = spec.questions_per_step * spec.samples_per_question // micro_rows
+    longest = max(len(prompt.token_ids) for prompt in prompts)
+    completions = spec.questions_per_step * spec.samples_per_question
+    # A shared prompt is computed once for its samples, so each row bears its part of it.
+    tokens = spec.max_tokens + (math.ceil(longest / spec.samples_per_question) if shares else longest)
+    micro_rows = micro_batch_rows(completions, tokens_per_row=tokens)
+    micro_batches = completions // micro_rows
     return {
         "max_steps": spec.steps,
         "per_device_train_batch_size": micro_rows,

@@ -49,3 +49,12 @@ def test_report_questions_share_none_with_the_training_rows() -> None:
     report = [question.question for question in demonstration.report_questions]
     assert len(set(report)) == DemoPlan().report_questions
     assert not training & set(report)
+
+
+def test_a_slow_machine_gets_fewer_steps_of_reinforcement_but_never_none() -> None:
+    # 840 - 160 - 22 x 4 = 592 s, a step is 16 s: 37, capped at 10. At 12 s a warm-up step: 840 - 400 - 264 = 176 s,
+    # a step is 48 s: 3, raised to 4. At 8 s: 840 - 280 - 176 = 384 s, a step is 32 s: 12, capped; elapsed 420 s: 7.
+    plan = DemoPlan()
+    assert plan.affordable_rl_steps(elapsed_s=160.0, warmup_step_s=4.0) == 10
+    assert plan.affordable_rl_steps(elapsed_s=400.0, warmup_step_s=12.0) == 4
+    assert plan.affordable_rl_steps(elapsed_s=420.0, warmup_step_s=8.0) == 7

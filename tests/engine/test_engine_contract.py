@@ -238,7 +238,7 @@ async def test_unfit_adapter_is_refused_at_load_and_at_use_and_the_engine_lives_
 
 async def test_healthy_engine_says_so(engine: Engine) -> None:
     health = await engine.health()
-    assert (health.alive, health.detail, health.in_flight) == (True, "serving", 0)
+    assert (health.alive, health.detail, health.in_flight) == (True, "is serving", 0)
 
 
 async def test_engine_names_itself(engine: Engine) -> None:

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from rlt_core.errors import ScoringError
 from rlt_service.engine.self_check import CheckResult, check_scoring, judge
 
 
@@ -30,13 +31,19 @@ async def test_half_precision_may_differ_more_but_not_anyhow() -> None:
     assert (await _check(dtype="bfloat16", off_by=0.5)).fault
 
 
-async def _check(*, dtype: str, off_by: float) -> CheckResult:
+async def test_worker_that_answers_as_vllm_does_is_a_fault_not_a_failed_start() -> None:
+    assert (await _check(dtype="float32", off_by=None)).fault == "95 log-probs"
+
+
+async def _check(*, dtype: str, off_by: float | None) -> CheckResult:
     counts = iter((0, 56))  # the probe has 96 tokens, 56 of them from its start on
 
     async def plainly(ids: Sequence[int], start: int) -> Sequence[float]:
         return [-1.0] * (len(ids) - start)
 
     async def by_worker(ids: Sequence[int], start: int) -> Sequence[float]:
+        if off_by is None:
+            raise ScoringError("95 log-probs")
         return [-1.0 + off_by] * (len(ids) - start)
 
     async def scored_positions() -> int:

@@ -65,7 +65,8 @@ def _record(outcome: Outcome, *, plan: DemoPlan, folder: Path, wall_s: float) ->
         gate_reason=outcome.promotion.reason,
         gate_evaluation=outcome.evaluation,
         reward=dict(plan.reward),
-        sizes={name: value for name, value in asdict(plan).items() if isinstance(value, int)},
+        sizes={name: value for name, value in asdict(plan).items() if isinstance(value, int)}
+        | {"rl_steps": outcome.rl_steps},
         traffic={
             "requests": outcome.answers.requests,
             "failed": outcome.answers.failed,

@@ -33,6 +33,7 @@ class Outcome:
     evaluation: str | None
     answers: Answers
     parts_s: dict[str, float]
+    rl_steps: int
     engine: str
 
 
@@ -54,6 +55,8 @@ class Demonstration:
         self._screen = screen
         self._versions = _Versions()
         self._parts_s: dict[str, float] = {}
+        self._began_s = time.monotonic()
+        self._rl_steps = 0
         trained_on = plan.train_questions + plan.gate_questions
         self.training_questions = generate_questions(count=trained_on, seed=plan.seed, id_prefix="train")
         self.report_questions = _unseen(self.training_questions, count=plan.report_questions, seed=plan.seed + 1)
@@ -84,6 +87,7 @@ class Demonstration:
             evaluation=evaluation,
             answers=answers,
             parts_s=self._parts_s,
+            rl_steps=self._rl_steps,
             engine=f"{engine.name} {engine.version}",
         )
 
@@ -126,7 +130,16 @@ class Demonstration:
 
     def _reinforce(self, dataset: str) -> tuple[Job, Answers]:
         title = "5. Reinforcement: the student's log-probs reward the teacher, while the server goes on answering"
-        spec = self._plan.rl_spec(dataset=dataset, teacher=self._versions.warmup, student=self._versions.student)
+        spec = self._plan.rl_spec(
+            dataset=dataset,
+            teacher=self._versions.warmup,
+            student=self._versions.student,
+            steps=self._plan.affordable_rl_steps(
+                elapsed_s=time.monotonic() - self._began_s,
+                warmup_step_s=self._parts_s["warm-up teacher"] / self._plan.teacher_steps,
+            ),
+        )
+        self._rl_steps = int(spec["steps"])
         with self._part("rl", title=title):
             with self._traffic(alias="default") as traffic:
                 job = self._watch(self._client.train(spec))

@@ -15,6 +15,8 @@ from rlt_core.schemas.base import WireModel
 from rlt_core.statistics import PairedDifference, mean, paired_difference
 
 MODELS = ("base", "warm-up", "RL")
+BEGIN = "<!-- demo:begin, written by rlt_client.demo.table -->"
+END = "<!-- demo:end -->"
 JSON_KEYS = {"base": "base", "warm-up": "before", "RL": "after"}
 
 
@@ -138,13 +140,27 @@ def _interval(found: PairedDifference) -> dict[str, float]:
 
 
 def write_figures(folder: Path) -> dict[str, Any]:
-    """Compute `demo.json` and `demo/table.md` from `demo/rows.jsonl` and `demo/run.json`."""
+    """Compute `demo.json` and `demo/table.md` from `demo/rows.jsonl` and `demo/run.json`.
+
+    A page beside the folder that has the two markers (docs/results.md has) gets the table between them.
+    """
     rows = read_rows(folder / "demo" / "rows.jsonl")
     run = DemoRun.model_validate_json((folder / "demo" / "run.json").read_text(encoding="utf-8"))
     figures = to_json(rows, run)
     (folder / "demo.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    (folder / "demo" / "table.md").write_text(to_markdown(figures) + "\n", encoding="utf-8")
+    table = to_markdown(figures)
+    (folder / "demo" / "table.md").write_text(table + "\n", encoding="utf-8")
+    page = folder.parent / "results.md"
+    if page.is_file():
+        page.write_text(place_table(page.read_text(encoding="utf-8"), table=table), encoding="utf-8")
     return figures
+
+
+def place_table(page: str, *, table: str) -> str:
+    """Put the table between the page's markers; a page without them stays as it is."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    return f"{head}{begin}\n{table}\n{end}{tail}" if begin and end else page
 
 
 if __name__ == "__main__":

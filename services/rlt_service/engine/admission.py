@@ -26,6 +26,11 @@ class Admission:
         """Whether new requests are taken."""
         return not self._closed_because
 
+    @property
+    def state(self) -> str:
+        """Say in a word or two whether requests are taken, and why not."""
+        return self._closed_because or "is serving"
+
     def open_up(self) -> None:
         """Take requests from now on."""
         self._closed_because = ""

@@ -150,10 +150,9 @@ class FakeEngine:
 
     async def health(self) -> EngineHealth:
         """Report what is in hand."""
-        alive = self._codec is not None and not self._died
         return EngineHealth(
-            alive=alive,
-            detail=("serving" if self._admission.open else "draining") if alive else "not running",
+            alive=self._codec is not None and not self._died,
+            detail=self._admission.state,
             in_flight=self._admission.in_flight,
             loaded_versions=tuple(self._versions),
         )

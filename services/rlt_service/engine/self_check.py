@@ -6,6 +6,8 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from rlt_core.errors import ScoringError
+
 _LOG = logging.getLogger(__name__)
 _PROBE_TOKENS = 96
 _PROBE_START = 40
@@ -36,13 +38,13 @@ async def check_scoring(
     """Score a fixed probe both ways and compare; count that the worker's code scored exactly the wanted positions."""
     probe = random.Random(0).choices(vocabulary, k=_PROBE_TOKENS)
     before = await scored_positions()
-    ours = await score_by_worker(probe, _PROBE_START)
+    try:
+        ours = await score_by_worker(probe, _PROBE_START)
+    except ScoringError as error:  # as vLLM's own code answers: with a log-prob for every position
+        return _warned(CheckResult(fault=error.detail, largest_difference=math.inf))
     counted = await scored_positions() - before
     plain = await score_plainly(probe, _PROBE_START)
-    result = judge(ours=ours, plain=plain, counted=counted, tolerance=_TOLERANCE.get(dtype, _HALF_TOLERANCE))
-    if result.fault:
-        _LOG.warning("The scoring worker is not used, only temperature 1 can be scored: %s", result.fault)
-    return result
+    return _warned(judge(ours=ours, plain=plain, counted=counted, tolerance=_TOLERANCE.get(dtype, _HALF_TOLERANCE)))
 
 
 def judge(*, ours: Sequence[float], plain: Sequence[float], counted: int, tolerance: float) -> CheckResult:
@@ -59,3 +61,9 @@ def judge(*, ours: Sequence[float], plain: Sequence[float], counted: int, tolera
     else:
         fault = ""
     return CheckResult(fault=fault, largest_difference=largest)
+
+
+def _warned(result: CheckResult) -> CheckResult:
+    if result.fault:
+        _LOG.warning("The scoring worker is not used, only temperature 1 can be scored: %s", result.fault)
+    return result

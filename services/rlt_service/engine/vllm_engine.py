@@ -114,8 +114,8 @@ class VllmEngine:
 
     async def stop(self) -> None:
         """End every process of the engine; repeatable."""
-        self._admission.close("has stopped")
         await self._admission.drain(timeout_s=0.0)
+        self._admission.close("has stopped")
         running, self._running = self._running, None
         if running is not None:
             await stop_llm(running.llm, running.processes)
@@ -172,15 +172,12 @@ class VllmEngine:
         """Report without touching the model."""
         running = self._running
         if running is None:
-            return EngineHealth(alive=False, detail="not running", in_flight=0, loaded_versions=())
+            return EngineHealth(alive=False, detail=self._admission.state, in_flight=0, loaded_versions=())
         gone = [process.pid for process in running.processes if not process.is_running()]
         dead = running.llm.errored or bool(gone)
-        detail = f"the engine died (processes gone: {gone}); restart the service" if dead else "serving"
-        if not dead and not self._admission.open:
-            detail = "draining"
         return EngineHealth(
             alive=not dead,
-            detail=detail,
+            detail=f"died (processes gone: {gone}); restart the service" if dead else self._admission.state,
             in_flight=self._admission.in_flight,
             loaded_versions=running.adapters.versions,
         )

@@ -1,0 +1,31 @@
+"""Every figure of the committed demonstration can be computed again from the rows beside it."""
+
+import json
+import shutil
+from pathlib import Path
+
+from rlt_client.demo.table import DemoRun, place_table, read_rows, to_markdown, write_figures
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_demo_json_and_the_table_in_the_docs_follow_from_the_committed_rows(tmp_path: Path) -> None:
+    shutil.copytree(DOCS / "results" / "demo", tmp_path / "results" / "demo")
+    shutil.copy(DOCS / "results.md", tmp_path / "results.md")
+    figures = write_figures(tmp_path / "results")
+    assert json.loads((DOCS / "results" / "demo.json").read_text(encoding="utf-8")) == figures
+    assert to_markdown(figures) in (DOCS / "results.md").read_text(encoding="utf-8")
+    assert (tmp_path / "results.md").read_text(encoding="utf-8") == (DOCS / "results.md").read_text(encoding="utf-8")
+
+
+def test_committed_rows_hold_one_row_a_question_and_model_by_real_versions() -> None:
+    rows = read_rows(DOCS / "results" / "demo" / "rows.jsonl")
+    run = DemoRun.model_validate_json((DOCS / "results" / "demo" / "run.json").read_text(encoding="utf-8"))
+    assert run.engine.startswith("vllm ")
+    keys = [(row.model, row.question_id) for row in rows]
+    assert len(set(keys)) == len(keys) == 3 * run.sizes["report_questions"]
+    assert {row.version.partition("@")[0] for row in rows} == {"smollm2-135m", "demo-teacher"}
+
+
+def test_a_page_without_markers_stays_as_it_is() -> None:
+    assert place_table("# Results", table="| new |") == "# Results"

@@ -1,0 +1,105 @@
+"""Reading vLLM's answers: whatever is not exactly one finite log-prob a token is an error. No engine is started."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rlt_core.errors import EngineUnavailableError, ScoringError
+from rlt_service.engine.protocol import GenerateRequest, SequenceScoreRequest
+
+pytestmark = pytest.mark.real
+
+REQUEST = SequenceScoreRequest(token_ids=(5, 6, 7, 8), start=2, temperature=0.7, adapter=None)
+GENERATION = GenerateRequest(
+    prompt_token_ids=(5,), adapter=None, n=2, temperature=0.7, top_p=1.0, max_tokens=9, seed=4, stop_text="</x>"
+)
+
+
+def flat(token_ids: Sequence[int], logprobs: Sequence[float]) -> Any:
+    from vllm.logprobs import FlatLogprobs
+
+    return FlatLogprobs(token_ids=list(token_ids), logprobs=list(logprobs))
+
+
+def prompt_answer(token_ids: Sequence[int], logprobs: Sequence[float]) -> Any:
+    return SimpleNamespace(prompt_logprobs=flat(token_ids, logprobs), num_cached_tokens=32)
+
+
+def completion_answer(token_ids: Sequence[int], logprobs: Any, *, finish_reason: str = "stop") -> Any:
+    generated = SimpleNamespace(token_ids=token_ids, logprobs=logprobs, finish_reason=finish_reason)
+    return SimpleNamespace(outputs=[generated])
+
+
+def test_scores_of_the_wanted_positions_are_read() -> None:
+    from rlt_service.engine.vllm_requests import score_of
+
+    result = score_of(prompt_answer([7, 8], [-1.0, -2.0]), REQUEST, first=2)
+    assert (result.logprobs, result.cached_tokens) == ((-1.0, -2.0), 32)
+
+
+def test_plain_scores_are_cut_to_the_wanted_positions() -> None:
+    from rlt_service.engine.vllm_requests import score_of
+
+    assert score_of(prompt_answer([6, 7, 8], [-9.0, -1.0, -2.0]), REQUEST, first=1).logprobs == (-1.0, -2.0)
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "logprobs"),
+    [
+        ([8], [-1.0]),
+        ([6, 7, 8], [-1.0, -1.0, -1.0]),
+        ([7, 9], [-1.0, -1.0]),
+        ([7, 8], [-1.0, math.nan]),
+        ([7, 8], [-math.inf, -1.0]),
+    ],
+)
+def test_missing_surplus_misplaced_or_non_finite_score_is_an_error(token_ids: list[int], logprobs: list[float]) -> None:
+    from rlt_service.engine.vllm_requests import score_of
+
+    with pytest.raises(ScoringError):
+        score_of(prompt_answer(token_ids, logprobs), REQUEST, first=2)
+
+
+def test_answer_without_scores_is_an_error() -> None:
+    from rlt_service.engine.vllm_requests import score_of
+
+    with pytest.raises(ScoringError):
+        score_of(SimpleNamespace(prompt_logprobs=None), REQUEST, first=2)  # pyright: ignore[reportArgumentType] - a double
+
+
+@pytest.mark.parametrize(("token_ids", "logprobs"), [([7], [-1.0]), ([7, 9], [-1.0, -1.0]), ([7, 8], [-1.0, math.nan])])
+def test_completion_with_other_logprobs_than_tokens_is_an_error(token_ids: list[int], logprobs: list[float]) -> None:
+    from rlt_service.engine.vllm_requests import completion_of
+
+    with pytest.raises(ScoringError):
+        completion_of(completion_answer([7, 8], flat(token_ids, logprobs)), index=0)
+
+
+def test_aborted_completion_is_no_completion() -> None:
+    from rlt_service.engine.vllm_requests import completion_of
+
+    with pytest.raises(EngineUnavailableError, match="abort"):
+        completion_of(completion_answer([7], flat([7], [-1.0]), finish_reason="abort"), index=0)
+
+
+def test_samples_of_one_request_and_of_the_next_seed_all_get_seeds_of_their_own() -> None:
+    from rlt_service.engine.vllm_requests import generation_params
+
+    seeds = {
+        generation_params(replace(GENERATION, seed=seed), index=index, end_ids=(2,), banned_ids=(0, 1)).seed
+        for seed in (4, 5)
+        for index in (0, 1)
+    }
+    assert len(seeds) == 4
+
+
+def test_banned_ids_get_no_probability_at_all() -> None:
+    from rlt_service.engine.vllm_requests import generation_params
+
+    params = generation_params(GENERATION, index=0, end_ids=(2,), banned_ids=(0, 1))
+    assert params.logit_bias == {0: -math.inf, 1: -math.inf}
+    assert params.stop_token_ids == [2]
