@@ -22,11 +22,8 @@ from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 
-GROUP_TOKENS = 4096
+PASS_TOKENS = 4096
 """Longest pass over rows of one prompt: beyond, the mask of all pairs and the logits cost more than is saved."""
-
-JOINT_TOKENS = 1024
-"""Longest pass over several prompts: they only share their instruction, which saves less than long attention costs."""
 
 
 class RltGrpoTrainer(GRPOTrainer):
@@ -99,7 +96,7 @@ class RltGrpoTrainer(GRPOTrainer):
         for rows in forward_passes(input_ids[:, :prompt_width].tolist(), sizes):
             self._stop.check()
             ids, mask = input_ids[rows], attention_mask[rows]
-            if self._shares and sum(sizes[rows.start]) <= GROUP_TOKENS:
+            if self._shares and sum(sizes[rows.start]) <= PASS_TOKENS:
                 parts.append(self._as_tree(model, ids, mask, prompt_width=prompt_width))
             else:
                 logprobs, entropies, _ = super()._get_per_token_logps_and_entropies(
@@ -130,18 +127,14 @@ class RltGrpoTrainer(GRPOTrainer):
 def forward_passes(prompts: Sequence[object], sizes: Sequence[tuple[int, int]]) -> list[slice]:
     """Cut rows, given as padded prompts and sizes of (prompt, completion) in tokens, into forward passes.
 
-    Rows of one prompt stay together up to GROUP_TOKENS, several prompts join up to JOINT_TOKENS; a prompt counts once.
+    A pass holds neighbours of one prompt, up to PASS_TOKENS with the prompt counted once. (Several prompts share
+    their instruction only: joined, they took as long as apart.)
     """
     passes: list[slice] = []
-    start, tokens, joint = 0, 0, False
+    start, tokens = 0, 0
     for row, (prompt_tokens, completion_tokens) in enumerate(sizes):
-        same = row > start and prompts[row] == prompts[row - 1]
-        more = completion_tokens + (0 if same else prompt_tokens)
-        limit = GROUP_TOKENS if same and not joint else JOINT_TOKENS
-        if row > start and tokens + more > limit:
+        if row > start and (prompts[row] != prompts[start] or tokens + completion_tokens > PASS_TOKENS):
             passes.append(slice(start, row))
-            start, tokens, joint, more = row, 0, False, prompt_tokens + completion_tokens
-        elif row > start and not same:
-            joint = True
-        tokens += more
+            start = row
+        tokens = completion_tokens + (prompt_tokens if row == start else tokens)
     return [*passes, slice(start, len(sizes))]

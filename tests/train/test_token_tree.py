@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config
 
-from rlt_train.grpo import GROUP_TOKENS, JOINT_TOKENS, forward_passes
+from rlt_train.grpo import PASS_TOKENS, forward_passes
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 
 CPU = torch.device("cpu")
@@ -103,5 +103,5 @@ def test_passes_cover_all_rows_in_order_and_fit(groups: list[tuple[int, list[int
     for part in passes:
         members = set(prompts[part])
         tokens = sum(groups[number][0] for number in members) + sum(size for _, size in sizes[part])
-        limit = GROUP_TOKENS if len(members) == 1 else JOINT_TOKENS
-        assert tokens <= limit or part.stop - part.start == 1
+        assert len(members) == 1
+        assert tokens <= PASS_TOKENS or part.stop - part.start == 1
