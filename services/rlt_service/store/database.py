@@ -57,7 +57,7 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_xact_lock(7251108)"))
                 _migrate(connection)
             return
-        path = Path(url.database)
+        path = Path(url.database.removeprefix("file:"))  # SQLite also takes a path as a URI
         with storage_faults(f"open the database {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             with _exclusive(path.with_name(path.name + ".lock")):
