@@ -284,6 +284,8 @@ def test_a_rollout_adapter_is_callable_by_its_exact_name_and_in_no_list(
     assert resolved.adapter is not None
     assert resolved.adapter.path == artifacts.rollout_dir(job.id, 1, 0)
     assert version not in {card.id for card in registry.callable_models()}
+    published = [event.data for event in jobs.events(job.id, after_seq=0, limit=100) if event.type == "published"]
+    assert published == [{"step": 0, "version": version}]
     assert publish(registry, artifacts, job, step=0) == version
 
 

@@ -20,7 +20,7 @@ from rlt_core.schemas.teachers import (
     ModelVersion,
     NamedModel,
 )
-from rlt_service.store import aliases, evaluations, resolution
+from rlt_service.store import aliases, evaluations, history, resolution
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.jobs import fenced_job
@@ -160,8 +160,9 @@ class Registry:
                 f"The adapter of step {request.step} has sha256 {found}, announced was {request.sha256}.",
                 param="/sha256",
             )
+        version = f"{job_id}.{request.attempt}@{request.step}"
         with self._database.transaction() as session:
-            fenced_job(session, job_id, request.attempt)
+            job = fenced_job(session, job_id, request.attempt)
             base = resolution.current_base(session)
             if base is None:
                 raise NotFoundError("No base model is registered yet: start the service once.")
@@ -176,10 +177,11 @@ class Registry:
                     created_at=now_utc(),
                 )
             )
+            history.append(session, job, "published", {"step": request.step, "version": version})
             session.flush()
             old = _collect(session, job_id, keep=KEPT_ROLLOUTS)
         self._discard_rollouts(job_id, old)
-        return RolloutPublished(version=f"{job_id}.{request.attempt}@{request.step}")
+        return RolloutPublished(version=version)
 
     def collect_rollouts(self, job_id: str) -> None:
         """Forget every rollout adapter of a job that has moved on."""
