@@ -155,6 +155,10 @@ class Demonstration:
         if job.result is None or job.result.promotion is None:
             raise DemoError(f"the job says nothing of its promotion: {job.result}")
         promotion = job.result.promotion
+        if job.result.evaluation is not None:
+            gain = self._client.evaluations.get(job.result.evaluation).difference
+            interval = f"{gain.mean:+.3f}, 95% interval [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}], n = {gain.n}"
+            self._screen.say(f"  reward on the gate's questions, new minus served: {interval}")
         self._screen.say(f"  {promotion.outcome}: {promotion.reason}")
         return promotion, job.result.evaluation
 
