@@ -40,13 +40,12 @@ up: $(LOCKED) ## Start everything on this machine: engine, API, worker, broker (
 demo: $(LOCKED) ## Train a teacher and watch it swap into serving (about 15 minutes on 2 cores)
 	@RLT_DEMO_COMMAND="make demo" $(BIN)/python -m rlt_client.demo $(DEMO_ARGS)
 
-test: $(LOCKED) lint types contracts ## Everything that a submission must pass
-	@$(BIN)/pytest
+test: $(LOCKED) lint types contracts fast real ## Everything that a submission must pass
 
 check: $(LOCKED) lint types contracts fast ## Format, lint, types, import contracts, fast tests
 
 fast: $(LOCKED) ## The tests on the fake engine, in seconds
-	@$(BIN)/pytest -m "not real"
+	@$(BIN)/pytest -m "not real" --numprocesses 2 --dist loadfile
 
 real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
 	@$(BIN)/pytest -m real
