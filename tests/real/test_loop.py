@@ -88,7 +88,7 @@ def test_a_teacher_is_warmed_up_reinforced_gated_and_swapped_into_serving(real_c
     assert (evaluation.before, evaluation.after) == ("loop@1", "loop@2")
     gain = evaluation.difference
     assert (gain.ci_low > 0) == (job.result.promotion.outcome == "promoted")
-    rows = real_client.evaluations.rows(evaluation.id).data
+    rows = real_client.evaluations.rows(evaluation.id)
     trained_on_nothing_of = {row.question_id for row in rows.data}
     assert len(trained_on_nothing_of) == gain.n >= 2
 
