@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from rlt_service.engine.factory import create_engine
 from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
+
+# Machines are slow now and then; what a property holds does not depend on it.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from rlt_core.errors import EngineUnavailableError
 from rlt_service.container import Services
-from rlt_service.engine_host import EngineHost
+from rlt_service.engines import Engines
 from rlt_service.served import Versions
 from rlt_service.student.score import Scorer
 from rlt_service.teacher.explain import Explainer
@@ -13,7 +13,7 @@ def scorer_of(services: Services) -> Scorer:
     return Scorer(
         settings=services.settings,
         versions=Versions(registry=services.registry, base_model=services.base_model),
-        host=_host(services),
+        engines=_engines(services),
         in_hand=services.in_hand,
     )
 
@@ -24,13 +24,13 @@ def explainer_of(services: Services) -> Explainer:
     return Explainer(
         settings=services.settings,
         versions=scorer.versions,
-        host=scorer.host,
+        engines=scorer.engines,
         in_hand=services.in_hand,
         scorer=scorer,
     )
 
 
-def _host(services: Services) -> EngineHost:
+def _engines(services: Services) -> Engines:
     if services.host is None:
         raise EngineUnavailableError("this process has no engine: ask one that plays teacher or student")
-    return services.host
+    return Engines(host=services.host)

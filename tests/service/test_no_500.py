@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -51,7 +51,7 @@ SCORE = st.tuples(
 
 
 @pytest.mark.parametrize(("path", "bodies"), [("/v1/explain", EXPLAIN), ("/v1/score", SCORE)])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_body_of_a_user_is_a_500(
     app_client: TestClient, path: str, bodies: st.SearchStrategy[Any], data: st.DataObject

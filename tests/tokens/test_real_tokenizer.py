@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlt_core.errors import InvalidRequestError
@@ -42,7 +42,6 @@ def test_a_token_straddles_the_closing_tag(smollm2: TokenizerCodec) -> None:
 
 
 @given(text=readable, solution=readable)
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_texts_come_back_and_make_no_control_token(smollm2: TokenizerCodec, text: str, solution: str) -> None:
     ids = smollm2.encode_text(text + TAG)
     parsed = smollm2.parse_completion(ids)

@@ -50,7 +50,7 @@ def test_tree_lays_out_every_beginning_once() -> None:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=ROWS)
 def test_one_pass_gives_the_logprobs_of_separate_rows(model: LlamaForCausalLM, rows: Rows) -> None:
     with torch.no_grad():
@@ -89,7 +89,6 @@ def test_only_models_of_full_attention_share_beginnings() -> None:
     assert not can_share_beginnings(sliding)
 
 
-@settings(deadline=None)
 @given(
     groups=st.lists(
         st.tuples(st.integers(1, 3000), st.lists(st.integers(1, 3000), min_size=1, max_size=4)), min_size=1, max_size=5

@@ -13,27 +13,21 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
-from vllm import RequestOutput, SamplingParams
-from vllm.exceptions import VLLMClientError, VLLMError
-from vllm.inputs.engine import tokens_input
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
-from vllm.v1.engine.async_llm import AsyncLLM
 
-from rlt_core.errors import ConfigurationError, EngineUnavailableError, InvalidRequestError
+from rlt_core.errors import ConfigurationError, EngineUnavailableError
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, rules_for_base
 from rlt_service.engine.admission import Admission, cancel_all, result_of
 from rlt_service.engine.machine import choose_dtype
 from rlt_service.engine.models import resolve_model
-from rlt_service.engine.prompt_rows import ScoringParameters
 from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,
@@ -45,26 +39,15 @@ from rlt_service.engine.protocol import (
     SequenceScoreResult,
 )
 from rlt_service.engine.request_checks import check_generate, check_score
-from rlt_service.engine.self_check import check_scoring
 from rlt_service.engine.vllm_adapters import VllmAdapters
 from rlt_service.engine.vllm_process import EngineOptions, read_process_ids, start_llm, stop_llm
-from rlt_service.engine.vllm_requests import completion_of, generation_params, score_of, score_params
+from rlt_service.engine.vllm_requests import completion_of, generation_params
+from rlt_service.engine.vllm_scoring import key_of, prove_scoring, score_one
+from rlt_service.engine.vllm_state import RunningVllm
 from rlt_service.settings import Settings
 from rlt_tokens import load_codec
 
 _PROBE_TEXT = "2 + 2 ="
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Running:
-    """What exists between start and stop."""
-
-    llm: AsyncLLM
-    processes: tuple[psutil.Process, ...]
-    codec: SequenceCodec
-    info: EngineInfo
-    banned_ids: tuple[int, ...]
-    adapters: VllmAdapters
 
 
 class VllmEngine:
@@ -72,9 +55,8 @@ class VllmEngine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._running: _Running | None = None
+        self._running: RunningVllm | None = None
         self._admission = Admission()
-        self._numbers = count(1)
 
     @property
     def info(self) -> EngineInfo:
@@ -97,7 +79,7 @@ class VllmEngine:
         processes: tuple[psutil.Process, ...] = ()
         try:
             processes = await read_process_ids(llm)
-            self._running = _Running(
+            self._running = RunningVllm(
                 llm=llm,
                 processes=processes,
                 codec=codec,
@@ -105,7 +87,8 @@ class VllmEngine:
                 banned_ids=_banned_ids(codec, model_vocabulary=base_config["vocab_size"]),
                 adapters=VllmAdapters(llm, rules=rules),
             )
-            await self._prove_scoring()
+            if (await prove_scoring(self._running)).fault:
+                self._running = replace(self._running, info=replace(self._running.info, scoring="plain"))
         except BaseException:
             self._running = None
             await stop_llm(llm, processes)
@@ -140,17 +123,17 @@ class VllmEngine:
         state = self._state
         for request in requests:
             check_score(request, info=state.info, vocab_size=state.codec.vocab_size)
-        unique = {_key(request): request for request in requests}
+        unique = {key_of(request): request for request in requests}
         loras = {key: await self._lora(request.adapter) for key, request in unique.items()}
         tasks = {
-            key: self._admission.submit(self._score_one(request, lora=loras[key])) for key, request in unique.items()
+            key: self._admission.submit(score_one(state, request, lora=loras[key])) for key, request in unique.items()
         }
         try:
             results = await asyncio.gather(*[result_of(task) for task in tasks.values()])
         finally:
             await cancel_all(set(tasks.values()))
         by_key = dict(zip(unique, results, strict=True))
-        return [by_key[_key(request)] for request in requests]
+        return [by_key[key_of(request)] for request in requests]
 
     async def load(self, adapter: AdapterRef) -> None:
         """Check a version's files, load it, and have it generate one token with a finite log-prob."""
@@ -187,7 +170,7 @@ class VllmEngine:
         await self._admission.drain(timeout_s=timeout_s)
 
     @property
-    def _state(self) -> _Running:
+    def _state(self) -> RunningVllm:
         if self._running is None:
             raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
         return self._running
@@ -215,72 +198,8 @@ class VllmEngine:
     ) -> tuple[Completion, int]:
         state = self._state
         params = generation_params(request, index=index, end_ids=state.codec.end_token_ids, banned_ids=state.banned_ids)
-        output = await self._run(request.prompt_token_ids, params, lora=lora)
+        output = await state.last_output(request.prompt_token_ids, params, lora=lora)
         return completion_of(output, index=index), output.num_cached_tokens or 0
-
-    async def _score_one(self, request: SequenceScoreRequest, *, lora: LoRARequest | None) -> SequenceScoreResult:
-        """Score by our worker, again without the prefix cache where that reached into the wanted positions."""
-        if self._state.info.scoring == "plain":
-            output = await self._run(request.token_ids, score_params(None, read_cache=False), lora=lora)
-            return score_of(output, request, first=1)
-        parameters = ScoringParameters(start=request.start, temperature=request.temperature)
-        output = await self._run(request.token_ids, score_params(parameters, read_cache=True), lora=lora)
-        # The log-prob at `start` comes from the hidden state one before it, which a cached position does not have.
-        if (output.num_cached_tokens or 0) > request.start - 1:
-            output = await self._run(request.token_ids, score_params(parameters, read_cache=False), lora=lora)
-        return score_of(output, request, first=request.start)
-
-    async def _run(
-        self, token_ids: Sequence[int], params: SamplingParams, *, lora: LoRARequest | None
-    ) -> RequestOutput:
-        """Send one sequence through vLLM; its errors become ours."""
-        stream = self._state.llm.generate(
-            tokens_input(list(token_ids)), params, f"rlt-{next(self._numbers)}", lora_request=lora
-        )
-        try:
-            outputs = [output async for output in stream]
-        except VLLMClientError as error:
-            raise InvalidRequestError(f"vLLM refused the request: {error}") from error
-        except VLLMError as error:
-            raise EngineUnavailableError(
-                f"The engine failed ({error}); restart the service if it stays so.", retry_after_s=10.0
-            ) from error
-        return outputs[-1]
-
-    async def _prove_scoring(self) -> None:
-        state = self._state
-        control = state.codec.control_token_ids
-
-        async def by_worker(ids: Sequence[int], start: int) -> Sequence[float]:
-            params = score_params(ScoringParameters(start=start, temperature=1.0), read_cache=False)
-            output = await self._run(ids, params, lora=None)
-            return score_of(output, _probe(ids, start), first=start).logprobs
-
-        async def plainly(ids: Sequence[int], start: int) -> Sequence[float]:
-            output = await self._run(ids, score_params(None, read_cache=False), lora=None)
-            return score_of(output, _probe(ids, start), first=1).logprobs
-
-        async def scored_positions() -> int:
-            return sum(await state.llm.collective_rpc("scored_positions"))
-
-        found = await check_scoring(
-            vocabulary=[token for token in range(state.codec.vocab_size) if token not in control],
-            dtype=state.info.dtype,
-            score_by_worker=by_worker,
-            score_plainly=plainly,
-            scored_positions=scored_positions,
-        )
-        if found.fault:
-            self._running = replace(state, info=replace(state.info, scoring="plain"))
-
-
-def _probe(ids: Sequence[int], start: int) -> SequenceScoreRequest:
-    return SequenceScoreRequest(token_ids=ids, start=start, temperature=1.0, adapter=None)
-
-
-def _key(request: SequenceScoreRequest) -> tuple[tuple[int, ...], int, float, str | None]:
-    adapter = request.adapter
-    return (tuple(request.token_ids), request.start, request.temperature, None if adapter is None else adapter.version)
 
 
 def _sizes(settings: Settings, *, folder: Path, base_config: dict[str, Any]) -> tuple[EngineOptions, AdapterRules]:

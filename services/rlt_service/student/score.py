@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse, ScoreUsage
 from rlt_service.engine.protocol import Engine, SequenceScoreResult
-from rlt_service.engine_host import EngineHost
+from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand
 from rlt_service.served import ServedVersion, Versions, check_text
 from rlt_service.settings import Settings
@@ -29,7 +29,7 @@ class Scorer:
 
     settings: Settings
     versions: Versions
-    host: EngineHost
+    engines: Engines
     in_hand: InHand
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
@@ -40,19 +40,20 @@ class Scorer:
         limit = self.settings.max_text_characters
         check_text(request.question, param="/question", max_characters=limit)
         check_text(request.solution, param="/solution", max_characters=limit)
-        engine = self.host.ready()
+        self.engines.host.ready()  # before anything is looked up: a starting server says so
         players = await asyncio.to_thread(self._resolve, request)
-        plan = await asyncio.to_thread(self._plan, request, players, engine)
-        with self.in_hand.taken(len(plan.requests)):
-            results = await engine.score(plan.requests)
-        assembled = await asyncio.to_thread(
-            assemble,
-            plan,
-            [result.logprobs for result in results],
-            codec=engine.codec,
-            include=request.include,
-        )
-        return _response(request, players, plan=plan, results=results, assembled=assembled, engine=engine)
+        async with self.engines.lease(players.student) as engine:
+            plan = await asyncio.to_thread(self._plan, request, players, engine)
+            with self.in_hand.taken(len(plan.requests)):
+                results = await engine.score(plan.requests)
+            assembled = await asyncio.to_thread(
+                assemble,
+                plan,
+                [result.logprobs for result in results],
+                codec=engine.codec,
+                include=request.include,
+            )
+            return _response(request, players, plan=plan, results=results, assembled=assembled, engine=engine)
 
     def _resolve(self, request: ScoreRequest) -> _Players:
         student = self.versions.resolve("student", request.student)

@@ -9,7 +9,7 @@ from rlt_core.schemas.base import EngineRef, new_id, now_utc
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, ExplainUsage, Explanation
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
 from rlt_service.engine.protocol import Completion, Engine, GenerateRequest, GenerateResult, SequenceScoreRequest
-from rlt_service.engine_host import EngineHost
+from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand
 from rlt_service.served import ServedVersion, Versions, check_text
 from rlt_service.settings import Settings
@@ -26,7 +26,7 @@ class Explainer:
 
     settings: Settings
     versions: Versions
-    host: EngineHost
+    engines: Engines
     in_hand: InHand
     scorer: Scorer
 
@@ -39,26 +39,27 @@ class Explainer:
         limit = self.settings.max_text_characters
         check_text(request.question, param="/question", max_characters=limit)
         check_text(request.solution, param="/solution", max_characters=limit)
-        engine = self.host.ready()
+        self.engines.host.ready()  # before anything is looked up: a starting server says so
         teacher = await asyncio.to_thread(self.versions.resolve, "teacher", request.teacher)
-        prompt = await asyncio.to_thread(_prompt, request, engine)
-        with self.in_hand.taken(request.n):
-            result = await engine.generate(_generation(request, prompt, teacher, engine))
-            completions = await _with_own_logprobs(request, prompt, teacher, result.completions, engine)
-        explanations = await asyncio.to_thread(
-            _explanations, completions, prompt, temperature=_logprob_temperature(request), engine=engine
-        )
-        scored = await self._score(request, explanations) if "score" in request.include else None
-        return ExplainResponse(
-            id=new_id("exp"),
-            created_at=now_utc(),
-            teacher=teacher.ref,
-            format=engine.codec.format_id,
-            engine=EngineRef(name=engine.info.name, version=engine.info.version),
-            explanations=explanations if "tokens" in request.include else _without_tokens(explanations),
-            usage=_usage(prompt, result),
-            score=scored,
-        )
+        async with self.engines.lease(teacher) as engine:
+            prompt = await asyncio.to_thread(_prompt, request, engine)
+            with self.in_hand.taken(request.n):
+                result = await engine.generate(_generation(request, prompt, teacher, engine))
+                completions = await _with_own_logprobs(request, prompt, teacher, result.completions, engine)
+            explanations = await asyncio.to_thread(
+                _explanations, completions, prompt, temperature=_logprob_temperature(request), engine=engine
+            )
+            scored = await self._score(request, explanations) if "score" in request.include else None
+            return ExplainResponse(
+                id=new_id("exp"),
+                created_at=now_utc(),
+                teacher=teacher.ref,
+                format=engine.codec.format_id,
+                engine=EngineRef(name=engine.info.name, version=engine.info.version),
+                explanations=explanations if "tokens" in request.include else _without_tokens(explanations),
+                usage=_usage(prompt, result),
+                score=scored,
+            )
 
     async def _score(self, request: ExplainRequest, explanations: Sequence[Explanation]) -> ScoreResponse:
         """Score by the default student, on the very ids and log-probs that were generated."""

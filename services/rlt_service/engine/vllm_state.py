@@ -1,0 +1,57 @@
+"""A vLLM engine between start and stop: its parts, and the one way to send a sequence through it."""
+
+# vLLM's types are incomplete, so this module is checked less strictly than the rest.
+# pyright: standard
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import psutil
+from vllm import RequestOutput, SamplingParams
+from vllm.exceptions import VLLMClientError, VLLMError
+from vllm.inputs.engine import tokens_input
+from vllm.lora.request import LoRARequest
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from rlt_core.errors import EngineUnavailableError, InvalidRequestError
+from rlt_core.tokens import SequenceCodec
+from rlt_service.engine.protocol import EngineInfo
+from rlt_service.engine.vllm_adapters import VllmAdapters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningVllm:
+    """What exists between start and stop."""
+
+    llm: AsyncLLM
+    processes: tuple[psutil.Process, ...]
+    codec: SequenceCodec
+    info: EngineInfo
+    banned_ids: tuple[int, ...]
+    adapters: VllmAdapters
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    """Of requests: vLLM wants a name of its own for each."""
+
+    async def outputs(
+        self, token_ids: Sequence[int], params: SamplingParams, *, lora: LoRARequest | None
+    ) -> AsyncIterator[RequestOutput]:
+        """Send one sequence through vLLM and yield what it says; its errors become ours. Closing it aborts."""
+        stream = self.llm.generate(
+            tokens_input(list(token_ids)), params, f"rlt-{next(self.numbers)}", lora_request=lora
+        )
+        try:
+            async for output in stream:
+                yield output
+        except VLLMClientError as error:
+            raise InvalidRequestError(f"vLLM refused the request: {error}") from error
+        except VLLMError as error:
+            raise EngineUnavailableError(
+                f"The engine failed ({error}); restart the service if it stays so.", retry_after_s=10.0
+            ) from error
+
+    async def last_output(
+        self, token_ids: Sequence[int], params: SamplingParams, *, lora: LoRARequest | None
+    ) -> RequestOutput:
+        """Send one sequence through vLLM and return the last that it says."""
+        return [output async for output in self.outputs(token_ids, params, lora=lora)][-1]

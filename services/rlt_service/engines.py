@@ -1,0 +1,21 @@
+"""Own which engine carries which version: a request leases one for as long as it runs."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from rlt_service.engine.protocol import Engine
+from rlt_service.engine_host import EngineHost
+from rlt_service.served import ServedVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """The engines of a process; today one, which carries every version of its base."""
+
+    host: EngineHost
+
+    @asynccontextmanager
+    async def lease(self, version: ServedVersion) -> AsyncGenerator[Engine]:
+        """Hold the engine that carries `version` until the block ends; raises EngineUnavailableError."""
+        yield self.host.ready()
