@@ -7,6 +7,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # State of the server, the demo and the tests; nothing is written elsewhere.
 # More words for the demonstration, such as `--results docs/results` or `--seed 1`.
 DEMO_ARGS ?=
+# Folder with gsm8k_test.jsonl, aqua_dev.jsonl and countdown_train.jsonl, for `make exact`.
+DATA ?= ../shared/data
 export RLT_HOME ?= $(CURDIR)/.rlt
 
 BIN := $(VENV)/bin
@@ -14,7 +16,7 @@ LOCKED := $(VENV)/.installed
 PACKAGES := rlt_core rlt_tokens rlt_train clients services
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test check fast real lint types contracts format lock
+.PHONY: help setup up demo test check fast real exact bench-score bench-explain lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +51,16 @@ fast: $(LOCKED) ## The tests on the fake engine, in seconds
 
 real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
 	@$(BIN)/pytest -m real
+
+exact: $(LOCKED) ## Hold scores of 500 items against transformers, token by token (20 minutes; needs DATA)
+	@$(BIN)/python -m benchmarks.exact --home $(RLT_HOME) --data $(DATA) --out docs/results/exact
+
+bench-score: $(LOCKED) ## Compare /score with vLLM as it comes and with transformers (40 minutes)
+	@$(BIN)/python -m benchmarks.score --home $(RLT_HOME) --out docs/results/score
+	@$(BIN)/python -m benchmarks.score.table docs/results/score
+
+bench-explain: $(LOCKED) ## Compare /explain with vLLM's own OpenAI server (10 minutes)
+	@$(BIN)/python -m benchmarks.explain --home $(RLT_HOME) --out docs/results/explain
 
 lint: $(LOCKED)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """The tags and instructions in use."""
     max_model_len: int = Field(default=2048, ge=64, le=1_048_576)
     """Longest sequence in tokens, capped by the model."""
+    max_batched_tokens: int | None = Field(default=None, ge=16, le=1_048_576)
+    """Tokens of one engine step; longer prompts are computed in parts. Null leaves it to vLLM (2048 on CPUs)."""
     max_loras: int = Field(default=4, ge=1, le=64)
     """Adapters that one engine batch can hold."""
     max_lora_rank: int = Field(default=64, ge=1, le=512)

@@ -33,7 +33,8 @@ class _Chunk:
     rows: range
     batch_offset: int
     """Row of the batch that holds position `rows.start`."""
-    targets: list[int]
+    targets: torch.Tensor
+    """Ids whose log-probs are wanted, one for each row."""
     temperature: float
     results: torch.Tensor
     """View of the request's float32 results, one for each row."""
@@ -83,7 +84,7 @@ class PromptScoring(GPUModelRunner):
                     _Chunk(
                         rows=rows,
                         batch_offset=first_row + rows.start - computed,
-                        targets=prompt[rows.start + 1 : rows.stop + 1],
+                        targets=results.logprob_token_ids[into : into + len(rows), 0],
                         temperature=parameters.temperature,
                         results=results.logprobs[into : into + len(rows), 0],
                     )
@@ -98,16 +99,20 @@ class PromptScoring(GPUModelRunner):
         if not chunks:
             return
         device, model = hidden_states.device, cast("Any", self.model)
-        index = torch.cat([torch.arange(len(c.rows)) + c.batch_offset for c in chunks]).to(device)
-        targets_R = torch.tensor([token for c in chunks for token in c.targets], device=device)
-        temperatures_R = torch.tensor([c.temperature for c in chunks for _ in c.rows], device=device)
+        rows_of_chunks = [len(chunk.rows) for chunk in chunks]
+        index = torch.cat([torch.arange(c.batch_offset, c.batch_offset + len(c.rows)) for c in chunks]).to(device)
+        targets_R = torch.cat([chunk.targets for chunk in chunks]).to(device, torch.int64)
+        temperatures_R = torch.tensor([chunk.temperature for chunk in chunks]).repeat_interleave(
+            torch.tensor(rows_of_chunks)
+        )
+        temperatures_R = temperatures_R.to(device)
         scored: list[torch.Tensor] = []
         for rows in _slices(len(index)):
             logits_RV = model.compute_logits(hidden_states[index[rows]])
             scored.append(
                 target_logprobs(logits_RV, targets_R=targets_R[rows], temperatures_R=temperatures_R[rows]).cpu()
             )
-        for chunk, values in zip(chunks, torch.cat(scored).split([len(c.rows) for c in chunks]), strict=True):
+        for chunk, values in zip(chunks, torch.cat(scored).split(rows_of_chunks), strict=True):
             chunk.results.copy_(values)
         self.scored_positions += len(index)
 

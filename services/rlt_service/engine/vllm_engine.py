@@ -215,6 +215,7 @@ def _sizes(settings: Settings, *, folder: Path, base_config: dict[str, Any]) -> 
         model=folder,
         dtype=choose_dtype(settings.dtype, on_cpu=current_platform.is_cpu()),
         max_sequence=min(settings.max_model_len, longest),
+        max_batched_tokens=settings.max_batched_tokens,
         max_loras=settings.max_loras,
         max_lora_rank=settings.max_lora_rank,
         kv_cache_bytes=int(settings.kv_cache_gib * 2**30),

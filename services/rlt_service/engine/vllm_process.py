@@ -19,6 +19,7 @@ from rlt_service.engine.patient_executor import PatientExecutor
 from rlt_service.engine.vllm_environment import vllm_environment
 
 _WORKERS = "rlt_service.engine.scoring_worker"
+_SCHEDULERS = "rlt_service.engine.scoring_scheduler"
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the ranks that vLLM 0.32 allocates
 _BLOCK_TOKENS = 32  # a prefix is shared in whole blocks; 32 is the smallest that vLLM's CPU kernels like
 _EXIT_S = 10.0
@@ -31,6 +32,7 @@ class EngineOptions:
     model: Path
     dtype: str
     max_sequence: int
+    max_batched_tokens: int | None
     max_loras: int
     max_lora_rank: int
     kv_cache_bytes: int
@@ -79,6 +81,7 @@ def _arguments(options: EngineOptions) -> AsyncEngineArgs:
         dtype=options.dtype,  # pyright: ignore[reportArgumentType] - a str from a closed set of settings
         # One more than the longest sequence: vLLM insists on generating a token after a scored prompt.
         max_model_len=options.max_sequence + 1,
+        max_num_batched_tokens=options.max_batched_tokens,
         seed=random.SystemRandom().getrandbits(31),
         enforce_eager=on_cpu,
         enable_prefix_caching=True,
@@ -91,5 +94,6 @@ def _arguments(options: EngineOptions) -> AsyncEngineArgs:
         lora_target_modules=list(LORA_TARGETS),
         distributed_executor_backend=PatientExecutor if on_cpu else None,
         worker_cls=f"{_WORKERS}.{'CPUScoringWorker' if on_cpu else 'GPUScoringWorker'}",
+        scheduler_cls=f"{_SCHEDULERS}.{'ScoringScheduler' if on_cpu else 'AsyncScoringScheduler'}",
         disable_log_stats=True,
     )

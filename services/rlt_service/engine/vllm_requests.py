@@ -84,6 +84,7 @@ def score_of(output: RequestOutput, request: SequenceScoreRequest, *, first: int
 
 
 def _check_finite(logprobs: list[float]) -> None:
-    for position, value in enumerate(logprobs):
-        if not math.isfinite(value):
-            raise ScoringError(f"The engine gave the log-prob {value} for the {position + 1}th token asked for.")
+    if all(map(math.isfinite, logprobs)):
+        return
+    position, value = next((p, v) for p, v in enumerate(logprobs) if not math.isfinite(v))
+    raise ScoringError(f"The engine gave the log-prob {value} for the {position + 1}th token asked for.")

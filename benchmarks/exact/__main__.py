@@ -1,0 +1,139 @@
+"""Hold the engine's scores against a plain transformers forward, token by token, and write how far they are apart.
+
+make exact                500 items, temperatures 0.7 and 1, with and without a LoRA student
+python -m benchmarks.exact --help
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.exact.items import Item, lengths, read_items
+from benchmarks.exact.reference import load_reference, reference_logprobs, with_random_lora
+from rlt_client.demo import provenance
+from rlt_core.artifacts import adapter_sha256
+from rlt_service.engine.factory import create_engine
+from rlt_service.engine.models import resolve_model
+from rlt_service.engine.protocol import AdapterRef, Engine, SequenceScoreRequest
+from rlt_service.settings import Settings
+
+BASE_MODEL = "builtin:smollm2-135m"
+TEMPERATURES = (0.7, 1.0)
+TOLERANCE = 1e-4
+AT_ONCE = 25
+"""Sequences of one call, as a trainer sends them."""
+
+
+def main() -> int:
+    """Read the options, run, write; the exit code is 1 where a log-prob is off by more than 1e-4."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.exact", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--home", type=Path, required=True, help="state folder with the converted model (RLT_HOME)")
+    parser.add_argument("--data", type=Path, required=True, help="folder with gsm8k_test, aqua_dev, countdown_train")
+    parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl; exact.json goes beside it")
+    parser.add_argument("--count", type=int, default=500, help="items")
+    options = parser.parse_args()
+    rows, facts = asyncio.run(_compare(options.home, options.data, count=options.count))
+    options.out.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (options.out / "rows.jsonl").write_text(text, encoding="utf-8")
+    figures = {**_figures(rows), **facts}
+    (options.out.parent / "exact.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    _say(json.dumps(figures, indent=1))
+    return 0 if all(found["over_tolerance"] == 0 for found in figures["settings"].values()) else 1
+
+
+async def _compare(home: Path, data: Path, *, count: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    engine = create_engine(Settings(home=home, base_model=BASE_MODEL))
+    await engine.start()
+    try:
+        name = f"{engine.info.name} {engine.info.version}"
+        items = read_items(data, codec=engine.codec, count=count)
+        model = load_reference(resolve_model(BASE_MODEL, state_folder=home))
+        rows = await _rows(engine, items, model, adapter=None, student="base")
+        with TemporaryDirectory() as folder:
+            wrapped = with_random_lora(model, folder=Path(folder), base_model=BASE_MODEL)
+            adapter = AdapterRef(version="exact@1", path=Path(folder), sha256=adapter_sha256(Path(folder)))
+            rows += await _rows(engine, items, wrapped, adapter=adapter, student="lora")
+    finally:
+        await engine.stop()
+    shortest, longest = lengths(items)
+    facts = {
+        "items": count,
+        "sequence_tokens": {"shortest": shortest, "longest": longest},
+        "engine": name,
+        "commit": provenance.commit(),
+        "date": provenance.date(),
+        "machine": provenance.machine(),
+        "command": "make exact",
+    }
+    return rows, facts
+
+
+async def _rows(
+    engine: Engine, items: Sequence[Item], model: Any, *, adapter: AdapterRef | None, student: str
+) -> list[dict[str, Any]]:
+    """Score at every temperature, then compare with the reference; one row an item and temperature."""
+    got = {temperature: await _scored(engine, items, temperature, adapter) for temperature in TEMPERATURES}
+    rows: list[dict[str, Any]] = []
+    for place, wanted in enumerate(reference_logprobs(model, items, temperatures=TEMPERATURES)):
+        item = items[place]
+        for temperature, expected in wanted.items():
+            differences = [abs(a - b) for a, b in zip(expected, got[temperature][place], strict=True)]
+            rows.append(
+                {
+                    "id": item.id,
+                    "student": student,
+                    "temperature": temperature,
+                    "sequence_tokens": len(item.sequence.token_ids),
+                    "scored_tokens": len(differences),
+                    "largest_difference": max(differences),
+                    "over_tolerance": sum(difference > TOLERANCE for difference in differences),
+                }
+            )
+        if (place + 1) % AT_ONCE == 0:
+            _say(f"{student}: {place + 1} of {len(items)} compared")
+    return rows
+
+
+async def _scored(
+    engine: Engine, items: Sequence[Item], temperature: float, adapter: AdapterRef | None
+) -> list[tuple[float, ...]]:
+    found: list[tuple[float, ...]] = []
+    for first in range(0, len(items), AT_ONCE):
+        requests = [
+            SequenceScoreRequest(
+                token_ids=item.sequence.token_ids, start=item.start, temperature=temperature, adapter=adapter
+            )
+            for item in items[first : first + AT_ONCE]
+        ]
+        found += [result.logprobs for result in await engine.score(requests)]
+        _say(f"temperature {temperature}: {len(found)} of {len(items)} scored")
+    return found
+
+
+def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for student in ("base", "lora"):
+        for temperature in TEMPERATURES:
+            mine = [row for row in rows if (row["student"], row["temperature"]) == (student, temperature)]
+            settings[f"{student}, temperature {temperature}"] = {
+                "tokens": sum(row["scored_tokens"] for row in mine),
+                "over_tolerance": sum(row["over_tolerance"] for row in mine),
+                "largest_difference": max(row["largest_difference"] for row in mine),
+                "median_of_largest": median(row["largest_difference"] for row in mine),
+            }
+    return {"tolerance": TOLERANCE, "settings": settings}
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

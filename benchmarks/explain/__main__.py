@@ -1,0 +1,84 @@
+"""Compare /v1/explain with vLLM's own OpenAI server: time to the first text and tokens/s, interleaved in one run.
+
+make bench-explain
+python -m benchmarks.explain --help
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.explain.callers import LOADS, Caller, OurCaller, VllmCaller, measure
+from benchmarks.explain.servers import BASE_MODEL, start_ours, start_vllm
+from benchmarks.explain.table import figures_of
+from rlt_client.demo import provenance
+from rlt_client.demo.questions import generate_questions
+from rlt_service.engine.models import resolve_model
+from rlt_tokens import load_codec
+
+
+def main() -> None:
+    """Read the options, run, write rows and figures."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.explain", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--home", type=Path, required=True, help="state folder with the converted model (RLT_HOME)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl; explain.json goes beside it")
+    parser.add_argument("--repeats", type=int, default=8, help="runs of each load on each server")
+    options = parser.parse_args()
+    rows = list(_rows(options.home, repeats=options.repeats))
+    options.out.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (options.out / "rows.jsonl").write_text(text, encoding="utf-8")
+    facts = {name: getattr(provenance, name)() for name in ("commit", "date", "machine")}
+    figures = {**figures_of(rows), "repeats": options.repeats, **facts, "command": "make bench-explain"}
+    (options.out.parent / "explain.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    _say(json.dumps(figures, indent=1))
+
+
+def _rows(home: Path, *, repeats: int) -> Iterator[dict[str, Any]]:
+    with TemporaryDirectory(prefix="rlt-bench-") as scratch:
+        state = Path(scratch) / "state"
+        state.mkdir()
+        codec = load_codec(resolve_model(BASE_MODEL, state_folder=home))
+        _say("starting our service")
+        ours = start_ours(home, folder=state)
+        try:
+            _say("starting vLLM's OpenAI server")
+            theirs = start_vllm(home, folder=Path(scratch))
+            try:
+                callers: dict[str, Caller] = {
+                    "ours": OurCaller(ours.address),
+                    "vllm": VllmCaller(theirs.address, codec=codec),
+                }
+                yield from _interleaved(callers, repeats=repeats)
+            finally:
+                theirs.stop()
+        finally:
+            ours.stop()
+
+
+def _interleaved(callers: dict[str, Caller], *, repeats: int) -> Iterator[dict[str, Any]]:
+    """Run every load on both, the first one changing; repeat -1 warms up and is not kept."""
+    for repeat in range(-1, repeats):
+        questions = generate_questions(count=8, seed=100 + repeat, steps=3)
+        for load in LOADS:
+            names: Sequence[str] = sorted(callers, reverse=bool(repeat % 2))
+            for name in names:
+                found = measure(callers[name], questions, load, seed=100 * (repeat + 1))
+                if repeat >= 0:
+                    _say(f"{load.name} {repeat + 1}/{repeats} {name}: {found.tokens / found.seconds:.1f} tokens/s")
+                    yield {"load": load.name, "repeat": repeat, "server": name, **asdict(found)}
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The two servers that are compared, each a process of its own on loopback, same model and settings."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+
+from rlt_service.engine.machine import thread_binding
+from rlt_service.engine.models import resolve_model
+
+BASE_MODEL = "builtin:smollm2-135m"
+MODEL_NAME = "base"
+MAX_MODEL_LEN = 2048
+START_S = 300.0
+
+
+class Server:
+    """A server process that is ready."""
+
+    def __init__(self, command: Sequence[str], *, address: str, ready: str, log: Path, environment: dict[str, str]):
+        """Start it and wait until `ready` answers 200; raises RuntimeError with the log's end where it does not."""
+        self.address = address
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment
+            )
+        end = time.monotonic() + START_S
+        while not _answers(f"{address}{ready}"):
+            if self._process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                raise RuntimeError(f"{command[:4]} did not become ready:\n{log.read_text(errors='replace')[-3000:]}")
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """Ask it to end, then see to it."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def start_ours(home: Path, *, folder: Path) -> Server:
+    """Start our service with all roles; its state lies in `folder`, where the model is linked in."""
+    model = resolve_model(BASE_MODEL, state_folder=home)
+    port = _free_port()
+    return Server(
+        [sys.executable, "-m", "rlt_service", "--home", str(folder), "--port", str(port)],
+        address=f"http://127.0.0.1:{port}",
+        ready="/readyz",
+        log=folder.parent / "ours.log",
+        environment={"RLT_BASE_MODEL": str(model), "RLT_MAX_MODEL_LEN": str(MAX_MODEL_LEN)},
+    )
+
+
+def start_vllm(home: Path, *, folder: Path) -> Server:
+    """Start vLLM's own OpenAI server: float32, both cores, LoRA enabled, as ours."""
+    port = _free_port()
+    options = {
+        "--model": str(resolve_model(BASE_MODEL, state_folder=home)),
+        "--served-model-name": MODEL_NAME,
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--dtype": "float32",
+        "--max-model-len": str(MAX_MODEL_LEN),
+        "--max-loras": "4",
+        "--max-lora-rank": "64",
+        "--kv-cache-memory-bytes": str(2**30),
+        "--uvicorn-log-level": "warning",
+    }
+    words = [word for pair in options.items() for word in pair]
+    return Server(
+        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words, "--enable-lora", "--enforce-eager"],
+        address=f"http://127.0.0.1:{port}",
+        ready="/health",
+        log=folder / "vllm.log",
+        environment={
+            "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+        },
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5.0).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,141 @@
+"""One process for each way to score, driven over pipes: they wait while another is measured."""
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.score.contenders import BASE_MODEL, BATCH, Contender, Ours, OverHttp, PlainVllm, Timed, Transformers
+from benchmarks.score.memory import peak_bytes, reset_peaks
+from benchmarks.score.workloads import WORKLOADS, Workload, make_groups
+
+Run = Callable[..., Timed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a process is asked to run; every process makes the same groups of the same seed."""
+
+    contender: Contender
+    workload: Workload
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How it went, and the most memory that the contender's processes held meanwhile."""
+
+    timed: Timed
+    peak_bytes: int
+
+
+class Fleet:
+    """All contenders, started one after the other."""
+
+    def __init__(self, home: Path, *, say: Callable[[str], None]) -> None:
+        """Start the processes; takes minutes."""
+        self._pipes: dict[Contender, Connection] = {}
+        self._processes: list[Any] = []
+        say("our engine and service")
+        address: str = self._start(_serve_ours, home, "ours_in_process", "ours_in_process_rss_only")
+        self._start(_serve_http, (home, address), "ours_http")
+        say("vLLM as it comes")
+        self._start(_serve_plain, home, "vllm_plain")
+        say("transformers")
+        self._start(_serve_transformers, (home, BATCH), "transformers_batched")
+        self._start(_serve_transformers, (home, 1), "one_at_a_time")
+
+    def run(self, order: Order) -> Answer:
+        """Have one contender run; raises RuntimeError with what broke in its process."""
+        pipe = self._pipes[order.contender]
+        pipe.send(order)
+        answer = pipe.recv()
+        if isinstance(answer, str):
+            raise RuntimeError(f"{order.contender} broke:\n{answer}")
+        return answer
+
+    def stop(self) -> None:
+        """End all."""
+        for pipe in self._pipes.values():
+            pipe.close()
+        for process in self._processes:
+            process.join(timeout=120)
+            if process.is_alive():
+                process.kill()
+
+    def _start(self, target: Callable[..., None], argument: Any, *names: Contender) -> Any:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        # Not daemonic: engines start processes of their own.
+        process = context.Process(target=target, args=(argument, theirs), name=names[0])
+        process.start()
+        theirs.close()
+        self._processes.append(process)
+        ready = ours.recv()
+        if isinstance(ready, Exception):
+            raise ready
+        self._pipes |= dict.fromkeys(names, ours)
+        return ready
+
+
+def _serve_ours(home: Path, pipe: Connection) -> None:
+    ours = Ours(home)
+    runs: dict[str, Run] = {
+        "ours_in_process": ours.runner(rss_only=False),
+        "ours_in_process_rss_only": ours.runner(rss_only=True),
+    }
+    _serve(home, pipe, runs, ready=ours.address)
+    ours.stop()
+
+
+def _serve_http(argument: tuple[Path, str], pipe: Connection) -> None:
+    home, address = argument
+    client = OverHttp(address)
+    _serve(home, pipe, {"ours_http": client.run}, ready="")
+    client.stop()
+
+
+def _serve_plain(home: Path, pipe: Connection) -> None:
+    plain = PlainVllm(home)
+    _serve(home, pipe, {"vllm_plain": plain.run}, ready="")
+    plain.stop()
+
+
+def _serve_transformers(argument: tuple[Path, int], pipe: Connection) -> None:
+    home, batch = argument
+    model = Transformers(home, batch=batch)
+    name = "one_at_a_time" if batch == 1 else "transformers_batched"
+    _serve(home, pipe, {name: model.run}, ready="")
+
+
+def _serve(home: Path, pipe: Connection, runs: dict[str, Run], *, ready: str) -> None:
+    """Answer orders until the pipe is closed."""
+    import traceback
+
+    from rlt_service.engine.models import resolve_model
+    from rlt_tokens import load_codec
+
+    codec = load_codec(resolve_model(BASE_MODEL, state_folder=home))
+    small = Workload(
+        name="warm-up", questions=1, explanations=2, question_tokens=120, explanation_tokens=30, solution_tokens=10
+    )
+    for run in runs.values():
+        run(make_groups(small, codec=codec, seed=0), sampled=None)
+    pipe.send(ready)
+    while True:
+        try:
+            order: Order = pipe.recv()
+        except EOFError:
+            return
+        try:
+            groups = make_groups(order.workload, codec=codec, seed=order.seed)
+            reset_peaks()
+            timed = runs[order.contender](groups, sampled=order.workload.sampled)
+            pipe.send(Answer(timed=timed, peak_bytes=peak_bytes()))
+        except Exception:  # the process's boundary: the parent says it
+            pipe.send(traceback.format_exc())
+
+
+__all__ = ["WORKLOADS", "Answer", "Fleet", "Order"]

@@ -1,0 +1,115 @@
+"""Compute the scoring benchmark's figures and table from its rows: `python -m benchmarks.score.table FOLDER`."""
+
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rlt_core.statistics import paired_difference
+
+BASELINE = "vllm_plain"
+LABELS = {
+    "ours_in_process": "ours, in process",
+    "ours_in_process_rss_only": "ours, in process, r_SS alone",
+    "ours_http": "ours, over HTTP",
+    "vllm_plain": "vLLM as it comes",
+    "transformers_batched": "transformers, batches of 8",
+    "one_at_a_time": "transformers, one at a time",
+}
+Rates = Mapping[str, Mapping[str, Sequence[float]]]
+"""tokens/s by workload and contender, one for each repeat."""
+
+
+def main() -> None:
+    """Read rows.jsonl and run.json, write score.json beside the folder and the table in it."""
+    folder = Path(sys.argv[1])
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    rates = read_rates(_lines(folder / "rows.jsonl"))
+    figures = figures_of(rates, run)
+    (folder.parent / "score.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    text = table_of(rates, run, memory=_lines(folder / "memory.jsonl"))
+    (folder / "table.md").write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+def read_rates(rows: Sequence[Mapping[str, Any]]) -> Rates:
+    """Sort the rows' rates by workload and contender."""
+    rates: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in sorted(rows, key=lambda row: row["repeat"]):
+        rates[row["workload"]][row["contender"]].append(row["tokens"] / row["seconds"])
+    return rates
+
+
+def ratio_of(rates: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
+    """Give the geometric mean of the paired ratios with its 95% bootstrap interval over repeats."""
+    found = paired_difference(before=[math.log(rate) for rate in baseline], after=[math.log(rate) for rate in rates])
+    return math.exp(found.mean), math.exp(found.ci_low), math.exp(found.ci_high)
+
+
+def figures_of(rates: Rates, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Give docs/results/score.json: median tokens/s, ratios with intervals, where they come from."""
+    return {
+        "workloads": {
+            workload: {name: round(median(values), 1) for name, values in contenders.items()}
+            for workload, contenders in rates.items()
+        },
+        "ratios_to_vllm_plain": {
+            workload: {
+                name: _interval(values, contenders[BASELINE]) for name, values in contenders.items() if name != BASELINE
+            }
+            for workload, contenders in rates.items()
+        },
+        "http_to_in_process": {
+            workload: _interval(contenders["ours_http"], contenders["ours_in_process"])
+            for workload, contenders in rates.items()
+        },
+        **{name: run[name] for name in ("repeats", "commit", "date", "machine", "command")},
+    }
+
+
+def table_of(rates: Rates, run: Mapping[str, Any], *, memory: Sequence[Mapping[str, Any]]) -> str:
+    """Write the tables of docs/performance.md."""
+    lines: list[str] = []
+    for workload, contenders in rates.items():
+        lines += [f"**{workload}**", "", "| how | tokens/s (median) | ratio to vLLM as it comes | of the matrix peak |"]
+        lines.append("|---|---|---|---|")
+        for name, label in LABELS.items():
+            mean, low, high = ratio_of(contenders[name], contenders[BASELINE])
+            ratio = "1" if name == BASELINE else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+            lines.append(
+                f"| {label} | {median(contenders[name]):.0f} | {ratio} | {_roofline(name, workload, contenders, run)} |"
+            )
+        mean, low, high = ratio_of(contenders["ours_http"], contenders["ours_in_process"])
+        lines += ["", f"HTTP and JSON: {mean:.3f} [{low:.3f}, {high:.3f}] of the rate in process.", ""]
+    lines += ["| explanations in a request | ours, MiB at most | vLLM as it comes, MiB at most |", "|---|---|---|"]
+    peaks = {(row["contender"], row["explanations"]): row["peak_bytes"] / 2**20 for row in memory}
+    for size in sorted({size for _, size in peaks}):
+        lines.append(f"| {size} | {peaks['ours_in_process', size]:.0f} | {peaks['vllm_plain', size]:.0f} |")
+    lines += ["", f"Matrix peak (float32 products of 2048², both cores): {run['matrix_peak_flops'] / 1e9:.0f} GFLOP/s."]
+    lines += [f"{run['repeats']} repeats, commit {run['commit']}, {run['date']}, {run['machine']}; `{run['command']}`."]
+    return "\n".join(lines) + "\n"
+
+
+def _roofline(name: str, workload: str, contenders: Mapping[str, Sequence[float]], run: Mapping[str, Any]) -> str:
+    """Give the share of the matrix peak that the needed arithmetic took; for our ways only."""
+    if not name.startswith("ours"):
+        return ""
+    needed = run["needed_flops_per_token"][workload]["rss_only" if name.endswith("rss_only") else "full"]
+    return f"{needed * median(contenders[name]) / run['matrix_peak_flops']:.0%}"
+
+
+def _interval(rates: Sequence[float], baseline: Sequence[float]) -> dict[str, float]:
+    ratio, low, high = ratio_of(rates, baseline)
+    return {"ratio": round(ratio, 4), "ci_low": round(low, 4), "ci_high": round(high, 4)}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+if __name__ == "__main__":
+    main()
