@@ -16,7 +16,7 @@ LOCKED := $(VENV)/.installed
 PACKAGES := rlt_core rlt_tokens rlt_train clients services
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo test check fast real exact bench-score bench-explain lint types contracts format lock
+.PHONY: help setup up demo test check fast real exact bench-score bench-explain bench-swap lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench-score: $(LOCKED) ## Compare /score with vLLM as it comes and with transfor
 
 bench-explain: $(LOCKED) ## Compare /explain with vLLM's own OpenAI server (10 minutes)
 	@$(BIN)/python -m benchmarks.explain --home $(RLT_HOME) --out docs/results/explain
+
+bench-swap: $(LOCKED) ## Move the served version under load: what fails, what mixes, how long it takes (15 minutes)
+	@$(BIN)/python -m benchmarks.swap --home $(RLT_HOME) --out docs/results/swap
 
 lint: $(LOCKED)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -14,8 +14,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.adapters import with_random_lora
 from benchmarks.exact.items import Item, lengths, read_items
-from benchmarks.exact.reference import load_reference, reference_logprobs, with_random_lora
+from benchmarks.exact.reference import load_reference, reference_logprobs
 from rlt_client.demo import provenance
 from rlt_core.artifacts import adapter_sha256
 from rlt_service.engine.factory import create_engine
@@ -57,7 +58,7 @@ async def _compare(home: Path, data: Path, *, count: int) -> tuple[list[dict[str
         model = load_reference(resolve_model(BASE_MODEL, state_folder=home))
         rows = await _rows(engine, items, model, adapter=None, student="base")
         with TemporaryDirectory() as folder:
-            wrapped = with_random_lora(model, folder=Path(folder), base_model=BASE_MODEL)
+            wrapped = with_random_lora(model, folder=Path(folder), base_model=BASE_MODEL, seed=0)
             adapter = AdapterRef(version="exact@1", path=Path(folder), sha256=adapter_sha256(Path(folder)))
             rows += await _rows(engine, items, wrapped, adapter=adapter, student="lora")
     finally:

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.explain.callers import LOADS, Caller, OurCaller, VllmCaller, measure
-from benchmarks.explain.servers import BASE_MODEL, start_ours, start_vllm
 from benchmarks.explain.table import figures_of
+from benchmarks.servers import BASE_MODEL, start_ours, start_vllm
 from rlt_client.demo import provenance
 from rlt_client.demo.questions import generate_questions
 from rlt_service.engine.models import resolve_model

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from benchmarks.explain.servers import MODEL_NAME
+from benchmarks.servers import MODEL_NAME
 from rlt_client.demo.questions import Question
 from rlt_core.tokens import SequenceCodec
 

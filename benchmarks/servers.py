@@ -1,4 +1,4 @@
-"""The two servers that are compared, each a process of its own on loopback, same model and settings."""
+"""Servers that benchmarks call, each a process of its own on loopback: ours, and vLLM's own with our settings."""
 
 import os
 import socket
@@ -46,12 +46,12 @@ class Server:
             self._process.wait()
 
 
-def start_ours(home: Path, *, folder: Path) -> Server:
-    """Start our service with all roles; its state lies in `folder`, where the model is linked in."""
+def start_ours(home: Path, *, folder: Path, engine: str = "vllm") -> Server:
+    """Start our service with all roles on the model that lies in `home`; its own state goes to `folder`."""
     model = resolve_model(BASE_MODEL, state_folder=home)
     port = _free_port()
     return Server(
-        [sys.executable, "-m", "rlt_service", "--home", str(folder), "--port", str(port)],
+        [sys.executable, "-m", "rlt_service", "--home", str(folder), "--port", str(port), "--engine", engine],
         address=f"http://127.0.0.1:{port}",
         ready="/readyz",
         log=folder.parent / "ours.log",

@@ -1,0 +1,158 @@
+"""Move the served version back and forth under load, and count what failed or mixed versions.
+
+make bench-swap           200 swaps under 64 clients on the fake engine, 20 under 8 on vLLM
+python -m benchmarks.swap --help
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+
+from benchmarks.adapters import with_random_lora
+from benchmarks.exact.reference import load_reference
+from benchmarks.servers import BASE_MODEL, start_ours
+from benchmarks.swap.figures import figures_of
+from benchmarks.swap.load import Clients, Swap, move, roll_back
+from benchmarks.swap.origin import count_mixed
+from rlt_client.demo import provenance
+from rlt_service.engine.models import resolve_model
+
+NAME = "marker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much load, how many swaps."""
+
+    engine: str
+    clients: int
+    swaps: int
+    max_tokens: int
+    pause_s: float
+    before_s: float
+    """Seconds of load before the first swap: the yardstick of latencies."""
+    between_s: float
+
+
+PLANS = {
+    "fake": Plan(engine="fake", clients=64, swaps=200, max_tokens=64, pause_s=0.2, before_s=15.0, between_s=0.05),
+    "real": Plan(engine="vllm", clients=8, swaps=20, max_tokens=24, pause_s=0.0, before_s=60.0, between_s=2.0),
+}
+
+
+def main() -> int:
+    """Read the options, run, write; the exit code is 1 where a request failed or mixed versions."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.swap", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--home", type=Path, required=True, help="state folder with the converted model (RLT_HOME)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the rows; swap.json goes beside it")
+    parser.add_argument("--engines", nargs="*", default=list(PLANS), choices=list(PLANS))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, Any] = {}
+    for name in options.engines:
+        figures[name] = _run(name, PLANS[name], home=options.home, out=options.out)
+    facts = {name: getattr(provenance, name)() for name in ("commit", "date", "machine")}
+    text = json.dumps({**figures, **facts, "command": "make bench-swap"}, indent=1)
+    (options.out.parent / "swap.json").write_text(text + "\n", encoding="utf-8")
+    _say(text)
+    return 1 if any(found["failed"] or found["mixed"] for found in figures.values()) else 0
+
+
+def _run(name: str, plan: Plan, *, home: Path, out: Path) -> dict[str, Any]:
+    with TemporaryDirectory(prefix="rlt-bench-") as scratch:
+        state = Path(scratch) / "state"
+        _make_adapters(state, home=home)
+        _say(f"{name}: starting the service")
+        server = start_ours(home, folder=state, engine=plan.engine)
+        try:
+            base = _register(server.address)
+            rows, swaps, mixed = asyncio.run(_under_load(server.address, plan, base=base))
+        finally:
+            server.stop()
+    for kind, lines in (("requests", rows), ("swaps", swaps)):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (out / f"{name}-{kind}.jsonl").write_text(text, encoding="utf-8")
+    return {"clients": plan.clients, **figures_of(rows, swaps), "mixed": mixed}
+
+
+def _make_adapters(state: Path, *, home: Path) -> None:
+    folder = resolve_model(BASE_MODEL, state_folder=home)
+    model = load_reference(folder)
+    for number in (1, 2):
+        target = state / "artifacts" / "imports" / f"{NAME}{number}"
+        target.mkdir(parents=True)
+        model = with_random_lora(model, folder=target, base_model=folder.name, seed=number).unload()
+        (target / "README.md").unlink(missing_ok=True)
+
+
+def _register(address: str) -> str:
+    """Register both adapters; give the version that is served now."""
+    with httpx.Client(base_url=address, timeout=300.0) as http:
+        for number in (1, 2):
+            body = {"folder": f"{NAME}{number}"}
+            http.post(f"/v1/teachers/{NAME}/versions", json=body).raise_for_status()
+        served = http.get("/v1/aliases").raise_for_status().json()["data"]
+    return next(alias["version"] for alias in served if (alias["role"], alias["alias"]) == ("teacher", "default"))
+
+
+async def _under_load(address: str, plan: Plan, *, base: str) -> tuple[list[Any], list[Any], int]:
+    await move(address, version=f"{NAME}@1", expected=base)
+    clients = Clients(address, count=plan.clients, max_tokens=plan.max_tokens, pause_s=plan.pause_s)
+    clients.start()
+    await asyncio.sleep(plan.before_s / 4)  # the first answers warm everything up
+    begun_s = time.monotonic()
+    await asyncio.sleep(plan.before_s)
+    swapping_s = time.monotonic()
+    swaps: list[dict[str, Any]] = []
+    served = f"{NAME}@1"
+    for number in range(plan.swaps):
+        kind = "rollback" if number % 4 == 3 else "promotion"
+        swap = await _swap(address, served=served, kind=kind)
+        first_s = await clients.first_of(swap.version, after_s=swap.done_s)
+        swaps.append({"kind": kind, "asked_s": swap.asked_s, "done_s": swap.done_s, "first_answer_s": first_s})
+        served = swap.version
+        if (number + 1) % 10 == 0:
+            _say(f"{plan.engine}: {number + 1} of {plan.swaps} swaps, {len(clients.seen)} answers")
+        await asyncio.sleep(plan.between_s)
+    await clients.stop()
+    kept = [seen for seen in clients.seen if seen.asked_s >= begun_s]
+    _say(f"{plan.engine}: computing every token of {len(kept)} answers again")
+    mixed = await asyncio.to_thread(count_mixed, address, [seen for seen in kept if seen.status == 200])
+    rows = [
+        {
+            "phase": "before" if seen.answered_s < swapping_s else "swaps",
+            "asked_s": round(seen.asked_s - begun_s, 4),
+            "answered_s": round(seen.answered_s - begun_s, 4),
+            "status": seen.status,
+            "version": seen.version,
+        }
+        for seen in kept
+    ]
+    return rows, [{**swap, **_since(swap, begun_s)} for swap in swaps], mixed
+
+
+async def _swap(address: str, *, served: str, kind: str) -> Swap:
+    if kind == "rollback":
+        return await roll_back(address, expected=served)
+    other = f"{NAME}@2" if served == f"{NAME}@1" else f"{NAME}@1"
+    return await move(address, version=other, expected=served)
+
+
+def _since(swap: dict[str, Any], begun_s: float) -> dict[str, float]:
+    return {name: round(swap[name] - begun_s, 4) for name in ("asked_s", "done_s", "first_answer_s")}
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

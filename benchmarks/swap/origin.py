@@ -1,0 +1,47 @@
+"""Whose tokens an answer holds: the version that it is stamped with computes every token's log-prob again.
+
+The two versions are random adapters: what one samples, the other finds unlikely by whole nats, so that an answer made
+by two versions, or by the wrong one, cannot pass.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from benchmarks.swap.load import QUESTION, SOLUTION, TEMPERATURE, Seen
+
+TOLERANCE = 1e-3
+"""Nats; float32 in batches of another size rounds to some 1e-5."""
+AT_ONCE = 64
+
+
+def count_mixed(address: str, answers: Sequence[Seen]) -> int:
+    """Count answers with a token whose log-prob is not the stamped version's own."""
+    mixed = 0
+    with httpx.Client(base_url=address, timeout=600.0) as http:
+        for version in sorted({seen.version for seen in answers}):
+            mine = [seen for seen in answers if seen.version == version]
+            for first in range(0, len(mine), AT_ONCE):
+                part = mine[first : first + AT_ONCE]
+                for seen, logprobs in zip(part, _again(http, version, part), strict=True):
+                    given = seen.tokens["completion_logprobs"][: len(logprobs)]
+                    mixed += any(abs(a - b) > TOLERANCE for a, b in zip(given, logprobs, strict=True))
+    return mixed
+
+
+def _again(http: httpx.Client, version: str, answers: Sequence[Seen]) -> list[list[float]]:
+    """Have the version score the explanations' tokens as their teacher."""
+    body: dict[str, Any] = {
+        "question": QUESTION,
+        "solution": SOLUTION,
+        "teacher": version,
+        "explanations": [{"tokens": seen.tokens} for seen in answers],
+        "include": ["tokens"],
+        "reward": {"temperature": TEMPERATURE},
+    }
+    scores = http.post("/v1/score", json=body).raise_for_status().json()["scores"]
+    return [
+        [t["teacher_logprob"] for t in score["tokens"] if t["segment"] == "explanation" and t["kl"] is not None]
+        for score in scores
+    ]
