@@ -4,7 +4,7 @@ A sequence is a list of segments; each is encoded on its own and the ids are con
 construction and nothing is ever searched for. Method: Cetin et al. 2025, section 3.1 (the wording is ours).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rlt_core.errors import NotFoundError
@@ -56,7 +56,11 @@ class ChatSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """Tags and instructions of one versioned format; written as plain text, they are no tokens of any vocabulary."""
+    """Tags and instructions of one versioned format.
+
+    Tags are written and read as plain text, also where a vocabulary has a token of the same name. All but
+    `explanation_close`, which ends what a teacher writes, may be empty: the texts then stand without them.
+    """
 
     id: str
     thought_open: str
@@ -114,7 +118,19 @@ STRATOS_1 = Format(
     student_instruction="You are a student. First think the question through, step by step, then give the solution.",
 )
 
-FORMATS: dict[str, Format] = {STRATOS_1.id: STRATOS_1}
+# The way of models that reason before they answer: what follows the thought is the solution, without tags of its own.
+R1_1 = replace(
+    STRATOS_1,
+    id="r1@1",
+    thought_open="<think>",
+    thought_close="</think>",
+    solution_open="",
+    solution_close="",
+    explanation_open="<think>",
+    explanation_close="</think>",
+)
+
+FORMATS: dict[str, Format] = {found.id: found for found in (STRATOS_1, R1_1)}
 
 
 def get_format(format_id: str) -> Format:

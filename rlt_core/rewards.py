@@ -16,6 +16,9 @@ KlEstimator = Literal["k1", "k3"]
 EMPTY_EXPLANATION_KL = 1.0
 """Mean and max of the KL of an explanation without tokens: silence must cost something (our rule)."""
 
+HIGHEST_LOGPROB = 1e-3
+"""Rounding may lift a certain token's log-prob a little above 0."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardWeights:
@@ -61,6 +64,18 @@ class RewardBreakdown:
     kl: KlStats | None
 
 
+def check_logprobs(logprobs: Sequence[float], *, name: str) -> None:
+    """Raise ScoringError, with its place, for a value that is not finite or above 0 by more than rounding."""
+    # Most have none: look at the values one by one only where one is wrong.
+    if all(map(math.isfinite, logprobs)) and max(logprobs, default=0.0) <= HIGHEST_LOGPROB:
+        return
+    for position, value in enumerate(logprobs):
+        if not math.isfinite(value) or value > HIGHEST_LOGPROB:
+            raise ScoringError(
+                f"{name} log-prob {value!r} at position {position} is not a log-prob (finite, at most 0)"
+            )
+
+
 def kl_per_token(
     *, teacher_logprobs_T: Sequence[float], student_logprobs_T: Sequence[float], estimator: KlEstimator = "k1"
 ) -> list[float]:
@@ -74,8 +89,8 @@ def kl_per_token(
             f"{len(teacher_logprobs_T)} teacher log-probs for {len(student_logprobs_T)} of the student: "
             "both must cover exactly the explanation's tokens"
         )
-    _check_logprobs(teacher_logprobs_T, name="teacher")
-    _check_logprobs(student_logprobs_T, name="student")
+    check_logprobs(teacher_logprobs_T, name="teacher")
+    check_logprobs(student_logprobs_T, name="student")
     log_ratios_T = [t - s for t, s in zip(teacher_logprobs_T, student_logprobs_T, strict=True)]
     if estimator == "k1":
         return log_ratios_T
@@ -86,7 +101,7 @@ def solution_stats(solution_logprobs_S: Sequence[float]) -> SolutionStats:
     """Summarise log-probs [S] of the solution; raises ScoringError when there is none or one is not finite."""
     if not solution_logprobs_S:
         raise ScoringError("no log-prob for the solution: a solution has at least one token")
-    _check_logprobs(solution_logprobs_S, name="solution")
+    check_logprobs(solution_logprobs_S, name="solution")
     total = math.fsum(solution_logprobs_S)
     count = len(solution_logprobs_S)
     return SolutionStats(mean=total / count, min=min(solution_logprobs_S), sum=total, tokens=count)
@@ -128,11 +143,3 @@ def _k3(log_ratio: float) -> float:
         return log_ratio - 1.0 + math.exp(-log_ratio)
     except OverflowError as error:
         raise ScoringError(f"k3 overflows at a log-ratio of {log_ratio:.1f}: use k1") from error
-
-
-def _check_logprobs(logprobs: Sequence[float], *, name: str) -> None:
-    for position, value in enumerate(logprobs):
-        if not math.isfinite(value) or value > 1e-3:
-            raise ScoringError(
-                f"{name} log-prob {value!r} at position {position} is not a log-prob (finite, at most 0)"
-            )

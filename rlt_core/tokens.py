@@ -65,6 +65,11 @@ class SequenceCodec(Protocol):
         ...
 
     @property
+    def fingerprint(self) -> str:
+        """Names the tokenizer: equal where texts become the same ids, whatever template and format stand around."""
+        ...
+
+    @property
     def vocab_size(self) -> int:
         """Ids are below this."""
         ...
@@ -99,6 +104,10 @@ class SequenceCodec(Protocol):
 
     def token_texts(self, token_ids: Sequence[int]) -> list[str]:
         """Text of each token, such that the pieces joined are the decoded whole."""
+        ...
+
+    def token_pieces(self, token_ids: Sequence[int]) -> list[bytes]:
+        """Bytes of each token: of half a character, where one is split over tokens."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:

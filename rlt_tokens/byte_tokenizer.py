@@ -1,6 +1,7 @@
 """Own a small byte-level tokenizer made in code: for tests and fakes that need real tokens but no model's files."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ CHAT_TEMPLATE = (
 SPECIAL_TOKENS = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
 
 
-def byte_codec(*, format_id: str = DEFAULT_FORMAT) -> TokenizerCodec:
-    """Make a codec on the byte-level tokenizer; touches no file and imports no torch."""
+def byte_codec(*, format_id: str = DEFAULT_FORMAT, merges: Sequence[str] = MERGES) -> TokenizerCodec:
+    """Make a codec on the byte-level tokenizer; touches no file and imports no torch.
+
+    Other `merges` make another tokenizer, for tests of two.
+    """
     source = TokenizerSource(
-        tokenizer_json=json.dumps(_tokenizer()),
+        tokenizer_json=json.dumps(_tokenizer(merges)),
         chat_template=CHAT_TEMPLATE,
         special_tokens=SPECIAL_TOKENS,
         end_token_ids=frozenset({CONTROL_TOKENS.index("<|im_end|>")}),
@@ -42,13 +46,13 @@ def save_byte_tokenizer(folder: Path) -> None:
         "clean_up_tokenization_spaces": False,
         "chat_template": CHAT_TEMPLATE,
     }
-    for name, content in (("tokenizer.json", _tokenizer()), ("tokenizer_config.json", config)):
+    for name, content in (("tokenizer.json", _tokenizer(MERGES)), ("tokenizer_config.json", config)):
         (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def _tokenizer() -> dict[str, Any]:
-    merges = [merge.split(" ") for merge in MERGES]
-    tokens = [*CONTROL_TOKENS, *byte_alphabet(), *("".join(merge) for merge in merges)]
+def _tokenizer(merges: Sequence[str]) -> dict[str, Any]:
+    pairs = [merge.split(" ") for merge in merges]
+    tokens = [*CONTROL_TOKENS, *byte_alphabet(), *("".join(pair) for pair in pairs)]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     return {
         "version": "1.0",
@@ -69,7 +73,7 @@ def _tokenizer() -> dict[str, Any]:
             "byte_fallback": False,
             "ignore_merges": False,
             "vocab": {token: token_id for token_id, token in enumerate(tokens)},
-            "merges": merges,
+            "merges": pairs,
         },
     }
 

@@ -29,6 +29,7 @@ class TokenizerCodec:
         token_bytes: TokenBytes,
         control_token_ids: frozenset[int],
         end_token_ids: frozenset[int],
+        fingerprint: str,
     ) -> None:
         """Keep the parts; `layout` is the chat template's segments, those of the template with their ids."""
         self._format = format
@@ -38,6 +39,7 @@ class TokenizerCodec:
         self._token_bytes = token_bytes
         self._control_token_ids = control_token_ids
         self._end_token_ids = end_token_ids
+        self._fingerprint = fingerprint
 
     @property
     def format(self) -> Format:
@@ -48,6 +50,11 @@ class TokenizerCodec:
     def format_id(self) -> str:
         """The format's id; ends in `+folded` where the template has no system role."""
         return self._format.id + FOLDED_SUFFIX if self._folded else self._format.id
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the tokenizer: equal where texts become the same ids, whatever template and format stand around."""
+        return self._fingerprint
 
     @property
     def vocab_size(self) -> int:
@@ -105,6 +112,10 @@ class TokenizerCodec:
     def token_texts(self, token_ids: Sequence[int]) -> list[str]:
         """Text of each token, such that the pieces joined are the decoded whole."""
         return self._token_bytes.texts(token_ids)
+
+    def token_pieces(self, token_ids: Sequence[int]) -> list[bytes]:
+        """Bytes of each token: of half a character, where one is split over tokens."""
+        return self._token_bytes.pieces(token_ids)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of the tokens, control tokens written out."""

@@ -1,5 +1,6 @@
 """Own the way from a model's tokenizer to a codec."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -103,17 +104,24 @@ def build_codec(source: TokenizerSource, *, format_id: str = DEFAULT_FORMAT) -> 
     layout = read_layout(source.chat_template, special_tokens=source.special_tokens)
     full = full_tokenizer(tokenizer)
     control = frozenset(added | holes)
+    plain = plain_tokenizer(tokenizer, control_token_ids=control)
     codec = TokenizerCodec(
         format=get_format(format_id),
         folded=layout.folded,
         layout=[_with_template_ids(segment, full) for segment in layout.segments],
-        plain=plain_tokenizer(tokenizer, control_token_ids=control),
+        plain=plain,
         token_bytes=token_bytes,
         control_token_ids=control,
         end_token_ids=source.end_token_ids,
+        fingerprint=_fingerprint(plain, control_token_ids=control),
     )
     prove_round_trip(codec, control_texts=[token["content"] for token in tokenizer["added_tokens"]])
     return codec
+
+
+def _fingerprint(plain: Tokenizer, *, control_token_ids: frozenset[int]) -> str:
+    facts = json.dumps([plain.to_str(), sorted(control_token_ids)])
+    return f"sha256:{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
 
 
 def _with_template_ids(segment: Segment, full: Tokenizer) -> Segment:

@@ -40,6 +40,8 @@ class CompletionTokens(WireModel):
     temperature: float = Field(gt=0.0, le=2.0)
     straddled: bool = False
     """Whether a token held both explanation and closing tag; its text part is scored without KL."""
+    tokenizer: str | None = Field(default=None, max_length=100)
+    """What the ids are of, as /explain names it. Null: the teacher's where one is named, else the student's."""
 
 
 class ExplanationInput(WireModel):
@@ -95,11 +97,13 @@ class KlScore(WireModel):
     mean: float
     max: float
     tokens: int
+    """The teacher's tokens that have one."""
     aligned: Alignment = "tokens"
+    """`characters`: the tokenizers differ; log-ratios of pieces that both cut alike are spread over their tokens."""
 
 
 class TokenScore(WireModel):
-    """One token as the student saw it."""
+    """One token as the student saw it; with `characters`, teacher_logprob and kl are its share of its piece's."""
 
     segment: Literal["explanation", "solution"]
     text: str

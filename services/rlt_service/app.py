@@ -11,6 +11,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 
 from rlt_core.errors import ConfigurationError
+from rlt_core.formats import FORMATS
 from rlt_service import health, later
 from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
@@ -101,6 +102,8 @@ def base_of(settings: Settings) -> tuple[str, str]:
 
 def open_state(settings: Settings, database: Database) -> None:
     """Open the database, migrate it, and see that the base can be called; raises RltError that says what to do."""
+    if settings.format not in FORMATS:  # before the base is stored under it
+        raise ConfigurationError(f"RLT_FORMAT is {settings.format!r}, no format: choose among {', '.join(FORMATS)}")
     database.start()
     name, base_model = base_of(settings)
     Registry(database, ArtifactStore(settings.artifacts)).ensure_base(

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
 from rlt_service.served import ServedVersion
@@ -19,3 +20,8 @@ class Engines:
     async def lease(self, version: ServedVersion) -> AsyncGenerator[Engine]:
         """Hold the engine that carries `version` until the block ends; raises EngineUnavailableError."""
         yield self.host.ready()
+
+    def codec_of(self, fingerprint: str) -> SequenceCodec | None:
+        """Give the tokenizer of that name, where an engine of this process has it; raises EngineUnavailableError."""
+        codec = self.host.ready().codec
+        return codec if codec.fingerprint == fingerprint else None

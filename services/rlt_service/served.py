@@ -24,18 +24,28 @@ class ServedVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """Resolves names for an engine that holds one base."""
+    """Resolves names for an engine that holds one base and speaks one format."""
 
     registry: Registry
     base_model: str
+    format: str
 
     def resolve(self, role: Role, name: str) -> ServedVersion:
-        """Find what `name` means now; raises ModelNotFoundError, also for a version of another base."""
+        """Find what `name` means now.
+
+        Raises ModelNotFoundError, also for a version of another base; InvalidRequestError for one of another format.
+        """
         found = self.registry.resolve(role, name)
         if found.base_model != self.base_model:
             raise ModelNotFoundError(
                 f"{found.version} is of the base {found.base_model!r}, this engine holds {self.base_model!r}: name "
                 f"another {role}, or start a server with RLT_BASE_MODEL={found.base_model}",
+                param=f"/{role}",
+            )
+        if found.format != self.format:
+            raise InvalidRequestError(
+                f"{found.version} is of the format {found.format!r}, this engine speaks {self.format!r}: name another "
+                f"{role}, or start a server with RLT_FORMAT={found.format}",
                 param=f"/{role}",
             )
         files = found.adapter

@@ -12,7 +12,7 @@ def scorer_of(services: Services) -> Scorer:
     """Make the use case of /v1/score."""
     return Scorer(
         settings=services.settings,
-        versions=Versions(registry=services.registry, base_model=services.base_model),
+        versions=Versions(registry=services.registry, base_model=services.base_model, format=services.settings.format),
         engines=_engines(services),
         in_hand=services.in_hand,
     )

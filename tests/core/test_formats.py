@@ -3,16 +3,20 @@
 import pytest
 
 from rlt_core.errors import NotFoundError
-from rlt_core.formats import FORMATS, STRATOS_1, ExplanationPiece, Segment, SegmentKind, get_format
+from rlt_core.formats import FORMATS, R1_1, STRATOS_1, ExplanationPiece, Format, Segment, SegmentKind, get_format
 
-TAGS = (
-    STRATOS_1.thought_open,
-    STRATOS_1.thought_close,
-    STRATOS_1.solution_open,
-    STRATOS_1.solution_close,
-    STRATOS_1.explanation_open,
-    STRATOS_1.explanation_close,
-)
+
+def tags(format: Format) -> set[str]:
+    """Give the different tags of a format; an empty one is none."""
+    written = (
+        format.thought_open,
+        format.thought_close,
+        format.solution_open,
+        format.solution_close,
+        format.explanation_open,
+        format.explanation_close,
+    )
+    return set(written) - {""}
 
 
 def joined(segments: tuple[Segment, ...]) -> str:
@@ -72,14 +76,31 @@ def test_an_empty_explanation_still_has_its_place() -> None:
     assert kinds(sequence.assistant)[1] is SegmentKind.EXPLANATION
 
 
-def test_no_tag_begins_where_it_ends_or_holds_another() -> None:
-    for tag in TAGS:
+@pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
+def test_no_tag_begins_where_it_ends_or_holds_another(format: Format) -> None:
+    for tag in tags(format):
         assert not any(tag[:length] == tag[-length:] for length in range(1, len(tag)))
-        assert [other for other in TAGS if tag in other] == [tag]
+        assert [other for other in tags(format) if tag in other] == [tag]
+
+
+@pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
+def test_what_a_teacher_writes_has_an_end_that_differs_from_its_beginning(format: Format) -> None:
+    assert format.explanation_close not in ("", format.explanation_open)
+
+
+def test_in_r1_the_solution_stands_bare_and_the_teacher_explains_in_a_thought() -> None:
+    whole = R1_1.teacher(question="1+1?", solution="2", explanation=ExplanationPiece(text="Count."))
+    assert joined(whole.assistant) == "2\n\n<think>Count.</think>"
+    student = R1_1.student(question="1+1?", solution="2", explanation=ExplanationPiece(text="Count."))
+    assert joined(student.assistant) == "<think>Count.</think>\n\n2"
+    # The same segments as in any format, those of the tags that it does not have being empty.
+    assert kinds(student.assistant) == kinds(
+        STRATOS_1.student(question="1+1?", solution="2", explanation=ExplanationPiece(text="Count.")).assistant
+    )
 
 
 def test_a_format_is_found_by_its_name_and_version() -> None:
-    assert get_format("stratos@1") is STRATOS_1
+    assert (get_format("stratos@1"), get_format("r1@1")) == (STRATOS_1, R1_1)
     assert all(format_id == found.id for format_id, found in FORMATS.items())
-    with pytest.raises(NotFoundError, match=r"no format 'r2@7'; this server has .*stratos@1"):
+    with pytest.raises(NotFoundError, match=r"no format 'r2@7'; this server has r1@1, stratos@1"):
         get_format("r2@7")

@@ -257,6 +257,8 @@ TOKEN_CASES = [
     ("span backwards", "explanation", lambda span: [span[1], 0], "invalid_request", "by the token ids"),
     ("straddled", "straddled", lambda _: True, "invalid_request", "by the token ids"),
     ("cold", "temperature", lambda _: 0, "invalid_request", "greater than 0"),
+    ("strange tokenizer", "tokenizer", lambda _: "sha256:0123", "invalid_request", "send the text alone"),
+    ("long tokenizer", "tokenizer", lambda _: "x" * 101, "invalid_request", "100"),
 ]
 
 

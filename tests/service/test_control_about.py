@@ -32,8 +32,16 @@ def test_chat_is_not_available_yet_whatever_is_sent(control: Control, body: byte
 
 def test_formats_give_tags_and_instructions(control: Control) -> None:
     listed = control.http.get("/v1/formats").json()["data"]
-    assert [found["id"] for found in listed] == ["stratos@1"]
-    assert control.http.get("/v1/formats/stratos@1").json() == listed[0]
+    assert [found["id"] for found in listed] == ["stratos@1", "r1@1"]
+    assert [control.http.get(f"/v1/formats/{found['id']}").json() for found in listed] == listed
+    assert listed[1]["tags"] == {
+        "thought_open": "<think>",
+        "thought_close": "</think>",
+        "solution_open": "",
+        "solution_close": "",
+        "explanation_open": "<think>",
+        "explanation_close": "</think>",
+    }
     assert listed[0]["tags"]["explanation_close"] == STRATOS_1.explanation_close
     assert listed[0]["instructions"]["student"] == STRATOS_1.student_instruction
 

@@ -71,6 +71,7 @@ def test_tokens_are_everything_that_was_generated(app_client: TestClient) -> Non
     assert codec.decode(tokens["completion_token_ids"][start:end]) == one["text"]
     assert (start, tokens["temperature"], tokens["straddled"]) == (0, 0.7, False)
     assert len(tokens["completion_logprobs"]) == len(tokens["completion_token_ids"])
+    assert tokens["tokenizer"] == codec.fingerprint
 
 
 def test_usage_counts_what_the_engine_read_and_wrote(app_client: TestClient) -> None:
@@ -102,6 +103,15 @@ def test_logprobs_that_top_p_renormalised_are_computed_anew(tmp_path: Path) -> N
         assert tokens["completion_logprobs"] == pytest.approx(list(rule))
         as_sampled = explain(client, temperature=0.5, include=["tokens"])["explanations"][0]["tokens"]
         assert set(as_sampled["completion_logprobs"]) == {0.0}
+
+
+def test_a_reward_of_top_p_rests_on_the_teachers_own_distribution(tmp_path: Path) -> None:
+    with running_app(tmp_path, engine=Renormalising()) as client:
+        made = explain(client, top_p=0.9, include=["tokens", "score"])
+        entry = {"tokens": made["explanations"][0]["tokens"]}
+        body = {"question": BODY["question"], "solution": "42", "explanations": [entry], "teacher": "default"}
+        by_teacher = client.post("/v1/score", json=body).json()["scores"][0]
+        assert made["score"]["scores"][0]["kl"] == {key: pytest.approx(v) for key, v in by_teacher["kl"].items()}
 
 
 def test_a_name_means_its_newest_version_when_the_request_is_admitted(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ SCALARS = (
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=20)
-    | st.sampled_from(["42", "default", "fake@0", "<|end_of_explanation|>", "\x00", "k3", "tokens"])
+    | st.sampled_from(["42", "default", "fake@0", "<|end_of_explanation|>", "</think>", "\x00", "k3", "tokens"])
 )
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
@@ -38,7 +38,8 @@ TOKENS = st.fixed_dictionaries(
         "completion_logprobs": st.lists(st.floats(-1e5, 0.1), max_size=6),
         "explanation": st.tuples(st.integers(-1, 6), st.integers(-1, 6)),
         "temperature": st.floats(0.0, 3.0),
-    }
+    },
+    optional={"tokenizer": st.text(max_size=5)},
 )
 ENTRIES = st.text(max_size=10) | objects(ExplanationInput, CompletionTokens) | st.fixed_dictionaries({"tokens": TOKENS})
 GOOD = st.fixed_dictionaries({"question": st.text(max_size=20), "solution": st.text(max_size=20)})

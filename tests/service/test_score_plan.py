@@ -6,14 +6,15 @@ from rlt_core.errors import InvalidRequestError
 from rlt_core.formats import ExplanationPiece
 from rlt_core.rewards import RewardWeights
 from rlt_service.student.entries import Entry, Given
-from rlt_service.student.plan import ScorePlan, Task, make_plan
+from rlt_service.student.plan import Reader, ScorePlan, Task, make_plan
 from rlt_tokens import byte_codec
 
 CODEC = byte_codec()
+READER = Reader(adapter=None, codec=CODEC, max_model_len=1000)
 
 
 def entry(text: str) -> Entry:
-    return Entry(piece=ExplanationPiece(text=text), well_formed=True, given=None)
+    return Entry(piece=ExplanationPiece(text=text), well_formed=True, given=None, codec=None)
 
 
 def plan(*entries: Entry, each_token: bool = False, teacher_named: bool = False, baseline: bool = False) -> ScorePlan:
@@ -22,13 +23,12 @@ def plan(*entries: Entry, each_token: bool = False, teacher_named: bool = False,
         solution="42",
         entries=entries,
         weights=RewardWeights(temperature=0.7),
-        student=None,
-        teacher=None,
-        teacher_named=teacher_named,
+        student=READER,
+        teacher=READER if teacher_named else None,
         baseline=baseline,
         each_token=each_token,
     )
-    return make_plan(task, codec=CODEC, max_model_len=1000)
+    return make_plan(task)
 
 
 def test_only_what_is_needed_is_scored() -> None:
@@ -53,6 +53,7 @@ def test_ids_stand_in_both_sequences_as_they_were_generated() -> None:
         piece=ExplanationPiece(token_ids=ids, rest="."),
         well_formed=True,
         given=Given(logprobs_T=(-1.0,) * len(ids), temperature=0.9),
+        codec=CODEC,
     )
     only = plan(given, teacher_named=True).explanations[0]
     assert only.teacher is not None

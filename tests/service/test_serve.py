@@ -51,6 +51,18 @@ def test_port_0_becomes_a_free_one(tmp_path: Path) -> None:
     assert checked(Settings(home=tmp_path, port=0)).port > 0
 
 
+def test_a_format_that_there_is_not_is_refused_before_anything_is_stored_under_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="RLT_FORMAT is 'r2@1', no format: choose among stratos@1, r1@1"):
+        checked(Settings(home=tmp_path, port=0, engine="fake", format="r2@1"))
+    checked(Settings(home=tmp_path, port=0, engine="fake", format="r1@1"))
+
+
+def test_a_base_that_was_stored_in_one_format_is_not_served_in_another(tmp_path: Path) -> None:
+    checked(Settings(home=tmp_path, port=0, engine="fake"))
+    with pytest.raises(ConfigurationError, match="RLT_BASE_NAME"):
+        checked(Settings(home=tmp_path, port=0, engine="fake", format="r1@1"))
+
+
 def test_a_state_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(StorageUnavailableError, match="RLT_HOME"):

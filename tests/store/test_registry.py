@@ -121,6 +121,14 @@ def test_another_base_under_the_same_name_is_refused(registry: Registry) -> None
     assert registry.resolve("teacher", "default").version == "tiny@0"
 
 
+def test_a_base_in_another_format_needs_another_name(registry: Registry) -> None:
+    """Else what was trained in one format would be served in the other."""
+    with pytest.raises(ConfigurationError, match=r"of the format 'stratos@1', not 'r1@1'.*RLT_BASE_NAME"):
+        registry.ensure_base(name="tiny", base_model="tiny-model", format="r1@1")
+    registry.ensure_base(name="tiny-r1", base_model="tiny-model", format="r1@1")
+    assert registry.base().format == "r1@1"
+
+
 def test_names_resolve_alias_first_then_newest_then_exact(registry: Registry, artifacts: ArtifactStore) -> None:
     assert [imported(registry, artifacts, "algebra") for _ in range(2)] == ["algebra@1", "algebra@2"]
     resolved = registry.resolve("teacher", "algebra")

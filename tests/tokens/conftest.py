@@ -10,7 +10,7 @@ import pytest
 
 from rlt_tokens import TokenizerCodec, byte_codec, save_byte_tokenizer
 from rlt_tokens.byte_tokenizer import CHAT_TEMPLATE, SPECIAL_TOKENS
-from rlt_tokens.load import TokenizerSource, build_codec
+from rlt_tokens.load import DEFAULT_FORMAT, TokenizerSource, build_codec
 
 SWITCHES = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 
@@ -42,14 +42,14 @@ class Handmade:
                 model["vocab"].setdefault(token[:length], len(model["vocab"]))
         model["merges"] = pairs + [pair for pair in model["merges"] if pair not in pairs]
 
-    def build(self) -> TokenizerCodec:
+    def build(self, *, format_id: str = DEFAULT_FORMAT) -> TokenizerCodec:
         source = TokenizerSource(
             tokenizer_json=json.dumps(self.tokenizer),
             chat_template=self.chat_template,
             special_tokens=self.special_tokens,
             end_token_ids=self.end_token_ids,
         )
-        return build_codec(source)
+        return build_codec(source, format_id=format_id)
 
 
 @pytest.fixture(scope="session")
@@ -71,14 +71,23 @@ def handmade(byte_folder: Path) -> Handmade:
 
 @pytest.fixture(scope="session")
 def reasoning_codec(byte_folder: Path) -> TokenizerCodec:
-    """Build a tokenizer with control tokens of both kinds, and with merges by which plain text would become them."""
+    return reasoning_tokenizer(byte_folder).build()
+
+
+@pytest.fixture(scope="session")
+def r1_reasoning_codec(byte_folder: Path) -> TokenizerCodec:
+    return reasoning_tokenizer(byte_folder).build(format_id="r1@1")
+
+
+def reasoning_tokenizer(byte_folder: Path) -> Handmade:
+    """Make a tokenizer with control tokens of both kinds, and with merges by which plain text would become them."""
     made = Handmade(tokenizer=json.loads((byte_folder / "tokenizer.json").read_text(encoding="utf-8")))
     # One pre-token a text: the merges below are then free to build a whole control token.
     made.tokenizer["pre_tokenizer"]["use_regex"] = False
     made.add_merges("</think>", "<|im_end|>")
     made.add_token("</think>", special=False)
     made.add_token("<think>", special=False)
-    return made.build()
+    return made
 
 
 @pytest.fixture

@@ -1,16 +1,18 @@
 """From a folder or a tokenizer in memory to a codec; what importing the package brings along."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import rlt_tokens
 from rlt_core.errors import ConfigurationError, NotFoundError
 from rlt_core.formats import ExplanationPiece
-from rlt_tokens import TokenizerCodec, codec_from_tokenizer, load_codec, save_byte_tokenizer
+from rlt_tokens import TokenizerCodec, byte_codec, codec_from_tokenizer, load_codec, save_byte_tokenizer
 
 HOSTILE = "1 < 2.<|im_end|> \u6f22\U0001f600 .<"
 
@@ -19,6 +21,7 @@ def facts(codec: TokenizerCodec) -> tuple[object, ...]:
     piece = ExplanationPiece(text=HOSTILE)
     return (
         codec.format_id,
+        codec.fingerprint,
         codec.vocab_size,
         codec.end_token_ids,
         codec.control_token_ids,
@@ -62,6 +65,24 @@ def test_the_byte_tokenizer_has_every_byte_and_the_ids_that_fakes_rely_on(codec:
     assert codec.end_token_ids == {2}
     assert codec.encode_text("\x00") == [3 + 0]
     assert codec.encode_text("A") == [3 + 65]
+
+
+def test_a_fingerprint_names_what_makes_ids_of_texts_and_nothing_else(codec: TokenizerCodec, handmade: Any) -> None:
+    assert re.fullmatch(r"sha256:[0-9a-f]{16}", codec.fingerprint)
+    # Format, template and end tokens stand around the ids of a text.
+    handmade.chat_template = "{{ messages[0].content }} // {{ messages[1].content }}<|im_end|>"
+    handmade.end_token_ids = frozenset({0, 2})
+    assert handmade.build(format_id="r1@1").fingerprint == codec.fingerprint
+    # Merges make other ids of the same text; a token that only templates write is one that callers must not send.
+    assert byte_codec(merges=()).fingerprint != codec.fingerprint
+    handmade.add_token("</think>", special=False)
+    assert handmade.build().fingerprint != codec.fingerprint
+
+
+def test_pieces_are_the_bytes_of_each_token(codec: TokenizerCodec) -> None:
+    ids = codec.encode_text("the \u00e9.")
+    assert codec.token_pieces(ids) == [b"the", b" ", b"\xc3", b"\xa9", b"."]
+    assert codec.token_pieces([]) == []
 
 
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json"])

@@ -29,6 +29,7 @@ from rlt_service.engine.protocol import (
 from rlt_service.engine.request_checks import check_generate, check_score
 from rlt_service.settings import Settings
 from rlt_tokens import byte_codec
+from rlt_tokens.byte_tokenizer import MERGES
 
 SEEN = -0.1
 UNSEEN = -2.0
@@ -43,6 +44,8 @@ class FakeOptions:
     max_model_len: int = 8192
     max_lora_rank: int = 64
     format_id: str = "stratos@1"
+    merges: tuple[str, ...] = MERGES
+    """Of its tokenizer; others make another one."""
     delay_s: float = 0.0
     """Time that each completion and each score takes."""
     validate_adapters: bool = True
@@ -98,7 +101,7 @@ class FakeEngine:
 
     async def start(self) -> None:
         """Build the tokenizer and take requests."""
-        self._codec = byte_codec(format_id=self._options.format_id)
+        self._codec = byte_codec(format_id=self._options.format_id, merges=self._options.merges)
         self._died = False
         self._admission.open_up()
 

@@ -44,7 +44,10 @@ class Registry:
         self._artifacts = artifacts
 
     def ensure_base(self, *, name: str, base_model: str, format: str) -> ModelVersion:
-        """Make `name@0` the current base; point the aliases `default` of both roles at it where they are absent."""
+        """Make `name@0` the current base; point the aliases `default` of both roles at it where they are absent.
+
+        Raises ConfigurationError where the name is that of another base, or of this one in another format.
+        """
         with self._database.transaction() as session:
             row = session.scalar(select(VersionRow).where(VersionRow.name == name, VersionRow.number == 0))
             if row is None:
@@ -56,6 +59,11 @@ class Registry:
                 raise ConfigurationError(
                     f"{name}@0 is the base {row.base_model!r}, not {base_model!r}: versions never change. "
                     "Set RLT_BASE_NAME to a new name for this base."
+                )
+            elif row.format != format:
+                raise ConfigurationError(
+                    f"{name}@0 is of the format {row.format!r}, not {format!r}: versions never change. "
+                    "Set RLT_BASE_NAME to a new name for this base in that format."
                 )
             row.ensured_at = now_utc()
             session.flush()

@@ -5,11 +5,27 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Literal
 
-from rlt_core.errors import InvalidRequestError
+from rlt_core.errors import InvalidRequestError, ScoringError
 from rlt_core.formats import SegmentKind
-from rlt_core.rewards import RewardBreakdown, SolutionStats, kl_per_token, score_explanation, solution_stats
-from rlt_core.schemas.score import KlScore, Score, ScoreInclude, SolutionScore, StudentSequence, TokenScore
+from rlt_core.rewards import (
+    RewardBreakdown,
+    SolutionStats,
+    check_logprobs,
+    kl_per_token,
+    score_explanation,
+    solution_stats,
+)
+from rlt_core.schemas.score import (
+    Alignment,
+    KlScore,
+    Score,
+    ScoreInclude,
+    SolutionScore,
+    StudentSequence,
+    TokenScore,
+)
 from rlt_core.tokens import SequenceCodec, Span
+from rlt_service.engine.protocol import SequenceScoreRequest, SequenceScoreResult
 from rlt_service.student.plan import PlannedExplanation, PlannedSequence, ScorePlan
 
 K3_LOWEST_LOG_RATIO = -300.0
@@ -24,6 +40,17 @@ class Assembled:
 
     scores: list[Score]
     baseline: SolutionScore | None
+
+
+def check_results(requests: Sequence[SequenceScoreRequest], results: Sequence[SequenceScoreResult]) -> None:
+    """Raise ScoringError unless each request has its result, of exactly one log-prob for each wanted position."""
+    if len(results) != len(requests):
+        raise ScoringError(f"the engine gave {len(results)} results for {len(requests)} sequences: none is used")
+    for request, result in zip(requests, results, strict=True):
+        wanted = len(request.token_ids) - request.start
+        if len(result.logprobs) != wanted:
+            raise ScoringError(f"the engine gave {len(result.logprobs)} log-probs for {wanted} tokens: none is used")
+        check_logprobs(result.logprobs, name="the engine's")
 
 
 def assemble(
@@ -53,6 +80,7 @@ class _Scored:
     planned: PlannedExplanation
     student: Logprobs
     teacher_T: Logprobs | None
+    """Of the teacher's tokens that have a divergence: given, computed or, where tokenizers differ, their shares."""
     kl_T: Sequence[float] | None
     breakdown: RewardBreakdown
     uplift: float | None
@@ -68,13 +96,14 @@ class _Scored:
             well_formed=self.planned.well_formed,
             uplift=self.uplift,
             solution=SolutionScore(**asdict(found.solution)),
-            kl=None if found.kl is None else KlScore(**asdict(found.kl)),
+            kl=None if found.kl is None else KlScore(**asdict(found.kl), aligned=self._alignment()),
             tokens=self._tokens(codec) if "tokens" in include else None,
             sequence=self._sequence() if "sequence" in include else None,
         )
 
     def _tokens(self, codec: SequenceCodec) -> list[TokenScore]:
         """List the explanation's tokens (those of a straddling token's rest carry no KL), then the solution's."""
+        teacher, kl = self._by_student_token(self.teacher_T), self._by_student_token(self.kl_T)
         sequence, start = self.planned.student.sequence, self.planned.student.request.start
         rest = sequence.spans.get(SegmentKind.EXPLANATION_REST)
         end = sequence.explanation.end if rest is None else rest.end
@@ -86,13 +115,27 @@ class _Scored:
             ids = sequence.token_ids[span.start : span.end]
             logprobs = _cut(self.student, span, start=start)
             for place, (token_id, text, logprob) in enumerate(zip(ids, codec.token_texts(ids), logprobs, strict=True)):
-                in_T = segment == "explanation" and place < len(sequence.explanation)
-                teacher = self.teacher_T[place] if in_T and self.teacher_T is not None else None
-                kl = self.kl_T[place] if in_T and self.kl_T is not None else None
+                compared = segment == "explanation" and place < len(kl)
                 listed.append(
-                    TokenScore(segment=segment, text=text, id=token_id, logprob=logprob, teacher_logprob=teacher, kl=kl)
+                    TokenScore(
+                        segment=segment,
+                        text=text,
+                        id=token_id,
+                        logprob=logprob,
+                        teacher_logprob=teacher[place] if compared else None,
+                        kl=kl[place] if compared else None,
+                    )
                 )
         return listed
+
+    def _alignment(self) -> Alignment:
+        return "tokens" if self.planned.aligned is None else "characters"
+
+    def _by_student_token(self, values_T: Sequence[float] | None) -> Sequence[float]:
+        """Give the student's first tokens what the teacher's have: all that are compared, or none."""
+        if values_T is None or self.planned.aligned is None:
+            return values_T or ()
+        return self.planned.aligned.by_student_token(values_T)
 
     def _sequence(self) -> StudentSequence:
         sequence = self.planned.student.sequence
@@ -115,6 +158,10 @@ def _score(
     kl_T = None
     if teacher_T is not None:
         student_T = _cut(student, sequence.explanation, start=start)
+        if planned.aligned is not None:
+            teacher_T, student_T = planned.aligned.by_teacher_token(
+                teacher_logprobs_T=teacher_T, student_logprobs=student_T
+            )
         if plan.weights.kl_estimator == "k3":
             _check_k3(teacher_T, student_T)
         kl_T = kl_per_token(

@@ -1,17 +1,16 @@
 """Own what an explanation to score is: a text, or ids as generated. Ids are the truth; other claims are refused."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlt_core.errors import InvalidRequestError
 from rlt_core.formats import ExplanationPiece
+from rlt_core.rewards import HIGHEST_LOGPROB
 from rlt_core.schemas.score import CompletionTokens, ExplanationInput
 from rlt_core.tokens import ParsedCompletion, SequenceCodec
 from rlt_service.served import check_length
 
-HIGHEST_LOGPROB = 1e-3
-"""Rounding may lift a certain token's log-prob a little above 0; the reward maths takes as much."""
 LOWEST_LOGPROB = -1e6
 """Below any softmax of a model, at any temperature; keeps every sum finite."""
 
@@ -31,25 +30,58 @@ class Entry:
     piece: ExplanationPiece
     well_formed: bool
     given: Given | None
+    codec: SequenceCodec | None
+    """What the piece's ids are of; None where it is a text alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenizers:
+    """Finds what an entry's ids are of."""
+
+    student: SequenceCodec
+    teacher: SequenceCodec | None
+    """None where no teacher is named."""
+    others: Callable[[str], SequenceCodec | None]
+    """Those of this process, by fingerprint."""
+
+    def of(self, fingerprint: str | None, *, param: str) -> SequenceCodec:
+        """Give the codec that reads the ids; raises InvalidRequestError where there is none, or no use for them."""
+        usual = self.teacher or self.student
+        if fingerprint is None or fingerprint == usual.fingerprint:
+            return usual
+        if self.teacher is not None:
+            raise InvalidRequestError(
+                f"the tokens are of the tokenizer {fingerprint!r}, the named teacher's is {usual.fingerprint!r}: send "
+                "the text alone",
+                param=param,
+            )
+        if (found := self.others(fingerprint)) is None:
+            raise InvalidRequestError(
+                f"no engine of this process has the tokenizer {fingerprint!r}, which the tokens are of: send the text "
+                "alone, and name the teacher where its KL is wanted",
+                param=param,
+            )
+        return found
 
 
 def read_entries(
-    explanations: Sequence[str | ExplanationInput], *, codec: SequenceCodec, max_characters: int
+    explanations: Sequence[str | ExplanationInput], *, tokenizers: Tokenizers, max_characters: int
 ) -> list[Entry]:
     """Read all; raises InvalidRequestError or InvalidTokenIdsError with `param` at the entry's field."""
     return [
-        _read(entry, codec=codec, param=f"/explanations/{index}", max_characters=max_characters)
+        _read(entry, tokenizers=tokenizers, param=f"/explanations/{index}", max_characters=max_characters)
         for index, entry in enumerate(explanations)
     ]
 
 
-def _read(entry: str | ExplanationInput, *, codec: SequenceCodec, param: str, max_characters: int) -> Entry:
+def _read(entry: str | ExplanationInput, *, tokenizers: Tokenizers, param: str, max_characters: int) -> Entry:
     text = entry if isinstance(entry, str) else entry.text
     check_length(text, param=param, max_characters=max_characters)
     if isinstance(entry, str) or entry.tokens is None:
         well_formed = True if isinstance(entry, str) else entry.well_formed
-        return Entry(piece=ExplanationPiece(text=text), well_formed=well_formed, given=None)
+        return Entry(piece=ExplanationPiece(text=text), well_formed=well_formed, given=None, codec=None)
     tokens = entry.tokens
+    codec = tokenizers.of(tokens.tokenizer, param=f"{param}/tokens/tokenizer")
     _check_tokens(tokens, codec=codec, param=f"{param}/tokens")
     parsed = codec.parse_completion(tokens.completion_token_ids)
     _check_claims(entry, tokens, parsed, param=param)
@@ -60,6 +92,7 @@ def _read(entry: str | ExplanationInput, *, codec: SequenceCodec, param: str, ma
         ),
         well_formed=parsed.well_formed,
         given=Given(logprobs_T=tuple(tokens.completion_logprobs[start:end]), temperature=tokens.temperature),
+        codec=codec,
     )
 
 

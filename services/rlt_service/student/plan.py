@@ -6,12 +6,23 @@ T explanation tokens; the student reads each explanation in its own sequence, th
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rlt_core.alignment import CommonPieces, common_pieces
 from rlt_core.errors import InvalidRequestError, MixedTermsError, PromptTooLongError
 from rlt_core.formats import ExplanationPiece
 from rlt_core.rewards import RewardWeights
 from rlt_core.tokens import EncodedSequence, SequenceCodec
 from rlt_service.engine.protocol import AdapterRef, SequenceScoreRequest
 from rlt_service.student.entries import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Who reads: a version, the tokenizer of its engine, and how long a sequence that holds."""
+
+    adapter: AdapterRef | None
+    """None is the untrained base."""
+    codec: SequenceCodec
+    max_model_len: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +33,9 @@ class Task:
     solution: str
     entries: Sequence[Entry]
     weights: RewardWeights
-    student: AdapterRef | None
-    teacher: AdapterRef | None
-    teacher_named: bool
-    """Whether the teacher's log-probs are to be computed; `teacher` None is then the untrained base."""
+    student: Reader
+    teacher: Reader | None
+    """None where the teacher's log-probs are not to be computed."""
     baseline: bool
     each_token: bool
     """Whether the answer lists tokens, so that the explanation's are scored even without a KL term."""
@@ -48,11 +58,13 @@ class PlannedExplanation:
     teacher: PlannedSequence | None
     """None where the teacher's log-probs are given, or not wanted, or there is no token to score."""
     given_T: tuple[float, ...] | None
+    aligned: CommonPieces | None
+    """Where teacher and student cut the explanation alike; None where their tokens are the same ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScorePlan:
-    """Everything to score, as one batch of the engine."""
+    """Everything to score."""
 
     explanations: tuple[PlannedExplanation, ...]
     baseline: PlannedSequence | None
@@ -61,22 +73,31 @@ class ScorePlan:
     weights: RewardWeights
 
     @property
-    def requests(self) -> list[SequenceScoreRequest]:
-        """The batch: students, then the baseline, then teachers."""
+    def student_requests(self) -> list[SequenceScoreRequest]:
+        """What the student's engine is asked: the explanations, then the baseline."""
         sequences = [planned.student for planned in self.explanations]
         sequences += [] if self.baseline is None else [self.baseline]
-        sequences += [planned.teacher for planned in self.explanations if planned.teacher is not None]
         return [planned.request for planned in sequences]
 
+    @property
+    def teacher_requests(self) -> list[SequenceScoreRequest]:
+        """What the teacher's engine is asked."""
+        return [planned.teacher.request for planned in self.explanations if planned.teacher is not None]
 
-def make_plan(task: Task, *, codec: SequenceCodec, max_model_len: int) -> ScorePlan:
+    @property
+    def requests(self) -> list[SequenceScoreRequest]:
+        """All, in the order of their results: the student's, then the teacher's."""
+        return self.student_requests + self.teacher_requests
+
+
+def make_plan(task: Task) -> ScorePlan:
     """Plan a request.
 
     Raises MixedTermsError, PromptTooLongError, InvalidRequestError; `param` points at the explanation at fault.
     """
-    with_kl = task.teacher_named or _all_given(task.entries)
+    with_kl = task.teacher is not None or _all_given(task.entries)
     temperature = _teacher_temperature(task) if with_kl else None
-    planner = _Planner(task=task, codec=codec, max_model_len=max_model_len, with_kl=with_kl)
+    planner = _Planner(task=task, with_kl=with_kl)
     return ScorePlan(
         explanations=tuple(
             planner.explanation(entry, index=index, teacher_temperature=temperature)
@@ -92,64 +113,97 @@ def make_plan(task: Task, *, codec: SequenceCodec, max_model_len: int) -> ScoreP
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Planner:
     task: Task
-    codec: SequenceCodec
-    max_model_len: int
     with_kl: bool
 
     def explanation(self, entry: Entry, *, index: int, teacher_temperature: float | None) -> PlannedExplanation:
-        param = f"/explanations/{index}"
+        param, named = f"/explanations/{index}", self.task.teacher
         try:
-            student = self._student(entry.piece, whole=self.with_kl or self.task.each_token, param=param)
+            student = self._student(self._for_student(entry), whole=self.with_kl or self.task.each_token, param=param)
             teacher = None
-            if self.task.teacher_named and teacher_temperature is not None:
-                teacher = self._teacher(entry.piece, temperature=teacher_temperature, param=param)
+            if named is not None and teacher_temperature is not None:
+                teacher = self._teacher(entry.piece, named, temperature=teacher_temperature, param=param)
         except InvalidRequestError as error:
             # The codec names the segment at fault; here it is one of several explanations.
             if error.param in ("/explanation", "/explanation_rest"):
                 error.param = param
             raise
-        given_T = None if self.task.teacher_named or entry.given is None else entry.given.logprobs_T
-        return PlannedExplanation(well_formed=entry.well_formed, student=student, teacher=teacher, given_T=given_T)
+        return PlannedExplanation(
+            well_formed=entry.well_formed,
+            student=student,
+            teacher=teacher,
+            given_T=None if named is not None or entry.given is None else entry.given.logprobs_T,
+            aligned=self._aligned(entry, student=student, teacher=teacher) if self.with_kl else None,
+        )
 
     def baseline(self) -> PlannedSequence:
         return self._student(ExplanationPiece(), whole=False, param="/solution")
 
+    def _for_student(self, entry: Entry) -> ExplanationPiece:
+        """Give the ids as generated where they are the student's own, else the text, in its own tokens."""
+        if entry.codec is None or entry.codec.fingerprint == self.task.student.codec.fingerprint:
+            return entry.piece
+        return ExplanationPiece(text=entry.piece.text)
+
+    def _aligned(
+        self, entry: Entry, *, student: PlannedSequence, teacher: PlannedSequence | None
+    ) -> CommonPieces | None:
+        """Find where the tokens that carry the teacher's log-probs and the student's own begin and end alike."""
+        reader = self.task.student.codec
+        writer = entry.codec if self.task.teacher is None else self.task.teacher.codec
+        if writer is None or writer.fingerprint == reader.fingerprint:
+            return None
+        ids = entry.piece.token_ids or () if teacher is None else _explanation_ids(teacher.sequence)
+        return common_pieces(
+            teacher=writer.token_pieces(ids),
+            student=reader.token_pieces(_explanation_ids(student.sequence)),
+            rest=entry.piece.rest.encode(),
+        )
+
     def _student(self, piece: ExplanationPiece, *, whole: bool, param: str) -> PlannedSequence:
-        sequence = self.codec.student_sequence(
+        reader = self.task.student
+        sequence = reader.codec.student_sequence(
             question=self.task.question, solution=self.task.solution, explanation=piece
         )
-        self._check_length(sequence, reader="student", param=param)
-        request = SequenceScoreRequest(
-            token_ids=sequence.token_ids,
-            start=sequence.explanation.start if whole else sequence.solution.start,
+        start = sequence.explanation.start if whole else sequence.solution.start
+        return _planned(
+            sequence,
+            reader,
+            start=start,
             temperature=self.task.weights.temperature,
-            adapter=self.task.student,
+            called="student",
+            param=param,
         )
-        return PlannedSequence(sequence=sequence, request=request)
 
-    def _teacher(self, piece: ExplanationPiece, *, temperature: float, param: str) -> PlannedSequence | None:
-        sequence = self.codec.teacher_sequence(
+    def _teacher(
+        self, piece: ExplanationPiece, reader: Reader, *, temperature: float, param: str
+    ) -> PlannedSequence | None:
+        sequence = reader.codec.teacher_sequence(
             question=self.task.question, solution=self.task.solution, explanation=piece
         )
         if not len(sequence.explanation):
             return None
-        self._check_length(sequence, reader="teacher", param=param)
-        request = SequenceScoreRequest(
-            token_ids=sequence.token_ids,
-            start=sequence.explanation.start,
-            temperature=temperature,
-            adapter=self.task.teacher,
-        )
-        return PlannedSequence(sequence=sequence, request=request)
+        start = sequence.explanation.start
+        return _planned(sequence, reader, start=start, temperature=temperature, called="teacher", param=param)
 
-    def _check_length(self, sequence: EncodedSequence, *, reader: str, param: str) -> None:
-        tokens = len(sequence.token_ids)
-        if tokens > self.max_model_len:
-            raise PromptTooLongError(
-                f"what the {reader} reads has {tokens} tokens, this engine holds {self.max_model_len}: shorten the "
-                "question, the explanation or the solution",
-                param=param,
-            )
+
+def _planned(
+    sequence: EncodedSequence, reader: Reader, *, start: int, temperature: float, called: str, param: str
+) -> PlannedSequence:
+    tokens = len(sequence.token_ids)
+    if tokens > reader.max_model_len:
+        raise PromptTooLongError(
+            f"what the {called} reads has {tokens} tokens, this engine holds {reader.max_model_len}: shorten the "
+            "question, the explanation or the solution",
+            param=param,
+        )
+    request = SequenceScoreRequest(
+        token_ids=sequence.token_ids, start=start, temperature=temperature, adapter=reader.adapter
+    )
+    return PlannedSequence(sequence=sequence, request=request)
+
+
+def _explanation_ids(sequence: EncodedSequence) -> Sequence[int]:
+    return sequence.token_ids[sequence.explanation.start : sequence.explanation.end]
 
 
 def _all_given(entries: Sequence[Entry]) -> bool:

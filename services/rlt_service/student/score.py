@@ -1,18 +1,22 @@
-"""Own the use case of /v1/score: resolve, plan, ask the engine once, assemble. No HTTP."""
+"""Own the use case of /v1/score: resolve, plan, ask the engines once, assemble. No HTTP."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from rlt_core.errors import ScoringError
 from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse, ScoreUsage
-from rlt_service.engine.protocol import Engine, SequenceScoreResult
+from rlt_service.engine.admission import cancel_all
+from rlt_service.engine.protocol import Engine, SequenceScoreRequest, SequenceScoreResult
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand
 from rlt_service.served import ServedVersion, Versions, check_text
 from rlt_service.settings import Settings
-from rlt_service.student.assemble import Assembled, assemble
-from rlt_service.student.entries import read_entries
-from rlt_service.student.plan import ScorePlan, Task, make_plan
+from rlt_service.student.assemble import Assembled, assemble, check_results
+from rlt_service.student.entries import Tokenizers, read_entries
+from rlt_service.student.plan import Reader, ScorePlan, Task, make_plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,7 @@ class Scorer:
     in_hand: InHand
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Score all explanations of a question in one batch of the engine.
+        """Score all explanations of a question, in one batch of each engine that it takes.
 
         Raises InvalidRequestError and its kinds, ModelNotFoundError, OverloadedError, EngineUnavailableError.
         """
@@ -42,10 +46,14 @@ class Scorer:
         check_text(request.solution, param="/solution", max_characters=limit)
         self.engines.host.ready()  # before anything is looked up: a starting server says so
         players = await asyncio.to_thread(self._resolve, request)
-        async with self.engines.lease(players.student) as engine:
-            plan = await asyncio.to_thread(self._plan, request, players, engine)
+        async with AsyncExitStack() as leases:
+            engine = await leases.enter_async_context(self.engines.lease(players.student))
+            teacher_engine = engine
+            if players.teacher is not None:
+                teacher_engine = await leases.enter_async_context(self.engines.lease(players.teacher))
+            plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
             with self.in_hand.taken(len(plan.requests)):
-                results = await engine.score(plan.requests)
+                results = await _ask(plan, student=engine, teacher=teacher_engine)
             assembled = await asyncio.to_thread(
                 assemble,
                 plan,
@@ -60,22 +68,55 @@ class Scorer:
         teacher = None if request.teacher is None else self.versions.resolve("teacher", request.teacher)
         return _Players(student=student, teacher=teacher)
 
-    def _plan(self, request: ScoreRequest, players: _Players, engine: Engine) -> ScorePlan:
+    def _plan(self, request: ScoreRequest, players: _Players, engine: Engine, teacher_engine: Engine) -> ScorePlan:
+        teacher = None if players.teacher is None else _reader(players.teacher, teacher_engine)
+        tokenizers = Tokenizers(
+            student=engine.codec,
+            teacher=None if teacher is None else teacher.codec,
+            others=self.engines.codec_of,
+        )
         entries = read_entries(
-            request.explanations, codec=engine.codec, max_characters=self.settings.max_text_characters
+            request.explanations, tokenizers=tokenizers, max_characters=self.settings.max_text_characters
         )
         task = Task(
             question=request.question,
             solution=request.solution,
             entries=entries,
             weights=request.reward.to_weights(),
-            student=players.student.adapter,
-            teacher=None if players.teacher is None else players.teacher.adapter,
-            teacher_named=players.teacher is not None,
+            student=_reader(players.student, engine),
+            teacher=teacher,
             baseline=request.baseline,
             each_token="tokens" in request.include,
         )
-        return make_plan(task, codec=engine.codec, max_model_len=engine.info.max_model_len)
+        return make_plan(task)
+
+
+def _reader(version: ServedVersion, engine: Engine) -> Reader:
+    return Reader(adapter=version.adapter, codec=engine.codec, max_model_len=engine.info.max_model_len)
+
+
+async def _ask(plan: ScorePlan, *, student: Engine, teacher: Engine) -> list[SequenceScoreResult]:
+    """Have all scored: in one batch where one engine holds both, else by both engines at the same time."""
+    if teacher is student:
+        return await _scored(student, plan.requests)
+    if teacher.info.name != student.info.name:
+        # An answer names one engine: of a fake one's numbers none may pass for a model's.
+        raise ScoringError(f"the teacher's engine is {teacher.info.name!r}, the student's {student.info.name!r}")
+    tasks = [
+        asyncio.create_task(_scored(student, plan.student_requests)),
+        asyncio.create_task(_scored(teacher, plan.teacher_requests)),
+    ]
+    try:
+        by_student, by_teacher = await asyncio.gather(*tasks)
+    finally:
+        await cancel_all(set(tasks))  # where one failed, the other must not outlive its lease
+    return by_student + by_teacher
+
+
+async def _scored(engine: Engine, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
+    results = await engine.score(requests)
+    check_results(requests, results)
+    return results
 
 
 def _response(

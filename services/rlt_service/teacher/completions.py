@@ -25,5 +25,6 @@ def read_completion(
             explanation=(parsed.explanation.start, parsed.explanation.end),
             temperature=temperature,
             straddled=parsed.straddled,
+            tokenizer=codec.fingerprint,
         ),
     )
