@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse, ScoreUsage
 from rlt_service.engine.protocol import Engine, SequenceScoreResult
+from rlt_service.engine.request_checks import check_temperature
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand
+from rlt_service.metrics import Metrics
 from rlt_service.served import ServedVersion, Versions, check_text
 from rlt_service.settings import Settings
 from rlt_service.student.assemble import Assembled, assemble
@@ -31,6 +33,7 @@ class Scorer:
     versions: Versions
     engines: Engines
     in_hand: InHand
+    metrics: Metrics
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         """Score all explanations of a question in one batch of the engine.
@@ -46,6 +49,7 @@ class Scorer:
             plan = await asyncio.to_thread(self._plan, request, players, engine)
             with self.in_hand.taken(len(plan.requests)):
                 results = await engine.score(plan.requests)
+            self.metrics.count_scores(plan.requests, results)
             assembled = await asyncio.to_thread(
                 assemble,
                 plan,
@@ -61,6 +65,7 @@ class Scorer:
         return _Players(student=student, teacher=teacher)
 
     def _plan(self, request: ScoreRequest, players: _Players, engine: Engine) -> ScorePlan:
+        check_temperature(request.reward.temperature, info=engine.info, param="/reward/temperature")
         entries = read_entries(
             request.explanations, codec=engine.codec, max_characters=self.settings.max_text_characters
         )
@@ -75,7 +80,12 @@ class Scorer:
             baseline=request.baseline,
             each_token="tokens" in request.include,
         )
-        return make_plan(task, codec=engine.codec, max_model_len=engine.info.max_model_len)
+        plan = make_plan(task, codec=engine.codec, max_model_len=engine.info.max_model_len)
+        for index, planned in enumerate(plan.explanations):
+            if planned.teacher is not None:
+                param = f"/explanations/{index}/tokens/temperature"
+                check_temperature(planned.teacher.request.temperature, info=engine.info, param=param)
+        return plan
 
 
 def _response(
