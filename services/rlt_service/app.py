@@ -23,6 +23,7 @@ from rlt_service.in_hand import InHand
 from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.celery_app import make_celery
 from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.metrics import CallMetrics, LiveState, Metrics
 from rlt_service.openapi import DescribedApi
 from rlt_service.request_ids import RequestIds
 from rlt_service.roles import ProcessRole
@@ -63,7 +64,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             app.state.services = await _start(
-                settings, stack, make_engine=make_engine, bell=bell, on_engine_failure=on_engine_failure
+                settings,
+                stack,
+                make_engine=make_engine,
+                bell=bell,
+                on_engine_failure=on_engine_failure,
+                metrics=metrics,
             )
             yield
 
@@ -75,6 +81,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    metrics = Metrics()
     app.state.settings = settings
     app.state.absent_routes = {
         role: [route for router in routers for route in router.routes]
@@ -85,6 +92,7 @@ def create_app(
         app.include_router(router)
     add_error_handlers(app)
     app.add_middleware(RequestIds)
+    app.add_middleware(CallMetrics, metrics=metrics)
     return app
 
 
@@ -122,6 +130,7 @@ async def _start(
     make_engine: Callable[[], Engine],
     bell: Bell | None,
     on_engine_failure: Callable[[Exception], None] | None,
+    metrics: Metrics,
 ) -> Services:
     """Start each part and note on the stack how it ends, in the opposite order."""
     database = Database(settings.database)
@@ -141,6 +150,10 @@ async def _start(
         host = EngineHost(make_engine, on_failure=on_engine_failure)
         host.start()
         stack.push_async_callback(host.stop, grace_s=settings.drain_grace_s)
+    in_hand = InHand(max_requests=settings.max_queued_requests)
+    live = LiveState(in_hand=in_hand, host=host)
+    metrics.watch(live)
+    stack.callback(metrics.forget, live)
     return Services(
         settings=settings,
         database=database,
@@ -150,7 +163,8 @@ async def _start(
         registry=registry,
         prober=NoEngine() if host is None else host,
         base_model=base_of(settings)[1],
-        in_hand=InHand(max_requests=settings.max_queued_requests),
+        in_hand=in_hand,
         host=host,
         reconciler=reconciler,
+        metrics=metrics,
     )

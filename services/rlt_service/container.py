@@ -12,6 +12,7 @@ from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
 from rlt_service.in_hand import InHand
 from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.metrics import Metrics
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
@@ -39,6 +40,7 @@ class Services:
     """The engine's life; None where this process plays neither teacher nor student."""
     reconciler: Reconciler | None
     """None where this process does not play control."""
+    metrics: Metrics
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set when the server begins to stop: streams that follow something end, or they would hold it up."""
 

@@ -32,6 +32,8 @@ class EngineHost:
         self._engine: Engine | None = None
         self._task: asyncio.Task[None] | None = None
         self._fault = "has not been started"
+        self.restarts = 0
+        """Times that the engine died and was started again."""
 
     def start(self) -> None:
         """Begin to start the engine; returns at once."""
@@ -70,14 +72,13 @@ class EngineHost:
 
     async def _keep_running(self) -> None:
         """Start the engine, and again with growing waits whenever it has died; end where it does not start."""
-        deaths = 0
         while await self._start():
             self._fault = f"died and is being started again: {await self._death()}"
             LOGGER.error("the engine %s", self._fault)
             if self._engine is not None:
                 await self._engine.stop()
-            await asyncio.sleep(RESTART_AFTER_S[min(deaths, len(RESTART_AFTER_S) - 1)])
-            deaths += 1
+            await asyncio.sleep(RESTART_AFTER_S[min(self.restarts, len(RESTART_AFTER_S) - 1)])
+            self.restarts += 1
 
     async def _start(self) -> bool:
         try:

@@ -1,8 +1,10 @@
-"""/healthz and /readyz: whether the process answers, and whether it can do its work."""
+"""/healthz, /readyz and /metrics: whether the process answers, whether it can do its work, and how it has been."""
 
 import asyncio
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from rlt_core.errors import RltError
 from rlt_core.schemas.server import Check, Health, Readiness
@@ -27,6 +29,12 @@ async def readyz(services: ServicesDep, response: Response) -> Readiness:
         response.status_code = 503
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return found
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(services: ServicesDep) -> PlainTextResponse:
+    """Give Prometheus what is counted and how the engine is."""
+    return PlainTextResponse(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def readiness_of(services: Services) -> Readiness:

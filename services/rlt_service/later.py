@@ -11,9 +11,3 @@ router = APIRouter(include_in_schema=False)
 async def docs() -> None:
     """Refuse: the framework's page loads its scripts from a CDN, and a local one is not there yet."""
     raise NotImplementedYetError("/docs is not available yet: read the contract at /openapi.json")
-
-
-@router.get("/metrics", response_model=None)
-async def metrics() -> None:
-    """Refuse: there are no Prometheus metrics yet."""
-    raise NotImplementedYetError("/metrics is not available yet: /readyz says how the process is")

@@ -15,6 +15,7 @@ def scorer_of(services: Services) -> Scorer:
         versions=Versions(registry=services.registry, base_model=services.base_model, format=services.settings.format),
         engines=_engines(services),
         in_hand=services.in_hand,
+        metrics=services.metrics,
     )
 
 

@@ -31,6 +31,14 @@ async def test_half_precision_may_differ_more_but_not_anyhow() -> None:
     assert (await _check(dtype="bfloat16", off_by=0.5)).fault
 
 
+async def test_fault_is_a_warning_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    await _check(dtype="float32", off_by=0.0)
+    assert caplog.text == ""
+    await _check(dtype="float32", off_by=0.5)
+    assert "WARNING" in caplog.text
+    assert "only temperature 1 can be scored: its log-probs differ" in caplog.text
+
+
 async def test_worker_that_answers_as_vllm_does_is_a_fault_not_a_failed_start() -> None:
     assert (await _check(dtype="float32", off_by=None)).fault == "95 log-probs"
 

@@ -85,6 +85,8 @@ class SequenceScoreResult:
 
     logprobs: tuple[float, ...]
     cached_tokens: int
+    rescored: bool = False
+    """Whether a cached prefix reached into the wanted positions, so that all was computed again without the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

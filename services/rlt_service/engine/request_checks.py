@@ -40,12 +40,18 @@ def check_score(request: SequenceScoreRequest, *, info: EngineInfo, vocab_size: 
         raise InvalidRequestError(f"Scoring starts at {request.start}; it must lie in [1, {length}).")
     if not (math.isfinite(request.temperature) and request.temperature > 0.0):
         raise InvalidRequestError(f"Scoring needs a temperature above 0, got {request.temperature}.")
-    if request.temperature != 1.0 and info.scoring == "plain":
-        raise InvalidRequestError(
-            f"This engine scores at temperature 1 only (got {request.temperature}): its scoring worker did not pass "
-            "the check at start, see the log. Ask for temperature 1."
-        )
+    check_temperature(request.temperature, info=info)
     _check_ids(request.token_ids, vocab_size=vocab_size)
+
+
+def check_temperature(temperature: float, *, info: EngineInfo, param: str | None = None) -> None:
+    """Raise for another temperature than 1 where the engine scores plainly; `param` names the field at fault."""
+    if temperature != 1.0 and info.scoring == "plain":
+        raise InvalidRequestError(
+            f"This engine scores at temperature 1 only (got {temperature}): its scoring worker did not pass the check "
+            "at start, see the server's log. Ask for temperature 1.",
+            param=param,
+        )
 
 
 def _check_ids(token_ids: Sequence[int], *, vocab_size: int) -> None:

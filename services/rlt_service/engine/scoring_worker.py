@@ -1,6 +1,8 @@
-"""The engine's worker process: vLLM's worker with our model runner, a counter, and an end when its owner ends.
+"""The engine's worker process: vLLM's worker with our scoring, a counter, and an end when its owner ends.
 
-Leans on the inside of vLLM 0.32 (V1 model runner): `CPUWorker.init_device`, `Worker._make_model_runner`.
+Leans on the inside of vLLM 0.32: `CPUWorker.init_device`, `Worker._make_model_runner`, `Worker.load_model`,
+`Worker.use_v2_model_runner`. The V1 runner scores by `scoring_runner.py`, the V2 runner by `scoring_runner_v2.py`; the
+engine asks which it is (`scoring_variant`) and speaks accordingly (`scoring_variants.py`).
 """
 
 # vLLM's types are incomplete, so this module is checked less strictly than the rest.
@@ -20,7 +22,9 @@ from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from vllm.v1.worker.gpu_worker import Worker
 
 from rlt_service.engine.grouped_lora import use_grouped_lora
-from rlt_service.engine.scoring_runner import ScoringCPUModelRunner, ScoringGPUModelRunner
+from rlt_service.engine.scoring_runner import PromptScoring, ScoringCPUModelRunner, ScoringGPUModelRunner
+from rlt_service.engine.scoring_runner_v2 import positions_scored_by, put_in_place
+from rlt_service.engine.scoring_variants import VariantName
 from rlt_service.engine.vllm_environment import OWNER_VARIABLE
 
 _OWNER_CHECK_S = 1.0
@@ -46,6 +50,10 @@ class CPUScoringWorker(CPUWorker):
         self.model_runner = self.scoring_runner
         _end_with_owner()
 
+    def scoring_variant(self) -> VariantName:
+        """Name the way to speak to this worker; called over collective_rpc."""
+        return "v1"
+
     def scored_positions(self) -> int:
         """Count the positions that our runner scored; called over collective_rpc by the self-check."""
         return self.scoring_runner.scored_positions
@@ -56,16 +64,31 @@ class CPUScoringWorker(CPUWorker):
 
 
 class GPUScoringWorker(Worker):
-    """vLLM's GPU worker with our model runner (V1); not run on a GPU yet, the self-check at start decides."""
+    """vLLM's GPU worker with our scoring, in the runner that vLLM chose.
+
+    **Not run on a GPU**, with neither runner; the self-check at start decides.
+    """
 
     def _make_model_runner(self) -> GPUModelRunner:
         _end_with_owner()
-        self.scoring_runner = ScoringGPUModelRunner(self.vllm_config, self.device)
-        return self.scoring_runner
+        if self.use_v2_model_runner:
+            return super()._make_model_runner()
+        return ScoringGPUModelRunner(self.vllm_config, self.device)
+
+    def load_model(self, *, load_dummy_weights: bool = False) -> None:
+        """Load the model as vLLM does; the V2 runner then gets our worker in place of its own."""
+        super().load_model(load_dummy_weights=load_dummy_weights)
+        if self.use_v2_model_runner:
+            put_in_place(self.model_runner)
+
+    def scoring_variant(self) -> VariantName:
+        """Name the way to speak to this worker; called over collective_rpc."""
+        return "v2" if self.use_v2_model_runner else "v1"
 
     def scored_positions(self) -> int:
-        """Count the positions that our runner scored; called over collective_rpc by the self-check."""
-        return self.scoring_runner.scored_positions
+        """Count the positions that our code scored; called over collective_rpc by the self-check."""
+        runner = self.model_runner
+        return runner.scored_positions if isinstance(runner, PromptScoring) else positions_scored_by(runner)
 
     def process_ids(self) -> tuple[int, int]:
         """Name this process and its parent, the engine's core; called over collective_rpc."""

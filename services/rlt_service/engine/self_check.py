@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from rlt_core.errors import ScoringError
+from rlt_core.errors import InvalidRequestError, ScoringError
 
 _LOG = logging.getLogger(__name__)
 _PROBE_TOKENS = 96
@@ -40,7 +40,8 @@ async def check_scoring(
     before = await scored_positions()
     try:
         ours = await score_by_worker(probe, _PROBE_START)
-    except ScoringError as error:  # as vLLM's own code answers: with a log-prob for every position
+    except (ScoringError, InvalidRequestError) as error:
+        # As vLLM's own code answers: with a log-prob for every position, or refusing parameters that it does not know.
         return _warned(CheckResult(fault=error.detail, largest_difference=math.inf))
     counted = await scored_positions() - before
     plain = await score_plainly(probe, _PROBE_START)

@@ -1,9 +1,10 @@
 """The Engine on vLLM's AsyncLLM: one base model in one process group, LoRA versions on top, generation and scoring.
 
-Written for vLLM 0.32. What leans on its inside stands in `scoring_runner.py`, `grouped_lora.py` and
-`scoring_worker.py`; `self_check.py` proves it at start. Issues that shape this module: a name or id that is used for
-a second adapter serves the first one's cache entries (#30931, #42125), so both are unique here and never reused;
-LoRA on lm_head is left out of prompt log-probs (#51594), so `adapters.py` refuses it.
+Written for vLLM 0.32. What leans on its inside stands in `scoring_runner.py`, `scoring_runner_v2.py`,
+`scoring_variants.py`, `grouped_lora.py` and `scoring_worker.py`; `self_check.py` proves it at start. Issues that shape
+this module: a name or id that is used for a second adapter serves the first one's cache entries (#30931, #42125), so
+both are unique here and never reused; LoRA on lm_head is left out of prompt log-probs (#51594), so `adapters.py`
+refuses it.
 """
 
 # vLLM's types are incomplete, so this module is checked less strictly than the rest.
@@ -39,10 +40,11 @@ from rlt_service.engine.protocol import (
     SequenceScoreResult,
 )
 from rlt_service.engine.request_checks import check_generate, check_score
+from rlt_service.engine.scoring_variants import PLAIN
 from rlt_service.engine.vllm_adapters import VllmAdapters
 from rlt_service.engine.vllm_process import EngineOptions, read_process_ids, start_llm, stop_llm
 from rlt_service.engine.vllm_requests import completion_of, generation_params
-from rlt_service.engine.vllm_scoring import key_of, prove_scoring, score_one
+from rlt_service.engine.vllm_scoring import key_of, prove_scoring, read_variant, score_one
 from rlt_service.engine.vllm_state import RunningVllm
 from rlt_service.settings import Settings
 from rlt_tokens import load_codec
@@ -74,7 +76,7 @@ class VllmEngine:
         folder = await asyncio.to_thread(resolve_model, settings.base_model, state_folder=settings.home)
         codec = await asyncio.to_thread(load_codec, folder, format_id=settings.format)
         base_config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        options, rules = _sizes(settings, folder=folder, base_config=base_config)
+        options, rules = _sizes(settings, folder=folder, base_config=base_config, codec=codec)
         llm = await start_llm(options)
         processes: tuple[psutil.Process, ...] = ()
         try:
@@ -84,11 +86,13 @@ class VllmEngine:
                 processes=processes,
                 codec=codec,
                 info=_info(settings, options),
-                banned_ids=_banned_ids(codec, model_vocabulary=base_config["vocab_size"]),
+                banned_ids=options.banned_ids,
                 adapters=VllmAdapters(llm, rules=rules),
+                scoring=await read_variant(llm),
             )
             if (await prove_scoring(self._running)).fault:
-                self._running = replace(self._running, info=replace(self._running.info, scoring="plain"))
+                info = replace(self._running.info, scoring="plain")
+                self._running = replace(self._running, info=info, scoring=PLAIN)
         except BaseException:
             self._running = None
             await stop_llm(llm, processes)
@@ -202,11 +206,14 @@ class VllmEngine:
         return completion_of(output, index=index), output.num_cached_tokens or 0
 
 
-def _sizes(settings: Settings, *, folder: Path, base_config: dict[str, Any]) -> tuple[EngineOptions, AdapterRules]:
+def _sizes(
+    settings: Settings, *, folder: Path, base_config: dict[str, Any], codec: SequenceCodec
+) -> tuple[EngineOptions, AdapterRules]:
     """Fit the settings to the model and the machine; raises ConfigurationError for a model of another kind."""
     try:
         longest = base_config["max_position_embeddings"] - 1  # vLLM insists on one token after a scored sequence
         rules = rules_for_base(base_config, base_name=settings.base_model, max_rank=settings.max_lora_rank)
+        banned_ids = _banned_ids(codec, model_vocabulary=base_config["vocab_size"])
     except KeyError as error:
         raise ConfigurationError(
             f"The config.json of {settings.base_model} has no {error}: this is no dense transformer that RLT knows."
@@ -219,6 +226,7 @@ def _sizes(settings: Settings, *, folder: Path, base_config: dict[str, Any]) -> 
         max_loras=settings.max_loras,
         max_lora_rank=settings.max_lora_rank,
         kv_cache_bytes=int(settings.kv_cache_gib * 2**30),
+        banned_ids=banned_ids,
     )
     return options, rules
 

@@ -11,8 +11,8 @@ OWNER_VARIABLE = "RLT_ENGINE_OWNER_PID"
 
 
 @contextmanager
-def vllm_environment() -> Generator[None]:
-    """Set our defaults for vLLM; what the user has set stays."""
+def vllm_environment(*, v1_runner: bool = False) -> Generator[None]:
+    """Set our defaults for vLLM, with `v1_runner` its older model runner; what the user has set stays."""
     wanted = {
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
@@ -20,8 +20,9 @@ def vllm_environment() -> Generator[None]:
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_USE_V2_MODEL_RUNNER": "0",  # our scoring worker belongs to the V1 runner
     }
+    if v1_runner:
+        wanted["VLLM_USE_V2_MODEL_RUNNER"] = "0"
     before = dict(os.environ)
     os.environ.update({name: value for name, value in wanted.items() if name not in before})
     os.environ[OWNER_VARIABLE] = str(os.getpid())

@@ -23,6 +23,7 @@ _SCHEDULERS = "rlt_service.engine.scoring_scheduler"
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the ranks that vLLM 0.32 allocates
 _BLOCK_TOKENS = 32  # a prefix is shared in whole blocks; 32 is the smallest that vLLM's CPU kernels like
 _EXIT_S = 10.0
+_V2_BANNED_IDS = 1024  # vLLM 0.32, v1/worker/gpu/sample/logit_bias.py: a request with more ends the whole engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +37,19 @@ class EngineOptions:
     max_loras: int
     max_lora_rank: int
     kv_cache_bytes: int
+    banned_ids: tuple[int, ...]
+    """What no generation may sample."""
+
+
+def needs_v1_runner(*, on_cpu: bool, banned_ids: int) -> bool:
+    """Tell whether vLLM's V2 model runner cannot do what we need; elsewhere vLLM chooses by the model."""
+    return on_cpu or banned_ids > _V2_BANNED_IDS
 
 
 async def start_llm(options: EngineOptions) -> AsyncLLM:
     """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine."""
-    with vllm_environment():
+    v1_runner = needs_v1_runner(on_cpu=current_platform.is_cpu(), banned_ids=len(options.banned_ids))
+    with vllm_environment(v1_runner=v1_runner):
         try:
             # In a thread: loading takes half a minute, and the event loop has other work.
             return await asyncio.to_thread(lambda: AsyncLLM.from_engine_args(_arguments(options)))

@@ -62,7 +62,7 @@ def completion_of(output: RequestOutput, *, index: int) -> Completion:
         raise EngineUnavailableError(f"The engine ended a generation ({generated.finish_reason}); send it again.")
     if not isinstance(logprobs, FlatLogprobs) or tuple(logprobs.token_ids) != ids:
         raise ScoringError(f"The engine gave log-probs that do not match the {len(ids)} tokens it generated.")
-    _check_finite(logprobs.logprobs)
+    check_finite(logprobs.logprobs)
     return Completion(
         index=index, token_ids=ids, logprobs=tuple(logprobs.logprobs), finish_reason=generated.finish_reason
     )
@@ -79,11 +79,12 @@ def score_of(output: RequestOutput, request: SequenceScoreRequest, *, first: int
         given = len(logprobs.token_ids) if isinstance(logprobs, FlatLogprobs) else 0
         raise ScoringError(f"The engine gave {given} log-probs where {len(wanted)} positions were to be scored.")
     values = logprobs.logprobs[request.start - first :]
-    _check_finite(values)
+    check_finite(values)
     return SequenceScoreResult(logprobs=tuple(values), cached_tokens=output.num_cached_tokens or 0)
 
 
-def _check_finite(logprobs: list[float]) -> None:
+def check_finite(logprobs: list[float]) -> None:
+    """Raise ScoringError for a log-prob that is NaN or infinite."""
     if all(map(math.isfinite, logprobs)):
         return
     position, value = next((p, v) for p, v in enumerate(logprobs) if not math.isfinite(v))

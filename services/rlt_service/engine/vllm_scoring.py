@@ -4,13 +4,16 @@
 # pyright: standard
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from vllm.lora.request import LoRARequest
+from vllm.v1.engine.async_llm import AsyncLLM
 
-from rlt_service.engine.prompt_rows import ScoringParameters
+from rlt_core.errors import ConfigurationError, EngineUnavailableError
 from rlt_service.engine.protocol import SequenceScoreRequest, SequenceScoreResult
+from rlt_service.engine.scoring_variants import PLAIN, VARIANTS, ScoringVariant, VariantName
 from rlt_service.engine.self_check import CheckResult, check_scoring
-from rlt_service.engine.vllm_requests import score_of, score_params
 from rlt_service.engine.vllm_state import RunningVllm
 
 RequestKey = tuple[tuple[int, ...], int, float, str | None]
@@ -22,45 +25,47 @@ def key_of(request: SequenceScoreRequest) -> RequestKey:
     return (tuple(request.token_ids), request.start, request.temperature, None if adapter is None else adapter.version)
 
 
+async def read_variant(llm: AsyncLLM) -> ScoringVariant:
+    """Ask the workers which runner they score in."""
+    names: set[VariantName] = set(await llm.collective_rpc("scoring_variant"))
+    (name,) = names
+    return VARIANTS[name]
+
+
 async def score_one(
     running: RunningVllm, request: SequenceScoreRequest, *, lora: LoRARequest | None
 ) -> SequenceScoreResult:
-    """Score by our worker, again without the prefix cache where that reached into the wanted positions."""
-    if running.info.scoring == "plain":
-        output = await running.last_output(request.token_ids, score_params(None, read_cache=False), lora=lora)
-        return score_of(output, request, first=1)
-    parameters = ScoringParameters(start=request.start, temperature=request.temperature)
-    output = await running.last_output(request.token_ids, score_params(parameters, read_cache=True), lora=lora)
-    # The log-prob at `start` comes from the hidden state one before it, which a cached position does not have.
-    if (output.num_cached_tokens or 0) > request.start - 1:
-        output = await running.last_output(request.token_ids, score_params(parameters, read_cache=False), lora=lora)
-    return score_of(output, request, first=request.start)
+    """Score a sequence, again without the prefix cache where that reached into the wanted positions."""
+    scoring = running.scoring
+    output = await running.last_output(request.token_ids, scoring.params(request, read_cache=True), lora=lora)
+    if not scoring.has_gap(output, request):
+        return scoring.read(output, request)
+    output = await running.last_output(request.token_ids, scoring.params(request, read_cache=False), lora=lora)
+    return replace(scoring.read(output, request), rescored=True)
 
 
 async def prove_scoring(running: RunningVllm) -> CheckResult:
-    """Have the worker score a probe, have vLLM score it, compare (self_check.py)."""
+    """Have the worker score a probe, have vLLM score it, compare (self_check.py); raises ConfigurationError."""
     control = running.codec.control_token_ids
 
-    async def by_worker(ids: Sequence[int], start: int) -> Sequence[float]:
-        params = score_params(ScoringParameters(start=start, temperature=1.0), read_cache=False)
-        output = await running.last_output(ids, params, lora=None)
-        return score_of(output, _probe(ids, start), first=start).logprobs
-
-    async def plainly(ids: Sequence[int], start: int) -> Sequence[float]:
-        output = await running.last_output(ids, score_params(None, read_cache=False), lora=None)
-        return score_of(output, _probe(ids, start), first=1).logprobs
+    async def scored(scoring: ScoringVariant, ids: Sequence[int], start: int) -> Sequence[float]:
+        request = SequenceScoreRequest(token_ids=ids, start=start, temperature=1.0, adapter=None)
+        output = await running.last_output(ids, scoring.params(request, read_cache=False), lora=None)
+        return scoring.read(output, request).logprobs
 
     async def scored_positions() -> int:
         return sum(await running.llm.collective_rpc("scored_positions"))
 
-    return await check_scoring(
-        vocabulary=[token for token in range(running.codec.vocab_size) if token not in control],
-        dtype=running.info.dtype,
-        score_by_worker=by_worker,
-        score_plainly=plainly,
-        scored_positions=scored_positions,
-    )
-
-
-def _probe(ids: Sequence[int], start: int) -> SequenceScoreRequest:
-    return SequenceScoreRequest(token_ids=ids, start=start, temperature=1.0, adapter=None)
+    try:
+        return await check_scoring(
+            vocabulary=[token for token in range(running.codec.vocab_size) if token not in control],
+            dtype=running.info.dtype,
+            score_by_worker=partial(scored, running.scoring),
+            score_plainly=partial(scored, PLAIN),
+            scored_positions=scored_positions,
+        )
+    except EngineUnavailableError as error:
+        raise ConfigurationError(
+            f"vLLM failed while its scoring worker was checked ({type(running.scoring).__name__}): {error.detail} The "
+            "log above says more; VLLM_USE_V2_MODEL_RUNNER=0 (or 1) takes vLLM's other model runner."
+        ) from error

@@ -10,8 +10,10 @@ from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse, ScoreUsage
 from rlt_service.engine.admission import cancel_all
 from rlt_service.engine.protocol import Engine, SequenceScoreRequest, SequenceScoreResult
+from rlt_service.engine.request_checks import check_temperature
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand
+from rlt_service.metrics import Metrics
 from rlt_service.served import ServedVersion, Versions, check_text
 from rlt_service.settings import Settings
 from rlt_service.student.assemble import Assembled, assemble, check_results
@@ -35,6 +37,7 @@ class Scorer:
     versions: Versions
     engines: Engines
     in_hand: InHand
+    metrics: Metrics
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         """Score all explanations of a question, in one batch of each engine that it takes.
@@ -54,6 +57,7 @@ class Scorer:
             plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
             with self.in_hand.taken(len(plan.requests)):
                 results = await _ask(plan, student=engine, teacher=teacher_engine)
+            self.metrics.count_scores(plan.requests, results)
             assembled = await asyncio.to_thread(
                 assemble,
                 plan,
@@ -69,6 +73,7 @@ class Scorer:
         return _Players(student=student, teacher=teacher)
 
     def _plan(self, request: ScoreRequest, players: _Players, engine: Engine, teacher_engine: Engine) -> ScorePlan:
+        check_temperature(request.reward.temperature, info=engine.info, param="/reward/temperature")
         teacher = None if players.teacher is None else _reader(players.teacher, teacher_engine)
         tokenizers = Tokenizers(
             student=engine.codec,
@@ -88,7 +93,12 @@ class Scorer:
             baseline=request.baseline,
             each_token="tokens" in request.include,
         )
-        return make_plan(task)
+        plan = make_plan(task)
+        for index, planned in enumerate(plan.explanations):
+            if planned.teacher is not None:
+                param = f"/explanations/{index}/tokens/temperature"
+                check_temperature(planned.teacher.request.temperature, info=teacher_engine.info, param=param)
+        return plan
 
 
 def _reader(version: ServedVersion, engine: Engine) -> Reader:

@@ -1,0 +1,23 @@
+import os
+
+import pytest
+
+from rlt_service.engine.vllm_environment import vllm_environment
+
+RUNNER = "VLLM_USE_V2_MODEL_RUNNER"
+
+
+def test_vllm_chooses_its_runner_unless_the_older_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(RUNNER, raising=False)
+    with vllm_environment():
+        assert RUNNER not in os.environ
+    with vllm_environment(v1_runner=True):
+        assert os.environ[RUNNER] == "0"
+    assert RUNNER not in os.environ
+
+
+def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RUNNER, "1")
+    with vllm_environment(v1_runner=True):
+        assert os.environ[RUNNER] == "1"
+    assert os.environ[RUNNER] == "1"
