@@ -9,6 +9,7 @@ from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from rlt_service.engine.protocol import Engine, SequenceScoreRequest, SequenceScoreResult
 from rlt_service.in_hand import InHand
+from rlt_service.metrics import Metrics
 from rlt_service.served import ServedVersion
 from rlt_service.settings import Settings
 from rlt_service.student.score import Scorer
@@ -68,7 +69,9 @@ class Recording(FakeEngine):
 def make_scorer(engines: Any, *, default: str = "none@0") -> Scorer:
     """Make the use case of /score on `engines` (OneEach); `default` is the version that the alias means."""
     versions: Any = AsNamed(default=default)
-    return Scorer(settings=Settings(), versions=versions, engines=engines, in_hand=InHand(max_requests=100))
+    return Scorer(
+        settings=Settings(), versions=versions, engines=engines, in_hand=InHand(max_requests=100), metrics=Metrics()
+    )
 
 
 def make_explainer(engines: Any, *, default: str) -> Explainer:
