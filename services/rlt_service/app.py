@@ -147,7 +147,7 @@ async def _start(
         registry=registry,
         prober=NoEngine() if host is None else host,
         base_model=base_of(settings)[1],
-        in_hand=InHand(max_requests=settings.max_queued_requests),
+        in_hand=InHand(max_requests=settings.max_queued_requests, max_tokens=settings.max_queued_tokens),
         host=host,
         reconciler=reconciler,
     )

@@ -1,7 +1,5 @@
 """Whose turn it is: pure, no clock and no tasks."""
 
-from collections import Counter
-
 from hypothesis import given
 from hypothesis import strategies as st
 

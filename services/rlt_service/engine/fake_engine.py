@@ -37,6 +37,7 @@ from rlt_tokens import byte_codec
 
 SEEN = -0.1
 UNSEEN = -2.0
+MAX_RUNNING = 256
 PIECE_TOKENS = 3
 """Tokens of a piece of a stream."""
 _SUBJECTS = ("the first number", "the second number", "the sum", "the rest", "what is left", "the answer")
@@ -54,7 +55,7 @@ class FakeOptions:
     """Time that each completion and each score takes; a stream's pieces come evenly within it."""
     width: int = 4096
     """Sequences that are computed at the same time; more wait in the order in which they came, as inside vLLM."""
-    max_running: int = 256
+    max_running: int = MAX_RUNNING
     """Sequences that are let in at a time, fairly by call."""
     validate_adapters: bool = True
     """Whether adapters are read and checked as the real engine does."""
@@ -85,7 +86,7 @@ class FakeEngine:
                 max_model_len=settings.max_model_len,
                 max_lora_rank=settings.max_lora_rank,
                 format_id=settings.format,
-                max_running=settings.max_running or FakeOptions.max_running,
+                max_running=settings.max_running or MAX_RUNNING,
             )
         )
 

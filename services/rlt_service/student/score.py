@@ -7,7 +7,7 @@ from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse, ScoreUsage
 from rlt_service.engine.protocol import Engine, SequenceScoreResult
 from rlt_service.engines import Engines
-from rlt_service.in_hand import InHand
+from rlt_service.in_hand import InHand, Load
 from rlt_service.served import ServedVersion, Versions, check_text
 from rlt_service.settings import Settings
 from rlt_service.student.assemble import Assembled, assemble
@@ -44,7 +44,7 @@ class Scorer:
         players = await asyncio.to_thread(self._resolve, request)
         async with self.engines.lease(players.student) as engine:
             plan = await asyncio.to_thread(self._plan, request, players, engine)
-            with self.in_hand.taken(len(plan.requests)):
+            with self.in_hand.taken(_load_of(plan)):
                 results = await engine.score(plan.requests)
             assembled = await asyncio.to_thread(
                 assemble,
@@ -76,6 +76,10 @@ class Scorer:
             each_token="tokens" in request.include,
         )
         return make_plan(task, codec=engine.codec, max_model_len=engine.info.max_model_len)
+
+
+def _load_of(plan: ScorePlan) -> Load:
+    return Load(requests=len(plan.requests), tokens=sum(len(asked.token_ids) for asked in plan.requests))
 
 
 def _response(
