@@ -31,8 +31,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "fairness.json"
 MAX_TOKENS = 64
 BULK = 64
 BESIDE = 256
-SINGLES_ALONE = 12
-SINGLES_BESIDE = 20
+SINGLES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +44,8 @@ class Row:
     seconds: float
     tokens: int
     """Tokens that were generated."""
+    load: float
+    """Processes that wanted a core, over the last minute: what else ran on the machine is in it."""
 
 
 def request_of(engine: Engine, number: int) -> GenerateRequest:
@@ -77,7 +78,9 @@ async def timed(engine: Engine, numbers: Sequence[int], *, max_running: int, pha
     """Measure one call."""
     began = time.monotonic()
     tokens = await call(engine, numbers)
-    return Row(max_running=max_running, phase=phase, seconds=time.monotonic() - began, tokens=tokens)
+    return Row(
+        max_running=max_running, phase=phase, seconds=time.monotonic() - began, tokens=tokens, load=os.getloadavg()[0]
+    )
 
 
 async def measure(max_running: int) -> list[Row]:
@@ -87,13 +90,12 @@ async def measure(max_running: int) -> list[Row]:
     try:
         await call(engine, range(4))  # what is compiled or allocated at first use
         rows = [
-            await timed(engine, [1000 + number], max_running=max_running, phase="alone")
-            for number in range(SINGLES_ALONE)
+            await timed(engine, [1000 + number], max_running=max_running, phase="alone") for number in range(SINGLES)
         ]
         rows.append(await timed(engine, range(2000, 2000 + BULK), max_running=max_running, phase="bulk"))
         bulk = asyncio.create_task(call(engine, range(3000, 3000 + BESIDE)))
         await asyncio.sleep(rows[0].seconds)  # the bulk call is under way
-        for number in range(SINGLES_BESIDE):
+        for number in range(SINGLES):
             row = await timed(engine, [4000 + number], max_running=max_running, phase="beside")
             if bulk.done():
                 break
