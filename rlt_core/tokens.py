@@ -51,6 +51,18 @@ class ParsedCompletion:
     well_formed: bool
 
 
+class ExplanationReader(Protocol):
+    """Reads one completion while it is sampled: the text that it gives, joined, is the ParsedCompletion's."""
+
+    def feed(self, token_ids: Sequence[int]) -> str:
+        """Take the next tokens; give the text that is now known to be the explanation's, in whole characters."""
+        ...
+
+    def finish(self) -> str:
+        """Take the completion's end; give what was held back and is the explanation's."""
+        ...
+
+
 class SequenceCodec(Protocol):
     """Turns text into ids for one tokenizer and one format; engine, reward and trainer all call the same one."""
 
@@ -96,6 +108,10 @@ class SequenceCodec(Protocol):
 
     def parse_completion(self, token_ids: Sequence[int]) -> ParsedCompletion:
         """Find the closing tag on the text of `token_ids`; never closed means all of it is the explanation."""
+        ...
+
+    def explanation_reader(self) -> ExplanationReader:
+        """Begin to read a completion that comes in pieces."""
         ...
 
     def check_token_ids(self, token_ids: Sequence[int], *, param: str, allow_end: bool = False) -> None:

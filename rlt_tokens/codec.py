@@ -10,6 +10,7 @@ from rlt_core.errors import InvalidRequestError, InvalidTokenIdsError
 from rlt_core.formats import ChatSequence, ExplanationPiece, Format, Segment, SegmentKind
 from rlt_core.tokens import EncodedSequence, ParsedCompletion, Span
 from rlt_tokens.completions import parse_pieces
+from rlt_tokens.piece_reader import PieceReader
 from rlt_tokens.token_bytes import TokenBytes
 
 FOLDED_SUFFIX = "+folded"
@@ -91,6 +92,14 @@ class TokenizerCodec:
             count -= 1
         pieces = self._token_bytes.pieces(token_ids[:count])
         return parse_pieces(pieces, closing_tag=self._format.explanation_close)
+
+    def explanation_reader(self) -> PieceReader:
+        """Begin to read a completion that comes in pieces; `feed` raises InvalidTokenIdsError for ids that are none."""
+        return PieceReader(
+            token_bytes=self._token_bytes,
+            end_token_ids=self._end_token_ids,
+            closing_tag=self._format.explanation_close,
+        )
 
     def check_token_ids(self, token_ids: Sequence[int], *, param: str, allow_end: bool = False) -> None:
         """Raise InvalidTokenIdsError for ids outside the vocabulary or control ids (`allow_end`: a last end token)."""

@@ -89,15 +89,21 @@ class Api:
 
     def read(self, response: httpx.Response, *, into: type[AnswerT]) -> AnswerT:
         """Parse an answer; fields that this SDK does not know are left out, since the contract may grow."""
+        return self.parse(response.content, into=into, url=response.request.url)
+
+    def parse(self, content: bytes | str, *, into: type[AnswerT], url: httpx.URL) -> AnswerT:
+        """Parse what came from `url`, as `read` does a whole answer."""
         try:
-            return into.model_validate_json(response.content, extra="ignore")
+            return into.model_validate_json(content, extra="ignore")
         except ValidationError as error:
-            raise self._unexpected(response.request.url, into=into, error=error) from error
+            raise self._unexpected(url, into=into, error=error) from error
 
     @contextlib.contextmanager
-    def stream(self, path: str, *, headers: Mapping[str, str]) -> Generator[httpx.Response]:
-        """GET an answer that is read while it comes."""
-        with self._failures(), self._http.stream("GET", path, headers=headers) as response:
+    def stream(
+        self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Generator[httpx.Response]:
+        """Send, and give an answer that is read while it comes."""
+        with self._failures(), self._http.stream(method, path, json=body, headers=headers) as response:
             if response.is_error:
                 response.read()
             _raise_for_status(response)

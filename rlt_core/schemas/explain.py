@@ -28,6 +28,7 @@ class ExplainRequest(WireModel):
     """Longest completion, closing tag included, in tokens."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
     stream: bool = False
+    """Answer in server-sent events, text as it is written; not within a batch."""
     include: list[ExplainInclude] = Field(default_factory=list[ExplainInclude], max_length=8)
 
 
@@ -68,6 +69,40 @@ class ExplainResponse(WireModel):
     usage: ExplainUsage
     score: ScoreResponse | None = None
     """The object of /score with the default student, when asked for."""
+
+
+class ExplanationDelta(WireModel):
+    """The event `delta` of a stream: text of one explanation that is now certain; joined, the whole text."""
+
+    index: int
+    text: str
+
+
+class ExplanationEnd(WireModel):
+    """How one explanation of a stream ended; its text came in `delta` events, and whole in `explanation`."""
+
+    index: int
+    finish_reason: FinishReason
+    well_formed: bool
+
+
+class ExplainDone(WireModel):
+    """The event `done`, the last of a stream: the answer of /explain without texts."""
+
+    id: str
+    object: Literal["explanation.list"] = "explanation.list"
+    created_at: UtcTime
+    teacher: VersionRef
+    format: str
+    engine: EngineRef
+    explanations: list[ExplanationEnd]
+    usage: ExplainUsage
+    score: ScoreResponse | None = None
+    """As in the answer."""
+
+
+ExplainEvent = ExplanationDelta | Explanation | ExplainDone
+"""What a stream holds; where it fails, an event `error` with a problem ends it."""
 
 
 class ExplainBatchResponse(WireModel):

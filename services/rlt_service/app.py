@@ -150,7 +150,7 @@ async def _start(
         host = EngineHost(make_engine, on_failure=on_engine_failure)
         host.start()
         stack.push_async_callback(host.stop, grace_s=settings.drain_grace_s)
-    in_hand = InHand(max_requests=settings.max_queued_requests)
+    in_hand = InHand(max_requests=settings.max_queued_requests, max_tokens=settings.max_queued_tokens)
     live = LiveState(in_hand=in_hand, host=host)
     metrics.watch(live)
     stack.callback(metrics.forget, live)

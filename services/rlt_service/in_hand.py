@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rlt_core.errors import InvalidRequestError, OverloadedError
 
@@ -9,34 +10,54 @@ RETRY_AFTER_S = 2.0
 """About what a batch takes."""
 
 
-class InHand:
-    """Counts engine requests (one a completion, one a scored sequence) of all calls of this process."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a call asks of the engine."""
 
-    def __init__(self, *, max_requests: int) -> None:
+    requests: int
+    """Completions or scored sequences."""
+    tokens: int
+    """Of their sequences, a completion at its longest."""
+
+
+class InHand:
+    """Counts what all calls of this process ask of the engine, from their admission to their end."""
+
+    def __init__(self, *, max_requests: int, max_tokens: int) -> None:
         self._max_requests = max_requests
+        self._max_tokens = max_tokens
         self._requests = 0
+        self._tokens = 0
 
     @property
     def requests(self) -> int:
         """Engine requests in hand."""
         return self._requests
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the engine requests in hand."""
+        return self._tokens
+
     @contextmanager
-    def taken(self, requests: int) -> Generator[None]:
-        """Hold room for `requests`; raises OverloadedError, InvalidRequestError where no waiting would help."""
-        if requests > self._max_requests:
+    def taken(self, load: Load) -> Generator[None]:
+        """Hold room for `load`; raises OverloadedError, InvalidRequestError where no waiting would help."""
+        if load.requests > self._max_requests or load.tokens > self._max_tokens:
             raise InvalidRequestError(
-                f"the call asks for {requests} generations or scores at once, this server takes {self._max_requests}: "
-                "send it in parts"
+                f"the call asks for {load.requests} generations or scores of {load.tokens} tokens at once, this server "
+                f"takes {self._max_requests} of {self._max_tokens}: send it in parts"
             )
-        if self._requests + requests > self._max_requests:
+        if self._requests + load.requests > self._max_requests or self._tokens + load.tokens > self._max_tokens:
             raise OverloadedError(
-                f"{self._requests} requests are in hand, with {requests} more it would be above the "
-                f"{self._max_requests} that this server takes: try again",
+                f"{self._requests} requests of {self._tokens} tokens are in hand, with {load.requests} more of "
+                f"{load.tokens} it would be above the {self._max_requests} of {self._max_tokens} that this server "
+                "takes: try again",
                 retry_after_s=RETRY_AFTER_S,
             )
-        self._requests += requests
+        self._requests += load.requests
+        self._tokens += load.tokens
         try:
             yield
         finally:
-            self._requests -= requests
+            self._requests -= load.requests
+            self._tokens -= load.tokens

@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on CPUs, where scores are exact to 1e-4, bfloat16 on GPUs."""
 
+    max_running: int | None = Field(default=None, ge=1, le=4096)
+    """Sequences generated at a time, the rest waits fairly by call; null is 8 on a CPU, 256 on a GPU."""
+    max_scoring_tokens: int = Field(default=32_768, ge=64)
+    """Tokens of sequences that are scored at a time, the rest waits fairly by call."""
+
     lease_s: float = Field(default=30.0, gt=0.2, le=3600.0)
     """A job whose heartbeat stands still this long goes back to the queue (watcher's monotonic clock)."""
     heartbeat_s: float = Field(default=5.0, gt=0.02, le=600.0)
@@ -75,6 +80,10 @@ class Settings(BaseSettings):
     """Longest question, solution or explanation, checked before tokenising."""
     max_queued_requests: int = Field(default=4096, ge=1)
     """Engine requests in hand before /explain and /score answer 429."""
+    max_queued_tokens: int = Field(default=4_194_304, ge=64)
+    """Tokens of engine requests in hand, prompt and longest completion, before /explain and /score answer 429."""
+    max_request_timeout_s: float = Field(default=3600.0, gt=0.0, le=86_400.0)
+    """Longest that a call of /explain or /score may take, seconds; X-Request-Timeout-Ms asks for less."""
     drain_grace_s: float = Field(default=30.0, ge=0.0, le=3600.0)
     """How long in-flight requests may finish on SIGTERM."""
 

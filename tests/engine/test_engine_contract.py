@@ -16,7 +16,14 @@ from rlt_core.errors import (
 )
 from rlt_core.formats import ExplanationPiece
 from rlt_service.engine.fake_engine import FakeEngine
-from rlt_service.engine.protocol import AdapterRef, Engine, GenerateRequest, SequenceScoreRequest
+from rlt_service.engine.protocol import (
+    AdapterRef,
+    Completion,
+    CompletionDelta,
+    Engine,
+    GenerateRequest,
+    SequenceScoreRequest,
+)
 from tests.engine.adapter_files import write_adapter
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
@@ -120,10 +127,23 @@ async def test_greedy_completion_is_the_same_for_any_seed_with_logprobs_at_one(e
     assert scored.logprobs == pytest.approx(first.logprobs, abs=1e-3)
 
 
-async def test_stream_yields_every_completion_once(engine: Engine) -> None:
+async def test_stream_gives_every_token_as_it_comes_and_each_completion_once_after_its_own(engine: Engine) -> None:
     request = generation(engine, n=3, max_tokens=16)
-    streamed = [completion async for completion in engine.generate_stream(request)]
-    assert sorted(completion.index for completion in streamed) == [0, 1, 2]
+    pieces = [piece async for piece in engine.generate_stream(request)]
+    for index in range(3):
+        *deltas, last = [piece for piece in pieces if piece.index == index]
+        assert isinstance(last, Completion)
+        assert all(isinstance(delta, CompletionDelta) and delta.token_ids for delta in deltas)
+        assert len(deltas) > 1
+        assert tuple(token for delta in deltas for token in delta.token_ids) == last.token_ids
+        assert tuple(value for delta in deltas for value in delta.logprobs) == last.logprobs
+
+
+async def test_stream_samples_what_the_whole_answer_samples(engine: Engine) -> None:
+    request = generation(engine, n=2, max_tokens=12)
+    streamed = [piece async for piece in engine.generate_stream(request) if isinstance(piece, Completion)]
+    whole = (await engine.generate(request)).completions
+    assert {made.index: made.token_ids for made in streamed} == {made.index: made.token_ids for made in whole}
 
 
 async def test_score_gives_one_logprob_for_each_wanted_position_in_the_order_asked(engine: Engine) -> None:
@@ -202,7 +222,7 @@ async def test_leaving_a_stream_early_leaves_nothing_in_flight(engine: Engine) -
     stream = engine.generate_stream(generation(engine, n=4, max_tokens=60))
     async for _ in stream:
         break
-    await stream.aclose()  # pyright: ignore[reportAttributeAccessIssue] - both are generators
+    await stream.aclose()
     assert (await engine.health()).in_flight == 0
 
 

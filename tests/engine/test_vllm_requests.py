@@ -29,9 +29,9 @@ def prompt_answer(token_ids: Sequence[int], logprobs: Sequence[float]) -> Any:
     return SimpleNamespace(prompt_logprobs=flat(token_ids, logprobs), num_cached_tokens=32)
 
 
-def completion_answer(token_ids: Sequence[int], logprobs: Any, *, finish_reason: str = "stop") -> Any:
+def completion_answer(token_ids: Sequence[int], logprobs: Any, *, finish_reason: str | None = "stop") -> Any:
     generated = SimpleNamespace(token_ids=token_ids, logprobs=logprobs, finish_reason=finish_reason)
-    return SimpleNamespace(outputs=[generated])
+    return SimpleNamespace(outputs=[generated], num_cached_tokens=32)
 
 
 def test_scores_of_the_wanted_positions_are_read() -> None:
@@ -72,25 +72,43 @@ def test_answer_without_scores_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(("token_ids", "logprobs"), [([7], [-1.0]), ([7, 9], [-1.0, -1.0]), ([7, 8], [-1.0, math.nan])])
-def test_completion_with_other_logprobs_than_tokens_is_an_error(token_ids: list[int], logprobs: list[float]) -> None:
-    from rlt_service.engine.vllm_requests import completion_of
+def test_tokens_with_other_logprobs_than_theirs_are_an_error(token_ids: list[int], logprobs: list[float]) -> None:
+    from rlt_service.engine.vllm_requests import delta_of
 
     with pytest.raises(ScoringError):
-        completion_of(completion_answer([7, 8], flat(token_ids, logprobs)), index=0)
+        delta_of(completion_answer([7, 8], flat(token_ids, logprobs)), index=0)
+
+
+def test_a_completion_is_all_of_its_deltas() -> None:
+    from rlt_service.engine.vllm_requests import completion_of, delta_of
+
+    answers = [
+        completion_answer([7, 8], flat([7, 8], [-1.0, -2.0]), finish_reason=None),
+        completion_answer([], flat([], []), finish_reason=None),
+        completion_answer([9], flat([9], [-3.0]), finish_reason="length"),
+    ]
+    made = completion_of(answers[-1], [delta_of(answer, index=4) for answer in answers], index=4)
+    assert (made.index, made.token_ids, made.logprobs) == (4, (7, 8, 9), (-1.0, -2.0, -3.0))
+    assert (made.finish_reason, made.cached_tokens) == ("length", 32)
 
 
 def test_aborted_completion_is_no_completion() -> None:
-    from rlt_service.engine.vllm_requests import completion_of
+    from rlt_service.engine.vllm_requests import completion_of, delta_of
 
     with pytest.raises(EngineUnavailableError, match="abort"):
-        completion_of(completion_answer([7], flat([7], [-1.0]), finish_reason="abort"), index=0)
+        delta_of(completion_answer([7], None, finish_reason="abort"), index=0)
+    for last in (None, completion_answer([], flat([], []), finish_reason=None)):
+        with pytest.raises(EngineUnavailableError, match="None"):
+            completion_of(last, [], index=0)
 
 
 def test_samples_of_one_request_and_of_the_next_seed_all_get_seeds_of_their_own() -> None:
     from rlt_service.engine.vllm_requests import generation_params
 
     seeds = {
-        generation_params(replace(GENERATION, seed=seed), index=index, end_ids=(2,), banned_ids=(0, 1)).seed
+        generation_params(
+            replace(GENERATION, seed=seed), index=index, end_ids=(2,), banned_ids=(0, 1), in_deltas=False
+        ).seed
         for seed in (4, 5)
         for index in (0, 1)
     }
@@ -100,6 +118,6 @@ def test_samples_of_one_request_and_of_the_next_seed_all_get_seeds_of_their_own(
 def test_banned_ids_get_no_probability_at_all() -> None:
     from rlt_service.engine.vllm_requests import generation_params
 
-    params = generation_params(GENERATION, index=0, end_ids=(2,), banned_ids=(0, 1))
+    params = generation_params(GENERATION, index=0, end_ids=(2,), banned_ids=(0, 1), in_deltas=False)
     assert params.logit_bias == {0: -math.inf, 1: -math.inf}
     assert params.stop_token_ids == [2]

@@ -57,7 +57,7 @@ EXPLAIN_CASES = [
     ("negative seed", GOOD | {"seed": -1}, "invalid_request", "/seed", "got -1"),
     ("no tokens wanted", GOOD | {"max_tokens": 0}, "invalid_request", "/max_tokens", "1"),
     ("unknown include", GOOD | {"include": ["logits"]}, "invalid_request", "/include/0", "'tokens' or 'score'"),
-    ("stream", GOOD | {"stream": True}, "not_available_yet", "/stream", "leave it out"),
+    ("stream is a word", GOOD | {"stream": "now"}, "invalid_request", "/stream", "boolean"),
     ("too long together", GOOD | {"max_tokens": 2000}, "prompt_too_long", "/max_tokens", "2048"),
     ("too long a question", GOOD | {"question": LONG}, "prompt_too_long", "/question", "2048"),
     ("a list", [], "invalid_request", "", "object"),

@@ -54,7 +54,7 @@ def test_a_batch_of_scores_equals_single_scores(app_client: TestClient) -> None:
         (GOOD | {"solution": ""}, 422, "invalid_request", "/solution"),
         (GOOD | {"teacher": "nobody"}, 404, "model_not_found", "/teacher"),
         (GOOD | {"max_tokens": 10**5}, 422, "prompt_too_long", "/max_tokens"),
-        (GOOD | {"stream": True}, 422, "not_available_yet", "/stream"),
+        (GOOD | {"stream": True}, 422, "invalid_request", "/stream"),
         ("no object", 422, "invalid_request", ""),
         (None, 422, "invalid_request", ""),
     ],

@@ -8,11 +8,10 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from rlt_core.errors import ConfigurationError, OverloadedError, UnavailableError
+from rlt_core.errors import ConfigurationError, UnavailableError
 from rlt_service.app import base_of, create_app
 from rlt_service.engine.fake_engine import FakeEngine
 from rlt_service.engine.protocol import GenerateRequest, GenerateResult
-from rlt_service.in_hand import InHand
 from rlt_service.settings import Settings
 from tests.support.control import Control, check_problem
 from tests.support.service import SilentBell, make_app, running_app, services_of
@@ -105,16 +104,6 @@ def test_without_a_broker_the_server_is_degraded_and_serves(tmp_path: Path) -> N
         answer = client.get("/readyz")
         assert (answer.status_code, answer.json()["checks"]["broker"]["detail"]) == (200, "the broker is away")
         assert client.post("/v1/explain", json=GOOD).status_code == 200
-
-
-def test_above_the_requests_in_hand_callers_are_told_to_come_back() -> None:
-    in_hand = InHand(max_requests=3)
-    with in_hand.taken(2):
-        with pytest.raises(OverloadedError, match="2 requests are in hand"), in_hand.taken(2):
-            pass
-        with in_hand.taken(1):
-            assert in_hand.requests == 3
-    assert in_hand.requests == 0
 
 
 async def test_an_overloaded_server_answers_429(tmp_path: Path) -> None:

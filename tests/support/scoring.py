@@ -70,7 +70,11 @@ def make_scorer(engines: Any, *, default: str = "none@0") -> Scorer:
     """Make the use case of /score on `engines` (OneEach); `default` is the version that the alias means."""
     versions: Any = AsNamed(default=default)
     return Scorer(
-        settings=Settings(), versions=versions, engines=engines, in_hand=InHand(max_requests=100), metrics=Metrics()
+        settings=Settings(),
+        versions=versions,
+        engines=engines,
+        in_hand=InHand(max_requests=100, max_tokens=1_000_000),
+        metrics=Metrics(),
     )
 
 

@@ -1,13 +1,28 @@
 """`client.explain`: ask a teacher."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
+
+import httpx
 
 from rlt_client import _problems
 from rlt_client._api import Api, path_of
+from rlt_client._errors import APIConnectionError, APIResponseValidationError
 from rlt_client._resources.bodies import BATCH_ITEMS, body_of, chunks
-from rlt_core.schemas.explain import ExplainBatchResponse, ExplainInclude, ExplainRequest, ExplainResponse
-from rlt_core.schemas.server import BatchItemError
+from rlt_client._sse import ServerSentEvent, parse
+from rlt_core.schemas.explain import (
+    ExplainBatchResponse,
+    ExplainDone,
+    ExplainEvent,
+    ExplainInclude,
+    ExplainRequest,
+    ExplainResponse,
+    Explanation,
+    ExplanationDelta,
+)
+from rlt_core.schemas.server import BatchItemError, Problem
+
+_EVENTS: dict[str, type[ExplainEvent]] = {"delta": ExplanationDelta, "explanation": Explanation, "done": ExplainDone}
 
 
 class ExplainOptions(TypedDict, total=False):
@@ -36,6 +51,21 @@ class Explain:
         """Send a whole request."""
         return self._api.post(path_of("explain"), into=ExplainResponse, body=body_of(request))
 
+    def stream(self, *, question: str, solution: str, **options: Unpack[ExplainOptions]) -> Iterator[ExplainEvent]:
+        """Give text while it is written: an ExplanationDelta at a time, each Explanation whole, ExplainDone at the end.
+
+        Leaving the loop, or closing the iterator, ends the work on the server. Raises APIStatusError, also in the
+        middle, and APIConnectionError where the stream breaks off.
+        """
+        body = body_of({"question": question, "solution": solution, **options, "stream": True})
+        with self._api.stream("POST", path_of("explain"), body=body) as response:
+            for event in parse(response.iter_lines()):
+                read = self._event(event, url=response.request.url)
+                yield read
+                if isinstance(read, ExplainDone):
+                    return
+        raise APIConnectionError("the stream broke off before its end: ask again")
+
     def batch(self, requests: Sequence[ExplainRequest | Mapping[str, Any]]) -> list[ExplainResponse]:
         """Answer all, in order, 256 a call; raises the first failed item's APIStatusError, with its `index`."""
         answers: list[ExplainResponse] = []
@@ -46,3 +76,12 @@ class Explain:
                     raise _problems.from_problem(item.problem, index=start + item.index)
                 answers.append(item)
         return answers
+
+    def _event(self, event: ServerSentEvent, *, url: httpx.URL) -> ExplainEvent:
+        if event.event == "error":
+            raise _problems.from_problem(self._api.parse(event.data, into=Problem, url=url))
+        if event.event not in _EVENTS:
+            raise APIResponseValidationError(
+                f"{url} sent an event {event.event[:50]!r}: is it an RLT server, and one that this client knows?"
+            )
+        return self._api.parse(event.data, into=_EVENTS[event.event], url=url)

@@ -122,7 +122,7 @@ class Jobs:
 
     def _stream(self, job_id: str, *, after: int) -> Iterator[ServerSentEvent]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
-        with self._api.stream(path_of("jobs", job_id, "events"), headers=headers) as response:
+        with self._api.stream("GET", path_of("jobs", job_id, "events"), headers=headers) as response:
             yield from parse(response.iter_lines())
 
 

@@ -8,7 +8,8 @@ number 0); divided by the temperature (temperature 0 counts as 1). Generation an
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import count
 
@@ -16,9 +17,13 @@ from rlt_core.errors import EngineUnavailableError
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, validate_adapter
 from rlt_service.engine.admission import Admission, cancel_all, result_of
+from rlt_service.engine.fair_queue import Flow
+from rlt_service.engine.gate import Gate, current_flow
+from rlt_service.engine.pieces import Pieces, Report
 from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,
+    CompletionDelta,
     EngineHealth,
     EngineInfo,
     GenerateRequest,
@@ -33,6 +38,9 @@ from rlt_tokens.byte_tokenizer import MERGES
 
 SEEN = -0.1
 UNSEEN = -2.0
+MAX_RUNNING = 256
+PIECE_TOKENS = 3
+"""Tokens of a piece of a stream."""
 _SUBJECTS = ("the first number", "the second number", "the sum", "the rest", "what is left", "the answer")
 _VERBS = ("gives", "becomes", "leaves", "makes")
 
@@ -47,7 +55,11 @@ class FakeOptions:
     merges: tuple[str, ...] = MERGES
     """Of its tokenizer; others make another one."""
     delay_s: float = 0.0
-    """Time that each completion and each score takes."""
+    """Time that each completion and each score takes; a stream's pieces come evenly within it."""
+    width: int = 4096
+    """Sequences that are computed at the same time; more wait in the order in which they came, as inside vLLM."""
+    max_running: int = MAX_RUNNING
+    """Sequences that are let in at a time, fairly by call."""
     validate_adapters: bool = True
     """Whether adapters are read and checked as the real engine does."""
     unclosed_share: float = 0.0
@@ -63,6 +75,8 @@ class FakeEngine:
         self._options = options or FakeOptions()
         self._codec: SequenceCodec | None = None
         self._admission = Admission()
+        self._gate = Gate.of_sequences(self._options.max_running)
+        self._computing = asyncio.Semaphore(self._options.width)
         self._versions: dict[str, AdapterRef] = {}
         self._unseeded = count()
         self._died = False
@@ -75,6 +89,7 @@ class FakeEngine:
                 max_model_len=settings.max_model_len,
                 max_lora_rank=settings.max_lora_rank,
                 format_id=settings.format,
+                max_running=settings.max_running or MAX_RUNNING,
             )
         )
 
@@ -119,27 +134,28 @@ class FakeEngine:
 
     async def generate(self, request: GenerateRequest) -> GenerateResult:
         """Write `n` completions; cancelling the caller aborts them."""
-        made = [completion async for completion in self.generate_stream(request)]
-        return GenerateResult(completions=tuple(sorted(made, key=lambda c: c.index)), cached_tokens=0)
-
-    async def generate_stream(self, request: GenerateRequest) -> AsyncIterator[Completion]:
-        """Yield each completion as it is done."""
-        check_generate(request, info=self.info, vocab_size=self.codec.vocab_size)
-        await self._ensure(request.adapter)
-        seed = next(self._unseeded) if request.seed is None else request.seed
-        tasks = [self._admission.submit(self._complete(request, index=i, seed=seed)) for i in range(request.n)]
+        tasks = await self._write(request, report=None)
         try:
-            for task in tasks:
-                yield await result_of(task)
+            made = await asyncio.gather(*[result_of(task) for task in tasks])
         finally:
             await cancel_all(set(tasks))
+        return GenerateResult(completions=tuple(made), cached_tokens=0)
+
+    async def generate_stream(self, request: GenerateRequest) -> AsyncGenerator[CompletionDelta | Completion]:
+        """Yield each completion in pieces and then whole; closing the generator aborts."""
+        pieces = Pieces()
+        tasks = await self._write(request, report=pieces.report)
+        async with aclosing(pieces.until_done(tasks)) as made:
+            async for piece in made:
+                yield piece
 
     async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
         """Score each sequence by the rule."""
         for request in requests:
             check_score(request, info=self.info, vocab_size=self.codec.vocab_size)
             await self._ensure(request.adapter)
-        tasks = [self._admission.submit(self._score_one(request)) for request in requests]
+        flow = current_flow()
+        tasks = [self._admission.submit(self._score_one(request, flow=flow)) for request in requests]
         try:
             return list(await asyncio.gather(*[result_of(task) for task in tasks]))
         finally:
@@ -172,22 +188,40 @@ class FakeEngine:
             await asyncio.to_thread(validate_adapter, adapter, rules=rules)
         self._versions[adapter.version] = adapter
 
-    async def _complete(self, request: GenerateRequest, *, index: int, seed: int) -> Completion:
-        await asyncio.sleep(self._options.delay_s)
+    async def _write(self, request: GenerateRequest, *, report: Report | None) -> list["asyncio.Task[Completion]"]:
+        """Begin the completions of a request; `report` hears of their tokens as they come."""
+        check_generate(request, info=self.info, vocab_size=self.codec.vocab_size)
+        await self._ensure(request.adapter)
+        seed = next(self._unseeded) if request.seed is None else request.seed
+        flow = current_flow()
+        return [
+            self._admission.submit(self._complete(request, index=i, seed=seed, flow=flow, report=report))
+            for i in range(request.n)
+        ]
+
+    async def _complete(
+        self, request: GenerateRequest, *, index: int, seed: int, flow: Flow, report: Report | None
+    ) -> Completion:
         greedy = request.temperature == 0.0
         dice = _dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
         whole = self._explanation(request, dice=dice)
-        ids = whole[: request.max_tokens]
-        closed = len(whole) <= request.max_tokens
+        ids = tuple(whole[: request.max_tokens])
         logprobs = rule_logprobs(
             [*request.prompt_token_ids, *ids],
             start=len(request.prompt_token_ids),
             temperature=request.temperature or 1.0,
             adapter=request.adapter,
         )
-        return Completion(
-            index=index, token_ids=tuple(ids), logprobs=logprobs, finish_reason="stop" if closed else "length"
-        )
+        async with self._gate.turn(flow), self._computing:
+            if report is None:
+                await asyncio.sleep(self._options.delay_s)
+            else:
+                for start in range(0, len(ids), PIECE_TOKENS):
+                    await asyncio.sleep(self._options.delay_s * PIECE_TOKENS / len(ids))
+                    end = start + PIECE_TOKENS
+                    report(CompletionDelta(index=index, token_ids=ids[start:end], logprobs=logprobs[start:end]))
+        finish_reason = "stop" if len(whole) <= request.max_tokens else "length"
+        return Completion(index=index, token_ids=ids, logprobs=logprobs, finish_reason=finish_reason)
 
     def _explanation(self, request: GenerateRequest, *, dice: random.Random) -> list[int]:
         """Write an explanation and its closing tag, or more than `max_tokens` without one."""
@@ -201,8 +235,9 @@ class FakeEngine:
             return self.codec.encode_text(f"{text}.{request.stop_text}")
         return [*self.codec.encode_text(f"{text}\n"), *self.codec.encode_text(request.stop_text)]
 
-    async def _score_one(self, request: SequenceScoreRequest) -> SequenceScoreResult:
-        await asyncio.sleep(self._options.delay_s)
+    async def _score_one(self, request: SequenceScoreRequest, *, flow: Flow) -> SequenceScoreResult:
+        async with self._gate.turn(flow), self._computing:
+            await asyncio.sleep(self._options.delay_s)
         logprobs = rule_logprobs(
             request.token_ids, start=request.start, temperature=request.temperature, adapter=request.adapter
         )

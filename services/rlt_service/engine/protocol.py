@@ -1,6 +1,6 @@
 """The engine's contract: generate, score, load, health, drain. All above it sees only this, ids in and ids out."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -58,6 +58,17 @@ class Completion:
     logprobs: tuple[float, ...]
     """Natural logs of each token at the sampling temperature (at 1 for greedy)."""
     finish_reason: Literal["stop", "length", "abort"]
+    cached_tokens: int = 0
+    """Tokens of the prompt that were not computed for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionDelta:
+    """Tokens of one completion that have been sampled since its last delta; never none."""
+
+    index: int
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +135,8 @@ class Engine(Protocol):
         """Sample `n` completions; cancelling the caller aborts them. Raises EngineUnavailableError."""
         ...
 
-    def generate_stream(self, request: GenerateRequest) -> AsyncIterator[Completion]:
-        """Yield each completion as soon as it is whole (order of completion, not of index)."""
+    def generate_stream(self, request: GenerateRequest) -> AsyncGenerator[CompletionDelta | Completion]:
+        """Yield tokens as they are sampled, and each completion once it is whole; closing the generator aborts."""
         ...
 
     async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:

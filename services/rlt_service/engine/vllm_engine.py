@@ -12,7 +12,7 @@ refuses it.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from vllm import RequestOutput
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 
@@ -27,11 +28,15 @@ from rlt_core.errors import ConfigurationError, EngineUnavailableError
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, rules_for_base
 from rlt_service.engine.admission import Admission, cancel_all, result_of
-from rlt_service.engine.machine import choose_dtype
+from rlt_service.engine.fair_queue import Flow
+from rlt_service.engine.gate import Gate, current_flow
+from rlt_service.engine.machine import choose_dtype, choose_max_running
 from rlt_service.engine.models import resolve_model
+from rlt_service.engine.pieces import Pieces, Report
 from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,
+    CompletionDelta,
     EngineHealth,
     EngineInfo,
     GenerateRequest,
@@ -43,7 +48,7 @@ from rlt_service.engine.request_checks import check_generate, check_score
 from rlt_service.engine.scoring_variants import PLAIN
 from rlt_service.engine.vllm_adapters import VllmAdapters
 from rlt_service.engine.vllm_process import EngineOptions, read_process_ids, start_llm, stop_llm
-from rlt_service.engine.vllm_requests import completion_of, generation_params
+from rlt_service.engine.vllm_requests import completion_of, delta_of, generation_params
 from rlt_service.engine.vllm_scoring import key_of, prove_scoring, read_variant, score_one
 from rlt_service.engine.vllm_state import RunningVllm
 from rlt_service.settings import Settings
@@ -59,6 +64,8 @@ class VllmEngine:
         self._settings = settings
         self._running: RunningVllm | None = None
         self._admission = Admission()
+        self._generating = Gate.of_sequences(choose_max_running(settings.max_running, on_cpu=current_platform.is_cpu()))
+        self._scoring = Gate.of_tokens(settings.max_scoring_tokens)
 
     @property
     def info(self) -> EngineInfo:
@@ -109,18 +116,20 @@ class VllmEngine:
 
     async def generate(self, request: GenerateRequest) -> GenerateResult:
         """Sample `n` completions; cancelling the caller aborts them."""
-        async with aclosing(self._completions(request)) as pairs:
-            made = [pair async for pair in pairs]
-        made.sort(key=lambda pair: pair[0].index)
-        return GenerateResult(
-            completions=tuple(completion for completion, _ in made), cached_tokens=sum(cached for _, cached in made)
-        )
+        tasks = await self._sample(request, report=None)
+        try:
+            made = await asyncio.gather(*[result_of(task) for task in tasks])
+        finally:
+            await cancel_all(set(tasks))
+        return GenerateResult(completions=tuple(made), cached_tokens=sum(one.cached_tokens for one in made))
 
-    async def generate_stream(self, request: GenerateRequest) -> AsyncIterator[Completion]:
-        """Yield each completion as soon as it is whole; closing the iterator aborts the others."""
-        async with aclosing(self._completions(request)) as pairs:
-            async for completion, _ in pairs:
-                yield completion
+    async def generate_stream(self, request: GenerateRequest) -> AsyncGenerator[CompletionDelta | Completion]:
+        """Yield tokens as they are sampled, and each completion once it is whole; closing the generator aborts."""
+        pieces = Pieces()
+        tasks = await self._sample(request, report=pieces.report)
+        async with aclosing(pieces.until_done(tasks)) as made:
+            async for piece in made:
+                yield piece
 
     async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
         """Score sequences as one batch; equal requests are computed once."""
@@ -129,8 +138,10 @@ class VllmEngine:
             check_score(request, info=state.info, vocab_size=state.codec.vocab_size)
         unique = {key_of(request): request for request in requests}
         loras = {key: await self._lora(request.adapter) for key, request in unique.items()}
+        flow = current_flow()
         tasks = {
-            key: self._admission.submit(score_one(state, request, lora=loras[key])) for key, request in unique.items()
+            key: self._admission.submit(self._score_one(request, lora=loras[key], flow=flow))
+            for key, request in unique.items()
         }
         try:
             results = await asyncio.gather(*[result_of(task) for task in tasks.values()])
@@ -182,28 +193,41 @@ class VllmEngine:
     async def _lora(self, adapter: AdapterRef | None) -> LoRARequest | None:
         return None if adapter is None else await self._state.adapters.request_for(adapter)
 
-    async def _completions(self, request: GenerateRequest) -> AsyncGenerator[tuple[Completion, int]]:
-        """Yield completions as they are done, each with its number of cached prompt tokens."""
-        state = self._state
+    async def _sample(self, request: GenerateRequest, *, report: Report | None) -> list["asyncio.Task[Completion]"]:
+        """Begin the completions of a request, one engine sequence each; `report` hears of their tokens at once."""
+        state, flow = self._state, current_flow()
         check_generate(request, info=state.info, vocab_size=state.codec.vocab_size)
         lora = await self._lora(request.adapter)
-        tasks = [self._admission.submit(self._complete(request, index=i, lora=lora)) for i in range(request.n)]
-        pending = set(tasks)
-        try:
-            while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield await result_of(task)
-        finally:
-            await cancel_all(set(tasks))
+        return [
+            self._admission.submit(self._complete(request, index=i, lora=lora, flow=flow, report=report))
+            for i in range(request.n)
+        ]
 
     async def _complete(
-        self, request: GenerateRequest, *, index: int, lora: LoRARequest | None
-    ) -> tuple[Completion, int]:
+        self, request: GenerateRequest, *, index: int, lora: LoRARequest | None, flow: Flow, report: Report | None
+    ) -> Completion:
         state = self._state
-        params = generation_params(request, index=index, end_ids=state.codec.end_token_ids, banned_ids=state.banned_ids)
-        output = await state.last_output(request.prompt_token_ids, params, lora=lora)
-        return completion_of(output, index=index), output.num_cached_tokens or 0
+        params = generation_params(
+            request,
+            index=index,
+            end_ids=state.codec.end_token_ids,
+            banned_ids=state.banned_ids,
+            in_deltas=report is not None,
+        )
+        deltas: list[CompletionDelta] = []
+        last: RequestOutput | None = None
+        async with self._generating.turn(flow):
+            async for last in state.outputs(request.prompt_token_ids, params, lora=lora):
+                deltas.append(delta := delta_of(last, index=index))
+                if report is not None and delta.token_ids:
+                    report(delta)
+        return completion_of(last, deltas, index=index)
+
+    async def _score_one(
+        self, request: SequenceScoreRequest, *, lora: LoRARequest | None, flow: Flow
+    ) -> SequenceScoreResult:
+        async with self._scoring.turn(flow, cost=len(request.token_ids)):
+            return await score_one(self._state, request, lora=lora)
 
 
 def _sizes(

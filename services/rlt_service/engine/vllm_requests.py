@@ -4,7 +4,8 @@
 # pyright: standard
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Literal
 
 from vllm import RequestOutput, SamplingParams
 from vllm.logprobs import FlatLogprobs
@@ -12,13 +13,25 @@ from vllm.sampling_params import RequestOutputKind
 
 from rlt_core.errors import EngineUnavailableError, ScoringError
 from rlt_service.engine.prompt_rows import ScoringParameters
-from rlt_service.engine.protocol import Completion, GenerateRequest, SequenceScoreRequest, SequenceScoreResult
+from rlt_service.engine.protocol import (
+    Completion,
+    CompletionDelta,
+    GenerateRequest,
+    SequenceScoreRequest,
+    SequenceScoreResult,
+)
 
 _SEEDS = 2**62
+_ENDS: tuple[Literal["stop", "length"], ...] = ("stop", "length")
 
 
 def generation_params(
-    request: GenerateRequest, *, index: int, end_ids: Collection[int], banned_ids: Collection[int]
+    request: GenerateRequest,
+    *,
+    index: int,
+    end_ids: Collection[int],
+    banned_ids: Collection[int],
+    in_deltas: bool,
 ) -> SamplingParams:
     """Sample one completion: it ends at the stop text, keeps the tokens of it, and never holds a banned id."""
     return SamplingParams(
@@ -35,7 +48,7 @@ def generation_params(
         logit_bias=dict.fromkeys(banned_ids, -math.inf),
         logprobs=0,
         flat_logprobs=True,
-        output_kind=RequestOutputKind.FINAL_ONLY,
+        output_kind=RequestOutputKind.DELTA if in_deltas else RequestOutputKind.FINAL_ONLY,
     )
 
 
@@ -53,18 +66,30 @@ def score_params(parameters: ScoringParameters | None, *, read_cache: bool) -> S
     )
 
 
-def completion_of(output: RequestOutput, *, index: int) -> Completion:
-    """Read a completion; raises ScoringError where its log-probs are not one finite number for each token."""
+def delta_of(output: RequestOutput, *, index: int) -> CompletionDelta:
+    """Read what was sampled; raises ScoringError where its log-probs are not one finite number for each token."""
     generated = output.outputs[0]
+    if generated.finish_reason not in (None, *_ENDS):
+        raise _ended_by(generated.finish_reason)
     ids = tuple(generated.token_ids)
     logprobs = generated.logprobs
-    if generated.finish_reason not in ("stop", "length"):
-        raise EngineUnavailableError(f"The engine ended a generation ({generated.finish_reason}); send it again.")
     if not isinstance(logprobs, FlatLogprobs) or tuple(logprobs.token_ids) != ids:
         raise ScoringError(f"The engine gave log-probs that do not match the {len(ids)} tokens it generated.")
     check_finite(logprobs.logprobs)
+    return CompletionDelta(index=index, token_ids=ids, logprobs=tuple(logprobs.logprobs))
+
+
+def completion_of(last: RequestOutput | None, deltas: Sequence[CompletionDelta], *, index: int) -> Completion:
+    """Put a completion together; `last` says how it ended. Raises EngineUnavailableError where it did not."""
+    reason = None if last is None else last.outputs[0].finish_reason
+    if last is None or reason not in _ENDS:
+        raise _ended_by(reason)
     return Completion(
-        index=index, token_ids=ids, logprobs=tuple(logprobs.logprobs), finish_reason=generated.finish_reason
+        index=index,
+        token_ids=tuple(token for delta in deltas for token in delta.token_ids),
+        logprobs=tuple(logprob for delta in deltas for logprob in delta.logprobs),
+        finish_reason=reason,
+        cached_tokens=last.num_cached_tokens or 0,
     )
 
 
@@ -81,6 +106,10 @@ def score_of(output: RequestOutput, request: SequenceScoreRequest, *, first: int
     values = logprobs.logprobs[request.start - first :]
     check_finite(values)
     return SequenceScoreResult(logprobs=tuple(values), cached_tokens=output.num_cached_tokens or 0)
+
+
+def _ended_by(reason: str | None) -> EngineUnavailableError:
+    return EngineUnavailableError(f"The engine ended a generation ({reason}); send it again.")
 
 
 def check_finite(logprobs: list[float]) -> None:

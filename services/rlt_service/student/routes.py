@@ -8,8 +8,8 @@ from pydantic import Field, SkipValidation
 from rlt_core.schemas.base import WireModel
 from rlt_core.schemas.score import ScoreBatchResponse, ScoreRequest, ScoreResponse
 from rlt_service.batches import answer_items
+from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
-from rlt_service.disconnects import while_connected
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.request_ids import request_id_of
 from rlt_service.use_cases import scorer_of
@@ -26,22 +26,21 @@ class ScoreItems(WireModel):
 
 @router.post("/score", include_in_schema=False)
 @router.post("/v1/score")
-async def score(body: ScoreRequest, request: Request, response: Response, services: ServicesDep) -> ScoreResponse:
+async def score(body: ScoreRequest, response: Response, services: ServicesDep, call: CallDep) -> ScoreResponse:
     """Judge explanations by how likely they make the solution to a student."""
-    answer = await while_connected(request, scorer_of(services).score(body))
+    answer = await call.answer(scorer_of(services).score(body))
     _stamp(response, [answer])
     return answer
 
 
 @router.post("/v1/score/batch")
 async def score_batch(
-    body: ScoreItems, request: Request, response: Response, services: ServicesDep
+    body: ScoreItems, request: Request, response: Response, services: ServicesDep, call: CallDep
 ) -> ScoreBatchResponse:
     """Judge explanations of many questions; a bad item fails alone."""
     scorer = scorer_of(services)
-    answers = await while_connected(
-        request,
-        answer_items(body.items, model=ScoreRequest, answer=scorer.score, request_id=request_id_of(request)),
+    answers = await call.answer(
+        answer_items(body.items, model=ScoreRequest, answer=scorer.score, request_id=request_id_of(request))
     )
     _stamp(response, [answer for answer in answers if isinstance(answer, ScoreResponse)])
     return ScoreBatchResponse(data=answers)

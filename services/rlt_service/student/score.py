@@ -12,7 +12,7 @@ from rlt_service.engine.admission import cancel_all
 from rlt_service.engine.protocol import Engine, SequenceScoreRequest, SequenceScoreResult
 from rlt_service.engine.request_checks import check_temperature
 from rlt_service.engines import Engines
-from rlt_service.in_hand import InHand
+from rlt_service.in_hand import InHand, Load
 from rlt_service.metrics import Metrics
 from rlt_service.served import ServedVersion, Versions, check_text
 from rlt_service.settings import Settings
@@ -55,7 +55,7 @@ class Scorer:
             if players.teacher is not None:
                 teacher_engine = await leases.enter_async_context(self.engines.lease(players.teacher))
             plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
-            with self.in_hand.taken(len(plan.requests)):
+            with self.in_hand.taken(_load_of(plan)):
                 results = await _ask(plan, student=engine, teacher=teacher_engine)
             self.metrics.count_scores(plan.requests, results)
             assembled = await asyncio.to_thread(
@@ -127,6 +127,10 @@ async def _scored(engine: Engine, requests: Sequence[SequenceScoreRequest]) -> l
     results = await engine.score(requests)
     check_results(requests, results)
     return results
+
+
+def _load_of(plan: ScorePlan) -> Load:
+    return Load(requests=len(plan.requests), tokens=sum(len(asked.token_ids) for asked in plan.requests))
 
 
 def _response(

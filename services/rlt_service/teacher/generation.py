@@ -1,0 +1,101 @@
+"""Own one explain request that has its version, engine and prompt: what the engine is asked, how answers are read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rlt_core.errors import PromptTooLongError
+from rlt_core.schemas.explain import ExplainRequest, ExplainUsage, Explanation
+from rlt_service.engine.protocol import Completion, Engine, GenerateRequest, SequenceScoreRequest
+from rlt_service.in_hand import Load
+from rlt_service.served import ServedVersion
+from rlt_service.teacher.completions import read_completion
+
+GREEDY_TEMPERATURE = 1.0
+"""Greedy has no distribution of its own: its log-probs are those at 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """A request that can be carried out."""
+
+    request: ExplainRequest
+    teacher: ServedVersion
+    engine: Engine
+    prompt: tuple[int, ...]
+
+    @property
+    def asked(self) -> GenerateRequest:
+        """What the engine is asked."""
+        request = self.request
+        return GenerateRequest(
+            prompt_token_ids=self.prompt,
+            adapter=self.teacher.adapter,
+            n=request.n,
+            temperature=request.temperature,
+            top_p=request.top_p,
+            max_tokens=request.max_tokens,
+            seed=request.seed,
+            stop_text=self.engine.codec.format.explanation_close,
+        )
+
+    @property
+    def load(self) -> Load:
+        """How much that is."""
+        return Load(requests=self.request.n, tokens=self.request.n * (len(self.prompt) + self.request.max_tokens))
+
+    async def with_own_logprobs(self, completions: Sequence[Completion]) -> list[Completion]:
+        """Score completions anew where `top_p` has renormalised log-probs that are wanted (method: the reward)."""
+        if self.request.top_p == 1.0 or not self.request.include:
+            return list(completions)
+        asked = [
+            SequenceScoreRequest(
+                token_ids=(*self.prompt, *completion.token_ids),
+                start=len(self.prompt),
+                temperature=self._logprob_temperature,
+                adapter=self.teacher.adapter,
+            )
+            for completion in completions
+        ]
+        results = await self.engine.score(asked)
+        return [replace(made, logprobs=result.logprobs) for made, result in zip(completions, results, strict=True)]
+
+    def read(self, completions: Sequence[Completion]) -> list[Explanation]:
+        """Find the explanations in what was generated, with all of that beside them."""
+        return [
+            read_completion(
+                completion,
+                prompt_token_ids=self.prompt,
+                temperature=self._logprob_temperature,
+                codec=self.engine.codec,
+            )
+            for completion in completions
+        ]
+
+    def shown(self, explanation: Explanation) -> Explanation:
+        """Leave out what was not asked for."""
+        return explanation if "tokens" in self.request.include else explanation.model_copy(update={"tokens": None})
+
+    def usage_of(self, completions: Sequence[Completion], *, cached_tokens: int) -> ExplainUsage:
+        """Count what the engine read and wrote: the prompt once for each completion."""
+        return ExplainUsage(
+            prompt_tokens=len(self.prompt) * len(completions),
+            completion_tokens=sum(len(completion.token_ids) for completion in completions),
+            cached_tokens=cached_tokens,
+        )
+
+    @property
+    def _logprob_temperature(self) -> float:
+        return self.request.temperature or GREEDY_TEMPERATURE
+
+
+def encode_prompt(request: ExplainRequest, engine: Engine) -> tuple[int, ...]:
+    """Encode what the teacher reads; raises PromptTooLongError with both lengths."""
+    prompt = engine.codec.teacher_sequence(question=request.question, solution=request.solution).token_ids
+    room = engine.info.max_model_len
+    if len(prompt) + request.max_tokens > room:
+        raise PromptTooLongError(
+            f"question and solution make a prompt of {len(prompt)} tokens, with max_tokens = {request.max_tokens} that "
+            f"is {len(prompt) + request.max_tokens}, this engine holds {room}: lower max_tokens or shorten the texts",
+            param="/max_tokens" if len(prompt) < room else "/question",
+        )
+    return prompt
