@@ -256,7 +256,7 @@ TOKEN_CASES = [
     ("span beyond the end", "explanation", lambda span: [0, 10**6], "invalid_request", "by the token ids"),
     ("span backwards", "explanation", lambda span: [span[1], 0], "invalid_request", "by the token ids"),
     ("straddled", "straddled", lambda _: True, "invalid_request", "by the token ids"),
-    ("cold", "temperature", lambda _: 0, "invalid_request", "greater than 0"),
+    ("cold", "temperature", lambda _: 0, "invalid_request", "greater than or equal to 0.01"),
 ]
 
 
@@ -269,6 +269,39 @@ def test_tokens_that_are_not_as_explain_gave_them_are_refused(
     body = GOOD | {"explanations": [{"tokens": tokens | {field: change(tokens[field])}}]}
     found = check_problem(app_client.post("/v1/score", json=body), 422, code, f"/explanations/0/tokens/{field}")
     assert words in found["detail"]
+
+
+# The coldest number above 0, one that is 0 in float32, and one that vLLM would turn into 0.01.
+TINY = [5e-324, 1e-40, 0.0099]
+
+
+@pytest.mark.parametrize("temperature", TINY)
+@pytest.mark.parametrize("more", [{}, {"top_p": 0.9}, {"include": ["tokens", "score"]}], ids=["", "top_p", "score"])
+def test_a_teacher_that_is_nearly_greedy_is_refused(
+    app_client: TestClient, more: dict[str, Any], temperature: float
+) -> None:
+    answer = app_client.post("/v1/explain", json=GOOD | {"temperature": temperature, **more})
+    found = check_problem(answer, 422, "invalid_request", "/temperature")
+    assert f"0 (greedy) or at least 0.01; got {temperature}" in found["detail"]
+
+
+@pytest.mark.parametrize("temperature", TINY)
+@pytest.mark.parametrize("more", [{}, {"teacher": "default"}], ids=["given", "computed"])
+def test_log_probs_of_a_nearly_greedy_teacher_are_refused(
+    app_client: TestClient, tokens: dict[str, Any], more: dict[str, Any], temperature: float
+) -> None:
+    body = GOOD | {"explanations": [{"tokens": tokens | {"temperature": temperature}}], **more}
+    answer = app_client.post("/v1/score", json=body)
+    check_problem(answer, 422, "invalid_request", "/explanations/0/tokens/temperature")
+
+
+def test_the_coldest_temperature_is_taken_and_its_tokens_are_scored(app_client: TestClient) -> None:
+    cold = GOOD | {"temperature": 0.01, "include": ["tokens", "score"]}
+    answer = app_client.post("/v1/explain", json=cold)
+    assert answer.status_code == 200, answer.text
+    tokens = answer.json()["explanations"][0]["tokens"]
+    body = GOOD | {"explanations": [{"tokens": tokens}], "reward": {"temperature": 0.01}, "teacher": "default"}
+    assert app_client.post("/v1/score", json=body).status_code == 200
 
 
 @pytest.mark.parametrize("value", [0.5, -1e300])

@@ -160,6 +160,17 @@ def test_a_policy_that_is_not_as_announced_is_refused(control: Control) -> None:
     check_problem(publish(control, job.id, sha256="0" * 64), 422, "invalid_adapter", "/sha256")
 
 
+def test_a_publication_that_is_repeated_with_other_files_is_a_conflict(control: Control) -> None:
+    job = control.running_job()
+    sha256 = lay_policy(control, job.id, step=0)
+    for _ in range(2):
+        assert publish(control, job.id, sha256=sha256).json() == {"version": f"{job.id}.1@0"}
+    other = adapter_sha256(write_adapter(control.services.artifacts.rollout_dir(job.id, 1, 0), seed=7))
+    check_problem(publish(control, job.id, sha256=other), 409, "conflict", "/sha256")
+    events = control.http.get(f"/v1/jobs/{job.id}/events").json()["data"]
+    assert [event["type"] for event in events].count("published") == 1
+
+
 def test_a_policy_that_is_not_there_whole_is_refused(control: Control) -> None:
     job = control.running_job()
     sha256 = lay_policy(control, job.id, step=0)
