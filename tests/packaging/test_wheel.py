@@ -15,12 +15,14 @@ SERVER_SIDE = ("torch", "transformers", "vllm", "trl", "peft", "fastapi", "celer
 def clean_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel and install it with its dependencies, and nothing else, into a new environment."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    venv.create(folder / "env", with_pip=True)
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder / "dist")]
+    subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
+    # This environment's pip installs into the other one, which needs none of its own.
+    venv.create(folder / "env", with_pip=False)
     python = folder / "env" / "bin" / "python"
     (wheel,) = (folder / "dist").glob("rlt-*.whl")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True, capture_output=True)
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
     return python
 
 
