@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 import time
 from dataclasses import asdict
@@ -57,7 +56,7 @@ def _record(outcome: Outcome, *, plan: DemoPlan, folder: Path, wall_s: float) ->
         commit=provenance.commit(),
         date=provenance.date(),
         machine=provenance.machine(),
-        command=os.environ.get("RLT_DEMO_COMMAND") or shlex.join(["python", "-m", "rlt_client.demo", *sys.argv[1:]]),
+        command=provenance.command(sys.argv[1:], make=os.environ.get("RLT_DEMO_COMMAND")),
         engine=outcome.engine,
         wall_s=wall_s,
         parts_s=outcome.parts_s,

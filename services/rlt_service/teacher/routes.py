@@ -10,6 +10,7 @@ from rlt_core.schemas.explain import ExplainBatchResponse, ExplainRequest, Expla
 from rlt_service.batches import answer_items
 from rlt_service.container import ServicesDep
 from rlt_service.disconnects import while_connected
+from rlt_service.idempotency import NotTwice
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.request_ids import request_id_of
 from rlt_service.use_cases import explainer_of
@@ -24,8 +25,8 @@ class ExplainItems(WireModel):
     items: Annotated[list[SkipValidation[ExplainRequest]], Field(min_length=1, max_length=256)]
 
 
-@router.post("/explain", include_in_schema=False)
-@router.post("/v1/explain")
+@router.post("/explain", include_in_schema=False, dependencies=[NotTwice])
+@router.post("/v1/explain", dependencies=[NotTwice])
 async def explain(body: ExplainRequest, request: Request, response: Response, services: ServicesDep) -> ExplainResponse:
     """Let a teacher explain how a question leads to its solution."""
     answer = await while_connected(request, explainer_of(services).explain(body))
@@ -33,7 +34,7 @@ async def explain(body: ExplainRequest, request: Request, response: Response, se
     return answer
 
 
-@router.post("/v1/explain/batch")
+@router.post("/v1/explain/batch", dependencies=[NotTwice])
 async def explain_batch(
     body: ExplainItems, request: Request, response: Response, services: ServicesDep
 ) -> ExplainBatchResponse:
