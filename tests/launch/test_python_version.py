@@ -12,8 +12,8 @@ import pytest
 import rlt_service.__main__
 import rlt_service.launch.__main__
 from rlt_core import python_version
+from tests.support.make import run_make
 
-ROOT = Path(__file__).parents[2]
 # A Python that takes itself for 3.10.
 AGED = "import sys; sys.version_info = (3, 10, 0, 'final', 0); sys.version = '3.10.0 (old)'; "
 
@@ -56,13 +56,7 @@ exec "{sys.executable}" "$@"
 """
     )
     old.chmod(0o755)
-    done = subprocess.run(
-        ["make", "setup", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_make("setup", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}")
     assert done.returncode != 0
     assert "RLT needs Python 3.11 or newer, this is 3.10.0: install one" in done.stderr
     assert not (tmp_path / "venv").exists()
