@@ -28,6 +28,8 @@ _EXIT_S = 10.0
 class EngineOptions:
     """What vLLM needs to know; lengths in tokens."""
 
+    home: Path
+    """State folder, in which its caches lie."""
     model: Path
     dtype: str
     max_sequence: int
@@ -38,7 +40,7 @@ class EngineOptions:
 
 async def start_llm(options: EngineOptions) -> AsyncLLM:
     """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine."""
-    with vllm_environment():
+    with vllm_environment(options.home):
         try:
             # In a thread: loading takes half a minute, and the event loop has other work.
             return await asyncio.to_thread(lambda: AsyncLLM.from_engine_args(_arguments(options)))
