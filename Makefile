@@ -4,16 +4,16 @@ PYTHON ?= $(firstword $(shell for name in python3.11 python3.12 python3.13 pytho
 VENV ?= .venv
 # Where torch's CPU build comes from when pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-# State of the server, the demo and the tests; nothing is written elsewhere.
 # More words for the demonstration, such as `--results docs/results` or `--seed 1`.
 DEMO_ARGS ?=
 # Folder with gsm8k_test.jsonl, aqua_dev.jsonl and countdown_train.jsonl, for `make exact`.
 DATA ?= ../shared/data
+# State of the server, the demo and the tests; nothing is written elsewhere.
 export RLT_HOME ?= $(CURDIR)/.rlt
 
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --disable-pip-version-check
 LOCKED := $(VENV)/.installed
-PACKAGES := rlt_core rlt_tokens rlt_train clients services
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up demo test check fast real exact bench-score bench-explain bench-swap lint types contracts format lock
@@ -27,13 +27,14 @@ $(LOCKED): requirements/cpu.lock.txt requirements/torch-cpu.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "RLT needs Python 3.11 or newer, this is %s: install one and run `make PYTHON=python3.11 $(MAKECMDGOALS)`" % sys.version.split()[0])'
 	@echo "[1/4] virtual environment in $(VENV) ($$($(PYTHON) --version))"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "[2/4] torch, CPU build"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/torch-cpu.txt 2>/dev/null \
-		|| $(BIN)/pip install --disable-pip-version-check --no-deps --index-url $(TORCH_INDEX) -r requirements/torch-cpu.txt
+	@echo "[2/4] torch, CPU build (about 200 MB; where pip's own index does not have it, from $(TORCH_INDEX))"
+	@$(PIP) --no-deps -r requirements/torch-cpu.txt \
+		|| { echo "pip's own index did not give it (its reason stands above): trying $(TORCH_INDEX)"; \
+			$(PIP) --no-deps --index-url $(TORCH_INDEX) -r requirements/torch-cpu.txt; }
 	@echo "[3/4] locked packages, versions and hashes in requirements/cpu.lock.txt (about 2 minutes)"
-	@$(BIN)/python .ci/install_progress.py -- $(BIN)/pip install --disable-pip-version-check --no-deps --require-hashes -r requirements/cpu.lock.txt
+	@$(BIN)/python .ci/install_progress.py -- $(PIP) --no-deps --require-hashes -r requirements/cpu.lock.txt
 	@echo "[4/4] this project"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 up: $(LOCKED) ## Start everything on this machine: engine, API, worker, broker (Ctrl-C ends it)

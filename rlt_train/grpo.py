@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor
-from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.utils import split_tensor_dict
 
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
+from rlt_train.trl_grpo import GRPOTrainer, split_tensor_dict
 
 PASS_TOKENS = 4096
 """Longest pass over rows of one prompt: beyond, the mask of all pairs and the logits cost more than is saved."""

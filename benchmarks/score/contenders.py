@@ -50,7 +50,7 @@ class PlainVllm:
 
     def __init__(self, home: Path) -> None:
         """Start vLLM's own engine with its defaults for a CPU."""
-        with vllm_environment():
+        with vllm_environment(home):
             from vllm import LLM, SamplingParams
 
             folder = resolve_model(BASE_MODEL, state_folder=home)

@@ -15,6 +15,10 @@ ROLLOUT_PATTERN = r"^job_[a-z0-9]{16,32}\.[1-9][0-9]{0,5}@(0|[1-9][0-9]{0,8})$"
 """A rollout adapter of (job, attempt, step): callable by exactly this name, in no list."""
 
 
+MIN_TEMPERATURE = 0.01
+"""Coldest sampling and scoring: vLLM takes less for 0.01, and logits divided by next to nothing overflow."""
+
+
 def _iso_utc(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

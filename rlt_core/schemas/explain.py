@@ -2,14 +2,23 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
-from rlt_core.schemas.base import EngineRef, UtcTime, VersionRef, WireModel
+from rlt_core.schemas.base import MIN_TEMPERATURE, EngineRef, UtcTime, VersionRef, WireModel
 from rlt_core.schemas.score import CompletionTokens, ScoreResponse
 from rlt_core.schemas.server import BatchItemError
 
 ExplainInclude = Literal["tokens", "score"]
 FinishReason = Literal["stop", "length", "abort"]
+
+
+def _samples_or_is_greedy(temperature: float) -> float:
+    if 0.0 < temperature < MIN_TEMPERATURE:
+        raise PydanticCustomError(
+            "temperature", "input should be 0 (greedy) or at least {least}", {"least": MIN_TEMPERATURE}
+        )
+    return temperature
 
 
 class ExplainRequest(WireModel):
@@ -21,7 +30,9 @@ class ExplainRequest(WireModel):
     """An alias, a name (its newest version), or `name@number`."""
     n: int = Field(default=1, ge=1, le=64)
     """Explanations to sample."""
-    temperature: float = Field(default=0.7, ge=0.0, le=2.0)
+    temperature: Annotated[float, AfterValidator(_samples_or_is_greedy)] = Field(
+        default=0.7, ge=0.0, le=2.0, json_schema_extra={"anyOf": [{"const": 0.0}, {"minimum": MIN_TEMPERATURE}]}
+    )
     """0 is greedy; its log-probs are those at 1."""
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from rlt_core.schemas.base import Name, Role, UtcTime, WireModel
+from rlt_core.schemas.base import MIN_TEMPERATURE, Name, Role, UtcTime, WireModel
 from rlt_core.schemas.score import RewardConfig
 
 JobKind = Literal["warmup", "rl"]
@@ -93,7 +93,7 @@ class RlSpec(_SpecBase):
     learning_rate: float = Field(default=2e-4, gt=0.0, le=1.0)
     beta: float = Field(default=0.04, ge=0.0, le=100.0)
     """Weight of the KL penalty to the reference."""
-    temperature: float = Field(default=0.7, gt=0.0, le=2.0)
+    temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=2.0)
     top_p: float = Field(default=1.0, ge=1.0, le=1.0)
     """Only 1: a truncated distribution renormalises the sampled log-probs."""
     max_tokens: int = Field(default=128, ge=1, le=1_000_000)
@@ -215,8 +215,8 @@ class Checkpoint(WireModel):
 class RolloutPublishRequest(WireModel):
     """A trainer says that the policy of one step lies, whole, in its attempt's folder."""
 
-    attempt: int = Field(ge=1)
-    step: int = Field(ge=0)
+    attempt: int = Field(ge=1, le=999_999)
+    step: int = Field(ge=0, le=999_999_999)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from rlt_core.rewards import KlEstimator, RewardWeights
-from rlt_core.schemas.base import EngineRef, UtcTime, VersionRef, WireModel
+from rlt_core.schemas.base import MIN_TEMPERATURE, EngineRef, UtcTime, VersionRef, WireModel
 from rlt_core.schemas.server import BatchItemError
 
 ScoreInclude = Literal["tokens", "sequence"]
@@ -20,7 +20,7 @@ class RewardConfig(WireModel):
     solution_min: float = Field(default=0.01, ge=-1e6, le=1e6)
     kl_mean: float = Field(default=3.0, ge=-1e6, le=1e6)
     kl_max: float = Field(default=0.03, ge=-1e6, le=1e6)
-    temperature: float = Field(default=0.7, ge=0.01, le=10.0)
+    temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=10.0)
     kl_estimator: KlEstimator = "k1"
     format_penalty: float = Field(default=-1.0, ge=-1e6, le=0.0)
 
@@ -37,7 +37,7 @@ class CompletionTokens(WireModel):
     completion_logprobs: list[float]
     """Natural logs at `temperature`, one a completion token."""
     explanation: tuple[int, int]
-    temperature: float = Field(gt=0.0, le=2.0)
+    temperature: float = Field(ge=MIN_TEMPERATURE, le=2.0)
     straddled: bool = False
     """Whether a token held both explanation and closing tag; its text part is scored without KL."""
     tokenizer: str | None = Field(default=None, max_length=100)

@@ -1,13 +1,14 @@
 """`python -m rlt_service` serves; readable by any Python from 3.6 on, so that it can refuse an old one."""
 
 import sys
+from typing import Sequence  # noqa: UP035 - an old Python cannot subscript the other one
 
-from rlt_service.launch.python_version import complaint
+from rlt_core.python_version import complaint
 
 
-def main() -> int:
+def main(version: Sequence[int] = sys.version_info[:2]) -> int:
     """Refuse an old Python, then serve."""
-    refused = complaint(sys.version_info[0], sys.version_info[1])
+    refused = complaint(*version)
     if refused:
         sys.stderr.write("error: " + refused + "\n")
         return 1

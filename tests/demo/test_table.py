@@ -1,8 +1,10 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+from rlt_client.demo import provenance
 from rlt_client.demo.table import DemoRow, DemoRun, difference, summarise, to_markdown, write_figures
 
 RUN = DemoRun(
@@ -77,3 +79,11 @@ def test_figures_are_computed_from_the_rows_on_disk(tmp_path: Path) -> None:
     assert figures["difference"] == {"mean": 1.0, "ci_low": 1.0, "ci_high": 1.0}
     assert (figures["before"]["reward"], figures["after"]["reward"], figures["gate"]) == (-2.5, -1.5, "refused")
     assert "**refused**" in to_markdown(figures)
+
+
+def test_the_command_is_what_to_type_for_the_same_run() -> None:
+    assert provenance.command(["--seed", "1"], make=None) == "python -m rlt_client.demo --seed 1"
+    assert provenance.command([], make="make demo") == "make demo"
+    named = provenance.command(["--results", "a b"], make="make demo")
+    # What make gives to the shell again.
+    assert shlex.split(named) == ["make", "demo", "DEMO_ARGS=--results 'a b'"]

@@ -173,7 +173,7 @@ async def test_start_outside_the_sequence_is_refused(engine: Engine, start: int)
         await engine.score([scoring(engine, start=start)])
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("temperature", [0.0, 5e-324, 0.009, -1.0, float("nan"), float("inf")])
 async def test_scoring_at_a_temperature_that_divides_nothing_is_refused(engine: Engine, temperature: float) -> None:
     with pytest.raises(InvalidRequestError, match="temperature"):
         await engine.score([scoring(engine, temperature=temperature)])
@@ -201,7 +201,15 @@ async def test_ids_outside_the_vocabulary_are_refused(engine: Engine, stray: int
         await engine.generate(generation(engine, prompt_token_ids=[20, stray]))
 
 
-@pytest.mark.parametrize("changes", [{"n": 0}, {"max_tokens": 0}, {"prompt_token_ids": []}, {"temperature": -0.1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n": 0},
+        {"max_tokens": 0},
+        {"prompt_token_ids": []},
+        *({"temperature": value} for value in (-0.1, 5e-324, 0.009)),
+    ],
+)
 async def test_generation_without_sense_is_refused(engine: Engine, changes: dict[str, object]) -> None:
     with pytest.raises(InvalidRequestError):
         await engine.generate(generation(engine, **changes))

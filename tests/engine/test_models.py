@@ -1,7 +1,9 @@
 import hashlib
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -70,20 +72,39 @@ def test_file_of_another_kind_is_refused_and_leaves_nothing(tmp_path: Path, tiny
     assert [path.name for path in (tmp_path / "models").iterdir()] == [f".{tiny.name}.lock"]
 
 
-def test_manifest_finds_every_change(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    digest = hashlib.sha256(b"{}").hexdigest()
-    manifest = {"source_sha256": "abc", "conversion": 1, "files": {"config.json": digest}}
-    (tmp_path / MANIFEST_NAME).write_text(json.dumps(manifest))
+NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def write_manifest(folder: Path, *, files: Iterable[str]) -> None:
+    """Lay files into a folder, with a manifest that names them."""
+    digests: dict[str, str] = {}
+    for name in files:
+        (folder / name).write_text("{}")
+        digests[name] = hashlib.sha256(b"{}").hexdigest()
+    manifest = {"source_sha256": "abc", "conversion": 1, "files": digests}
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("changed", NEEDED)
+def test_manifest_finds_every_change(tmp_path: Path, changed: str) -> None:
+    write_manifest(tmp_path, files=NEEDED)
     assert manifest_matches(tmp_path, source_sha256="abc")
     assert not manifest_matches(tmp_path, source_sha256="abd")
-    (tmp_path / "config.json").write_text("{ }")
+    (tmp_path / changed).write_text("{ }")
     assert not manifest_matches(tmp_path, source_sha256="abc")
-    (tmp_path / "config.json").unlink()
+    (tmp_path / changed).unlink()
     assert not manifest_matches(tmp_path, source_sha256="abc")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"source_sha256": "abc"}'])
+@pytest.mark.parametrize("files", [(), *combinations(NEEDED, 2)], ids=" ".join)
+def test_manifest_that_leaves_a_needed_file_out_counts_as_none(tmp_path: Path, files: tuple[str, ...]) -> None:
+    write_manifest(tmp_path, files=files)
+    assert not manifest_matches(tmp_path, source_sha256="abc")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"source_sha256": "abc"}', '{"source_sha256": "abc", "conversion": 1, "files": 7}']
+)
 def test_broken_manifest_counts_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / MANIFEST_NAME).write_text(content)
     assert not manifest_matches(tmp_path, source_sha256="abc")

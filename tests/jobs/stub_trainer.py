@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -24,9 +25,8 @@ def main() -> int:
     if name.endswith("-once"):
         name = name.removesuffix("-once") if job["attempt"] == 1 else "ok"
     print(f"stub trainer: {name}", flush=True)  # noqa: T201 - what the log holds
-    return {"ok": _ok, "gate": _gate, "crash": _crash, "hang": _hang, "stubborn": _stubborn, "no-result": _nothing}.get(
-        name, _say_error
-    )(job)
+    known = {"ok": _ok, "gate": _gate, "gate-worse": _gate_worse, "crash": _crash, "hang": _hang}
+    return (known | {"stubborn": _stubborn, "no-result": _nothing}).get(name, _say_error)(job)
 
 
 def _ok(job: dict[str, Any]) -> int:
@@ -34,9 +34,7 @@ def _ok(job: dict[str, Any]) -> int:
     for step in (1, 2):
         _emit(job, type="progress", step=step, total=2, metrics={"loss": 1.0 / step})
     folder = Path(job["attempt_dir"]) / "adapter"
-    folder.mkdir()
-    (folder / "adapter_config.json").write_text("{}")
-    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    _write_adapter(folder)
     _emit(
         job,
         type="result",
@@ -51,13 +49,31 @@ def _ok(job: dict[str, Any]) -> int:
     return 0
 
 
-def _gate(job: dict[str, Any]) -> int:
+def _write_adapter(folder: Path) -> None:
+    """Write a LoRA of rank 16 that an engine takes and that changes nothing: all its weights are 0."""
+    prefix, size = "base_model.model.model.layers.0.self_attn.q_proj", 16 * 8 * 4
+    header = {
+        f"{prefix}.lora_A.weight": {"dtype": "F32", "shape": [16, 8], "data_offsets": [0, size]},
+        f"{prefix}.lora_B.weight": {"dtype": "F32", "shape": [8, 16], "data_offsets": [size, 2 * size]},
+    }
+    head = json.dumps(header).encode()
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + bytes(2 * size))
+    config = {"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def _gate_worse(job: dict[str, Any]) -> int:
+    return _gate(job, ci_low=-0.1)
+
+
+def _gate(job: dict[str, Any], *, ci_low: float = 0.1) -> int:
     before, after = job["served_version"], f"{job['job_id']}.{job['attempt']}@2"
     path = Path(job["attempt_dir"]) / "evaluation.jsonl"
     row = {"question_id": "1", "question": "q", "solution": "s", "text": "t", "reward": -1.0, "r_ss": -1.0}
     row |= {"r_kl": 0.0, "format": 0.0, "length": 1, "closed": True, "verbatim": False}
     path.write_text("".join(json.dumps(row | {"version": version}) + "\n" for version in (before, after)))
-    difference = {"mean": 0.5, "ci_low": 0.1, "ci_high": 0.9, "n": 1}
+    difference = {"mean": 0.5, "ci_low": ci_low, "ci_high": 0.9, "n": 1}
     _emit(
         job,
         type="evaluation",

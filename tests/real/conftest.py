@@ -22,7 +22,17 @@ def real_home(rlt_home_models: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def real_client(real_home: Path) -> Iterator[Client]:
+def user_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the server an empty home folder of its user."""
+    return tmp_path_factory.mktemp("user")
+
+
+@pytest.fixture(scope="module")
+def real_client(real_home: Path, user_home: Path) -> Iterator[Client]:
     """Give a client of the real server."""
-    with running_up(real_home, arguments=(), ready_within_s=180.0) as up, Client(base_url=up.base_url) as client:
+    environment = {"HOME": str(user_home)}
+    with (
+        running_up(real_home, arguments=(), environment=environment, ready_within_s=180.0) as up,
+        Client(base_url=up.base_url) as client,
+    ):
         yield client

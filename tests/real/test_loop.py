@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from rlt_client import Client
 from rlt_client.demo.questions import generate_questions
 from rlt_core.rewards import RewardWeights
 from rlt_core.schemas.jobs import Job
-from rlt_core.schemas.score import ExplanationInput
+from rlt_core.schemas.score import ExplanationInput, RewardConfig, Score, StudentSequence
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 
@@ -54,6 +57,57 @@ def test_worked_steps_are_worth_more_to_the_real_student_than_nonsense(real_clie
     weights = RewardWeights()
     expected = weights.solution_mean * worked.solution.mean + weights.solution_min * worked.solution.min
     assert worked.r_ss == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def reference(real_home: Path) -> Any:
+    """Load the same weights into plain transformers, float32."""
+    folder = real_home / "models" / "smollm2-135m"
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+
+
+def logits_of(reference: Any, sequence: StudentSequence) -> torch.Tensor:
+    with torch.no_grad():
+        return reference(input_ids=torch.tensor([sequence.token_ids])).logits[0].double()
+
+
+def test_scores_are_what_transformers_computes_of_the_same_ids(real_client: Client, reference: Any) -> None:
+    """Twenty items, each at two temperatures: every log-prob, and the means and minima over the solution."""
+    compared = 0
+    for question in QUESTIONS[:10]:
+        explanations: list[str | ExplanationInput] = [question.trace, f" {question.question[::-1]}\n\N{SNOWMAN}"]
+        logits: dict[tuple[int, ...], torch.Tensor] = {}
+        for temperature in (0.7, 1.0):
+            answer = real_client.score(
+                question=question.question,
+                solution=question.solution,
+                explanations=explanations,
+                include=["tokens", "sequence"],
+                reward=RewardConfig(temperature=temperature),
+            )
+            for score in answer.scores:
+                assert score.sequence is not None
+                ids = tuple(score.sequence.token_ids)
+                if ids not in logits:
+                    logits[ids] = logits_of(reference, score.sequence)
+                check_score(score, logits_TV=logits[ids], temperature=temperature)
+                compared += 1
+    assert compared == 2 * 20
+
+
+def check_score(score: Score, *, logits_TV: torch.Tensor, temperature: float) -> None:
+    sequence, tokens = score.sequence, score.tokens
+    assert sequence is not None
+    assert tokens is not None
+    ids = sequence.token_ids
+    logprobs_TV = torch.log_softmax(logits_TV / temperature, dim=-1)
+    expected = [0.0, *(float(logprobs_TV[place - 1, ids[place]]) for place in range(1, len(ids)))]
+    places = [*range(*sequence.explanation), *range(*sequence.solution)]
+    assert [token.id for token in tokens] == [ids[place] for place in places]
+    assert [token.logprob for token in tokens] == pytest.approx([expected[place] for place in places], abs=1e-4)
+    solution = expected[slice(*sequence.solution)]
+    found = (score.solution.mean, score.solution.min, score.solution.tokens)
+    assert found == pytest.approx((sum(solution) / len(solution), min(solution), len(solution)), abs=1e-4)
 
 
 def test_a_teacher_is_warmed_up_reinforced_gated_and_swapped_into_serving(real_client: Client) -> None:
@@ -120,6 +174,8 @@ def test_tokens_as_generated_score_the_same_twice_and_as_explain_scored_them(rea
     assert again.scores[0].reward == pytest.approx(answer.score.scores[0].reward, abs=1e-4)
 
 
-def test_state_lies_under_the_state_folder_alone(real_home: Path) -> None:
+@pytest.mark.usefixtures("real_client")
+def test_state_lies_under_the_state_folder_alone(real_home: Path, user_home: Path) -> None:
+    assert list(user_home.iterdir()) == []
     assert json.loads((real_home / "server.json").read_text())["address"].startswith("http://127.0.0.1:")
     assert {"artifacts", "logs", "rlt.db"} <= {path.name for path in real_home.iterdir()}

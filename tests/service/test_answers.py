@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
 from rlt_core.errors import NotFoundError
+from rlt_service.app import ROUTERS
 from rlt_service.engine.fake_engine import FakeEngine
 from rlt_service.engine.protocol import GenerateRequest, GenerateResult
 from rlt_service.problems import answer_of, problem_of
@@ -129,6 +131,24 @@ def test_the_contract_describes_every_error_as_a_problem(app_client: TestClient)
         batch = schemas[name]["properties"]["items"]
         assert (batch["minItems"], batch["maxItems"]) == (1, 256)
         assert batch["items"]["properties"].keys() == schemas[item]["properties"].keys()
+
+
+CALLS = [
+    (method, route.path)
+    for routers in ROUTERS.values()
+    for router in routers
+    for route in router.routes
+    if isinstance(route, APIRoute) and route.path != "/v1/chat/completions"  # not available at all yet
+    for method in sorted(route.methods - {"GET", "HEAD"})
+]
+PLACES = {"job_id": "job_" + "0" * 20, "dataset_id": "ds_" + "0" * 20, "role": "teacher", "alias": "a", "name": "a"}
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_a_call_that_does_something_refuses_an_idempotency_key(app_client: TestClient, method: str, path: str) -> None:
+    url = path.format_map(PLACES)
+    answer = app_client.request(method, url, json={}, headers={"Idempotency-Key": "once"})
+    assert "without it" in check_problem(answer, 422, "not_available_yet", "/Idempotency-Key")["detail"]
 
 
 def test_every_reference_of_the_contract_leads_somewhere(app_client: TestClient) -> None:

@@ -1,13 +1,15 @@
 """What /v1/explain and /v1/score refuse, and the words that say what to do. No input of a user is a 500."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from rlt_core.formats import ExplanationPiece
+from rlt_core.tokens import EncodedSequence
 from tests.support.control import check_problem
 from tests.support.service import asgi_scope, codec_of, running_app, services_of
 
@@ -75,8 +77,6 @@ SCORE_CASES = [
     ("reward field", SCORE | {"reward": {"kl_men": 1}}, "unknown_field", "/reward/kl_men", "'kl_mean'"),
     ("estimator", SCORE | {"reward": {"kl_estimator": "k2"}}, "invalid_request", "/reward/kl_estimator", "'k1'"),
     ("entry field", GOOD | {"explanations": [{"txt": "4"}]}, "unknown_field", "/explanations/0/txt", "'text'"),
-    ("too long", GOOD | {"explanations": ["4", LONG]}, "prompt_too_long", "/explanations/1", "2048"),
-    ("too long for a baseline", GOOD | {"explanations": [""], "solution": LONG}, "prompt_too_long", None, "2048"),
 ]
 
 
@@ -91,9 +91,8 @@ def test_explain_refuses(app_client: TestClient, body: Any, code: str, param: st
 @pytest.mark.parametrize(
     ("body", "code", "param", "words"), [c[1:] for c in SCORE_CASES], ids=[c[0] for c in SCORE_CASES]
 )
-def test_score_refuses(app_client: TestClient, body: Any, code: str, param: str | None, words: str) -> None:
-    answer = app_client.post("/v1/score", json=body)
-    found = check_problem(answer, 422, code, answer.json()["param"] if param is None else param)
+def test_score_refuses(app_client: TestClient, body: Any, code: str, param: str, words: str) -> None:
+    found = check_problem(app_client.post("/v1/score", json=body), 422, code, param)
     assert words in found["detail"]
 
 
@@ -198,6 +197,38 @@ def test_the_message_of_a_long_prompt_has_both_lengths(app_client: TestClient) -
     assert f"{prompt + 2000}, this engine holds 2048" in found["detail"]
 
 
+def length_of(write: Callable[..., EncodedSequence], body: dict[str, Any], explanation: str) -> int:
+    piece = ExplanationPiece(text=explanation)
+    return len(write(question=body["question"], solution=body["solution"], explanation=piece).token_ids)
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"explanations": ["4", LONG]}, "/explanations/1"),
+        ({"explanations": [""], "solution": LONG, "baseline": True}, "/explanations/0"),
+    ],
+)
+def test_the_message_of_a_long_score_has_both_lengths(
+    app_client: TestClient, changes: dict[str, Any], param: str
+) -> None:
+    body: dict[str, Any] = GOOD | changes
+    length = length_of(codec_of(app_client).student_sequence, body, body["explanations"][-1])
+    found = check_problem(app_client.post("/v1/score", json=body), 422, "prompt_too_long", param)
+    assert f"what the student reads has {length} tokens, this engine holds 2048" in found["detail"]
+
+
+def test_a_score_too_long_for_the_teacher_alone_has_both_lengths(app_client: TestClient) -> None:
+    codec = codec_of(app_client)
+    fits_the_student = "4" * (2048 - length_of(codec.student_sequence, GOOD, ""))
+    body = GOOD | {"explanations": [fits_the_student]}
+    assert app_client.post("/v1/score", json=body).status_code == 200
+    length = length_of(codec.teacher_sequence, GOOD, fits_the_student)
+    answer = app_client.post("/v1/score", json=body | {"teacher": "default"})
+    found = check_problem(answer, 422, "prompt_too_long", "/explanations/0")
+    assert f"what the teacher reads has {length} tokens, this engine holds 2048" in found["detail"]
+
+
 def test_the_longest_that_fits_is_taken(app_client: TestClient) -> None:
     codec = codec_of(app_client)
     room = 2048 - len(codec.teacher_sequence(question=GOOD["question"], solution=GOOD["solution"]).token_ids)
@@ -256,7 +287,7 @@ TOKEN_CASES = [
     ("span beyond the end", "explanation", lambda span: [0, 10**6], "invalid_request", "by the token ids"),
     ("span backwards", "explanation", lambda span: [span[1], 0], "invalid_request", "by the token ids"),
     ("straddled", "straddled", lambda _: True, "invalid_request", "by the token ids"),
-    ("cold", "temperature", lambda _: 0, "invalid_request", "greater than 0"),
+    ("cold", "temperature", lambda _: 0, "invalid_request", "greater than or equal to 0.01"),
     ("strange tokenizer", "tokenizer", lambda _: "sha256:0123", "invalid_request", "send the text alone"),
     ("long tokenizer", "tokenizer", lambda _: "x" * 101, "invalid_request", "100"),
 ]
@@ -271,6 +302,39 @@ def test_tokens_that_are_not_as_explain_gave_them_are_refused(
     body = GOOD | {"explanations": [{"tokens": tokens | {field: change(tokens[field])}}]}
     found = check_problem(app_client.post("/v1/score", json=body), 422, code, f"/explanations/0/tokens/{field}")
     assert words in found["detail"]
+
+
+# The coldest number above 0, one that is 0 in float32, and one that vLLM would turn into 0.01.
+TINY = [5e-324, 1e-40, 0.0099]
+
+
+@pytest.mark.parametrize("temperature", TINY)
+@pytest.mark.parametrize("more", [{}, {"top_p": 0.9}, {"include": ["tokens", "score"]}], ids=["", "top_p", "score"])
+def test_a_teacher_that_is_nearly_greedy_is_refused(
+    app_client: TestClient, more: dict[str, Any], temperature: float
+) -> None:
+    answer = app_client.post("/v1/explain", json=GOOD | {"temperature": temperature, **more})
+    found = check_problem(answer, 422, "invalid_request", "/temperature")
+    assert f"0 (greedy) or at least 0.01; got {temperature}" in found["detail"]
+
+
+@pytest.mark.parametrize("temperature", TINY)
+@pytest.mark.parametrize("more", [{}, {"teacher": "default"}], ids=["given", "computed"])
+def test_log_probs_of_a_nearly_greedy_teacher_are_refused(
+    app_client: TestClient, tokens: dict[str, Any], more: dict[str, Any], temperature: float
+) -> None:
+    body = GOOD | {"explanations": [{"tokens": tokens | {"temperature": temperature}}], **more}
+    answer = app_client.post("/v1/score", json=body)
+    check_problem(answer, 422, "invalid_request", "/explanations/0/tokens/temperature")
+
+
+def test_the_coldest_temperature_is_taken_and_its_tokens_are_scored(app_client: TestClient) -> None:
+    cold = GOOD | {"temperature": 0.01, "include": ["tokens", "score"]}
+    answer = app_client.post("/v1/explain", json=cold)
+    assert answer.status_code == 200, answer.text
+    tokens = answer.json()["explanations"][0]["tokens"]
+    body = GOOD | {"explanations": [{"tokens": tokens}], "reward": {"temperature": 0.01}, "teacher": "default"}
+    assert app_client.post("/v1/score", json=body).status_code == 200
 
 
 @pytest.mark.parametrize("value", [0.5, -1e300])

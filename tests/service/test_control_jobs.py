@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rlt_core.artifacts import adapter_sha256
-from rlt_core.schemas.jobs import Progress
+from rlt_core.schemas.jobs import RESERVED_KINDS, Progress
 from tests.support.control import Control, check_problem, control_app, write_adapter
 
 UNKNOWN_JOB = "job_" + "0" * 20
@@ -160,6 +160,17 @@ def test_a_policy_that_is_not_as_announced_is_refused(control: Control) -> None:
     check_problem(publish(control, job.id, sha256="0" * 64), 422, "invalid_adapter", "/sha256")
 
 
+def test_a_publication_that_is_repeated_with_other_files_is_a_conflict(control: Control) -> None:
+    job = control.running_job()
+    sha256 = lay_policy(control, job.id, step=0)
+    for _ in range(2):
+        assert publish(control, job.id, sha256=sha256).json() == {"version": f"{job.id}.1@0"}
+    other = adapter_sha256(write_adapter(control.services.artifacts.rollout_dir(job.id, 1, 0), seed=7))
+    check_problem(publish(control, job.id, sha256=other), 409, "conflict", "/sha256")
+    events = control.http.get(f"/v1/jobs/{job.id}/events").json()["data"]
+    assert [event["type"] for event in events].count("published") == 1
+
+
 def test_a_policy_that_is_not_there_whole_is_refused(control: Control) -> None:
     job = control.running_job()
     sha256 = lay_policy(control, job.id, step=0)
@@ -236,7 +247,7 @@ def test_a_job_that_is_not_there_is_a_404(control: Control, method: str, rest: s
         ("?limit=101", "/limit"),
         ("?limit=ten", "/limit"),
         ("?status=done", "/status"),
-        ("?kind=collect", "/kind"),
+        ("?kind=colect", "/kind"),
         ("?after=job_unknown", "/after"),
         (f"/{UNKNOWN_JOB}/events?after=-1", "/after"),
         (f"/{UNKNOWN_JOB}/events?after={2**70}", "/after"),
@@ -248,3 +259,9 @@ def test_a_job_that_is_not_there_is_a_404(control: Control, method: str, rest: s
 )
 def test_a_parameter_outside_its_bounds_is_refused(control: Control, query: str, param: str) -> None:
     check_problem(control.http.get(f"/v1/jobs{query}"), 422, "invalid_request", param)
+
+
+@pytest.mark.parametrize("kind", RESERVED_KINDS)
+def test_jobs_of_a_kind_of_later_work_are_not_available_yet(control: Control, kind: str) -> None:
+    found = check_problem(control.http.get(f"/v1/jobs?kind={kind}"), 422, "not_available_yet", "/kind")
+    assert f"does not run {kind} jobs yet" in found["detail"]

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_core.schemas.jobs import WarmupSpec
-from rlt_service.store.database import Database
+from rlt_service.store.database import MIN_FREE_BYTES, Database
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.tables import Base
 
@@ -107,6 +107,17 @@ def test_a_full_database_is_a_storage_fault(database: Database, jobs: JobStore, 
     large = warmup.model_copy(update={"name": "x" * 200_000})
     with pytest.raises(StorageUnavailableError, match="full"):
         jobs.submit(large)
+
+
+def test_a_disk_with_too_little_room_is_said_before_a_write_fails(tmp_path: Path) -> None:
+    room = [MIN_FREE_BYTES]
+    database = Database(f"sqlite:///{tmp_path / 'rlt.db'}", free_bytes=lambda _: room[0])
+    database.start()
+    database.check()
+    room[0] -= 1
+    with pytest.raises(StorageUnavailableError, match=rf"Only {MIN_FREE_BYTES - 1} bytes are free .* Free some space"):
+        database.check()
+    database.close()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "sqlite://", "sqlite:///:memory:"])

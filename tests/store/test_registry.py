@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from rlt_core.artifacts import adapter_sha256
 from rlt_core.errors import (
     AliasMovedError,
     ConfigurationError,
+    ConflictError,
     InvalidAdapterError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -276,8 +278,9 @@ def test_an_alias_can_point_at_a_stored_version_only(registry: Registry) -> None
         registry.alias_history("teacher", "nothing")
 
 
-def publish(registry: Registry, artifacts: ArtifactStore, job: Job, *, step: int) -> str:
-    folder = adapter(artifacts.rollout_dir(job.id, job.attempt, step), weights=f"step {step}".encode())
+def publish(registry: Registry, artifacts: ArtifactStore, job: Job, *, step: int, weights: bytes | None = None) -> str:
+    written = f"step {step}".encode() if weights is None else weights
+    folder = adapter(artifacts.rollout_dir(job.id, job.attempt, step), weights=written)
     request = RolloutPublishRequest(attempt=job.attempt, step=step, sha256=adapter_sha256(folder))
     return registry.publish_rollout(job.id, request).version
 
@@ -292,9 +295,62 @@ def test_a_rollout_adapter_is_callable_by_its_exact_name_and_in_no_list(
     assert resolved.adapter is not None
     assert resolved.adapter.path == artifacts.rollout_dir(job.id, 1, 0)
     assert version not in {card.id for card in registry.callable_models()}
-    published = [event.data for event in jobs.events(job.id, after_seq=0, limit=100) if event.type == "published"]
-    assert published == [{"step": 0, "version": version}]
-    assert publish(registry, artifacts, job, step=0) == version
+    assert publications(jobs, job) == [{"step": 0, "version": version}]
+
+
+def publications(jobs: JobStore, job: Job) -> list[dict[str, object]]:
+    return [event.data for event in jobs.events(job.id, after_seq=0, limit=100) if event.type == "published"]
+
+
+def test_a_publication_that_is_repeated_is_the_one_that_was(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    versions = [publish(registry, artifacts, job, step=0) for _ in range(3)]
+    assert len(set(versions)) == 1
+    assert publications(jobs, job) == [{"step": 0, "version": versions[0]}]
+
+
+def test_of_publications_at_the_same_time_one_is_written_down(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    folder = adapter(artifacts.rollout_dir(job.id, 1, 0))
+    request = RolloutPublishRequest(attempt=1, step=0, sha256=adapter_sha256(folder))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: registry.publish_rollout(job.id, request).version, range(8)))
+    assert set(answers) == {f"{job.id}.1@0"}
+    assert len(publications(jobs, job)) == 1
+
+
+def test_a_published_policy_never_changes(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    version = publish(registry, artifacts, job, step=1)
+    before = registry.resolve("teacher", version)
+    with pytest.raises(ConflictError, match="never changes") as caught:
+        publish(registry, artifacts, job, step=1, weights=b"others")
+    assert caught.value.param == "/sha256"
+    assert registry.resolve("teacher", version) == before
+    assert len(publications(jobs, job)) == 1
+
+
+def test_a_step_behind_the_newest_is_not_published_again(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    """Step 0 has been collected: there again, it would be the newest to those who look for the newest."""
+    job = running(jobs, rl)
+    for step in range(3):
+        publish(registry, artifacts, job, step=step)
+    collected = RolloutPublishRequest(attempt=1, step=0, sha256="0" * 64)
+    with pytest.raises(ConflictError, match="behind step 2") as caught:
+        registry.publish_rollout(job.id, collected)
+    assert caught.value.param == "/step"
+    with pytest.raises(ConflictError, match="behind step 2"):
+        publish(registry, artifacts, job, step=0)
+    assert [event["step"] for event in publications(jobs, job)] == [0, 1, 2]
+    assert publish(registry, artifacts, job, step=1) == f"{job.id}.1@1"
 
 
 def test_older_rollouts_are_collected_and_all_of_them_at_the_end(

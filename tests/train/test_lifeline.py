@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rlt_core.schemas.trainer import EXIT_LEASE_LOST, EXIT_STOPPED, CheckpointEvent, LogEvent, ProgressEvent
+from rlt_train.__main__ import main
 from rlt_train.errors import StopRequested
 from rlt_train.lifeline import StopFlag, watch_beats
 from tests.support.waiting import wait_until
@@ -87,14 +88,24 @@ def test_process_whose_pipe_is_closed_leaves_with_its_own_code(world: Any) -> No
         assert process.wait(timeout=60) == EXIT_LEASE_LOST
 
 
+@pytest.mark.usefixtures("own_handler")
 def test_sigterm_saves_the_last_step_and_leaves_with_its_own_code(world: Any) -> None:
     job = world.warmup(max_steps=100_000, epochs=1000.0, max_tokens=4096, lora={"rank": 1, "alpha": 1.0})
     job = job.model_copy(update={"spec": job.spec.model_copy(update={"max_steps": None, "batch_size": 1})})
-    events = Path(job.events_path)
-    with _start(job, world) as process:
+    events, ended = Path(job.events_path), threading.Event()
+
+    def ask_to_stop() -> None:
         wait_until(lambda: events.exists() and "progress" in events.read_text(), what="a step is done", timeout_s=90.0)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == EXIT_STOPPED
+        if not ended.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    asking = threading.Thread(target=ask_to_stop)
+    asking.start()
+    # In this process, which has torch already: the signal is the real one, and so is the handler.
+    code = main(["--job", str(_written(job, world)), "--no-watch"])
+    ended.set()
+    asking.join()
+    assert code == EXIT_STOPPED
     said = world.events(job)
     last = max(event.step for event in said if isinstance(event, ProgressEvent))
     checkpoint = next(event for event in said if isinstance(event, CheckpointEvent))
@@ -103,10 +114,14 @@ def test_sigterm_saves_the_last_step_and_leaves_with_its_own_code(world: Any) ->
     assert isinstance(said[-1], LogEvent)
 
 
-def _start(job: Any, world: Any) -> "subprocess.Popen[bytes]":
+def _written(job: Any, world: Any) -> Path:
     path = world.root / f"{Path(job.attempt_dir).name}.json"
     path.write_text(job.model_dump_json())
-    command = [sys.executable, "-W", "ignore", "-m", "rlt_train", "--job", str(path)]
+    return path
+
+
+def _start(job: Any, world: Any) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-W", "ignore", "-m", "rlt_train", "--job", str(_written(job, world))]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -1,6 +1,4 @@
 import errno
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +8,7 @@ from rlt_core.errors import EngineUnavailableError
 from rlt_core.schemas.trainer import EXIT_FAILURE, EXIT_SUCCESS, ErrorEvent, ResultEvent
 from rlt_train.__main__ import error_event, main
 
-
-@pytest.fixture(autouse=True)
-def own_handler() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+pytestmark = pytest.mark.usefixtures("own_handler")
 
 
 def run(world: Any, job: Any) -> int:

@@ -1,4 +1,5 @@
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,10 @@ def test_policies_are_published_in_order_and_each_step_samples_from_the_one_befo
     assert result.sha256 == services.published[-1][1]
     assert [event.step for event in progress(world, job)] == [1, 2, 3]
     assert [event.step for event in world.events(job) if isinstance(event, SampleEvent)] == [0, 1, 2]
+
+
+def test_trl_does_not_bring_vllm_along() -> None:
+    assert not hasattr(sys.modules["trl.generation.vllm_generation"], "LLM")
 
 
 def test_policy_moves_towards_what_is_rewarded(world: Any, fake_services: Services) -> None:

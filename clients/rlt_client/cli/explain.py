@@ -16,7 +16,7 @@ def explain(
     solution: Annotated[str, typer.Option("--solution", "-s", help="Its solution, which the teacher is given.")],
     teacher: Annotated[str | None, typer.Option(help="Alias, name or name@number. [default]")] = None,
     samples: Annotated[int | None, typer.Option("-n", "--samples", help="Explanations to sample. [1]")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy. [0.7]")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy, else at least 0.01. [0.7]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest explanation, in tokens. [512]")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same explanations.")] = None,
     stream: Annotated[

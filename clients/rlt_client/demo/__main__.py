@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import sys
 import time
 from dataclasses import asdict
@@ -36,17 +35,24 @@ def run(
     """
     screen, plan, started = Screen(), DemoPlan(seed=seed), time.monotonic()
     home = home.expanduser().absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    folder = results or home / "results"
     try:
+        home.mkdir(parents=True, exist_ok=True)
+        (folder / "demo").mkdir(parents=True, exist_ok=True)  # before a quarter of an hour is spent on what goes there
         with running_server(home=home, screen=screen) as client:
             start_s = time.monotonic() - started
             outcome = Demonstration(client, plan=plan, screen=screen).run()
+        outcome.parts_s["start"] = start_s
+        figures = _record(outcome, plan=plan, folder=folder, wall_s=time.monotonic() - started)
     except (DemoError, ServerStartError, APIError) as error:
         screen.say(f"\nThe demonstration stopped: {error}")
         raise typer.Exit(code=1) from error
-    outcome.parts_s["start"] = start_s
-    folder = results or home / "results"
-    figures = _record(outcome, plan=plan, folder=folder, wall_s=time.monotonic() - started)
+    except OSError as error:
+        screen.say(
+            f"\nThe demonstration stopped: {error.filename or 'a file'} cannot be used ({error.strerror or error}). "
+            "Free some space, or choose another state folder with RLT_HOME=FOLDER, or for the results --results FOLDER."
+        )
+        raise typer.Exit(code=1) from error
     screen.title("The table")
     screen.say(figures)
     screen.say(f"\nRows: {folder / 'demo' / 'rows.jsonl'}; figures: {folder / 'demo.json'}")
@@ -57,7 +63,7 @@ def _record(outcome: Outcome, *, plan: DemoPlan, folder: Path, wall_s: float) ->
         commit=provenance.commit(),
         date=provenance.date(),
         machine=provenance.machine(),
-        command=os.environ.get("RLT_DEMO_COMMAND") or shlex.join(["python", "-m", "rlt_client.demo", *sys.argv[1:]]),
+        command=provenance.command(sys.argv[1:], make=os.environ.get("RLT_DEMO_COMMAND")),
         engine=outcome.engine,
         wall_s=wall_s,
         parts_s=outcome.parts_s,
@@ -73,7 +79,6 @@ def _record(outcome: Outcome, *, plan: DemoPlan, folder: Path, wall_s: float) ->
             "versions": outcome.answers.versions,
         },
     )
-    (folder / "demo").mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row.model_dump(), ensure_ascii=False) for row in outcome.rows]
     (folder / "demo" / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "demo" / "run.json").write_text(run.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -48,9 +48,10 @@ class _Versions:
 class Demonstration:
     """One run of the loop against one server."""
 
-    def __init__(self, client: Client, *, plan: DemoPlan, screen: Screen) -> None:
-        """Use `client`'s server with the sizes of `plan`."""
+    def __init__(self, client: Client, *, plan: DemoPlan, screen: Screen, poll_s: float = 1.0) -> None:
+        """Use `client`'s server with the sizes of `plan`; look at its jobs every `poll_s` seconds."""
         self._client = client
+        self._poll_s = poll_s
         self._plan = plan
         self._screen = screen
         self._versions = _Versions()
@@ -217,7 +218,7 @@ class Demonstration:
 
     def _watch(self, job: Job) -> Job:
         self._screen.say(f"  POST /v1/train -> {job.id}")
-        ended = self._client.jobs.wait(job.id, on_event=self._screen.job_event)
+        ended = self._client.jobs.wait(job.id, on_event=self._screen.job_event, poll_s=self._poll_s)
         self._screen.job_end(ended)
         if ended.status != "succeeded":
             tail = ended.error.log_tail if ended.error else ""

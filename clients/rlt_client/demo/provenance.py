@@ -2,8 +2,10 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,13 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head}+changes" if changed else head
+
+
+def command(arguments: Sequence[str], *, make: str | None) -> str:
+    """Say what to type for the same run: `make` is the make command behind it, which takes arguments as DEMO_ARGS."""
+    if make is None:
+        return shlex.join(["python", "-m", "rlt_client.demo", *arguments])
+    return f"{make} DEMO_ARGS={shlex.quote(shlex.join(arguments))}" if arguments else make
 
 
 def date() -> str:

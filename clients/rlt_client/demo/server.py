@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rlt_client import APIConnectionError, APIStatusError, Client
@@ -32,7 +33,9 @@ def running_server(*, home: Path, screen: Screen) -> Generator[Client]:
     port = _free_port()
     log_path = home / "logs" / "demo-up.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("wb") as log:
+    # After what stands there: it may be the log of a demonstration that still runs.
+    with log_path.open("ab") as log:
+        log_start = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "rlt_client", "up", "--port", str(port)],
             stdout=log,
@@ -41,26 +44,40 @@ def running_server(*, home: Path, screen: Screen) -> Generator[Client]:
         )
     try:
         with Client(base_url=f"http://127.0.0.1:{port}") as client:
-            _wait_until_ready(client, process=process, log_path=log_path, screen=screen)
+            _wait_until_ready(client, process=process, log=_Log(path=log_path, start=log_start), screen=screen)
             yield client
     finally:
         _end(process)
 
 
-def _wait_until_ready(client: Client, *, process: subprocess.Popen[bytes], log_path: Path, screen: Screen) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Log:
+    """What this `rlt up` has written: the end of a file from `start` on, in bytes."""
+
+    path: Path
+    start: int
+
+    def lines(self) -> list[str]:
+        """Read the lines that say something."""
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            text = file.read().decode("utf-8", errors="replace")
+        return [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
+
+
+def _wait_until_ready(client: Client, *, process: subprocess.Popen[bytes], log: _Log, screen: Screen) -> None:
     started = time.monotonic()
     with screen.waiting("starting the server: engine, API, worker, broker") as say:
         while True:
             if process.poll() is not None or time.monotonic() - started > START_LIMIT_S:
-                tail = "\n".join(log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-                raise ServerStartError(f"`rlt up` did not come up; its last words (whole log in {log_path}):\n{tail}")
+                tail = "\n".join(log.lines()[-15:])
+                raise ServerStartError(f"`rlt up` did not come up; its last words (whole log in {log.path}):\n{tail}")
             try:
                 if client.ready().status != "not_ready":
                     return
             except (APIConnectionError, APIStatusError):
                 pass
-            lines = log_path.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").split("\n")
-            say(next((line.strip() for line in reversed(lines) if line.strip()), "starting"))
+            say(next(reversed(log.lines()), "starting"))
             time.sleep(0.5)
 
 

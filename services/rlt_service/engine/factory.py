@@ -14,7 +14,7 @@ def create_engine(settings: Settings) -> Engine:
 
 
 def _vllm(settings: Settings) -> Engine:
-    with vllm_environment():  # vLLM sets its logging up as it is imported
+    with vllm_environment(settings.home):  # vLLM sets its logging up as it is imported
         from rlt_service.engine.vllm_engine import VllmEngine
 
     return VllmEngine(settings)

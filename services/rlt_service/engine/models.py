@@ -18,6 +18,7 @@ from rlt_service.engine.gguf_conversion import convert_gguf
 BUILTIN_PREFIX = "builtin:"
 MANIFEST_NAME = "rlt_model.json"
 _CONVERSION = 1  # counts changes of the conversion's output; a folder of another number is converted again
+_NEEDED = frozenset({"config.json", "model.safetensors", "tokenizer.json"})
 _READ_BYTES = 1 << 20
 
 
@@ -82,7 +83,8 @@ def manifest_matches(folder: Path, *, source_sha256: str) -> bool:
         manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
         if (manifest["source_sha256"], manifest["conversion"]) != (source_sha256, _CONVERSION):
             return False
-        return all(_sha256(folder / name) == digest for name, digest in manifest["files"].items())
+        files = dict(manifest["files"])
+        return files.keys() >= _NEEDED and all(_sha256(folder / name) == digest for name, digest in files.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 

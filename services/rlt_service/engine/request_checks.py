@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from rlt_core.errors import InvalidRequestError, InvalidTokenIdsError, PromptTooLongError
+from rlt_core.schemas.base import MIN_TEMPERATURE
 from rlt_service.engine.protocol import EngineInfo, GenerateRequest, SequenceScoreRequest
 
 
@@ -21,15 +22,17 @@ def check_generate(request: GenerateRequest, *, info: EngineInfo, vocab_size: in
             f"{prompt + request.max_tokens}, the engine holds {info.max_model_len}. Shorten the prompt or lower "
             "max_tokens."
         )
-    if not (math.isfinite(request.temperature) and request.temperature >= 0.0 and 0.0 < request.top_p <= 1.0):
+    samples = math.isfinite(request.temperature) and request.temperature >= MIN_TEMPERATURE
+    if not (samples or request.temperature == 0.0) or not 0.0 < request.top_p <= 1.0:
         raise InvalidRequestError(
-            f"temperature must be at least 0 and top_p in (0, 1]; got {request.temperature} and {request.top_p}."
+            f"temperature must be 0 or at least {MIN_TEMPERATURE}, and top_p in (0, 1]; got {request.temperature} and "
+            f"{request.top_p}."
         )
     _check_ids(request.prompt_token_ids, vocab_size=vocab_size)
 
 
 def check_score(request: SequenceScoreRequest, *, info: EngineInfo, vocab_size: int) -> None:
-    """Raise for a sequence that is too long, has no wanted position, or asks for a temperature that divides nothing."""
+    """Raise for a sequence that is too long, has no wanted position, or a temperature that divides nothing."""
     length = len(request.token_ids)
     if length > info.max_model_len:
         raise PromptTooLongError(
@@ -38,8 +41,10 @@ def check_score(request: SequenceScoreRequest, *, info: EngineInfo, vocab_size: 
         )
     if not 1 <= request.start < length:
         raise InvalidRequestError(f"Scoring starts at {request.start}; it must lie in [1, {length}).")
-    if not (math.isfinite(request.temperature) and request.temperature > 0.0):
-        raise InvalidRequestError(f"Scoring needs a temperature above 0, got {request.temperature}.")
+    if not (math.isfinite(request.temperature) and request.temperature >= MIN_TEMPERATURE):
+        raise InvalidRequestError(
+            f"Scoring needs a temperature of at least {MIN_TEMPERATURE}, got {request.temperature}."
+        )
     check_temperature(request.temperature, info=info)
     _check_ids(request.token_ids, vocab_size=vocab_size)
 

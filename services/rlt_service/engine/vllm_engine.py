@@ -243,6 +243,7 @@ def _sizes(
             f"The config.json of {settings.base_model} has no {error}: this is no dense transformer that RLT knows."
         ) from error
     options = EngineOptions(
+        home=settings.home,
         model=folder,
         dtype=choose_dtype(settings.dtype, on_cpu=current_platform.is_cpu()),
         max_sequence=min(settings.max_model_len, longest),

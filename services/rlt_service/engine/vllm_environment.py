@@ -3,7 +3,9 @@
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
+from rlt_service.caches import cache_environment
 from rlt_service.engine.machine import thread_binding
 
 OWNER_VARIABLE = "RLT_ENGINE_OWNER_PID"
@@ -11,9 +13,13 @@ OWNER_VARIABLE = "RLT_ENGINE_OWNER_PID"
 
 
 @contextmanager
-def vllm_environment(*, v1_runner: bool = False) -> Generator[None]:
-    """Set our defaults for vLLM, with `v1_runner` its older model runner; what the user has set stays."""
+def vllm_environment(home: Path, *, v1_runner: bool = False) -> Generator[None]:
+    """Set our defaults for vLLM, its caches in the state folder `home`; with `v1_runner` its older model runner.
+
+    What the user has set stays.
+    """
     wanted = {
+        **cache_environment(home),
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",

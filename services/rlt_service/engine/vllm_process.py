@@ -30,6 +30,8 @@ _V2_BANNED_IDS = 1024  # vLLM 0.32, v1/worker/gpu/sample/logit_bias.py: a reques
 class EngineOptions:
     """What vLLM needs to know; lengths in tokens."""
 
+    home: Path
+    """State folder, in which its caches lie."""
     model: Path
     dtype: str
     max_sequence: int
@@ -49,7 +51,7 @@ def needs_v1_runner(*, on_cpu: bool, banned_ids: int) -> bool:
 async def start_llm(options: EngineOptions) -> AsyncLLM:
     """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine."""
     v1_runner = needs_v1_runner(on_cpu=current_platform.is_cpu(), banned_ids=len(options.banned_ids))
-    with vllm_environment(v1_runner=v1_runner):
+    with vllm_environment(options.home, v1_runner=v1_runner):
         try:
             # In a thread: loading takes half a minute, and the event loop has other work.
             return await asyncio.to_thread(lambda: AsyncLLM.from_engine_args(_arguments(options)))

@@ -63,11 +63,13 @@ class Promoter:
             expected=expected,
             gate="if_better" if gated else "none",
             evaluation=evaluation.id if evaluation is not None else None,
-            reason=f"job {job_id}, promote.when = {policy.when}",
+            # Where the gate decides, its own figures are the reason that the history keeps.
+            reason=None if gated else f"job {job_id}, promote.when = {policy.when}",
         )
         answer = self._ask(client, "PUT", f"/v1/aliases/teacher/{policy.alias}", json=body.model_dump())
         if answer.is_success:
-            return PromotionResult(alias=policy.alias, outcome="promoted", reason=str(body.reason), previous=expected)
+            why = body.reason or f"the gate found it better than {expected}"
+            return PromotionResult(alias=policy.alias, outcome="promoted", reason=why, previous=expected)
         return PromotionResult(alias=policy.alias, outcome="refused", reason=_reason(answer), previous=present)
 
     def _ask(self, client: httpx.Client, method: str, path: str, *, json: object = None) -> httpx.Response:

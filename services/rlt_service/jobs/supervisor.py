@@ -12,6 +12,7 @@ from rlt_core.errors import InvalidAdapterError, RltError, StaleAttemptError, Un
 from rlt_core.schemas.jobs import Job, JobError
 from rlt_core.schemas.teachers import ModelVersion
 from rlt_core.schemas.trainer import EXIT_SUCCESS, TrainerJob
+from rlt_service.caches import cache_environment
 from rlt_service.jobs.completion import Completion
 from rlt_service.jobs.heartbeat import Heartbeat
 from rlt_service.jobs.preparation import Preparation
@@ -126,7 +127,12 @@ class _Attempt:
         folder = Path(prepared.attempt_dir)
         job_file = folder / "job.json"
         job_file.write_text(prepared.model_dump_json(indent=2), encoding="utf-8")
-        trainer = TrainerProcess(self._supervisor.trainer_command, job_file=job_file, folder=folder)
+        trainer = TrainerProcess(
+            self._supervisor.trainer_command,
+            job_file=job_file,
+            folder=folder,
+            environment=cache_environment(self._settings.home),
+        )
         relay = EventRelay(self._jobs, job_id=self._job.id, attempt=self._job.attempt, path=Path(prepared.events_path))
         self._trainer = trainer
         try:

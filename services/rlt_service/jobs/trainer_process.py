@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -32,10 +32,13 @@ def become_subreaper() -> None:
 class TrainerProcess:
     """One run of the trainer. Start it from the main thread: Linux ends it when the thread that started it ends."""
 
-    def __init__(self, command: Sequence[str], *, job_file: Path, folder: Path) -> None:
-        """Take the command, to which `--job FILE` is added, and the attempt's folder, where it runs and logs."""
+    def __init__(
+        self, command: Sequence[str], *, job_file: Path, folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Take the command, to which `--job FILE` is added, the attempt's folder, where it runs, and more variables."""
         self._command = [*command, "--job", str(job_file)]
         self._folder = folder
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._strangers: frozenset[int] = frozenset()
 
@@ -49,7 +52,7 @@ class TrainerProcess:
         # Looked at before: children that this process already had are none of the trainer's.
         self._strangers = frozenset(child.pid for child in psutil.Process().children(recursive=True))
         # The folder it runs in is no place to import from.
-        environment = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+        environment = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"} | self._environment
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,

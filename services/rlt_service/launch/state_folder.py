@@ -17,12 +17,21 @@ PROBE_BYTES: Final = 2**20
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the disk quota is used up: free some space",
-    errno.EROFS: "it lies on a read-only file system",
-    errno.EACCES: "this user may not write there",
-    errno.EPERM: "this user may not write there",
-    errno.EEXIST: "it is a file, where a folder is needed",
-    errno.ENOTDIR: "a part of its path is a file, where a folder is needed",
+    errno.EROFS: "it lies on a read-only file system: mount it for writing",
+    errno.EACCES: "this user may not write there: change its owner or mode",
+    errno.EPERM: "this user may not write there: change its owner or mode",
+    errno.EEXIST: "it is a file, where a folder is needed: move the file away",
+    errno.ENOTDIR: "a part of its path is a file, where a folder is needed: move the file away",
 }
+
+
+def unusable(folder: Path, error: OSError) -> StorageUnavailableError:
+    """Say why a state folder cannot be used, and what to do about it."""
+    reason = _ADVICE.get(error.errno or 0, error.strerror or repr(error))
+    return StorageUnavailableError(
+        f"the state folder {folder} cannot be used: {reason}, "
+        "or choose another one with --home FOLDER or RLT_HOME=FOLDER"
+    )
 
 
 class StateFolder:
@@ -48,11 +57,7 @@ class StateFolder:
         except OSError as error:
             with suppress(OSError):
                 probe.unlink()
-            reason = _ADVICE.get(error.errno or 0, error.strerror or repr(error))
-            raise StorageUnavailableError(
-                f"the state folder {self.path} cannot be used: {reason}, "
-                "or choose another one with --home FOLDER or RLT_HOME=FOLDER"
-            ) from error
+            raise unusable(self.path, error) from error
 
     def take(self) -> None:
         """Lock the folder until this process ends; raises ConfigurationError naming who has it."""

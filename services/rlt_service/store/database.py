@@ -3,7 +3,7 @@
 import fcntl
 import shutil
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,17 @@ _PRAGMAS = (
 _IMMEDIATE = "rlt_begin_immediate"
 
 
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
 class Database:
     """One database for all stores. `start()` makes it, migrates it, and may be called by many processes at once."""
 
-    def __init__(self, url: str) -> None:
-        """Take an SQLAlchemy URL; `sqlite:///path` for a file."""
+    def __init__(self, url: str, *, free_bytes: Callable[[Path], int] = _free_bytes) -> None:
+        """Take an SQLAlchemy URL (`sqlite:///path` for a file), and what tells how much room is left in a folder."""
         self.url = url
+        self._free_bytes = free_bytes
         self._engine: Engine | None = None
 
     def start(self) -> None:
@@ -85,7 +90,7 @@ class Database:
         if self._started().dialect.name != "sqlite" or name is None:
             return
         with storage_faults("look at the disk"):
-            free = shutil.disk_usage(Path(name).parent).free
+            free = self._free_bytes(Path(name).parent)
         if free < MIN_FREE_BYTES:
             raise StorageUnavailableError(
                 f"Only {free} bytes are free beside the database {name}, {MIN_FREE_BYTES} are wanted. Free some space.",

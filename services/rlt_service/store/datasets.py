@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from rlt_core.errors import ConflictError, InvalidRequestError, NotFoundError
+from rlt_core.errors import ConflictError, InvalidRequestError, NotFoundError, RltError
 from rlt_core.schemas.base import Page, new_id, now_utc
 from rlt_core.schemas.datasets import Dataset, DatasetRow, DatasetRows
 from rlt_service.store.artifacts import ArtifactStore
@@ -30,20 +30,24 @@ class DatasetStore:
     ) -> Dataset:
         """Keep a validated JSONL file (one DatasetRow a line): it is moved, not copied, if `incoming_file` lent it."""
         dataset_id = new_id("ds")
-        self._artifacts.keep_file(path, self._artifacts.dataset_path(dataset_id))
-        with self._database.transaction() as session:
-            row = DatasetTable(
-                id=dataset_id,
-                name=name,
-                created_at=now_utc(),
-                rows=rows,
-                size_bytes=size_bytes,
-                sha256=sha256,
-                columns=list(columns),
-            )
-            session.add(row)
-            session.flush()
-            return _dataset(row)
+        kept = self._artifacts.dataset_path(dataset_id)
+        self._artifacts.keep_file(path, kept)
+        row = DatasetTable(
+            id=dataset_id,
+            name=name,
+            created_at=now_utc(),
+            rows=rows,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            columns=list(columns),
+        )
+        try:
+            with self._database.transaction() as session:
+                session.add(row)
+        except RltError:
+            self._artifacts.discard(kept)
+            raise
+        return _dataset(row)
 
     def get(self, dataset_id: str) -> Dataset:
         """Return a dataset; raises NotFoundError."""

@@ -7,7 +7,13 @@ from typing import TypeVar, cast
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from rlt_core.errors import ConfigurationError, InvalidAdapterError, InvalidRequestError, NotFoundError
+from rlt_core.errors import (
+    ConfigurationError,
+    ConflictError,
+    InvalidAdapterError,
+    InvalidRequestError,
+    NotFoundError,
+)
 from rlt_core.schemas.base import VERSION_PATTERN, Page, Role, now_utc
 from rlt_core.schemas.jobs import JOB_SPEC, RolloutPublished, RolloutPublishRequest
 from rlt_core.schemas.teachers import (
@@ -159,22 +165,29 @@ class Registry:
             )
 
     def publish_rollout(self, job_id: str, request: RolloutPublishRequest) -> RolloutPublished:
-        """Make the policy of one step callable; fenced by the attempt. Collects the job's older ones."""
+        """Make the policy of one step callable; fenced by the attempt. Collects the job's older ones.
+
+        A repeated publication is answered as the first was; raises ConflictError where it says something else.
+        """
+        published = RolloutPublished(version=f"{job_id}.{request.attempt}@{request.step}")
         with self._database.reading() as session:
             fenced_job(session, job_id, request.attempt)  # before the files: a stale attempt hears that it is stale
+            if _was_published(session, job_id, request):
+                return published
         found = self._artifacts.checked_sha256(self._artifacts.rollout_dir(job_id, request.attempt, request.step))
         if found != request.sha256:
             raise InvalidAdapterError(
                 f"The adapter of step {request.step} has sha256 {found}, announced was {request.sha256}.",
                 param="/sha256",
             )
-        version = f"{job_id}.{request.attempt}@{request.step}"
         with self._database.transaction() as session:
             job = fenced_job(session, job_id, request.attempt)
+            if _was_published(session, job_id, request):
+                return published
             base = resolution.current_base(session)
             if base is None:
                 raise NotFoundError("No base model is registered yet: start the service once.")
-            session.merge(
+            session.add(
                 RolloutRow(
                     job_id=job_id,
                     attempt=request.attempt,
@@ -185,11 +198,11 @@ class Registry:
                     created_at=now_utc(),
                 )
             )
-            history.append(session, job, "published", {"step": request.step, "version": version})
+            history.append(session, job, "published", {"step": request.step, "version": published.version})
             session.flush()
             old = _collect(session, job_id, keep=KEPT_ROLLOUTS)
         self._discard_rollouts(job_id, old)
-        return RolloutPublished(version=version)
+        return published
 
     def collect_rollouts(self, job_id: str) -> None:
         """Forget every rollout adapter of a job that has moved on."""
@@ -285,6 +298,28 @@ def _row(session: Session, version: str) -> VersionRow:
     if row is None:
         raise resolution.missing_version(session, version, role="teacher", param="/version")
     return row
+
+
+def _was_published(session: Session, job_id: str, request: RolloutPublishRequest) -> bool:
+    """Tell whether this very policy is callable already; raises ConflictError for another one, or one behind it."""
+    row = session.get(RolloutRow, (job_id, request.attempt, request.step))
+    if row is not None and row.sha256 != request.sha256:
+        raise ConflictError(
+            f"Step {request.step} was published with sha256 {row.sha256}, and now {request.sha256} is announced: a "
+            "published policy never changes. Publish the changed one as the next step.",
+            param="/sha256",
+        )
+    if row is not None:
+        return True
+    steps = select(func.max(RolloutRow.step)).where(RolloutRow.job_id == job_id, RolloutRow.attempt == request.attempt)
+    newest = session.scalar(steps)
+    if newest is not None and request.step < newest:
+        raise ConflictError(
+            f"Step {request.step} lies behind step {newest}, which this attempt has published: policies are published "
+            "in order. Publish a step after it.",
+            param="/step",
+        )
+    return False
 
 
 def _collect(session: Session, job_id: str, *, keep: int) -> list[RolloutRow]:

@@ -11,6 +11,7 @@ from rlt_core.schemas.explain import ExplainBatchResponse, ExplainRequest, Expla
 from rlt_service.batches import answer_items
 from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
+from rlt_service.idempotency import NotTwice
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.request_ids import request_id_of
 from rlt_service.teacher.event_stream import EVENT_STREAM, streaming
@@ -26,8 +27,13 @@ class ExplainItems(WireModel):
     items: Annotated[list[SkipValidation[ExplainRequest]], Field(min_length=1, max_length=256)]
 
 
-@router.post("/explain", include_in_schema=False, response_model=ExplainResponse)
-@router.post("/v1/explain", response_model=ExplainResponse, responses={200: {"content": {EVENT_STREAM: {}}}})
+@router.post("/explain", include_in_schema=False, response_model=ExplainResponse, dependencies=[NotTwice])
+@router.post(
+    "/v1/explain",
+    response_model=ExplainResponse,
+    dependencies=[NotTwice],
+    responses={200: {"content": {EVENT_STREAM: {}}}},
+)
 async def explain(
     body: ExplainRequest, request: Request, response: Response, services: ServicesDep, call: CallDep
 ) -> ExplainResponse | Response:
@@ -40,7 +46,7 @@ async def explain(
     return answer
 
 
-@router.post("/v1/explain/batch")
+@router.post("/v1/explain/batch", dependencies=[NotTwice])
 async def explain_batch(
     body: ExplainItems, request: Request, response: Response, services: ServicesDep, call: CallDep
 ) -> ExplainBatchResponse:

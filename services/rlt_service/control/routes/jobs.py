@@ -9,15 +9,15 @@ from rlt_core.schemas.base import Page
 from rlt_core.schemas.jobs import (
     Checkpoint,
     Job,
-    JobKind,
     JobMetrics,
     JobStatus,
     RolloutPublished,
     RolloutPublishRequest,
 )
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.parameters import JobId, PageAfter, PageLimit
+from rlt_service.control.routes.parameters import JobId, KindFilter, PageAfter, PageLimit
 from rlt_service.control.routes.wiring import reports_of, wake_workers
+from rlt_service.idempotency import NotTwice
 from rlt_service.json_bodies import JsonRoute
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
@@ -29,7 +29,7 @@ def list_jobs(
     limit: PageLimit = 20,
     after: PageAfter = None,
     status: JobStatus | None = None,
-    kind: JobKind | None = None,
+    kind: KindFilter | None = None,
 ) -> Page[Job]:
     """List jobs, newest first."""
     return services.jobs.list(limit=limit, after=after, status=status, kind=kind)
@@ -41,19 +41,19 @@ def get_job(job_id: JobId, services: ServicesDep) -> Job:
     return services.jobs.get(job_id)
 
 
-@router.post("/{job_id}/cancel")
+@router.post("/{job_id}/cancel", dependencies=[NotTwice])
 def cancel_job(job_id: JobId, services: ServicesDep) -> Job:
     """Ask a job to end; repeatable."""
     return services.jobs.cancel(job_id)
 
 
-@router.post("/{job_id}/pause")
+@router.post("/{job_id}/pause", dependencies=[NotTwice])
 def pause_job(job_id: JobId, services: ServicesDep) -> Job:
     """Hold a queued job back; repeatable."""
     return services.jobs.pause(job_id)
 
 
-@router.post("/{job_id}/resume")
+@router.post("/{job_id}/resume", dependencies=[NotTwice])
 def resume_job(job_id: JobId, services: ServicesDep) -> Job:
     """Put a paused job back into the queue; repeatable."""
     job = services.jobs.resume(job_id)
@@ -86,7 +86,7 @@ def job_checkpoints(job_id: JobId, services: ServicesDep) -> Page[Checkpoint]:
     return reports_of(services).checkpoints(job_id)
 
 
-@router.post("/{job_id}/rollouts")
+@router.post("/{job_id}/rollouts", dependencies=[NotTwice])
 def publish_rollout(job_id: JobId, request: RolloutPublishRequest, services: ServicesDep) -> RolloutPublished:
     """Make the policy of one step callable under its exact name; for the job's own trainer."""
     return services.registry.publish_rollout(job_id, request)

@@ -5,8 +5,9 @@ from fastapi import APIRouter, Response
 from rlt_core.schemas.base import Page, Role
 from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel, RegisterVersionRequest
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.parameters import ModelName, NotTwice, PageAfter, PageLimit, VersionNumber
+from rlt_service.control.routes.parameters import ModelName, PageAfter, PageLimit, VersionNumber
 from rlt_service.control.routes.wiring import importer_of
+from rlt_service.idempotency import NotTwice
 from rlt_service.json_bodies import JsonRoute
 
 

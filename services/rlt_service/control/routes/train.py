@@ -6,9 +6,9 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from rlt_core.schemas.jobs import DryRun, Job, RlSpec, WarmupSpec
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.parameters import NotTwice
 from rlt_service.control.routes.wiring import submission_of, wake_workers
 from rlt_service.control.specs import check_kind
+from rlt_service.idempotency import NotTwice
 from rlt_service.json_bodies import JsonRoute
 
 router = APIRouter(tags=["train"], route_class=JsonRoute)

@@ -1,0 +1,154 @@
+"""The demonstration from its first question to its rows: the real app, a worker, and a trainer that trains nothing."""
+
+import contextlib
+import io
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rlt_client import Client
+from rlt_client.demo.loop import DemoError, Demonstration, Outcome
+from rlt_client.demo.plan import DemoPlan
+from rlt_client.demo.show import Screen
+from rlt_service.jobs.completion import Completion
+from rlt_service.jobs.preparation import Preparation
+from rlt_service.jobs.supervisor import Drain, Supervisor
+from rlt_service.store.jobs import QUEUE
+from tests.jobs.site import STUB
+from tests.support.app_transport import AppTransport
+from tests.support.control import Control, control_app
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StubPlan(DemoPlan):
+    """A plan whose jobs are done by the stub trainer; `rl` says how its reinforcement ends."""
+
+    rl: str = "gate"
+    train_questions: int = 8
+    gate_questions: int = 2
+    report_questions: int = 3
+
+    def warmup_spec(self, *, role: str, dataset: str) -> dict[str, Any]:
+        return DemoPlan.warmup_spec(self, role=role, dataset=dataset) | {"name": "ok"}
+
+    def rl_spec(self, *, dataset: str, teacher: str, student: str, steps: int) -> dict[str, Any]:
+        spec = DemoPlan.rl_spec(self, dataset=dataset, teacher=teacher, student=student, steps=steps)
+        return spec | {"name": self.rl}
+
+
+@contextlib.contextmanager
+def site(home: Path) -> Generator[Control]:
+    """Start the app with a worker beside it, which asks it over the test's transport."""
+    settings = {"service_url": "http://app", "heartbeat_s": 0.2}
+    with control_app(home, trainer_command=(sys.executable, str(STUB)), **settings) as control:
+        ended = threading.Event()
+        worker = threading.Thread(target=work, args=(control, ended))
+        worker.start()
+        yield control
+        ended.set()
+        worker.join()
+
+
+def work(control: Control, ended: threading.Event) -> None:
+    """Run one job after the other, as a worker does when it hears the bell."""
+    services = control.services
+    stores: dict[str, Any] = {"datasets": services.datasets, "registry": services.registry}
+    supervisor = Supervisor(
+        settings=services.settings,
+        jobs=services.jobs,
+        preparation=Preparation(settings=services.settings, artifacts=services.artifacts, **stores),
+        completion=Completion(settings=services.settings, transport=AppTransport(control.http), **stores),
+        resolve_base=lambda: services.settings.home,
+        trainer_command=services.settings.trainer_command,
+        drain=Drain(),
+    )
+    while not ended.is_set():
+        claimed = services.jobs.claim(queue=QUEUE, worker="test")
+        if claimed is None:
+            ended.wait(0.05)
+        else:
+            supervisor.run(claimed)
+
+
+def demonstrate(control: Control, plan: DemoPlan) -> tuple[Outcome, str]:
+    """Run a demonstration; give what it came to and what it said."""
+    console = Console(file=io.StringIO(), width=200)
+    with Client("http://app", transport=AppTransport(control.http)) as client:
+        outcome = Demonstration(client, plan=plan, screen=Screen(console), poll_s=0.05).run()
+    assert isinstance(console.file, io.StringIO)
+    return outcome, console.file.getvalue()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promoted:
+    """A demonstration in which the gate said yes."""
+
+    control: Control
+    outcome: Outcome
+    said: str
+
+
+@pytest.fixture(scope="module")
+def promoted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promoted]:
+    with site(tmp_path_factory.mktemp("promoted")) as control:
+        outcome, said = demonstrate(control, StubPlan(rl="gate"))
+        yield Promoted(control=control, outcome=outcome, said=said)
+
+
+def served(control: Control) -> dict[str, str]:
+    return {alias.alias: alias.version for alias in control.services.registry.aliases() if alias.role == "teacher"}
+
+
+def test_a_teacher_that_the_gate_finds_better_is_swapped_into_serving(promoted: Promoted) -> None:
+    control, outcome = promoted.control, promoted.outcome
+    assert outcome.promotion.outcome == "promoted"
+    assert served(control) == {"default": "demo-teacher@2"}
+    moves = control.services.registry.alias_history("teacher", "default").data
+    assert [move.version for move in moves] == ["demo-teacher@2", "demo-teacher@1", "fake@0"]
+    assert moves[0].reason == "better than demo-teacher@1: reward +0.5000, 95% interval [+0.1000, +0.9000], n = 1"
+    assert moves[0].evaluation == outcome.evaluation
+    assert outcome.answers.versions == ["demo-teacher@1", "demo-teacher@2"]
+    assert outcome.answers.failed == 0
+    assert "swap" not in outcome.parts_s
+    assert "promoted: the gate found it better than demo-teacher@1" in promoted.said
+
+
+def test_every_report_question_is_measured_once_a_model_and_none_was_trained_on(promoted: Promoted) -> None:
+    plan, control, outcome = StubPlan(), promoted.control, promoted.outcome
+    models = {row.model: row.version for row in outcome.rows}
+    assert models == {"base": "fake@0", "warm-up": "demo-teacher@1", "RL": "demo-teacher@2"}
+    for model in models:
+        assert len({row.question_id for row in outcome.rows if row.model == model}) == plan.report_questions
+    assert len(outcome.rows) == 3 * plan.report_questions
+    (dataset,) = control.services.datasets.list().data
+    rows = control.services.datasets.rows(dataset.id).data
+    assert len(rows) == plan.train_questions + plan.gate_questions
+    assert not {row.id for row in rows} & {row.question_id for row in outcome.rows}
+    assert outcome.engine == "fake 1"
+
+
+def test_a_job_that_fails_stops_the_demonstration_with_its_reason(tmp_path: Path) -> None:
+    with site(tmp_path) as control:
+        with pytest.raises(DemoError, match="ended as failed: it was out_of_memory"):
+            demonstrate(control, StubPlan(rl="out_of_memory"))
+        assert served(control) == {"default": "demo-teacher@1"}
+
+
+def test_after_a_gate_that_refuses_the_swap_is_shown_on_an_alias_of_its_own(tmp_path: Path) -> None:
+    with site(tmp_path) as control:
+        outcome, said = demonstrate(control, StubPlan(rl="gate-worse"))
+        assert served(control) == {"default": "demo-teacher@1", "demo": "demo-teacher@2"}
+        moves = control.services.registry.alias_history("teacher", "demo").data
+    assert outcome.promotion.outcome == "refused"
+    assert [move.version for move in moves] == ["demo-teacher@2", "demo-teacher@1"]
+    assert outcome.answers.versions == ["demo-teacher@1", "demo-teacher@2"]
+    assert outcome.answers.failed == 0
+    assert "swap" in outcome.parts_s
+    assert "refused: demo-teacher@2 is not shown to be better than demo-teacher@1" in said
+    assert "alias teacher/demo -> demo-teacher@2" in said
