@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "fairness.json"
 MAX_TOKENS = 64
 BULK = 64
 BESIDE = 256
-SINGLES = 12
+SINGLES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
