@@ -32,7 +32,7 @@ async def settle() -> None:
 
 
 async def test_work_waits_for_room_and_begins_when_it_comes_free() -> None:
-    gate = Gate(capacity=1, reserve=0)
+    gate = Gate(capacity=1, reserve=0, beside=1)
     first, second = Worker(gate, Flow()), Worker(gate, Flow())
     await settle()
     assert (first.began.is_set(), second.began.is_set()) == (True, False)
@@ -41,7 +41,7 @@ async def test_work_waits_for_room_and_begins_when_it_comes_free() -> None:
 
 
 async def test_who_is_cancelled_in_the_line_leaves_it() -> None:
-    gate = Gate(capacity=1, reserve=0)
+    gate = Gate(capacity=1, reserve=0, beside=1)
     first, second, third = (Worker(gate, Flow()) for _ in range(3))
     await settle()
     second.task.cancel()
@@ -53,7 +53,7 @@ async def test_who_is_cancelled_in_the_line_leaves_it() -> None:
 
 
 async def test_who_is_cancelled_in_the_moment_of_its_turn_gives_the_room_back() -> None:
-    gate = Gate(capacity=1, reserve=0)
+    gate = Gate(capacity=1, reserve=0, beside=1)
     first, second, third = (Worker(gate, Flow()) for _ in range(3))
     await settle()
     first.end.set()
@@ -65,13 +65,31 @@ async def test_who_is_cancelled_in_the_moment_of_its_turn_gives_the_room_back() 
 
 
 async def test_work_that_fails_gives_its_room_back() -> None:
-    gate = Gate(capacity=1, reserve=0)
+    gate = Gate(capacity=1, reserve=0, beside=1)
     with pytest.raises(ValueError, match="broken"):
         async with gate.turn(Flow()):
             raise ValueError("broken")
     worker = Worker(gate, Flow())
     await asyncio.wait_for(worker.began.wait(), timeout=5)
     await worker.finish()
+
+
+async def test_a_bulk_caller_keeps_to_its_share_for_a_while_after_a_call_beside_it() -> None:
+    gate = Gate(capacity=8, reserve=2, beside=2)
+    bulk = Flow()
+    workers = [Worker(gate, bulk) for _ in range(20)]
+    await settle()
+    assert sum(worker.began.is_set() for worker in workers) == 6
+    single = Worker(gate, Flow())
+    await settle()
+    assert single.began.is_set()
+    await single.finish()
+    for worker in workers[:6]:
+        await worker.finish()
+    await settle()
+    assert sum(worker.began.is_set() for worker in workers[6:]) == 2
+    for worker in workers[6:]:
+        worker.task.cancel()
 
 
 async def test_all_that_a_call_begins_is_one_flow_and_two_calls_are_two() -> None:
