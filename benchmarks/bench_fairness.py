@@ -1,7 +1,7 @@
-"""How many sequences should the engine generate at a time? Throughput of a bulk call, latency of a single one beside it.
+"""How many sequences should the engine generate at a time? A bulk call's throughput, and a single call beside it.
 
-On the real engine, in this process. `--running K`: a bulk call of which K sequences run at a time, all that is sent is
-let in; `--gate`: the gate's own rule with its default, which is what users get. Each measures single explanations alone,
+On the real engine, in this process. `--running K`: all that is sent is let in, and the bulk call sends K sequences at a
+time. `--gate`: the gate's own rule with its default, which is what users get. Each measures single explanations alone,
 a bulk call of 64 (tokens/s), and single ones, one after the other, beside a bulk call of 256. Rows go to
 docs/results/fairness.json, whose `summary` is computed from them; rows of what is not measured anew stay.
 
