@@ -106,6 +106,7 @@ def test_what_passes_through_the_reserve_does_not_delay_a_large_turn_that_waits(
         queue.leave(small)
     small = ask(queue, Flow(), 2, cost=10)
     assert queue.admit(alone=True) == small
+    ask(queue, Flow(), 1, cost=10)
     queue.leave(busy[0])
     assert queue.admit(alone=True) == []  # nobody slips past the large one into shared room
     queue.leave(busy[1])
