@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     """auto: float32 on CPUs, where scores are exact to 1e-4, bfloat16 on GPUs."""
 
     max_running: int | None = Field(default=None, ge=1, le=4096)
-    """Sequences generated at a time, the rest waits fairly by call; null is 40 on a CPU, 256 on a GPU."""
+    """Sequences generated at a time, the rest waits fairly by call; null is 32 on a CPU, 256 on a GPU."""
     max_scoring_tokens: int = Field(default=49_152, ge=64)
     """Tokens of sequences scored at a time, the rest waits fairly by call; a group of 64 of 480 tokens fits at once."""
 

@@ -29,6 +29,6 @@ def test_threads_take_every_cpu_where_the_topology_is_unknown(tmp_path: Path) ->
 
 
 def test_more_sequences_run_at_a_time_on_gpus_unless_it_is_said() -> None:
-    assert choose_max_running(None, on_cpu=True) == 40
+    assert choose_max_running(None, on_cpu=True) == 32
     assert choose_max_running(None, on_cpu=False) == 256
     assert choose_max_running(3, on_cpu=False) == 3
