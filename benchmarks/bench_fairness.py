@@ -1,10 +1,11 @@
-"""How many sequences should the engine generate at a time? Throughput of a bulk call, and a single call's latency.
+"""How many sequences should the engine generate at a time? A bulk call's throughput, and a single call beside it.
 
-For each value of RLT_MAX_RUNNING, on the real engine in this process: single explanations alone; a bulk call of 64, its
-tokens/s; single explanations one after the other beside a bulk call of 256. Rows go to docs/results/fairness.json, from
-which `summary` there is computed; rows of values that are not measured anew stay.
+On the real engine, in this process. `--running K`: all that is sent is let in, and the bulk call sends K sequences at a
+time. `--gate`: the gate's own rule with its default, which is what users get. Each measures single explanations alone,
+a bulk call of 64 (tokens/s), and single ones, one after the other, beside a bulk call of 256. Rows go to
+docs/results/fairness.json, whose `summary` is computed from them; rows of what is not measured anew stay.
 
-    RLT_HOME=.rlt .venv/bin/python benchmarks/bench_fairness.py --max-running 4 8 16 32 64
+    RLT_HOME=.rlt .venv/bin/python benchmarks/bench_fairness.py --running 4 8 16 32 64 --gate
 """
 
 import argparse
@@ -12,16 +13,14 @@ import asyncio
 import json
 import math
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rlt_client.demo import provenance
 from rlt_service.engine.factory import create_engine
 from rlt_service.engine.gate import one_flow
 from rlt_service.engine.protocol import Engine, GenerateRequest
@@ -31,14 +30,19 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "fairness.json"
 MAX_TOKENS = 64
 BULK = 64
 BESIDE = 256
-SINGLES = 12
+SINGLES = 8
+SINGLES_AT_THE_GATE = 20
+"""More, since the first ones come while the bulk call still has more than its share."""
+ALL = 4096
+"""More than any call here asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One measured call."""
 
-    max_running: int
+    running: int | None
+    """Sequences of a bulk call that ran at a time; null: as many as the gate let in."""
     phase: str
     """`alone`, `bulk` or `beside` (a single one while a bulk call runs)."""
     seconds: float
@@ -67,44 +71,58 @@ def request_of(engine: Engine, number: int) -> GenerateRequest:
     )
 
 
-async def call(engine: Engine, numbers: Sequence[int]) -> int:
-    """Generate as one call would; gives the number of tokens."""
+async def call(engine: Engine, numbers: Sequence[int], *, running: int | None = None) -> int:
+    """Generate as one call would, `running` sequences at a time; gives the number of tokens."""
+    room = asyncio.Semaphore(running or ALL)
+
+    async def one(number: int) -> int:
+        async with room:
+            result = await engine.generate(request_of(engine, number))
+        return sum(len(completion.token_ids) for completion in result.completions)
+
     with one_flow():
-        results = await asyncio.gather(*[engine.generate(request_of(engine, number)) for number in numbers])
-    return sum(len(completion.token_ids) for result in results for completion in result.completions)
+        return sum(await asyncio.gather(*[one(number) for number in numbers]))
 
 
-async def timed(engine: Engine, numbers: Sequence[int], *, max_running: int, phase: str) -> Row:
+async def timed(engine: Engine, numbers: Sequence[int], *, running: int | None, phase: str) -> Row:
     """Measure one call."""
     began = time.monotonic()
-    tokens = await call(engine, numbers)
-    return Row(
-        max_running=max_running, phase=phase, seconds=time.monotonic() - began, tokens=tokens, load=os.getloadavg()[0]
-    )
+    tokens = await call(engine, numbers, running=running)
+    seconds = time.monotonic() - began
+    return Row(running=running, phase=phase, seconds=seconds, tokens=tokens, load=os.getloadavg()[0])
 
 
-async def measure(max_running: int) -> list[Row]:
-    """Take all rows of one setting, on an engine of its own."""
-    engine = create_engine(Settings(engine="vllm", max_running=max_running))
-    await engine.start()
-    try:
-        await call(engine, range(4))  # what is compiled or allocated at first use
-        rows = [
-            await timed(engine, [1000 + number], max_running=max_running, phase="alone") for number in range(SINGLES)
-        ]
-        rows.append(await timed(engine, range(2000, 2000 + BULK), max_running=max_running, phase="bulk"))
-        bulk = asyncio.create_task(call(engine, range(3000, 3000 + BESIDE)))
-        await asyncio.sleep(rows[0].seconds)  # the bulk call is under way
-        for number in range(SINGLES):
-            row = await timed(engine, [4000 + number], max_running=max_running, phase="beside")
-            if bulk.done():
-                break
-            rows.append(row)
-        bulk.cancel()
-        await asyncio.gather(bulk, return_exceptions=True)
-        return rows
-    finally:
-        await engine.stop()
+async def measure(engine: Engine, running: int | None) -> list[Row]:
+    """Take all rows of one way to limit a bulk call."""
+    first = 10_000 * (running or 0)  # no prompt is in the cache already
+    rows = [await timed(engine, [first + 100 + n], running=running, phase="alone") for n in range(SINGLES)]
+    rows.append(await timed(engine, range(first + 1000, first + 1000 + BULK), running=running, phase="bulk"))
+    bulk = asyncio.create_task(call(engine, range(first + 2000, first + 2000 + BESIDE), running=running))
+    await asyncio.sleep(rows[0].seconds)  # the bulk call is under way
+    for number in range(SINGLES if running else SINGLES_AT_THE_GATE):
+        row = await timed(engine, [first + 3000 + number], running=running, phase="beside")
+        if bulk.done():
+            break
+        rows.append(row)
+    bulk.cancel()
+    await asyncio.gather(bulk, return_exceptions=True)
+    return rows
+
+
+async def run(runnings: Sequence[int | None], *, path: Path) -> None:
+    """Measure each in turn and write after each: with an open gate, or, for None, with the default one."""
+    for open_gate in (True, False):
+        wanted = [running for running in runnings if (running is not None) == open_gate]
+        if not wanted:
+            continue
+        engine = create_engine(Settings(engine="vllm", max_running=ALL if open_gate else None))
+        await engine.start()
+        try:
+            await call(engine, range(8))  # what is allocated at first use
+            for running in wanted:
+                store(await measure(engine, running), path=path)
+        finally:
+            await engine.stop()
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -114,25 +132,22 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def summary_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Sum up each setting; `p95_ratio` is a single call's p95 beside a bulk call over its p95 alone."""
+    """Sum up each way; `p95_ratio` is a single call's p95 beside a bulk call over its p95 alone."""
     table: list[dict[str, Any]] = []
-    for max_running in sorted({row.max_running for row in rows}):
-        phases = {
-            phase: [row for row in rows if (row.max_running, row.phase) == (max_running, phase)]
-            for phase in ("alone", "bulk", "beside")
-        }
-        alone, beside = ([row.seconds for row in phases[phase]] for phase in ("alone", "beside"))
+    for running in sorted({row.running for row in rows}, key=lambda value: value or ALL):
+        own = [row for row in rows if row.running == running]
+        alone, beside = ([row.seconds for row in own if row.phase == phase] for phase in ("alone", "beside"))
+        bulk = [row for row in own if row.phase == "bulk"]
         table.append(
             {
-                "max_running": max_running,
-                "bulk_tokens_per_s": round(
-                    sum(r.tokens for r in phases["bulk"]) / sum(r.seconds for r in phases["bulk"]), 1
-                ),
+                "running": running,
+                "bulk_tokens_per_s": round(sum(row.tokens for row in bulk) / sum(row.seconds for row in bulk), 1),
                 "alone_p50_s": round(quantile(alone, 0.5), 2),
                 "alone_p95_s": round(quantile(alone, 0.95), 2),
                 "beside_p50_s": round(quantile(beside, 0.5), 2),
                 "beside_p95_s": round(quantile(beside, 0.95), 2),
-                "beside_calls": len(beside),
+                "beside_max_s": round(max(beside), 2),
+                "p50_ratio": round(quantile(beside, 0.5) / quantile(alone, 0.5), 2),
                 "p95_ratio": round(quantile(beside, 0.95) / quantile(alone, 0.95), 2),
             }
         )
@@ -140,16 +155,13 @@ def summary_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def store(new: Sequence[Row], *, path: Path) -> None:
-    """Put rows in the place of older ones of the same setting."""
-    measured = {row.max_running for row in new}
+    """Put rows in the place of older ones of the same kind."""
+    measured = {row.running for row in new}
     old = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    rows = [Row(**row) for row in old if row["max_running"] not in measured] + list(new)
+    rows = [Row(**row) for row in old if row["running"] not in measured] + list(new)
+    facts = {name: getattr(provenance, name)() for name in ("commit", "date", "machine")}
     found = {
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip(),
-        "date": datetime.now(tz=UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, no accelerator",
+        **facts,
         "command": " ".join(["python", *sys.argv]),
         "summary": summary_of(rows),
         "rows": [asdict(row) for row in rows],
@@ -158,13 +170,13 @@ def store(new: Sequence[Row], *, path: Path) -> None:
 
 
 def main() -> None:
-    """Measure each setting in turn; write after each."""
+    """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--max-running", type=int, nargs="+", required=True)
+    parser.add_argument("--running", type=int, nargs="*", default=[], help="sequences of the bulk call at a time")
+    parser.add_argument("--gate", action="store_true", help="as many as the gate lets in")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    for max_running in options.max_running:
-        store(asyncio.run(measure(max_running)), path=options.out)
+    asyncio.run(run([*options.running, *([None] if options.gate else [])], path=options.out))
 
 
 if __name__ == "__main__":

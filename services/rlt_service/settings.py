@@ -51,9 +51,9 @@ class Settings(BaseSettings):
     """auto: float32 on CPUs, where scores are exact to 1e-4, bfloat16 on GPUs."""
 
     max_running: int | None = Field(default=None, ge=1, le=4096)
-    """Sequences generated at a time, the rest waits fairly by call; null is 8 on a CPU, 256 on a GPU."""
-    max_scoring_tokens: int = Field(default=32_768, ge=64)
-    """Tokens of sequences that are scored at a time, the rest waits fairly by call."""
+    """Sequences generated at a time, the rest waits fairly by call; null is 32 on a CPU, 256 on a GPU."""
+    max_scoring_tokens: int = Field(default=49_152, ge=64)
+    """Tokens of sequences scored at a time, the rest waits fairly by call; a group of 64 of 480 tokens fits at once."""
 
     lease_s: float = Field(default=30.0, gt=0.2, le=3600.0)
     """A job whose heartbeat stands still this long goes back to the queue (watcher's monotonic clock)."""

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from rlt_service.engine.machine import choose_dtype, physical_cores
+from rlt_service.engine.machine import choose_dtype, choose_max_running, physical_cores
 
 
 def test_every_cpu_gets_float32_because_scores_are_exact_there() -> None:
@@ -26,3 +26,9 @@ def test_threads_take_one_logical_cpu_of_each_core(tmp_path: Path) -> None:
 
 def test_threads_take_every_cpu_where_the_topology_is_unknown(tmp_path: Path) -> None:
     assert physical_cores(frozenset({0, 1}), tmp_path) == (0, 1)
+
+
+def test_more_sequences_run_at_a_time_on_gpus_unless_it_is_said() -> None:
+    assert choose_max_running(None, on_cpu=True) == 32
+    assert choose_max_running(None, on_cpu=False) == 256
+    assert choose_max_running(3, on_cpu=False) == 3

@@ -81,6 +81,14 @@ def test_any_pieces_joined_are_the_text_before_the_first_tag(pieces: list[bytes]
     assert "".join(shown) == b"".join(pieces).partition(TAG.encode())[0].decode("utf-8", errors="replace")
 
 
+@given(pieces=st.lists(st.text("abc", min_size=1, max_size=3), max_size=12))
+def test_a_tag_that_begins_anew_within_itself_is_held_back_whole(pieces: list[str]) -> None:
+    tag = "aabaac"
+    reader = reader_of([piece.encode() for piece in pieces], tag=tag)
+    shown = read(reader, [[place] for place in range(len(pieces))])
+    assert "".join(shown) == "".join(pieces).partition(tag)[0]
+
+
 @given(pieces=st.lists(contents, max_size=12))
 def test_no_prefix_of_the_stream_shows_what_the_whole_would_not(pieces: list[bytes]) -> None:
     reader, shown = reader_of(pieces), ""

@@ -3,6 +3,9 @@
 Two pools of room. `shared` is for everybody; `reserve` is a small one that only flows which hold little may use, so
 that a single request begins at once although a bulk caller has filled the rest. Each pool is counted for itself: what
 passes through the reserve never keeps somebody who waits for shared room waiting longer.
+
+A flow alone may fill the shared room; beside others it takes no more than `beside`, since everything that an engine
+computes at the same time slows down everything else.
 """
 
 from collections import deque
@@ -29,9 +32,9 @@ class Turn:
 class FairQueue:
     """Hands out `capacity`, `reserve` of it to flows that hold no more than that."""
 
-    def __init__(self, *, capacity: int, reserve: int) -> None:
+    def __init__(self, *, capacity: int, reserve: int, beside: int) -> None:
         self._free = {"shared": capacity - reserve, "reserve": reserve}
-        self._shared, self._reserve = capacity - reserve, reserve
+        self._shared, self._reserve, self._beside = capacity - reserve, reserve, beside
         self._lines: dict[Flow, deque[Turn]] = {}
         """Who waits, by flow; the flow that was served longest ago comes first."""
         self._held: dict[Flow, int] = {}
@@ -42,10 +45,15 @@ class FairQueue:
         self._lines.setdefault(flow, deque()).append(turn)
         return turn
 
-    def admit(self) -> list[Turn]:
-        """Take from the line, in order, everyone for whom there is room."""
+    @property
+    def crowded(self) -> bool:
+        """Whether there is more than one flow."""
+        return len(self._lines.keys() | self._held.keys()) > 1
+
+    def admit(self, *, alone: bool) -> list[Turn]:
+        """Take from the line, in order, everyone for whom there is room; a flow alone may take all that is shared."""
         admitted: list[Turn] = []
-        while (turn := self._next()) is not None:
+        while (turn := self._next(most=self._shared if alone else self._beside)) is not None:
             admitted.append(turn)
         return admitted
 
@@ -60,14 +68,16 @@ class FairQueue:
         if not self._held[turn.flow]:
             del self._held[turn.flow]
 
-    def _next(self) -> Turn | None:
+    def _next(self, *, most: int) -> Turn | None:
         """Admit one. A flow that must wait for shared room keeps those behind it from taking that room first."""
         shared_is_open = True
         for flow in self._by_what_they_hold():
-            turn = self._lines[flow][0]
+            turn, held = self._lines[flow][0], self._held.get(flow, 0)
+            if held and held + turn.cost > most:
+                continue  # it waits for its own to end, not for room
             if shared_is_open and turn.cost <= self._free["shared"]:
                 return self._admitted(turn, pool="shared")
-            if turn.cost <= self._free["reserve"] and self._held.get(flow, 0) + turn.cost <= self._reserve:
+            if turn.cost <= self._free["reserve"] and held + turn.cost <= self._reserve:
                 return self._admitted(turn, pool="reserve")
             shared_is_open = False
         return None

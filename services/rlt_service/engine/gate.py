@@ -8,7 +8,9 @@ from contextvars import ContextVar
 from rlt_service.engine.fair_queue import FairQueue, Flow, Turn
 
 MOST_RESERVED = 8
-"""Of a large capacity a quarter would stand empty for callers who never come."""
+"""Sequences kept for flows that hold little: of many, a quarter would be kept for callers who never come."""
+REMEMBERED_S = 10.0
+"""A bulk caller keeps to its share so long after the last call beside it."""
 
 _FLOW: ContextVar[Flow | None] = ContextVar("flow", default=None)
 
@@ -31,19 +33,22 @@ def current_flow() -> Flow:
 class Gate:
     """Room for so much work at a time, shared fairly between flows."""
 
-    def __init__(self, *, capacity: int, reserve: int) -> None:
-        self._queue = FairQueue(capacity=capacity, reserve=reserve)
+    def __init__(self, *, capacity: int, reserve: int, beside: int) -> None:
+        """Take the sizes of the FairQueue."""
+        self._queue = FairQueue(capacity=capacity, reserve=reserve, beside=beside)
         self._waiting: dict[Turn, asyncio.Future[None]] = {}
+        self._crowded_until_s = 0.0
 
     @classmethod
     def of_sequences(cls, capacity: int) -> "Gate":
-        """Make a gate that counts sequences; a quarter of a small capacity is kept for those who hold little."""
-        return cls(capacity=capacity, reserve=min(MOST_RESERVED, capacity // 4))
+        """Make a gate that counts sequences; beside others, a flow takes a quarter of them."""
+        quarter = capacity // 4
+        return cls(capacity=capacity, reserve=min(quarter, MOST_RESERVED), beside=max(1, quarter))
 
     @classmethod
     def of_tokens(cls, capacity: int) -> "Gate":
-        """Make a gate that counts tokens, a quarter of them kept for those who hold little."""
-        return cls(capacity=capacity, reserve=capacity // 4)
+        """Make a gate that counts tokens of sequences; beside others, a flow takes a quarter of them."""
+        return cls(capacity=capacity, reserve=capacity // 4, beside=max(1, capacity // 4))
 
     @asynccontextmanager
     async def turn(self, flow: Flow, *, cost: int = 1) -> AsyncGenerator[None]:
@@ -60,7 +65,11 @@ class Gate:
             self._let_in()
 
     def _let_in(self) -> None:
-        for turn in self._queue.admit():
+        # Whoever calls once will soon call again, and must not find the room filled up anew each time.
+        now_s = asyncio.get_running_loop().time()
+        if self._queue.crowded:
+            self._crowded_until_s = now_s + REMEMBERED_S
+        for turn in self._queue.admit(alone=now_s >= self._crowded_until_s):
             begun = self._waiting.pop(turn)
             if not begun.done():  # a waiter that was cancelled leaves by itself
                 begun.set_result(None)

@@ -19,7 +19,7 @@ def choose_max_running(setting: int | None, *, on_cpu: bool) -> int:
     """Resolve null to how many sequences are best generated at a time (docs/results/fairness.json for CPUs)."""
     if setting is not None:
         return setting
-    return 8 if on_cpu else 256
+    return 32 if on_cpu else 256
 
 
 def physical_cores(allowed: frozenset[int], topology: Path = Path("/sys/devices/system/cpu")) -> tuple[int, ...]:
