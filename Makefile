@@ -48,7 +48,7 @@ test: $(LOCKED) lint types contracts fast real ## Everything that a submission m
 check: $(LOCKED) lint types contracts fast ## Format, lint, types, import contracts, fast tests
 
 fast: $(LOCKED) ## The tests on the fake engine, in seconds
-	@$(BIN)/pytest -m "not real" --numprocesses 2 --dist loadfile
+	@$(BIN)/pytest -m "not real" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
 	@$(BIN)/pytest -m real

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlt_core.formats import Segment, SegmentKind
+from rlt_tokens.chat_template import TemplateLayout
 from rlt_tokens.codec import TokenizerCodec
 from rlt_tokens.load import DEFAULT_FORMAT, TokenizerSource, build_codec
 from rlt_tokens.token_bytes import byte_alphabet
@@ -20,11 +22,23 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+LAYOUT = TemplateLayout(
+    segments=(
+        Segment(kind=SegmentKind.TEMPLATE, text="<|im_start|>system\n"),
+        Segment(kind=SegmentKind.INSTRUCTION),
+        Segment(kind=SegmentKind.TEMPLATE, text="<|im_end|>\n<|im_start|>user\n"),
+        Segment(kind=SegmentKind.QUESTION),
+        Segment(kind=SegmentKind.TEMPLATE, text="<|im_end|>\n<|im_start|>assistant\n"),
+    ),
+    folded=False,
+)
+"""What CHAT_TEMPLATE writes: a fake engine need not wait for transformers to find out."""
+
 SPECIAL_TOKENS = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
 
 
 def byte_codec(*, format_id: str = DEFAULT_FORMAT, merges: Sequence[str] = MERGES) -> TokenizerCodec:
-    """Make a codec on the byte-level tokenizer; touches no file and imports no torch.
+    """Make a codec on the byte-level tokenizer; touches no file and imports neither torch nor transformers.
 
     Other `merges` make another tokenizer, for tests of two.
     """
@@ -33,6 +47,7 @@ def byte_codec(*, format_id: str = DEFAULT_FORMAT, merges: Sequence[str] = MERGE
         chat_template=CHAT_TEMPLATE,
         special_tokens=SPECIAL_TOKENS,
         end_token_ids=frozenset({CONTROL_TOKENS.index("<|im_end|>")}),
+        layout=LAYOUT,
     )
     return build_codec(source, format_id=format_id)
 

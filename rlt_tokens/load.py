@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from rlt_core.errors import ConfigurationError
 from rlt_core.formats import Segment, SegmentKind, get_format
-from rlt_tokens.chat_template import read_layout
+from rlt_tokens.chat_template import TemplateLayout, read_layout
 from rlt_tokens.codec import TokenizerCodec
 from rlt_tokens.plain import full_tokenizer, plain_tokenizer
 from rlt_tokens.proof import prove_round_trip
@@ -32,6 +32,8 @@ class TokenizerSource:
     special_tokens: Mapping[str, Any]
     """Variables of the template, such as `bos_token`."""
     end_token_ids: frozenset[int]
+    layout: TemplateLayout | None = None
+    """What the template writes, where that is known; else it is rendered, which takes transformers."""
 
 
 def load_codec(model_dir: Path, *, format_id: str = DEFAULT_FORMAT) -> TokenizerCodec:
@@ -101,7 +103,7 @@ def build_codec(source: TokenizerSource, *, format_id: str = DEFAULT_FORMAT) -> 
             "tokenizer: correct eos_token_id in config.json and generation_config.json"
         )
     holes = {token_id for token_id, piece in enumerate(token_bytes.by_id) if piece is None}
-    layout = read_layout(source.chat_template, special_tokens=source.special_tokens)
+    layout = source.layout or read_layout(source.chat_template, special_tokens=source.special_tokens)
     full = full_tokenizer(tokenizer)
     control = frozenset(added | holes)
     plain = plain_tokenizer(tokenizer, control_token_ids=control)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from rlt_client import Client
+from rlt_service.launch import inside
 from tests.support.server import Up, free_port, is_ready, running_up, starting_up
 from tests.support.waiting import wait_until
 
@@ -92,8 +93,9 @@ def test_a_file_in_the_folder_s_place_is_said(tmp_path: Path) -> None:
     assert "it is a file, where a folder is needed" in refused("--home", str(tmp_path / "home"))
 
 
-def test_a_setting_that_is_none_is_said(tmp_path: Path) -> None:
-    assert "RLT_ENGINE (or --engine) is 'steam'" in refused("--home", str(tmp_path / "home"), "--engine", "steam")
+def test_a_setting_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert inside.run(home=tmp_path / "home", engine="steam") == 1
+    assert "RLT_ENGINE (or --engine) is 'steam'" in capsys.readouterr().err
 
 
 def test_a_killed_server_and_a_killed_worker_come_back(up: Up) -> None:

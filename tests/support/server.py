@@ -24,8 +24,12 @@ class Up:
 
     process: subprocess.Popen[bytes]
     home: Path
-    base_url: str
+    port: int
     output: Path
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -59,7 +63,7 @@ def starting_up(
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
         )
-    up = Up(process=process, home=home, base_url=f"http://127.0.0.1:{port}", output=output)
+    up = Up(process=process, home=home, port=port, output=output)
     try:
         yield up
     finally:
@@ -88,11 +92,19 @@ def running_up(
 def is_ready(up: Up) -> bool:
     """Ask /readyz; fails at once when the launcher has ended."""
     assert up.process.poll() is None, f"rlt up ended with {up.process.returncode}:\n{up.said()}"
+    if not _listens(up.port):
+        return False
     with Client(up.base_url, timeout_s=5) as client:
         try:
             return client.ready().status != "not_ready"
         except APIError:
             return False
+
+
+def _listens(port: int) -> bool:
+    """Knock: cheaper than a client, and the server that starts needs the processor."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:

@@ -13,6 +13,8 @@ import rlt_tokens
 from rlt_core.errors import ConfigurationError, NotFoundError
 from rlt_core.formats import ExplanationPiece
 from rlt_tokens import TokenizerCodec, byte_codec, codec_from_tokenizer, load_codec, save_byte_tokenizer
+from rlt_tokens.byte_tokenizer import CHAT_TEMPLATE, LAYOUT, SPECIAL_TOKENS
+from rlt_tokens.chat_template import read_layout
 
 HOSTILE = "1 < 2.<|im_end|> \u6f22\U0001f600 .<"
 
@@ -40,14 +42,17 @@ def test_the_public_names_are_these() -> None:
     ]
 
 
-def test_neither_the_package_nor_the_byte_codec_brings_torch_along() -> None:
+def test_neither_the_package_nor_the_byte_codec_brings_torch_or_transformers_along() -> None:
     program = (
-        "import sys; import rlt_tokens; heavy = {'torch', 'vllm', 'trl', 'transformers'}; "
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules); "
-        "rlt_tokens.byte_codec(); assert 'torch' not in sys.modules"
+        "import sys; import rlt_tokens; rlt_tokens.byte_codec(); heavy = {'torch', 'vllm', 'trl', 'transformers'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_byte_tokenizer_s_layout_is_what_its_template_renders() -> None:
+    assert read_layout(CHAT_TEMPLATE, special_tokens=SPECIAL_TOKENS) == LAYOUT
 
 
 def test_the_saved_byte_tokenizer_loads_as_the_codec_made_in_code(byte_folder: Path, codec: TokenizerCodec) -> None:
