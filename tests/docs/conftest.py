@@ -1,14 +1,14 @@
-"""One server on the fake engine for the documentation's examples."""
+"""One server on the fake engine for the documentation's examples; none of them needs a worker."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.server import running_up
+from tests.support.server import running_service
 
 
 @pytest.fixture(scope="module")
 def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of a whole `rlt up` on the fake engine."""
-    with running_up(tmp_path_factory.mktemp("docs") / "home") as up:
-        yield up.base_url
+    """Give the address of the server."""
+    with running_service(tmp_path_factory.mktemp("docs")) as address:
+        yield address

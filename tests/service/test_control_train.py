@@ -161,6 +161,9 @@ BAD_SPECS: list[tuple[dict[str, Any], int, str, str | None]] = [
     ({"max_runtime_s": -1}, 422, "invalid_request", "/max_runtime_s"),
     ({"stepz": 3}, 422, "unknown_field", "/stepz"),
     ({"reward": {"temperature": 0}}, 422, "invalid_request", "/reward/temperature"),
+    ({"temperature": 0}, 422, "invalid_request", "/temperature"),
+    ({"temperature": 5e-324}, 422, "invalid_request", "/temperature"),
+    ({"temperature": 0.0099}, 422, "invalid_request", "/temperature"),
 ]
 
 

@@ -89,12 +89,34 @@ def running_up(
         yield up
 
 
+@contextlib.contextmanager
+def running_service(home: Path) -> Generator[str]:
+    """Start the server alone, as a process, with no broker and no worker; give its address when it is ready."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rlt_service", "--home", str(home), "--engine", "fake", "--port", str(port)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "RLT_BROKER_URL": "memory://"},
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: _listens(port) and _answers_ready(address), what="the server is ready", timeout_s=60.0)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=END_S)
+
+
 def is_ready(up: Up) -> bool:
     """Ask /readyz; fails at once when the launcher has ended."""
     assert up.process.poll() is None, f"rlt up ended with {up.process.returncode}:\n{up.said()}"
-    if not _listens(up.port):
-        return False
-    with Client(up.base_url, timeout_s=5) as client:
+    return _listens(up.port) and _answers_ready(up.base_url)
+
+
+def _answers_ready(address: str) -> bool:
+    with Client(address, timeout_s=5) as client:
         try:
             return client.ready().status != "not_ready"
         except APIError:
