@@ -18,7 +18,7 @@ from tests.support.service import running_app
 Bodies = Callable[..., dict[str, Any]]
 Problems = Callable[..., httpx.Response]
 Rlt = Callable[..., int]
-ASKED = {"question": "2 + 3?", "solution": "5"}
+ASKED: dict[str, Any] = {"question": "2 + 3?", "solution": "5"}
 TEXT = "Add [bold]them[/bold]:\u2028 5."
 
 

@@ -98,7 +98,7 @@ def test_logprobs_that_top_p_renormalised_are_computed_anew_in_a_stream_too(app_
 
 
 @pytest.mark.parametrize("shares", [{"straddled_share": 1.0}, {"unclosed_share": 1.0}])
-def test_straddling_and_unclosed_explanations_stream_as_they_are(tmp_path: Path, shares: dict[str, float]) -> None:
+def test_straddling_and_unclosed_explanations_stream_as_they_are(tmp_path: Path, shares: dict[str, Any]) -> None:
     with running_app(tmp_path, engine=FakeEngine(FakeOptions(**shares))) as client:
         events = streamed(client, n=3, max_tokens=200)
         texts = {one["index"]: one["text"] for one in named(events, "explanation")}

@@ -21,7 +21,7 @@ from tests.support.scoring import OneEach, Recording, make_explainer, make_score
 
 approx = pytest.approx
 
-QUESTION = {"question": "What is 17 + 25?", "solution": "42"}
+QUESTION: dict[str, Any] = {"question": "What is 17 + 25?", "solution": "42"}
 CLOSE = "<|end_of_explanation|>"
 
 
