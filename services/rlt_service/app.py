@@ -31,6 +31,7 @@ from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.deletion import Deletion
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
@@ -114,9 +115,9 @@ def open_state(settings: Settings, database: Database) -> None:
         raise ConfigurationError(f"RLT_FORMAT is {settings.format!r}, no format: choose among {', '.join(FORMATS)}")
     database.start()
     name, base_model = base_of(settings)
-    Registry(database, ArtifactStore(settings.artifacts)).ensure_base(
-        name=name, base_model=base_model, format=settings.format
-    )
+    artifacts = ArtifactStore(settings.artifacts)
+    Registry(database, artifacts).ensure_base(name=name, base_model=base_model, format=settings.format)
+    Deletion(database, artifacts).sweep()
 
 
 def _routers(settings: Settings) -> list[APIRouter]:

@@ -34,4 +34,4 @@ def explainer_of(services: Services) -> Explainer:
 def _engines(services: Services) -> Engines:
     if services.host is None:
         raise EngineUnavailableError("this process has no engine: ask one that plays teacher or student")
-    return Engines(host=services.host)
+    return Engines(host=services.host, leases=services.leases)

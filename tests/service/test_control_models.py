@@ -216,11 +216,11 @@ def test_a_page_outside_the_bounds_is_refused(control: Control, path: str, query
 
 def test_an_evaluation_is_read_with_its_figures(control: Control) -> None:
     base, after = control.services.registry.base().version, control.version("judged")
-    evaluation = control.evaluation(before=base, after=after, ci_low=0.1)
+    evaluation = control.evaluation(before=base, after=after, gain=0.1)
     found = control.http.get(f"/v1/evaluations/{evaluation}").json()
-    assert (found["before"], found["after"], found["difference"]["ci_low"]) == (base, after, 0.1)
+    assert (found["before"], found["after"], found["difference"]["n"]) == (base, after, 30)
     rows = control.http.get(f"/v1/evaluations/{evaluation}/rows").json()
-    assert (rows["data"], rows["has_more"]) == ([], False)
+    assert ([row["version"] for row in rows["data"]], rows["has_more"]) == ([base] * 30 + [after] * 30, False)
 
 
 @pytest.mark.parametrize("evaluation", ["eval_" + "0" * 20, "x", "eval_%0A", "ds_" + "0" * 20])

@@ -40,18 +40,35 @@ def resolve(session: Session, artifacts: ArtifactStore, *, role: Role, name: str
         return _rollout(session, artifacts, role=role, name=name)
     alias = session.get(AliasRow, (role, name))
     target = alias.version if alias is not None else name
-    row = None
     if re.fullmatch(VERSION_PATTERN, target):
-        row = find_version(session, target)
-    elif re.fullmatch(NAME_PATTERN, target):
-        row = _newest(session, role=role, name=target)
+        return _resolved(artifacts, live_version(session, target, role=role, param=f"/{role}"), role=role)
+    row = newest_version(session, role=role, name=target) if re.fullmatch(NAME_PATTERN, target) else None
     if row is None:
-        raise ModelNotFoundError(_missing(session, role=role, name=name), param=f"/{role}")
+        raise missing_version(session, name, role=role, param=f"/{role}")
     return _resolved(artifacts, row, role=role)
 
 
+def live_version(session: Session, version: str, *, role: Role, param: str, lock: bool = False) -> VersionRow:
+    """Return the row of a version that can be called; raises ModelNotFoundError, also for a deleted one.
+
+    `lock` keeps the row as it is until the transaction ends, so that nothing comes to point at a version that goes.
+    """
+    row = find_version(session, version) if re.fullmatch(VERSION_PATTERN, version) else None
+    if row is not None and lock:
+        session.refresh(row, with_for_update=True)
+    if row is None:
+        raise missing_version(session, version, role=role, param=param)
+    if row.deleted_at is not None:
+        raise ModelNotFoundError(
+            f"{version_name(row)} was deleted at {row.deleted_at:%Y-%m-%d %H:%M} UTC; its number is not given again, "
+            f"/v1/{row.role}s/{row.name}/versions lists what is there.",
+            param=param,
+        )
+    return row
+
+
 def find_version(session: Session, version: str) -> VersionRow | None:
-    """Return the row of `name@number`; number 0 of a trained name is the base that it was trained from."""
+    """Return the row of `name@number`, deleted or not; number 0 of a trained name is the base that it came from."""
     name, number = split_version(version)
     row = session.scalar(select(VersionRow).where(VersionRow.name == name, VersionRow.number == number))
     if row is not None or number > 0:
@@ -65,6 +82,13 @@ def find_version(session: Session, version: str) -> VersionRow | None:
         .order_by(VersionRow.ensured_at.desc())
         .limit(1)
     )
+
+
+def newest_version(session: Session, *, role: Role, name: str) -> VersionRow | None:
+    """Return the newest version of a name; where the name has versions of both roles, the newest of this one."""
+    there = select(VersionRow).where(VersionRow.name == name, VersionRow.deleted_at.is_(None))
+    rows = list(session.scalars(there.order_by(VersionRow.number.desc())))
+    return next((row for row in rows if row.role == role and row.number > 0), rows[0] if rows else None)
 
 
 def current_base(session: Session) -> VersionRow | None:
@@ -82,19 +106,14 @@ def version_name(row: VersionRow) -> str:
 def known_names(session: Session, role: Role) -> list[str]:
     """Return aliases of a role, names and versions: everything that can be called by name."""
     aliases = session.scalars(select(AliasRow.alias).where(AliasRow.role == role))
-    rows = list(session.scalars(select(VersionRow).order_by(VersionRow.ordinal.desc())))
+    there = select(VersionRow).where(VersionRow.deleted_at.is_(None))
+    rows = list(session.scalars(there.order_by(VersionRow.ordinal.desc())))
     return list(dict.fromkeys([*aliases, *(row.name for row in rows), *(version_name(row) for row in rows)]))
 
 
 def missing_version(session: Session, version: str, *, role: Role, param: str) -> ModelNotFoundError:
     """Make the error for a version that is not there."""
     return ModelNotFoundError(_missing(session, role=role, name=version), param=param)
-
-
-def _newest(session: Session, *, role: Role, name: str) -> VersionRow | None:
-    """Return the newest version of a name; where the name has versions of both roles, the newest of this one."""
-    rows = list(session.scalars(select(VersionRow).where(VersionRow.name == name).order_by(VersionRow.number.desc())))
-    return next((row for row in rows if row.role == role and row.number > 0), rows[0] if rows else None)
 
 
 def _rollout(session: Session, artifacts: ArtifactStore, *, role: Role, name: str) -> ResolvedVersion:
