@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from rlt_core.artifacts import adapter_sha256
 from rlt_core.schemas.trainer import TrainerJob
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
+from rlt_service.store.registry import Candidate
 from tests.support.control import Control, check_problem, control_app
 from tests.support.service import running_app, services_of
 from tests.support.waiting import wait_until
@@ -144,6 +146,27 @@ def test_what_a_running_attempt_was_told_stays_though_its_alias_has_moved(contro
         check_in_use(control, version, by=f"{job.id}, which is running")
     control.services.jobs.finish(job.id, job.attempt, "cancelled")
     assert {delete(control, version).status_code for version in versions.values()} == {200}
+
+
+def test_what_a_job_has_made_stays_until_the_job_has_ended(control: Control) -> None:
+    job = control.running_job(target_name="result")
+    folder = control.import_folder("result")
+    made = control.services.registry.register(
+        Candidate(
+            name="result",
+            role="teacher",
+            base_model="fake",
+            format="stratos@1",
+            adapter_dir=folder,
+            sha256=adapter_sha256(folder),
+            lora_rank=4,
+            job_id=job.id,
+            attempt=job.attempt,
+        )
+    )
+    check_in_use(control, made.version, by=f"{job.id}, which made it")
+    control.services.jobs.finish(job.id, job.attempt, "succeeded")
+    assert delete(control, made.version).status_code == 200
 
 
 @pytest.mark.parametrize("version", ["fake@0", "algebra@0"])
