@@ -20,6 +20,8 @@ from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Registry
+from rlt_service.store.shadows import ShadowStore
+from rlt_service.teacher.shadow import ShadowTraffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,9 @@ class Services:
     reconciler: Reconciler | None
     """None where this process does not play control."""
     metrics: Metrics
+    shadows: ShadowStore
+    shadow: ShadowTraffic
+    """What candidates answer beside the served versions; begun where this process plays the teacher."""
     leases: Leases = field(default_factory=Leases)
     """Which versions requests of this process run on."""
     leaving: threading.Event = field(default_factory=threading.Event)

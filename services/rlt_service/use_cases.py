@@ -28,6 +28,7 @@ def explainer_of(services: Services) -> Explainer:
         engines=scorer.engines,
         in_hand=services.in_hand,
         scorer=scorer,
+        shadow=services.shadow,
     )
 
 

@@ -4,14 +4,15 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from rlt_core.errors import ModelNotFoundError
 from rlt_core.schemas.base import NAME_PATTERN, ROLLOUT_PATTERN, VERSION_PATTERN, Role, split_version
 from rlt_service.store.artifacts import ArtifactStore
-from rlt_service.store.tables import AliasRow, RolloutRow, VersionRow
+from rlt_service.store.tables import AliasRow, RolloutRow, ShadowRow, VersionRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +33,34 @@ class ResolvedVersion:
     base_model: str
     format: str
     adapter: AdapterFiles | None
+    shadow: "ShadowPlan | None" = None
+    """Who answers beside it, where the name was an alias that carries a shadow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowPlan:
+    """A candidate beside an alias: what it answers, and who judges."""
+
+    alias: str
+    version: str
+    share: float
+    max_in_flight: int
+    student: str
 
 
 def resolve(session: Session, artifacts: ArtifactStore, *, role: Role, name: str) -> ResolvedVersion:
     """Find the version that `name` means for `role`; raises ModelNotFoundError naming close matches."""
     if re.fullmatch(ROLLOUT_PATTERN, name):
         return _rollout(session, artifacts, role=role, name=name)
-    alias = session.get(AliasRow, (role, name))
-    target = alias.version if alias is not None else name
-    if re.fullmatch(VERSION_PATTERN, target):
-        return _resolved(artifacts, live_version(session, target, role=role, param=f"/{role}"), role=role)
-    row = newest_version(session, role=role, name=target) if re.fullmatch(NAME_PATTERN, target) else None
-    if row is None:
-        raise missing_version(session, name, role=role, param=f"/{role}")
-    return _resolved(artifacts, row, role=role)
+    target, shadow = _alias_target(session, role=role, name=name)
+    row = _target_row(session, role=role, name=name, target=target)
+    return _resolved(artifacts, row, role=role, shadow=shadow)
+
+
+def named_version(session: Session, *, role: Role, name: str) -> VersionRow:
+    """Return the row of the stored version that `name` means for `role`; raises ModelNotFoundError."""
+    target, _ = _alias_target(session, role=role, name=name)
+    return _target_row(session, role=role, name=name, target=target)
 
 
 def live_version(session: Session, version: str, *, role: Role, param: str, lock: bool = False) -> VersionRow:
@@ -116,6 +131,36 @@ def missing_version(session: Session, version: str, *, role: Role, param: str) -
     return ModelNotFoundError(_missing(session, role=role, name=version), param=param)
 
 
+def _alias_target(session: Session, *, role: Role, name: str) -> tuple[str, ShadowPlan | None]:
+    """Follow an alias, and read its shadow with it: a request is not worth a query of its own for that."""
+    beside = and_(ShadowRow.role == AliasRow.role, ShadowRow.alias == AliasRow.alias)
+    query = select(AliasRow, ShadowRow).outerjoin(ShadowRow, beside)
+    found = session.execute(query.where(AliasRow.role == role, AliasRow.alias == name)).one_or_none()
+    if found is None:
+        return name, None
+    alias, shadow = found[0], cast(ShadowRow | None, found[1])
+    return alias.version, None if shadow is None else _plan(shadow)
+
+
+def _plan(row: ShadowRow) -> ShadowPlan:
+    return ShadowPlan(
+        alias=row.alias,
+        version=row.version,
+        share=row.share,
+        max_in_flight=row.max_in_flight,
+        student=row.student,
+    )
+
+
+def _target_row(session: Session, *, role: Role, name: str, target: str) -> VersionRow:
+    if re.fullmatch(VERSION_PATTERN, target):
+        return live_version(session, target, role=role, param=f"/{role}")
+    row = newest_version(session, role=role, name=target) if re.fullmatch(NAME_PATTERN, target) else None
+    if row is None:
+        raise missing_version(session, name, role=role, param=f"/{role}")
+    return row
+
+
 def _rollout(session: Session, artifacts: ArtifactStore, *, role: Role, name: str) -> ResolvedVersion:
     owner, step = split_version(name)
     job_id, _, attempt = owner.partition(".")
@@ -128,12 +173,17 @@ def _rollout(session: Session, artifacts: ArtifactStore, *, role: Role, name: st
     return ResolvedVersion(version=name, role=role, base_model=row.base_model, format=row.format, adapter=files)
 
 
-def _resolved(artifacts: ArtifactStore, row: VersionRow, *, role: Role) -> ResolvedVersion:
+def _resolved(artifacts: ArtifactStore, row: VersionRow, *, role: Role, shadow: ShadowPlan | None) -> ResolvedVersion:
     files = None
     if row.adapter_sha256 is not None:
         files = AdapterFiles(path=artifacts.version_dir(row.name, row.number), sha256=row.adapter_sha256)
     return ResolvedVersion(
-        version=version_name(row), role=role, base_model=row.base_model, format=row.format, adapter=files
+        version=version_name(row),
+        role=role,
+        base_model=row.base_model,
+        format=row.format,
+        adapter=files,
+        shadow=shadow,
     )
 
 

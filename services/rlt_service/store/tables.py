@@ -213,7 +213,6 @@ class ShadowRow(Base):
     student: Mapped[str] = mapped_column(String(200))
     """As it was named; each pair says which version that was."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    sampled: Mapped[int] = mapped_column(BigInteger, default=0)
     answered: Mapped[int] = mapped_column(BigInteger, default=0)
     skipped: Mapped[int] = mapped_column(BigInteger, default=0)
     failed: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -7,6 +7,7 @@ from rlt_service.control.deletion import Deleter
 from rlt_service.control.imports import Importer
 from rlt_service.control.promotion import Promotion
 from rlt_service.control.reports import Reports
+from rlt_service.control.shadowing import Shadowing
 from rlt_service.control.submission import Submission
 from rlt_service.engine.protocol import Engine
 from rlt_service.store.deletion import Deletion
@@ -64,3 +65,8 @@ def deleter_of(services: Services) -> Deleter:
 def promotion_of(services: Services) -> Promotion:
     """Make the use case of an alias's move."""
     return Promotion(registry=services.registry, prober=services.prober)
+
+
+def shadowing_of(services: Services) -> Shadowing:
+    """Make the use case of an alias's shadow."""
+    return Shadowing(registry=services.registry, shadows=services.shadows, prober=services.prober)

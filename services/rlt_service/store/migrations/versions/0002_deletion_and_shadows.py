@@ -25,7 +25,6 @@ def upgrade() -> None:
         sa.Column("max_in_flight", sa.Integer(), nullable=False),
         sa.Column("student", sa.String(200), nullable=False),
         sa.Column("created_at", INSTANT, nullable=False),
-        sa.Column("sampled", sa.BigInteger(), nullable=False),
         sa.Column("answered", sa.BigInteger(), nullable=False),
         sa.Column("skipped", sa.BigInteger(), nullable=False),
         sa.Column("failed", sa.BigInteger(), nullable=False),
