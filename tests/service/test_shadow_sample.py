@@ -7,7 +7,9 @@ import pytest
 from rlt_core.errors import EngineUnavailableError, StorageUnavailableError
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, Explanation
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
+from rlt_service.engine.fair_queue import Flow
 from rlt_service.engine.fake_engine import FakeEngine
+from rlt_service.engine.gate import current_flow, one_flow
 from rlt_service.in_hand import InHand
 from rlt_service.served import ServedVersion
 from rlt_service.store.resolution import ShadowPlan
@@ -37,9 +39,11 @@ class Away:
 
     def __init__(self) -> None:
         self.asked: list[ExplainRequest] = []
+        self.flows: list[Flow] = []
 
     async def explain(self, request: ExplainRequest) -> ExplainResponse:
         self.asked.append(request)
+        self.flows.append(current_flow())
         raise EngineUnavailableError("away")
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
@@ -65,6 +69,18 @@ async def offer_all(generations: list[Generation], *, shown: Explanation = SHOWN
     await traffic.stop()
     assert [outcome.fate for outcome in kept.outcomes] == ["failed"] * len(away.asked)
     return away.asked
+
+
+async def test_a_candidate_takes_turns_of_its_own_not_of_the_caller() -> None:
+    traffic, away = ShadowTraffic(Kept(), in_hand=InHand(max_requests=8, max_tokens=800)), Away()
+    traffic.start()
+    with one_flow():
+        caller = current_flow()
+        traffic.offer(work(share=1.0), [SHOWN], explainer=away, scorer=away)
+        await asyncio.sleep(0)
+    await traffic.stop()
+    [flow] = away.flows
+    assert flow is not caller
 
 
 async def test_a_full_disk_costs_outcomes_and_nothing_else() -> None:
