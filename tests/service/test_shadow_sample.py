@@ -1,10 +1,9 @@
 import asyncio
 import random
-from collections.abc import Sequence
 
 import pytest
 
-from rlt_core.errors import EngineUnavailableError, StorageUnavailableError
+from rlt_core.errors import EngineUnavailableError
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, Explanation
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
 from rlt_service.engine.fair_queue import Flow
@@ -13,25 +12,11 @@ from rlt_service.engine.gate import current_flow, one_flow
 from rlt_service.in_hand import InHand
 from rlt_service.served import ServedVersion
 from rlt_service.store.resolution import ShadowPlan
-from rlt_service.store.shadows import Outcome
 from rlt_service.teacher.generation import Generation
 from rlt_service.teacher.shadow import WRITE_EVERY_S, ShadowTraffic
+from tests.support.shadows import Kept
 
 SHOWN = Explanation(index=0, text="t", finish_reason="stop", well_formed=True)
-
-
-class Kept:
-    """A store in memory; full for so many writes."""
-
-    def __init__(self, *, full: int = 0) -> None:
-        self.outcomes: list[Outcome] = []
-        self._full = full
-
-    def record(self, outcomes: Sequence[Outcome]) -> None:
-        if self._full > 0:
-            self._full -= 1
-            raise StorageUnavailableError("the disk is full")
-        self.outcomes += outcomes
 
 
 class Away:

@@ -41,7 +41,7 @@ def models_router(role: Role) -> APIRouter:
         """Read one version; 0 is the untrained base."""
         return services.registry.get_version(f"{name}@{number}")
 
-    @router.delete("/{name}/versions/{number}", operation_id=f"delete_{role}_version")
+    @router.delete("/{name}/versions/{number}", dependencies=[NotTwice], operation_id=f"delete_{role}_version")
     def delete_version(name: ModelName, number: VersionNumber, services: ServicesDep) -> VersionDeleted:
         """Delete a version that nothing uses; its number is never given again."""
         return deleter_of(services).delete(f"{name}@{number}")

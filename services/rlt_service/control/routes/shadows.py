@@ -8,14 +8,15 @@ from rlt_core.schemas.base import Role
 from rlt_core.schemas.shadows import Shadow, ShadowEnded, ShadowPut
 from rlt_core.schemas.teachers import Evaluation
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.parameters import AliasName, NotTwice, RoleName
+from rlt_service.control.routes.parameters import AliasName, RoleName
 from rlt_service.control.routes.wiring import shadowing_of
+from rlt_service.idempotency import NotTwice
 from rlt_service.json_bodies import JsonRoute
 
 router = APIRouter(prefix="/v1/aliases/{role}/{alias}/shadow", tags=["aliases"], route_class=JsonRoute)
 
 
-@router.put("")
+@router.put("", dependencies=[NotTwice])
 async def put_shadow(role: RoleName, alias: AliasName, request: ShadowPut, services: ServicesDep) -> Shadow:
     """Let a candidate answer a sample of the alias's questions beside what serves."""
     return await shadowing_of(services).put(cast(Role, role), alias, request)
@@ -27,7 +28,7 @@ def get_shadow(role: RoleName, alias: AliasName, services: ServicesDep) -> Shado
     return shadowing_of(services).get(cast(Role, role), alias)
 
 
-@router.delete("")
+@router.delete("", dependencies=[NotTwice])
 def end_shadow(role: RoleName, alias: AliasName, services: ServicesDep) -> ShadowEnded:
     """End the shadow; its pairs go with it."""
     return shadowing_of(services).end(cast(Role, role), alias)
