@@ -135,9 +135,15 @@ class EvaluationRequiredError(ConflictError):
 
 
 class NotBetterError(ConflictError):
-    """The evaluation's 95% interval does not lie above zero."""
+    """The evaluation's 95% interval does not lie above zero, or fewer explanations were closed."""
 
     code, title = "not_better", "Not better"
+
+
+class VersionInUseError(ConflictError):
+    """A version that something still needs cannot be deleted; `extra['used_by']` says what."""
+
+    code, title = "version_in_use", "Version in use"
 
 
 class JobStateError(ConflictError):

@@ -14,6 +14,7 @@ from rlt_client._resources.explain import Explain
 from rlt_client._resources.jobs import Jobs
 from rlt_client._resources.models import Models
 from rlt_client._resources.score import Score
+from rlt_client._resources.shadows import Shadows
 from rlt_client._resources.train import Train
 from rlt_core.schemas.jobs import RolloutPublished, RolloutPublishRequest
 from rlt_core.schemas.server import Capabilities, FormatList, Health, Readiness
@@ -56,6 +57,7 @@ class Client:
         self.teachers = Models(self._api, role="teacher")
         self.students = Models(self._api, role="student")
         self.aliases = Aliases(self._api)
+        self.shadows = Shadows(self._api)
         self.evaluations = Evaluations(self._api)
 
     @property

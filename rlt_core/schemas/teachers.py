@@ -51,6 +51,8 @@ class Lineage(WireModel):
     code_version: str | None = None
     dataset: str | None = None
     dataset_sha256: str | None = None
+    deleted_at: UtcTime | None = None
+    """When the version was deleted; what it came from can still be read."""
     evaluations: list[str] = Field(default_factory=list[str])
     promotions: list["AliasChange"] = Field(default_factory=list["AliasChange"])
 
@@ -61,6 +63,14 @@ class RegisterVersionRequest(WireModel):
     folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     parent: Version | None = None
     format: str = "stratos@1"
+
+
+class VersionDeleted(WireModel):
+    """Answer of DELETE; the number is never given again."""
+
+    version: str
+    object: Literal["version.deleted"] = "version.deleted"
+    deleted: bool = True
 
 
 class Alias(WireModel):
@@ -81,6 +91,8 @@ class AliasPut(WireModel):
     """What you believe it points at; null if it is new."""
     gate: Literal["if_better", "none"] = "none"
     evaluation: str | None = None
+    student: str = Field(default="default", min_length=1, max_length=200)
+    """Whose judgement the gate goes by: an alias, a name, or `name@number`."""
     reason: str | None = Field(default=None, max_length=500)
 
 
@@ -133,7 +145,7 @@ class Difference(WireModel):
 
 
 class Evaluation(WireModel):
-    """Held-out comparison of a candidate with the version before; its rows can be read."""
+    """Comparison of a candidate with the version before, by one student; its rows can be read."""
 
     id: str
     object: Literal["evaluation"] = "evaluation"
@@ -148,6 +160,8 @@ class Evaluation(WireModel):
     difference: Difference
     """Of the reward."""
     difference_r_ss: Difference
+    source: Literal["held_out", "shadow"] = "held_out"
+    """Where the questions came from: a held-out split, or live traffic."""
 
 
 class ModelCard(WireModel):

@@ -31,11 +31,14 @@ from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.deletion import Deletion
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
+from rlt_service.store.shadows import ShadowStore
 from rlt_service.student.routes import router as student_router
 from rlt_service.teacher.routes import router as teacher_router
+from rlt_service.teacher.shadow import ShadowTraffic
 
 ROUTERS: dict[ProcessRole, tuple[APIRouter, ...]] = {
     "teacher": (teacher_router,),
@@ -114,9 +117,9 @@ def open_state(settings: Settings, database: Database) -> None:
         raise ConfigurationError(f"RLT_FORMAT is {settings.format!r}, no format: choose among {', '.join(FORMATS)}")
     database.start()
     name, base_model = base_of(settings)
-    Registry(database, ArtifactStore(settings.artifacts)).ensure_base(
-        name=name, base_model=base_model, format=settings.format
-    )
+    artifacts = ArtifactStore(settings.artifacts)
+    Registry(database, artifacts).ensure_base(name=name, base_model=base_model, format=settings.format)
+    Deletion(database, artifacts).sweep()
 
 
 def _routers(settings: Settings) -> list[APIRouter]:
@@ -151,6 +154,11 @@ async def _start(
         host.start()
         stack.push_async_callback(host.stop, grace_s=settings.drain_grace_s)
     in_hand = InHand(max_requests=settings.max_queued_requests, max_tokens=settings.max_queued_tokens)
+    shadows = ShadowStore(database, max_pairs=settings.max_shadow_pairs)
+    shadow = ShadowTraffic(shadows, in_hand=in_hand)
+    if "teacher" in settings.roles:
+        shadow.start()
+        stack.push_async_callback(shadow.stop)
     live = LiveState(in_hand=in_hand, host=host)
     metrics.watch(live)
     stack.callback(metrics.forget, live)
@@ -167,4 +175,6 @@ async def _start(
         host=host,
         reconciler=reconciler,
         metrics=metrics,
+        shadows=shadows,
+        shadow=shadow,
     )

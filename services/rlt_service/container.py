@@ -12,6 +12,7 @@ from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
 from rlt_service.in_hand import InHand
 from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.leases import Leases
 from rlt_service.metrics import Metrics
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
@@ -19,6 +20,8 @@ from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Registry
+from rlt_service.store.shadows import ShadowStore
+from rlt_service.teacher.shadow import ShadowTraffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,11 @@ class Services:
     reconciler: Reconciler | None
     """None where this process does not play control."""
     metrics: Metrics
+    shadows: ShadowStore
+    shadow: ShadowTraffic
+    """What candidates answer beside the served versions; begun where this process plays the teacher."""
+    leases: Leases = field(default_factory=Leases)
+    """Which versions requests of this process run on."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set when the server begins to stop: streams that follow something end, or they would hold it up."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
+from rlt_service.leases import Leases
 from rlt_service.served import ServedVersion
 
 
@@ -15,11 +16,13 @@ class Engines:
     """The engines of a process; today one, which carries every version of its base."""
 
     host: EngineHost
+    leases: Leases
 
     @asynccontextmanager
     async def lease(self, version: ServedVersion) -> AsyncGenerator[Engine]:
         """Hold the engine that carries `version` until the block ends; raises EngineUnavailableError."""
-        yield self.host.ready()
+        with self.leases.held(version.version):
+            yield self.host.ready()
 
     def codec_of(self, fingerprint: str) -> SequenceCodec | None:
         """Give the tokenizer of that name, where an engine of this process has it; raises EngineUnavailableError."""

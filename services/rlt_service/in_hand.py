@@ -39,6 +39,11 @@ class InHand:
         """Tokens of the engine requests in hand."""
         return self._tokens
 
+    @property
+    def fullness(self) -> float:
+        """How much of the room is taken, of requests or of tokens, whichever is the scarcer: 0 to 1."""
+        return max(self._requests / self._max_requests, self._tokens / self._max_tokens)
+
     @contextmanager
     def taken(self, load: Load) -> Generator[None]:
         """Hold room for `load`; raises OverloadedError, InvalidRequestError where no waiting would help."""

@@ -6,6 +6,7 @@ from rlt_core.errors import InvalidRequestError, ModelNotFoundError
 from rlt_core.schemas.base import Role, VersionRef
 from rlt_service.engine.protocol import AdapterRef
 from rlt_service.store.registry import Registry
+from rlt_service.store.resolution import ShadowPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +16,8 @@ class ServedVersion:
     version: str
     base_model: str
     adapter: AdapterRef | None
+    shadow: ShadowPlan | None = None
+    """Who answers beside it, where an alias was asked that carries a shadow."""
 
     @property
     def ref(self) -> VersionRef:
@@ -50,7 +53,7 @@ class Versions:
             )
         files = found.adapter
         adapter = None if files is None else AdapterRef(version=found.version, path=files.path, sha256=files.sha256)
-        return ServedVersion(version=found.version, base_model=found.base_model, adapter=adapter)
+        return ServedVersion(version=found.version, base_model=found.base_model, adapter=adapter, shadow=found.shadow)
 
 
 def check_text(text: str, *, param: str, max_characters: int) -> None:

@@ -28,10 +28,11 @@ def explainer_of(services: Services) -> Explainer:
         engines=scorer.engines,
         in_hand=services.in_hand,
         scorer=scorer,
+        shadow=services.shadow,
     )
 
 
 def _engines(services: Services) -> Engines:
     if services.host is None:
         raise EngineUnavailableError("this process has no engine: ask one that plays teacher or student")
-    return Engines(host=services.host)
+    return Engines(host=services.host, leases=services.leases)

@@ -11,20 +11,32 @@ from rlt_client import Client
 from rlt_service.app import create_app
 from rlt_service.settings import Settings
 from tests.support.app_transport import AppTransport
+from tests.support.control import write_adapter
 from tests.support.waiting import wait_until
 
 ROWS = [{"question": f"What is {a} + 1?", "solution": f"{a + 1}"} for a in range(8)]
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    settings = Settings(home=tmp_path_factory.mktemp("home"), engine="fake", broker_url="memory://")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def client(home: Path) -> Iterator[Client]:
+    settings = Settings(home=home, engine="fake", broker_url="memory://")
     with (
         TestClient(create_app(settings), raise_server_exceptions=False) as app,
         Client("http://testserver", transport=AppTransport(app)) as made,
     ):
         wait_until(lambda: made.ready().status != "not_ready", what="the app is ready")
         yield made
+
+
+@pytest.fixture(scope="module")
+def adapter(client: Client, home: Path) -> str:
+    """Lay an adapter where an operator would."""
+    return write_adapter(home / "artifacts" / "imports" / "shady").name
 
 
 def test_explain_then_score_on_the_tokens_that_came(client: Client) -> None:
@@ -132,6 +144,29 @@ def test_an_alias_moves_only_from_where_it_is_believed_to_be(client: Client) -> 
         client.aliases.put("teacher", "trial", version=base, expected="other@9")
     assert caught.value.code == "alias_moved"
     assert [change.reason for change in client.aliases.history("teacher", "trial").data] == ["a trial"]
+
+
+def test_a_shadow_answers_beside_an_alias_and_becomes_an_evaluation(client: Client, adapter: str) -> None:
+    candidate = client.teachers.register("shady", folder=adapter).version
+    client.aliases.put("teacher", "lit", version=client.aliases.list().data[0].version, expected=None)
+    made = client.shadows.put("lit", version="shady", share=1.0, max_in_flight=8)
+    assert (made.version, made.student) == (candidate, "default")
+    for row in ROWS[:2]:
+        client.explain(**row, teacher="lit")
+    wait_until(lambda: client.shadows.get("lit").pairs == 2, what="both were answered twice")
+    assert client.shadows.evaluate("lit").difference.n == 2
+    with pytest.raises(rlt_client.ConflictError) as caught:
+        client.teachers.delete(candidate)
+    assert caught.value.code == "version_in_use"
+    assert client.shadows.delete("lit").deleted
+    assert client.teachers.delete(candidate).version == candidate
+    assert client.teachers.lineage(candidate).deleted_at is not None
+
+
+def test_a_gate_asks_for_the_judgement_of_the_student_that_was_named(client: Client) -> None:
+    base = client.aliases.list().data[0].version
+    with pytest.raises(rlt_client.NotFoundError, match="nobody"):
+        client.aliases.put("teacher", "default", version=base, expected=base, gate="if_better", student="nobody")
 
 
 def test_what_the_server_says_of_itself_can_be_read(client: Client) -> None:

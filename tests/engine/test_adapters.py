@@ -56,6 +56,7 @@ def test_same_base_under_another_path_passes(tmp_path: Path, base: str | None) -
         ({"peft_type": "IA3"}, "peft_type"),
         ({"r": 16}, "rank 16"),
         ({"r": 0}, "rank 0"),
+        ({"r": True}, "rank True"),
         ({"rank_pattern": {"q_proj": 99}}, "rank 99"),
         ({"lora_alpha": None}, "lora_alpha"),
         ({"use_dora": True}, "use_dora"),
@@ -85,6 +86,7 @@ def test_config_that_cannot_serve_is_refused_with_the_reason(
         (tensors_with(lora_A=np.zeros((3, 576), dtype=np.float32)), "unmatched"),
         (tensors_with(lora_A=np.zeros((4, 576), dtype=np.int32)), "I32"),
         (random_tensors(layers=2, rank=16), "rank 16"),
+        (random_tensors(layers=2, rank=2), r"rank 2, its adapter_config.json says \[4\]"),
         (random_tensors(layers=3), "layer 2"),
         ({"base_model.model.lm_head.lora_A.weight": np.zeros((4, 576), dtype=np.float32)}, "lm_head"),
         ({f"{Q_PROJ}.lora_A.weight": np.zeros((4, 576), dtype=np.float32)}, "unmatched"),
@@ -124,6 +126,10 @@ def _config_is_no_json(folder: Path) -> None:
     (folder / ADAPTER_CONFIG).write_text("{")
 
 
+def _config_nests_without_end(folder: Path) -> None:
+    (folder / ADAPTER_CONFIG).write_text("[" * 100_000)
+
+
 def _config_is_a_list(folder: Path) -> None:
     (folder / ADAPTER_CONFIG).write_text("[]")
 
@@ -140,6 +146,7 @@ def _other_weights(folder: Path) -> None:
         (_half_of_the_weights, "damaged"),
         (_config_is_no_json, "no JSON"),
         (_config_is_a_list, "peft_type"),
+        (_config_nests_without_end, "no JSON"),
         (_other_weights, "sha256"),
         (lambda folder: (folder / ADAPTER_WEIGHTS).unlink(), f"holds no {ADAPTER_WEIGHTS}"),
         (lambda folder: (folder / ADAPTER_CONFIG).unlink(), f"holds no {ADAPTER_CONFIG}"),

@@ -64,16 +64,21 @@ def _write_adapter(folder: Path) -> None:
 
 
 def _gate_worse(job: dict[str, Any]) -> int:
-    return _gate(job, ci_low=-0.1)
+    return _gate(job, gain=-0.1)
 
 
-def _gate(job: dict[str, Any], *, ci_low: float = 0.1) -> int:
+def _gate(job: dict[str, Any], *, gain: float = 0.5) -> int:
     before, after = job["served_version"], f"{job['job_id']}.{job['attempt']}@2"
     path = Path(job["attempt_dir"]) / "evaluation.jsonl"
-    row = {"question_id": "1", "question": "q", "solution": "s", "text": "t", "reward": -1.0, "r_ss": -1.0}
+    row = {"question_id": "1", "solution": "s", "text": "t", "r_ss": -1.0}
     row |= {"r_kl": 0.0, "format": 0.0, "length": 1, "closed": True, "verbatim": False}
-    path.write_text("".join(json.dumps(row | {"version": version}) + "\n" for version in (before, after)))
-    difference = {"mean": 0.5, "ci_low": ci_low, "ci_high": 0.9, "n": 1}
+    rows = [
+        row | {"version": version, "question": question, "reward": reward}
+        for version, reward in ((before, -1.5), (after, -1.5 + gain))
+        for question in ("q", "r")
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    difference = {"mean": 9.0, "ci_low": 8.0, "ci_high": 10.0, "n": 900}  # no such thing: the rows say what is
     _emit(
         job,
         type="evaluation",

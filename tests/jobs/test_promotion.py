@@ -33,7 +33,9 @@ def test_an_engine_that_is_away_is_waited_for() -> None:
         httpx.Response(503),
         httpx.Response(200),
     ]
-    result = promoter(lambda _: answers.pop(0)).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+    result = promoter(lambda _: answers.pop(0)).promote(
+        ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1"
+    )
     assert (result.outcome, result.previous, answers) == ("promoted", "a@1", [])
 
 
@@ -42,12 +44,14 @@ def test_the_wait_ends_when_the_worker_drains() -> None:
         raise httpx.ConnectError("refused")
 
     with pytest.raises(Interrupted):
-        promoter(away, keep_on=False).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+        promoter(away, keep_on=False).promote(ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1")
 
 
 def test_what_already_serves_is_promoted_without_asking() -> None:
     answers = [serving("a@2")]
-    result = promoter(lambda _: answers.pop(0)).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+    result = promoter(lambda _: answers.pop(0)).promote(
+        ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1"
+    )
     assert result.outcome == "promoted"
 
 
@@ -59,10 +63,11 @@ def test_a_new_alias_needs_no_gate() -> None:
         return serving(None) if request.method == "GET" else httpx.Response(200)
 
     policy = PromotePolicy(alias="default", when="if_better")
-    result = promoter(answer).promote(policy, version="a@2", evaluation=None, job_id="job_1")
+    result = promoter(answer).promote(policy, version="a@2", evaluation=None, student="s@1", job_id="job_1")
     assert result.outcome == "promoted"
     assert b'"gate":"none"' in bodies[1]
     assert b'"expected":null' in bodies[1]
+    assert b'"student":"s@1"' in bodies[1]
 
 
 def test_the_gate_s_own_reason_is_left_to_the_history() -> None:
@@ -85,11 +90,15 @@ def test_the_gate_s_own_reason_is_left_to_the_history() -> None:
 @pytest.mark.parametrize("status", [404, 409, 422, 500])
 def test_any_other_answer_is_a_refusal_with_the_services_words(status: int) -> None:
     answers = [serving("a@1"), httpx.Response(status, json={"detail": "because"})]
-    result = promoter(lambda _: answers.pop(0)).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+    result = promoter(lambda _: answers.pop(0)).promote(
+        ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1"
+    )
     assert (result.outcome, result.reason, result.previous) == ("refused", "because", "a@1")
 
 
 def test_an_alias_that_cannot_be_read_is_not_taken_for_a_new_one() -> None:
     answers = [httpx.Response(500, json={"detail": "broken"})]
-    result = promoter(lambda _: answers.pop(0)).promote(ALWAYS, version="a@2", evaluation=None, job_id="job_1")
+    result = promoter(lambda _: answers.pop(0)).promote(
+        ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1"
+    )
     assert (result.outcome, result.reason) == ("refused", "broken")

@@ -191,7 +191,10 @@ def test_an_rl_job_stores_its_evaluation_and_asks_for_a_gated_promotion(site: Si
     evaluation = site.registry.evaluation_of_job(job.id)
     assert evaluation is not None
     assert (evaluation.before, evaluation.after, done.result.evaluation) == ("tiny@0", "algebra@1", evaluation.id)
+    found = evaluation.difference
+    assert (found.mean, found.ci_low, found.ci_high, found.n) == (0.5, 0.5, 0.5, 2)
     [body] = seen
+    assert body["student"] == "default"
     assert (body["version"], body["expected"], body["gate"]) == ("algebra@1", "tiny@0", "if_better")
     assert body["evaluation"] == evaluation.id
 

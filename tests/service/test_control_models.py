@@ -1,13 +1,11 @@
 """Teachers, students, evaluations: reading versions, and registering an adapter that an operator laid down."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.control import Control, check_problem, control_app, write_adapter
+from tests.support.control import Control, check_problem, control_app
 
 
 @pytest.fixture(scope="module")
@@ -103,85 +101,6 @@ def test_a_registration_that_cannot_be_is_refused(
     check_problem(register(control, name, **fields), status, code, param)
 
 
-def no_weights(folder: Path) -> None:
-    (folder / "adapter_model.safetensors").unlink()
-
-
-def no_config(folder: Path) -> None:
-    (folder / "adapter_config.json").unlink()
-
-
-def pickled(folder: Path) -> None:
-    (folder / "adapter_model.bin").write_bytes(b"\x80")
-
-
-def truncated(folder: Path) -> None:
-    path = folder / "adapter_model.safetensors"
-    path.write_bytes(path.read_bytes()[:-8])
-
-
-def not_finite(folder: Path) -> None:
-    path = folder / "adapter_model.safetensors"
-    path.write_bytes(path.read_bytes()[:-4] + b"\x00\x00\xc0\x7f")
-
-
-def config_is(text: str) -> Any:
-    return lambda folder: (folder / "adapter_config.json").write_text(text)
-
-
-def rank_is(rank: Any) -> Any:
-    def spoil(folder: Path) -> None:
-        path = folder / "adapter_config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "r": rank}))
-
-    return spoil
-
-
-def linked(folder: Path) -> None:
-    path = folder / "adapter_config.json"
-    path.rename(folder.parent / "elsewhere.json")
-    path.symlink_to(folder.parent / "elsewhere.json")
-
-
-def too_large_a_rank(folder: Path) -> None:
-    write_adapter(folder, rank=17)
-
-
-SPOILERS = [
-    no_weights,
-    no_config,
-    pickled,
-    truncated,
-    not_finite,
-    linked,
-    too_large_a_rank,
-    config_is("{"),
-    config_is("[]"),
-    config_is("{}"),
-    rank_is("4"),
-    rank_is(True),
-    rank_is(0),
-    rank_is(None),
-    config_is("[" * 100_000),
-]
-
-
-@pytest.mark.parametrize("number", range(len(SPOILERS)))
-def test_a_folder_that_is_no_adapter_is_refused_and_nothing_is_stored(control: Control, number: int) -> None:
-    folder = control.import_folder(f"spoilt-{number}")
-    SPOILERS[number](folder)
-    answer = register(control, "spoilt", folder=folder.name)
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_adapter"), answer.text
-    assert control.http.get("/v1/teachers/spoilt/versions").status_code == 404
-
-
-def test_a_folder_that_is_a_link_is_refused(control: Control, tmp_path: Path) -> None:
-    control.import_folder("good")
-    write_adapter(tmp_path / "outside")
-    (control.services.artifacts.root / "imports" / "tunnel").symlink_to(tmp_path / "outside")
-    check_problem(register(control, "tunnel", folder="tunnel"), 422, "invalid_request", "/folder")
-
-
 @pytest.mark.parametrize(
     "path",
     [
@@ -216,11 +135,11 @@ def test_a_page_outside_the_bounds_is_refused(control: Control, path: str, query
 
 def test_an_evaluation_is_read_with_its_figures(control: Control) -> None:
     base, after = control.services.registry.base().version, control.version("judged")
-    evaluation = control.evaluation(before=base, after=after, ci_low=0.1)
+    evaluation = control.evaluation(before=base, after=after, gain=0.1)
     found = control.http.get(f"/v1/evaluations/{evaluation}").json()
-    assert (found["before"], found["after"], found["difference"]["ci_low"]) == (base, after, 0.1)
+    assert (found["before"], found["after"], found["difference"]["n"]) == (base, after, 30)
     rows = control.http.get(f"/v1/evaluations/{evaluation}/rows").json()
-    assert (rows["data"], rows["has_more"]) == ([], False)
+    assert ([row["version"] for row in rows["data"]], rows["has_more"]) == ([base] * 30 + [after] * 30, False)
 
 
 @pytest.mark.parametrize("evaluation", ["eval_" + "0" * 20, "x", "eval_%0A", "ds_" + "0" * 20])

@@ -6,14 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_core.schemas.jobs import WarmupSpec
-from rlt_service.store.database import MIN_FREE_BYTES, Database
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.database import MIN_FREE_BYTES, Database, migration_config
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.registry import Registry
 from rlt_service.store.tables import Base
 
 
@@ -57,6 +60,26 @@ def test_a_starter_waits_for_the_one_that_is_still_at_it(tmp_path: Path) -> None
         assert not path.exists()
     starter.join()
     assert path.exists()
+
+
+def test_a_database_of_the_first_schema_is_brought_up_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "rlt.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        command.upgrade(migration_config(connection), "0001")
+        connection.execute(
+            text(
+                "INSERT INTO versions (name, number, role, created_at, base_model, format) "
+                "VALUES ('tiny', 0, 'teacher', '2030-01-01', 'tiny-model', 'stratos@1')"
+            )
+        )
+    engine.dispose()
+    database = Database(f"sqlite:///{path}")
+    database.start()
+    registry = Registry(database, ArtifactStore(tmp_path))
+    assert registry.get_version("tiny@0").base_model == "tiny-model"
+    assert registry.lineage("tiny@0").deleted_at is None
+    database.close()
 
 
 def test_a_schema_of_a_newer_release_is_refused_with_its_number(tmp_path: Path) -> None:

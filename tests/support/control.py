@@ -12,9 +12,10 @@ from safetensors.numpy import save_file
 from starlette.testclient import TestClient
 
 from rlt_core.artifacts import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_sha256
-from rlt_core.schemas.base import Role, new_id, now_utc
+from rlt_core.comparison import evaluation_of
+from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.jobs import JOB_SPEC, Job
-from rlt_core.schemas.teachers import Difference, Evaluation
+from rlt_core.schemas.teachers import EvaluationRow
 from rlt_service.app import create_app
 from rlt_service.container import Services
 from rlt_service.settings import Settings
@@ -59,22 +60,32 @@ class Control:
         )
         return made.version
 
-    def evaluation(self, *, before: str, after: str, ci_low: float, format_id: str | None = None) -> str:
-        """Store a comparison."""
+    def evaluation(
+        self,
+        *,
+        before: str,
+        after: str,
+        gain: float,
+        closed: tuple[float, float] = (1.0, 1.0),
+        student: str | None = None,
+        format_id: str | None = None,
+    ) -> str:
+        """Store a comparison on 30 questions; `gain` in reward on each, `closed` shares of both versions."""
         base = self.services.registry.base()
-        figures = Difference(mean=ci_low + 0.1, ci_low=ci_low, ci_high=ci_low + 0.2, n=30)
-        found = Evaluation(
-            id=new_id("eval"),
-            created_at=now_utc(),
-            student=base.version,
-            format=format_id or base.format,
+        rows = [
+            evaluation_row(version=version, number=number, reward=reward, closed=number < share * 30)
+            for version, reward, share in ((before, -1.0, closed[0]), (after, -1.0 + gain, closed[1]))
+            for number in range(30)
+        ]
+        found = evaluation_of(
+            rows,
             before=before,
             after=after,
-            metrics={before: {"reward": -1.0}, after: {"reward": -0.9}},
-            difference=figures,
-            difference_r_ss=figures,
+            student=student or base.version,
+            format=format_id or base.format,
+            created_at=now_utc(),
         )
-        self.services.registry.save_evaluation(found, [])
+        self.services.registry.save_evaluation(found, rows)
         return found.id
 
     def alias(self, role: Role, alias: str) -> str:
@@ -101,6 +112,24 @@ def control_app(home: Path, **settings: Any) -> Generator[Control]:
     with TestClient(app, raise_server_exceptions=False) as http:
         wait_until(lambda: http.get("/readyz").status_code == 200, what="the app is ready")
         yield Control(http=http, services=app.state.services)
+
+
+def evaluation_row(*, version: str, number: int, reward: float, closed: bool = True) -> EvaluationRow:
+    """Make the row of one question."""
+    return EvaluationRow(
+        question_id=str(number),
+        question=f"{number} + 1?",
+        solution=str(number + 1),
+        version=version,
+        text="One more.",
+        reward=reward,
+        r_ss=reward,
+        r_kl=0.0,
+        format=0.0,
+        length=3,
+        closed=closed,
+        verbatim=False,
+    )
 
 
 def write_adapter(folder: Path, *, seed: int = 0, rank: int = 4, width: int = 8) -> Path:

@@ -14,6 +14,8 @@ from rlt_service.served import ServedVersion
 from rlt_service.settings import Settings
 from rlt_service.student.score import Scorer
 from rlt_service.teacher.explain import Explainer
+from rlt_service.teacher.shadow import ShadowTraffic
+from tests.support.shadows import Kept
 
 
 class OneEach:
@@ -87,4 +89,5 @@ def make_explainer(engines: Any, *, default: str) -> Explainer:
         engines=scorer.engines,
         in_hand=scorer.in_hand,
         scorer=scorer,
+        shadow=ShadowTraffic(Kept(), in_hand=scorer.in_hand),
     )

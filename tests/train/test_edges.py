@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from rlt_client import Client
+from rlt_core.comparison import states_solution
 from rlt_train.data import read_rows
 from rlt_train.durable import durable_folder, write_durable
 from rlt_train.errors import InvalidTrainingDataError
-from rlt_train.evaluation import states_solution
 from rlt_train.services import HttpServices
 
 JOB_ID = "job_0123456789abcdef0123"

@@ -26,13 +26,15 @@ class Aliases:
         expected: str | None,
         gate: Literal["if_better", "none"] = "none",
         evaluation: str | None = None,
+        student: str | None = None,
         reason: str | None = None,
     ) -> Alias:
         """Promote: point the alias at `version`, if it points at `expected` now (None: if it is new).
 
+        The gate goes by the judgement of `student` (None: the alias `default`).
         Raises ConflictError with code `alias_moved`, `evaluation_required` or `not_better`.
         """
-        fields = {"version": version, "gate": gate, "evaluation": evaluation, "reason": reason}
+        fields = {"version": version, "gate": gate, "evaluation": evaluation, "student": student, "reason": reason}
         body = {"expected": expected, **{name: value for name, value in fields.items() if value is not None}}
         return self._api.call("PUT", path_of("aliases", role, alias), into=Alias, body=body)
 

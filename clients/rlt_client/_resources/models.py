@@ -3,7 +3,7 @@
 from rlt_client._api import Api, path_of
 from rlt_client._errors import APIError
 from rlt_core.schemas.base import Page, Role, split_version
-from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel
+from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel, VersionDeleted
 
 
 class Models:
@@ -32,6 +32,11 @@ class Models:
         """Say what a version (`algebra@3`) was made from and what became of it."""
         name, number = _split(version)
         return self._api.get(path_of(self._root, name, "versions", number, "lineage"), into=Lineage)
+
+    def delete(self, version: str) -> VersionDeleted:
+        """Delete one version (`algebra@3`) for good; raises ConflictError with code `version_in_use` while it is."""
+        name, number = _split(version)
+        return self._api.call("DELETE", path_of(self._root, name, "versions", number), into=VersionDeleted)
 
     def register(self, name: str, *, folder: str, parent: str | None = None, format: str | None = None) -> ModelVersion:
         """Make an adapter that lies in `imports/<folder>` under the server's artifact root a version of `name`."""

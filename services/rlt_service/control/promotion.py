@@ -3,12 +3,12 @@
 import asyncio
 from dataclasses import dataclass
 
-from rlt_core.errors import AliasMovedError, ConflictError, EvaluationRequiredError, NotBetterError, NotFoundError
+from rlt_core.errors import AliasMovedError, ConflictError, NotFoundError
 from rlt_core.schemas.base import Role
-from rlt_core.schemas.teachers import Alias, AliasPut, AliasRollback, Evaluation
-from rlt_service.control.probe import Prober
+from rlt_core.schemas.teachers import Alias, AliasPut, AliasRollback
+from rlt_service.control.gate import Gate
+from rlt_service.control.probe import Prober, prove
 from rlt_service.control.versions import check_alias_name, resolve_version
-from rlt_service.engine.protocol import AdapterRef
 from rlt_service.store.registry import Registry, ResolvedVersion
 
 
@@ -42,9 +42,7 @@ class Promotion:
         return await self._move(role, alias, await asyncio.to_thread(self._return, role, alias, request))
 
     async def _move(self, role: Role, alias: str, move: _Move) -> Alias:
-        if move.to.adapter is not None:
-            files = move.to.adapter
-            await self.prober.load(AdapterRef(version=move.to.version, path=files.path, sha256=files.sha256))
+        await prove(move.to, registry=self.registry, prober=self.prober)
         return await asyncio.to_thread(
             self.registry.move_alias,
             role,
@@ -59,17 +57,14 @@ class Promotion:
         check_alias_name(self.registry, role, alias, param="/alias")
         to = resolve_version(self.registry, role, request.version, param="/version")
         self._check_expected(role, alias, expected=request.expected)
-        evaluation = self._evaluation(request, to=to)
         if request.gate == "if_better":
-            reason = _check_better(evaluation, before=request.expected, after=to)
+            passed = Gate(registry=self.registry).check(request, after=to)
+            reason, evaluation = passed.reason, passed.evaluation
         else:
-            reason = "asked for, without a gate"
-        return _Move(
-            to=to,
-            expected=request.expected,
-            reason=request.reason or reason,
-            evaluation=evaluation.id if evaluation is not None else None,
-        )
+            reason, evaluation = "asked for, without a gate", request.evaluation
+            if evaluation is not None:
+                self.registry.get_evaluation(evaluation)
+        return _Move(to=to, expected=request.expected, reason=request.reason or reason, evaluation=evaluation)
 
     def _return(self, role: Role, alias: str, request: AliasRollback) -> _Move:
         last = self.registry.alias_history(role, alias, limit=1).data[0]
@@ -96,42 +91,3 @@ class Promotion:
                 param="/expected",
                 extra={"version": present},
             )
-
-    def _evaluation(self, request: AliasPut, *, to: ResolvedVersion) -> Evaluation | None:
-        if request.evaluation is not None:
-            return self.registry.get_evaluation(request.evaluation)
-        if request.gate == "none" or request.expected is None:
-            return None
-        return self.registry.latest_evaluation(before=request.expected, after=to.version)
-
-
-def _check_better(evaluation: Evaluation | None, *, before: str | None, after: ResolvedVersion) -> str:
-    """Give the reason for the history; raises EvaluationRequiredError or NotBetterError."""
-    if before is None:
-        raise EvaluationRequiredError(
-            "a new alias has no version to be better than: leave the gate at none", param="/gate"
-        )
-    if evaluation is None:
-        raise EvaluationRequiredError(
-            f"no stored evaluation compares {before} with {after.version}: an rl job with a gate split makes one",
-            param="/evaluation",
-        )
-    if (evaluation.before, evaluation.after) != (before, after.version):
-        raise EvaluationRequiredError(
-            f"{evaluation.id} compares {evaluation.before} with {evaluation.after}, wanted is {before} with "
-            f"{after.version}",
-            param="/evaluation",
-        )
-    if evaluation.format != after.format:
-        raise EvaluationRequiredError(
-            f"{evaluation.id} was made in the format {evaluation.format}, {after.version} serves in {after.format}",
-            param="/evaluation",
-        )
-    found = evaluation.difference
-    interval = f"{found.mean:+.4f}, 95% interval [{found.ci_low:+.4f}, {found.ci_high:+.4f}], n = {found.n}"
-    if not found.ci_low > 0.0:
-        raise NotBetterError(
-            f"{after.version} is not shown to be better than {before}: reward {interval} ({evaluation.id})",
-            param="/evaluation",
-        )
-    return f"better than {before}: reward {interval}"

@@ -62,8 +62,8 @@ def validate_adapter(adapter: AdapterRef, *, rules: AdapterRules) -> None:
     """Read the adapter's files whole and raise InvalidAdapterError, saying what to do, for anything unfit."""
     try:
         _check_files(adapter.path)
-        _check_config(adapter, rules=rules)
-        _check_weights(adapter, rules=rules)
+        stated = _check_config(adapter, rules=rules)
+        _check_weights(adapter, rules=rules, stated=stated)
         digest = adapter_sha256(adapter.path)
     except OSError as error:
         raise _unfit(adapter, f"cannot be read: {error}", remedy="Publish it again.") from error
@@ -103,10 +103,11 @@ def _check_files(folder: Path) -> None:
             raise _UnfitError(f"holds no {name}", "Save it with PEFT's save_pretrained (safetensors).")
 
 
-def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> None:
+def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> set[int]:
+    """Read the config and return the ranks that it states."""
     try:
         parsed: object = json.loads((adapter.path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _UnfitError(f"has an {ADAPTER_CONFIG} that is no JSON ({error})", "Save the adapter again.") from error
     config = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
     if config.get("peft_type") != "LORA":
@@ -119,18 +120,22 @@ def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> None:
             raise _UnfitError(f"uses {feature}={config[feature]!r}", "Train it without, vLLM does not carry it out.")
     if config.get("bias", "none") != "none":
         raise _UnfitError(f"trains biases (bias={config['bias']!r})", "Train it with bias='none'.")
-    _check_rank(config, rules=rules)
+    ranks = _check_rank(config, rules=rules)
     _check_targets(config.get("target_modules"))
     _check_base(config.get("base_model_name_or_path"), rules=rules)
+    return ranks
 
 
-def _check_rank(config: dict[str, Any], *, rules: AdapterRules) -> None:
+def _check_rank(config: dict[str, Any], *, rules: AdapterRules) -> set[int]:
     pattern: dict[str, Any] = config.get("rank_pattern") or {}
+    ranks: set[int] = set()
     for rank in [config.get("r"), *pattern.values()]:
-        if not isinstance(rank, int) or not 1 <= rank <= rules.max_rank:
+        if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= rules.max_rank:
             raise _UnfitError(
                 f"has rank {rank!r}, this engine takes 1 to {rules.max_rank}", "Raise RLT_MAX_LORA_RANK and restart."
             )
+        ranks.add(rank)
+    return ranks
 
 
 def _check_targets(targets: object) -> None:
@@ -158,7 +163,7 @@ def _last_name(reference: str) -> str:
     return re.split(r"[/\\:]", reference.rstrip("/\\"))[-1].lower()
 
 
-def _check_weights(adapter: AdapterRef, *, rules: AdapterRules) -> None:
+def _check_weights(adapter: AdapterRef, *, rules: AdapterRules, stated: set[int]) -> None:
     path = adapter.path / ADAPTER_WEIGHTS
     try:
         with safe_open(path, framework="numpy"):  # proves the header: sizes, offsets, no overlap
@@ -175,6 +180,11 @@ def _check_weights(adapter: AdapterRef, *, rules: AdapterRules) -> None:
     if max(ranks) > rules.max_rank:
         raise _UnfitError(
             f"holds tensors of rank {max(ranks)}, this engine takes {rules.max_rank}", "Raise RLT_MAX_LORA_RANK."
+        )
+    if not ranks <= stated:  # the config's rank divides alpha
+        raise _UnfitError(
+            f"holds tensors of rank {max(ranks - stated)}, its {ADAPTER_CONFIG} says {sorted(stated)}",
+            "Save both files from one training.",
         )
     data = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + header_bytes)
     for name, entry in header.items():

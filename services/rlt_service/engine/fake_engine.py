@@ -62,6 +62,8 @@ class FakeOptions:
     """Sequences that are let in at a time, fairly by call."""
     validate_adapters: bool = True
     """Whether adapters are read and checked as the real engine does."""
+    base_name: str | None = None
+    """The base that adapters must name, if they name one; null takes any."""
     unclosed_share: float = 0.0
     """These never close their explanation and end at `max_tokens`."""
     straddled_share: float = 0.0
@@ -90,6 +92,7 @@ class FakeEngine:
                 max_lora_rank=settings.max_lora_rank,
                 format_id=settings.format,
                 max_running=settings.max_running or MAX_RUNNING,
+                base_name="fake",
             )
         )
 
@@ -184,7 +187,7 @@ class FakeEngine:
         if adapter is None or adapter.version in self._versions:
             return
         if self._options.validate_adapters:
-            rules = AdapterRules(max_rank=self._options.max_lora_rank, base_name=None)
+            rules = AdapterRules(max_rank=self._options.max_lora_rank, base_name=self._options.base_name)
             await asyncio.to_thread(validate_adapter, adapter, rules=rules)
         self._versions[adapter.version] = adapter
 

@@ -1,5 +1,6 @@
 """Own what a successful trainer's words become: a version with its evaluation, then perhaps an alias, then the end."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import httpx
 
+from rlt_core.comparison import evaluation_of
 from rlt_core.errors import NotFoundError
-from rlt_core.schemas.base import Role, new_id
+from rlt_core.schemas.base import Role
 from rlt_core.schemas.jobs import Job, JobResult, PromotionResult, RlSpec
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow, ModelVersion
 from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
@@ -17,6 +19,8 @@ from rlt_service.jobs.promotion import Promoter
 from rlt_service.settings import Settings
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.registry import Candidate, HeldOut, Registry
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,13 @@ class Completion:
         if not isinstance(job.spec, RlSpec):
             return None
         promoter = Promoter(base_url=service_url(self.settings), keep_on=keep_on, transport=self.transport)
-        return promoter.promote(job.spec.promote, version=made.version, evaluation=evaluation, job_id=job.id)
+        return promoter.promote(
+            job.spec.promote,
+            version=made.version,
+            evaluation=evaluation,
+            student=str(job.spec.student),
+            job_id=job.id,
+        )
 
     def _dataset_sha256(self, dataset_id: str) -> str | None:
         try:
@@ -79,23 +89,29 @@ def _role(job: Job) -> Role:
 
 
 def _held_out(job: Job, event: EvaluationEvent | None) -> HeldOut | None:
-    """Read the comparison that the trainer wrote; None where there was nothing to compare with."""
-    if event is None or event.before is None or event.difference is None or event.difference_r_ss is None:
+    """Compute the comparison from the rows that the trainer wrote; None where these compare nothing."""
+    if event is None or event.before is None:
         return None
-    evaluation = Evaluation(
-        id=new_id("eval"),
-        created_at=event.at,
-        job=job.id,
-        student=event.student,
-        format=event.format,
-        before=event.before,
-        after=event.after,
-        metrics=event.metrics,
-        difference=event.difference,
-        difference_r_ss=event.difference_r_ss,
-    )
-    with Path(event.path).open(encoding="utf-8") as lines:
-        return HeldOut(evaluation=evaluation, rows=[EvaluationRow.model_validate_json(line) for line in lines])
+    try:
+        rows = [EvaluationRow.model_validate_json(line) for line in _lines(Path(event.path))]
+        evaluation = evaluation_of(
+            rows,
+            before=event.before,
+            after=event.after,
+            student=event.student,
+            format=event.format,
+            created_at=event.at,
+            job=job.id,
+        )
+    except ValueError as error:  # a gate refuses without an evaluation; the version itself is sound
+        LOGGER.warning("the evaluation rows of %s are no comparison: %s", job.id, error)
+        return None
+    return HeldOut(evaluation=evaluation, rows=rows)
+
+
+def _lines(path: Path) -> list[str]:
+    with path.open(encoding="utf-8") as lines:
+        return list(lines)
 
 
 def _code_version() -> str | None:

@@ -36,18 +36,25 @@ class Promoter:
     sleep: Callable[[float], None] = time.sleep
 
     def promote(
-        self, policy: PromotePolicy, *, version: str, evaluation: Evaluation | None, job_id: str
+        self, policy: PromotePolicy, *, version: str, evaluation: Evaluation | None, student: str, job_id: str
     ) -> PromotionResult:
-        """Carry out a policy; a refusal is a result. Raises Interrupted."""
+        """Carry out a policy by the judgement of `student`; a refusal is a result. Raises Interrupted."""
         if policy.when == "never":
             return PromotionResult(alias=policy.alias, outcome="skipped", reason="promote.when is never")
         with httpx.Client(
             base_url=self.base_url, timeout=REQUEST_TIMEOUT_S, transport=self.transport, trust_env=False
         ) as client:
-            return self._put(client, policy, version=version, evaluation=evaluation, job_id=job_id)
+            return self._put(client, policy, version=version, evaluation=evaluation, student=student, job_id=job_id)
 
     def _put(
-        self, client: httpx.Client, policy: PromotePolicy, *, version: str, evaluation: Evaluation | None, job_id: str
+        self,
+        client: httpx.Client,
+        policy: PromotePolicy,
+        *,
+        version: str,
+        evaluation: Evaluation | None,
+        student: str,
+        job_id: str,
     ) -> PromotionResult:
         answer = self._ask(client, "GET", "/v1/aliases")
         if not answer.is_success:
@@ -63,6 +70,7 @@ class Promoter:
             expected=expected,
             gate="if_better" if gated else "none",
             evaluation=evaluation.id if evaluation is not None else None,
+            student=student,
             # Where the gate decides, its own figures are the reason that the history keeps.
             reason=None if gated else f"job {job_id}, promote.when = {policy.when}",
         )

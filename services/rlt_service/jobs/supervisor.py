@@ -125,7 +125,7 @@ class _Attempt:
 
     def _train(self, prepared: TrainerJob) -> None:
         folder = Path(prepared.attempt_dir)
-        job_file = folder / "job.json"
+        job_file = self._supervisor.preparation.artifacts.job_file(prepared.job_id, prepared.attempt)
         job_file.write_text(prepared.model_dump_json(indent=2), encoding="utf-8")
         trainer = TrainerProcess(
             self._supervisor.trainer_command,

@@ -1,12 +1,12 @@
 """Own the moves of aliases: compare-and-swap, with an append-only history. Works inside a given session."""
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from rlt_core.errors import AliasMovedError, InvalidRequestError, NotFoundError
 from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.teachers import Alias, AliasChange, AliasHistory
-from rlt_service.store.tables import AliasChangeRow, AliasRow
+from rlt_service.store.tables import AliasChangeRow, AliasRow, ShadowPairRow, ShadowRow
 
 
 def move(
@@ -46,7 +46,17 @@ def move(
         )
     )
     session.flush()
+    shadow = session.get(ShadowRow, (role, alias))
+    if shadow is not None and shadow.version == version:  # what serves has nothing to be compared with
+        end_shadow(session, shadow)
     return _alias(row)
+
+
+def end_shadow(session: Session, shadow: ShadowRow) -> None:
+    """Forget a shadow and its pairs."""
+    session.delete(shadow)
+    session.execute(delete(ShadowPairRow).where(ShadowPairRow.alias == shadow.alias))
+    session.flush()
 
 
 def every(session: Session) -> list[Alias]:

@@ -31,6 +31,10 @@ class ArtifactStore:
         """Return the only folder that an attempt writes to."""
         return self._inside("jobs", job_id, f"attempt-{attempt}")
 
+    def job_file(self, job_id: str, attempt: int) -> Path:
+        """Return what an attempt's trainer is told."""
+        return self.attempt_dir(job_id, attempt) / "job.json"
+
     def rollout_dir(self, job_id: str, attempt: int, step: int) -> Path:
         """Folder of the policy after one step."""
         return self._inside("jobs", job_id, f"attempt-{attempt}", "rollouts", str(step))

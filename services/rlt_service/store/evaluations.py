@@ -37,14 +37,12 @@ def get(session: Session, evaluation_id: str) -> Evaluation:
     return Evaluation.model_validate(row.body)
 
 
-def latest(session: Session, *, before: str, after: str) -> Evaluation | None:
-    """Return the newest comparison of exactly these two versions."""
-    row = session.scalar(
-        select(EvaluationTable)
-        .where(EvaluationTable.before == before, EvaluationTable.after == after)
-        .order_by(EvaluationTable.ordinal.desc())
-        .limit(1)
-    )
+def latest(session: Session, *, before: str, after: str, student: str | None = None) -> Evaluation | None:
+    """Return the newest comparison of exactly these two versions, by one student or by any."""
+    query = select(EvaluationTable).where(EvaluationTable.before == before, EvaluationTable.after == after)
+    if student is not None:
+        query = query.where(EvaluationTable.body["student"].as_string() == student)
+    row = session.scalar(query.order_by(EvaluationTable.ordinal.desc()).limit(1))
     return Evaluation.model_validate(row.body) if row is not None else None
 
 
@@ -66,6 +64,15 @@ def rows(session: Session, evaluation_id: str, *, offset: int, limit: int) -> Pa
         has_more=offset + len(window) < total,
         last_id=str(offset + len(window)) if window else None,
     )
+
+
+def all_rows(session: Session, evaluation_id: str) -> list[EvaluationRow]:
+    """Return every row in stored order; raises NotFoundError."""
+    get(session, evaluation_id)
+    query = select(EvaluationRowTable).where(EvaluationRowTable.evaluation_id == evaluation_id)
+    return [
+        EvaluationRow.model_validate(row.body) for row in session.scalars(query.order_by(EvaluationRowTable.position))
+    ]
 
 
 def naming(session: Session, version: str) -> list[str]:

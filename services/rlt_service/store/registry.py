@@ -95,6 +95,15 @@ class Registry:
         with self._database.reading() as session:
             return resolution.resolve(session, self._artifacts, role=role, name=name)
 
+    def check_files(self, resolved: ResolvedVersion) -> None:
+        """Raise InvalidAdapterError where a version's files are not those that were registered."""
+        files = resolved.adapter
+        if files is not None and (found := self._artifacts.checked_sha256(files.path)) != files.sha256:
+            raise InvalidAdapterError(
+                f"{resolved.version} has sha256 {found}, it was registered with {files.sha256}: its files were changed "
+                "afterwards. Register what it should be as a new version."
+            )
+
     def register(self, candidate: Candidate, *, held_out: HeldOut | None = None) -> ModelVersion:
         """Make an adapter the next version of its name, with its evaluation, all or none.
 
@@ -117,14 +126,14 @@ class Registry:
     def get_version(self, version: str) -> ModelVersion:
         """Return `name@number`; raises ModelNotFoundError."""
         with self._database.reading() as session:
-            return _version(session, _row(session, version))
+            return _version(session, resolution.live_version(session, version, role="teacher", param="/version"))
 
     def list_names(self, role: Role, *, limit: int = 100, after: str | None = None) -> Page[NamedModel]:
         """Return names with versions made for a role, the one with the newest version first."""
         newest = func.max(VersionRow.ordinal)
         query = (
             select(VersionRow.name, func.max(VersionRow.number), func.count(), func.min(VersionRow.created_at), newest)
-            .where(VersionRow.role == role)
+            .where(VersionRow.role == role, VersionRow.deleted_at.is_(None))
             .group_by(VersionRow.name)
             .order_by(newest.desc())
         )
@@ -138,14 +147,15 @@ class Registry:
     def versions(self, name: str, *, limit: int = 100, after: str | None = None) -> Page[ModelVersion]:
         """Return a name's versions, newest first; `after` is `name@number`. Raises ModelNotFoundError."""
         with self._database.reading() as session:
-            query = select(VersionRow).where(VersionRow.name == name).order_by(VersionRow.number.desc())
+            query = select(VersionRow).where(VersionRow.name == name, VersionRow.deleted_at.is_(None))
+            query = query.order_by(VersionRow.number.desc())
             found = [_version(session, row) for row in session.scalars(query)]
             if not found:
                 raise resolution.missing_version(session, name, role="teacher", param="/name")
         return _page(found, [item.version for item in found], limit=limit, after=after)
 
     def lineage(self, version: str) -> Lineage:
-        """Return where a version comes from and what became of it; raises ModelNotFoundError."""
+        """Return where a version comes from and what became of it, deleted or not; raises ModelNotFoundError."""
         with self._database.reading() as session:
             row = _row(session, version)
             name = version_name(row)
@@ -160,6 +170,7 @@ class Registry:
                 code_version=row.code_version,
                 dataset=row.dataset_id,
                 dataset_sha256=row.dataset_sha256,
+                deleted_at=row.deleted_at,
                 evaluations=evaluations.naming(session, name),
                 promotions=[aliases.change(move) for move in session.scalars(moves)],
             )
@@ -220,10 +231,10 @@ class Registry:
         with self._database.reading() as session:
             return evaluations.get(session, evaluation_id)
 
-    def latest_evaluation(self, *, before: str, after: str) -> Evaluation | None:
-        """Return the newest comparison of exactly these two versions."""
+    def latest_evaluation(self, *, before: str, after: str, student: str | None = None) -> Evaluation | None:
+        """Return the newest comparison of exactly these two versions, by one student or by any."""
         with self._database.reading() as session:
-            return evaluations.latest(session, before=before, after=after)
+            return evaluations.latest(session, before=before, after=after, student=student)
 
     def evaluation_of_job(self, job_id: str) -> Evaluation | None:
         """Return the comparison that a job made."""
@@ -234,6 +245,11 @@ class Registry:
         """Return a window of an evaluation's rows; raises NotFoundError."""
         with self._database.reading() as session:
             return evaluations.rows(session, evaluation_id, offset=offset, limit=limit)
+
+    def all_evaluation_rows(self, evaluation_id: str) -> list[EvaluationRow]:
+        """Return every row of an evaluation; raises NotFoundError."""
+        with self._database.reading() as session:
+            return evaluations.all_rows(session, evaluation_id)
 
     def aliases(self) -> list[Alias]:
         """Return every alias."""
@@ -261,9 +277,7 @@ class Registry:
                 f"An alias points at a version, name@number, not at {version!r}.", param="/version"
             )
         with self._database.transaction() as session:
-            row = resolution.find_version(session, version)
-            if row is None:
-                raise resolution.missing_version(session, version, role=role, param="/version")
+            row = resolution.live_version(session, version, role=role, param="/version", lock=True)
             return aliases.move(
                 session,
                 role=role,
@@ -283,7 +297,8 @@ class Registry:
         """Return every name that can be called: aliases, names, versions; rollout adapters stay unlisted."""
         with self._database.reading() as session:
             cards = {item.alias: _card(item.alias, item.updated_at.timestamp()) for item in aliases.every(session)}
-            for row in session.scalars(select(VersionRow).order_by(VersionRow.ordinal.desc())):
+            there = select(VersionRow).where(VersionRow.deleted_at.is_(None))
+            for row in session.scalars(there.order_by(VersionRow.ordinal.desc())):
                 for name in (row.name, version_name(row)):
                     cards.setdefault(name, _card(name, row.created_at.timestamp()))
         return list(cards.values())

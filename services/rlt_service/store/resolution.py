@@ -4,14 +4,15 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from rlt_core.errors import ModelNotFoundError
 from rlt_core.schemas.base import NAME_PATTERN, ROLLOUT_PATTERN, VERSION_PATTERN, Role, split_version
 from rlt_service.store.artifacts import ArtifactStore
-from rlt_service.store.tables import AliasRow, RolloutRow, VersionRow
+from rlt_service.store.tables import AliasRow, RolloutRow, ShadowRow, VersionRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,26 +33,57 @@ class ResolvedVersion:
     base_model: str
     format: str
     adapter: AdapterFiles | None
+    shadow: "ShadowPlan | None" = None
+    """Who answers beside it, where the name was an alias that carries a shadow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowPlan:
+    """A candidate beside an alias: what it answers, and who judges."""
+
+    alias: str
+    version: str
+    share: float
+    max_in_flight: int
+    student: str
 
 
 def resolve(session: Session, artifacts: ArtifactStore, *, role: Role, name: str) -> ResolvedVersion:
     """Find the version that `name` means for `role`; raises ModelNotFoundError naming close matches."""
     if re.fullmatch(ROLLOUT_PATTERN, name):
         return _rollout(session, artifacts, role=role, name=name)
-    alias = session.get(AliasRow, (role, name))
-    target = alias.version if alias is not None else name
-    row = None
-    if re.fullmatch(VERSION_PATTERN, target):
-        row = find_version(session, target)
-    elif re.fullmatch(NAME_PATTERN, target):
-        row = _newest(session, role=role, name=target)
+    target, shadow = _alias_target(session, role=role, name=name)
+    row = _target_row(session, role=role, name=name, target=target)
+    return _resolved(artifacts, row, role=role, shadow=shadow)
+
+
+def named_version(session: Session, *, role: Role, name: str) -> VersionRow:
+    """Return the row of the stored version that `name` means for `role`; raises ModelNotFoundError."""
+    target, _ = _alias_target(session, role=role, name=name)
+    return _target_row(session, role=role, name=name, target=target)
+
+
+def live_version(session: Session, version: str, *, role: Role, param: str, lock: bool = False) -> VersionRow:
+    """Return the row of a version that can be called; raises ModelNotFoundError, also for a deleted one.
+
+    `lock` keeps the row as it is until the transaction ends, so that nothing comes to point at a version that goes.
+    """
+    row = find_version(session, version) if re.fullmatch(VERSION_PATTERN, version) else None
+    if row is not None and lock:
+        session.refresh(row, with_for_update=True)
     if row is None:
-        raise ModelNotFoundError(_missing(session, role=role, name=name), param=f"/{role}")
-    return _resolved(artifacts, row, role=role)
+        raise missing_version(session, version, role=role, param=param)
+    if row.deleted_at is not None:
+        raise ModelNotFoundError(
+            f"{version_name(row)} was deleted at {row.deleted_at:%Y-%m-%d %H:%M} UTC; its number is not given again, "
+            f"/v1/{row.role}s/{row.name}/versions lists what is there.",
+            param=param,
+        )
+    return row
 
 
 def find_version(session: Session, version: str) -> VersionRow | None:
-    """Return the row of `name@number`; number 0 of a trained name is the base that it was trained from."""
+    """Return the row of `name@number`, deleted or not; number 0 of a trained name is the base that it came from."""
     name, number = split_version(version)
     row = session.scalar(select(VersionRow).where(VersionRow.name == name, VersionRow.number == number))
     if row is not None or number > 0:
@@ -65,6 +97,13 @@ def find_version(session: Session, version: str) -> VersionRow | None:
         .order_by(VersionRow.ensured_at.desc())
         .limit(1)
     )
+
+
+def newest_version(session: Session, *, role: Role, name: str) -> VersionRow | None:
+    """Return the newest version of a name; where the name has versions of both roles, the newest of this one."""
+    there = select(VersionRow).where(VersionRow.name == name, VersionRow.deleted_at.is_(None))
+    rows = list(session.scalars(there.order_by(VersionRow.number.desc())))
+    return next((row for row in rows if row.role == role and row.number > 0), rows[0] if rows else None)
 
 
 def current_base(session: Session) -> VersionRow | None:
@@ -82,7 +121,8 @@ def version_name(row: VersionRow) -> str:
 def known_names(session: Session, role: Role) -> list[str]:
     """Return aliases of a role, names and versions: everything that can be called by name."""
     aliases = session.scalars(select(AliasRow.alias).where(AliasRow.role == role))
-    rows = list(session.scalars(select(VersionRow).order_by(VersionRow.ordinal.desc())))
+    there = select(VersionRow).where(VersionRow.deleted_at.is_(None))
+    rows = list(session.scalars(there.order_by(VersionRow.ordinal.desc())))
     return list(dict.fromkeys([*aliases, *(row.name for row in rows), *(version_name(row) for row in rows)]))
 
 
@@ -91,10 +131,34 @@ def missing_version(session: Session, version: str, *, role: Role, param: str) -
     return ModelNotFoundError(_missing(session, role=role, name=version), param=param)
 
 
-def _newest(session: Session, *, role: Role, name: str) -> VersionRow | None:
-    """Return the newest version of a name; where the name has versions of both roles, the newest of this one."""
-    rows = list(session.scalars(select(VersionRow).where(VersionRow.name == name).order_by(VersionRow.number.desc())))
-    return next((row for row in rows if row.role == role and row.number > 0), rows[0] if rows else None)
+def _alias_target(session: Session, *, role: Role, name: str) -> tuple[str, ShadowPlan | None]:
+    """Follow an alias, and read its shadow with it: a request is not worth a query of its own for that."""
+    beside = and_(ShadowRow.role == AliasRow.role, ShadowRow.alias == AliasRow.alias)
+    query = select(AliasRow, ShadowRow).outerjoin(ShadowRow, beside)
+    found = session.execute(query.where(AliasRow.role == role, AliasRow.alias == name)).one_or_none()
+    if found is None:
+        return name, None
+    alias, shadow = found[0], cast(ShadowRow | None, found[1])
+    return alias.version, None if shadow is None else _plan(shadow)
+
+
+def _plan(row: ShadowRow) -> ShadowPlan:
+    return ShadowPlan(
+        alias=row.alias,
+        version=row.version,
+        share=row.share,
+        max_in_flight=row.max_in_flight,
+        student=row.student,
+    )
+
+
+def _target_row(session: Session, *, role: Role, name: str, target: str) -> VersionRow:
+    if re.fullmatch(VERSION_PATTERN, target):
+        return live_version(session, target, role=role, param=f"/{role}")
+    row = newest_version(session, role=role, name=target) if re.fullmatch(NAME_PATTERN, target) else None
+    if row is None:
+        raise missing_version(session, name, role=role, param=f"/{role}")
+    return row
 
 
 def _rollout(session: Session, artifacts: ArtifactStore, *, role: Role, name: str) -> ResolvedVersion:
@@ -109,12 +173,17 @@ def _rollout(session: Session, artifacts: ArtifactStore, *, role: Role, name: st
     return ResolvedVersion(version=name, role=role, base_model=row.base_model, format=row.format, adapter=files)
 
 
-def _resolved(artifacts: ArtifactStore, row: VersionRow, *, role: Role) -> ResolvedVersion:
+def _resolved(artifacts: ArtifactStore, row: VersionRow, *, role: Role, shadow: ShadowPlan | None) -> ResolvedVersion:
     files = None
     if row.adapter_sha256 is not None:
         files = AdapterFiles(path=artifacts.version_dir(row.name, row.number), sha256=row.adapter_sha256)
     return ResolvedVersion(
-        version=version_name(row), role=role, base_model=row.base_model, format=row.format, adapter=files
+        version=version_name(row),
+        role=role,
+        base_model=row.base_model,
+        format=row.format,
+        adapter=files,
+        shadow=shadow,
     )
 
 

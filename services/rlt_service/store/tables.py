@@ -7,7 +7,9 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     DateTime,
+    Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -166,6 +168,8 @@ class VersionRow(Base):
     code_version: Mapped[str | None] = mapped_column(String(80))
     ensured_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When a server last started with this base; null for trained versions."""
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Set for good: the row keeps the number from being given again, and what the version came from."""
 
 
 class RolloutRow(Base):
@@ -191,6 +195,42 @@ class AliasRow(Base):
     alias: Mapped[str] = mapped_column(String(63), primary_key=True)
     version: Mapped[str] = mapped_column(String(80))
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ShadowRow(Base):
+    """The candidate that answers a sample of an alias's traffic unseen, and how often it did."""
+
+    __tablename__ = "shadows"
+    __table_args__ = (
+        ForeignKeyConstraint(["role", "alias"], ["aliases.role", "aliases.alias"], name="fk_shadows_role_aliases"),
+    )
+
+    role: Mapped[str] = mapped_column(String(16), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[str] = mapped_column(String(80))
+    share: Mapped[float] = mapped_column(Float)
+    max_in_flight: Mapped[int] = mapped_column(Integer)
+    student: Mapped[str] = mapped_column(String(200))
+    """As it was named; each pair says which version that was."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    answered: Mapped[int] = mapped_column(BigInteger, default=0)
+    skipped: Mapped[int] = mapped_column(BigInteger, default=0)
+    failed: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class ShadowPairRow(Base):
+    """One question of live traffic as the served version and the candidate answered it; rows as in an evaluation."""
+
+    __tablename__ = "shadow_pairs"
+
+    ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
+    alias: Mapped[str] = mapped_column(String(63), index=True)
+    before: Mapped[str] = mapped_column(String(80))
+    after: Mapped[str] = mapped_column(String(80))
+    student: Mapped[str] = mapped_column(String(80))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    row_before: Mapped[dict[str, Any]] = mapped_column(Document)
+    row_after: Mapped[dict[str, Any]] = mapped_column(Document)
 
 
 class AliasChangeRow(Base):

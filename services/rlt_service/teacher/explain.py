@@ -14,6 +14,7 @@ from rlt_service.served import Versions, check_text
 from rlt_service.settings import Settings
 from rlt_service.student.score import Scorer
 from rlt_service.teacher.generation import Generation, encode_prompt
+from rlt_service.teacher.shadow import ShadowTraffic
 from rlt_service.teacher.stream import Streamed, Told, done_of
 
 
@@ -26,6 +27,7 @@ class Explainer:
     engines: Engines
     in_hand: InHand
     scorer: Scorer
+    shadow: ShadowTraffic
 
     async def explain(self, request: ExplainRequest) -> ExplainResponse:
         """Sample explanations by one version.
@@ -70,6 +72,7 @@ class Explainer:
     ) -> ExplainResponse:
         engine = work.engine
         scored = await self._score(work.request, explanations) if "score" in work.request.include else None
+        self.shadow.offer(work, explanations, explainer=self, scorer=self.scorer)
         return ExplainResponse(
             id=new_id("exp"),
             created_at=now_utc(),

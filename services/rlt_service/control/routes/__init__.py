@@ -1,4 +1,4 @@
-from rlt_service.control.routes import about, aliases, datasets, evaluations, events, jobs, models, train
+from rlt_service.control.routes import about, aliases, datasets, evaluations, events, jobs, models, shadows, train
 
 ROUTERS = (
     train.router,
@@ -8,6 +8,7 @@ ROUTERS = (
     models.models_router("teacher"),
     models.models_router("student"),
     aliases.router,
+    shadows.router,
     evaluations.router,
     about.router,
 )

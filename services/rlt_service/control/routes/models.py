@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Response
 
 from rlt_core.schemas.base import Page, Role
-from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel, RegisterVersionRequest
+from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel, RegisterVersionRequest, VersionDeleted
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import ModelName, PageAfter, PageLimit, VersionNumber
-from rlt_service.control.routes.wiring import importer_of
+from rlt_service.control.routes.wiring import deleter_of, importer_of
 from rlt_service.idempotency import NotTwice
 from rlt_service.json_bodies import JsonRoute
 
@@ -40,6 +40,11 @@ def models_router(role: Role) -> APIRouter:
     def get_version(name: ModelName, number: VersionNumber, services: ServicesDep) -> ModelVersion:
         """Read one version; 0 is the untrained base."""
         return services.registry.get_version(f"{name}@{number}")
+
+    @router.delete("/{name}/versions/{number}", dependencies=[NotTwice], operation_id=f"delete_{role}_version")
+    def delete_version(name: ModelName, number: VersionNumber, services: ServicesDep) -> VersionDeleted:
+        """Delete a version that nothing uses; its number is never given again."""
+        return deleter_of(services).delete(f"{name}@{number}")
 
     @router.get("/{name}/versions/{number}/lineage", operation_id=f"get_{role}_lineage")
     def get_lineage(name: ModelName, number: VersionNumber, services: ServicesDep) -> Lineage:

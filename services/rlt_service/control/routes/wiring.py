@@ -3,11 +3,14 @@
 from rlt_core.errors import EngineUnavailableError
 from rlt_service.container import Services
 from rlt_service.control.datasets import Uploader
+from rlt_service.control.deletion import Deleter
 from rlt_service.control.imports import Importer
 from rlt_service.control.promotion import Promotion
 from rlt_service.control.reports import Reports
+from rlt_service.control.shadowing import Shadowing
 from rlt_service.control.submission import Submission
 from rlt_service.engine.protocol import Engine
+from rlt_service.store.deletion import Deletion
 
 
 def ready_engine(services: Services) -> Engine | None:
@@ -50,6 +53,20 @@ def importer_of(services: Services) -> Importer:
     return Importer(registry=services.registry, artifacts=services.artifacts, prober=services.prober)
 
 
+def deleter_of(services: Services) -> Deleter:
+    """Make the use case of a version's deletion."""
+    return Deleter(
+        registry=services.registry,
+        deletion=Deletion(services.database, services.artifacts),
+        requests=services.leases,
+    )
+
+
 def promotion_of(services: Services) -> Promotion:
     """Make the use case of an alias's move."""
     return Promotion(registry=services.registry, prober=services.prober)
+
+
+def shadowing_of(services: Services) -> Shadowing:
+    """Make the use case of an alias's shadow."""
+    return Shadowing(registry=services.registry, shadows=services.shadows, prober=services.prober)

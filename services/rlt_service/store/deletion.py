@@ -1,0 +1,105 @@
+"""Own the end of a version: refused while something needs it; the row stays as a tombstone, the files go after it."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from rlt_core.errors import ConflictError, VersionInUseError
+from rlt_core.schemas.base import Role, now_utc
+from rlt_core.schemas.jobs import TERMINAL
+from rlt_core.schemas.trainer import TrainerJob
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.database import Database
+from rlt_service.store.resolution import live_version, newest_version, version_name
+from rlt_service.store.tables import AliasRow, JobRow, ShadowRow, VersionRow
+
+NAMED_USERS = 5
+"""Users that the message names; `used_by` holds them all."""
+
+
+class Deletion:
+    """Takes versions away for good."""
+
+    def __init__(self, database: Database, artifacts: ArtifactStore) -> None:
+        """Take a started database and the artifact folders."""
+        self._database = database
+        self._artifacts = artifacts
+
+    def delete(self, version: str) -> str:
+        """Delete a version that nothing needs; return its `name@number`.
+
+        Raises ModelNotFoundError, VersionInUseError, ConflictError for a base. Children keep its name as their parent.
+        """
+        with self._database.transaction() as session:
+            row = live_version(session, version, role="teacher", param="/number", lock=True)
+            name = version_name(row)
+            if row.number == 0:
+                raise ConflictError(f"{name} is an untrained base, on which versions stand: it cannot be deleted.")
+            if users := list(_users(session, self._artifacts, row)):
+                more = f" and {len(users) - NAMED_USERS} more" if len(users) > NAMED_USERS else ""
+                raise VersionInUseError(
+                    f"{name} is in use: {'; '.join(users[:NAMED_USERS])}{more}. Move or end that first.",
+                    extra={"used_by": users},
+                )
+            row.deleted_at = now_utc()
+        self.sweep()
+        return name
+
+    def sweep(self) -> None:
+        """Remove the files of every deleted version: also those that a crash has left behind."""
+        with self._database.reading() as session:
+            gone = session.execute(
+                select(VersionRow.name, VersionRow.number).where(VersionRow.deleted_at.is_not(None))
+            ).all()
+        for name, number in gone:
+            self._artifacts.discard(self._artifacts.version_dir(name, number))
+
+
+def _users(session: Session, artifacts: ArtifactStore, row: VersionRow) -> Iterator[str]:
+    """Say who needs a version, one sentence each."""
+    version = version_name(row)
+    for alias in session.scalars(select(AliasRow).where(AliasRow.version == version)):
+        yield f"the {alias.role} alias {alias.alias!r} points at it"
+    for shadow in session.scalars(select(ShadowRow)):
+        if shadow.version == version:
+            yield f"it is the shadow of the {shadow.role} alias {shadow.alias!r}"
+        if _means(session, row, role="student", name=shadow.student):
+            yield f"it judges the shadow of the {shadow.role} alias {shadow.alias!r}"
+    for job in session.scalars(select(JobRow).where(JobRow.status.not_in(TERMINAL)).order_by(JobRow.ordinal)):
+        if row.job_id == job.id:
+            yield f"{job.id}, which made it, is {job.status}"
+        elif version in _attempt_versions(artifacts, job) or any(
+            _means(session, row, role=role, name=name) for role, name in _spec_names(job)
+        ):
+            yield f"{job.id}, which is {job.status}, names it"
+
+
+def _spec_names(job: JobRow) -> Iterator[tuple[Role, str]]:
+    """Give what a spec calls its teacher and its students."""
+    roles: tuple[Role, ...] = ("teacher", "student")
+    for role in roles:
+        named: str | list[str] = job.spec.get(role, [])
+        for name in [named] if isinstance(named, str) else named:
+            yield role, name
+
+
+def _means(session: Session, row: VersionRow, *, role: Role, name: str) -> bool:
+    """Tell whether a name of a spec means this version now; an alias that points at it is a user of its own."""
+    if name == version_name(row):
+        return True
+    if name != row.name or session.get(AliasRow, (role, name)) is not None:
+        return False
+    newest = newest_version(session, role=role, name=name)
+    return newest is not None and newest.ordinal == row.ordinal
+
+
+def _attempt_versions(artifacts: ArtifactStore, job: JobRow) -> set[str | None]:
+    """Give the exact versions that the running attempt was told; its names may mean others by now."""
+    if job.status != "running":
+        return set()
+    try:
+        told = TrainerJob.model_validate_json(artifacts.job_file(job.id, job.attempt).read_bytes())
+    except (OSError, ValueError):  # not prepared yet: then its names decide
+        return set()
+    return {told.teacher_version, told.student_version, told.served_version}
