@@ -29,3 +29,10 @@ def test_committed_rows_hold_one_row_a_question_and_model_by_real_versions() -> 
 
 def test_a_page_without_markers_stays_as_it_is() -> None:
     assert place_table("# Results", table="| new |") == "# Results"
+
+
+def test_the_fairness_table_follows_from_the_committed_rows() -> None:
+    found = json.loads((DOCS / "results" / "fairness.json").read_text(encoding="utf-8"))
+    summary = summary_of([Row(**row) for row in found["rows"]])
+    assert summary == found["summary"]
+    assert table_of(summary) in (DOCS / "serving-explain.md").read_text(encoding="utf-8")
