@@ -166,6 +166,22 @@ def summary_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return table
 
 
+def table_of(summary: Sequence[dict[str, Any]]) -> str:
+    """Write the summary as docs/serving-explain.md shows it."""
+    lines = [
+        "| a bulk call's sequences at a time | tokens/s alone | a single call alone, p50 | beside it, p50 / p95 / max "
+        "| p50 beside over alone | p95 beside over alone |",
+        "|---|---|---|---|---|---|",
+    ]
+    for found in summary:
+        beside = " / ".join(f"{found[f'beside_{name}_s']:.1f}" for name in ("p50", "p95", "max"))
+        lines.append(
+            f"| {found['running'] or 'as the gate lets in'} | {found['bulk_tokens_per_s']:.0f} "
+            f"| {found['alone_p50_s']:.1f} s | {beside} s | {found['p50_ratio']:.1f} | {found['p95_ratio']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
 def store(new: Sequence[Row], *, path: Path) -> None:
     """Put rows in the place of older ones of the same kind."""
     measured = {row.running for row in new}

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from benchmarks.bench_fairness import Row, summary_of, table_of
 from rlt_client.demo.table import DemoRun, place_table, read_rows, to_markdown, write_figures
 
 DOCS = Path(__file__).parents[2] / "docs"
