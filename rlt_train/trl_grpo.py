@@ -4,6 +4,7 @@ Here rollouts go over HTTP: vLLM would cost each trainer process seconds and mem
 """
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,8 @@ def _without(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
-with _without("vllm"):
+with _without("vllm"), warnings.catch_warnings():
+    # Where vLLM is found all the same: its version does not matter to what is used here.
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM", category=UserWarning)
     from trl.trainer.grpo_trainer import GRPOTrainer
     from trl.trainer.utils import split_tensor_dict

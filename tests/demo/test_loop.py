@@ -111,7 +111,7 @@ def test_a_teacher_that_the_gate_finds_better_is_swapped_into_serving(promoted: 
     assert served(control) == {"default": "demo-teacher@2"}
     moves = control.services.registry.alias_history("teacher", "default").data
     assert [move.version for move in moves] == ["demo-teacher@2", "demo-teacher@1", "fake@0"]
-    assert moves[0].reason == "better than demo-teacher@1: reward +0.5000, 95% interval [+0.1000, +0.9000], n = 1"
+    assert moves[0].reason == "better than demo-teacher@1: reward +0.5000, 95% interval [+0.5000, +0.5000], n = 2"
     assert moves[0].evaluation == outcome.evaluation
     assert outcome.answers.versions == ["demo-teacher@1", "demo-teacher@2"]
     assert outcome.answers.failed == 0

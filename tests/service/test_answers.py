@@ -141,7 +141,14 @@ CALLS = [
     if isinstance(route, APIRoute) and route.path != "/v1/chat/completions"  # not available at all yet
     for method in sorted(route.methods - {"GET", "HEAD"})
 ]
-PLACES = {"job_id": "job_" + "0" * 20, "dataset_id": "ds_" + "0" * 20, "role": "teacher", "alias": "a", "name": "a"}
+PLACES = {
+    "number": "1",
+    "job_id": "job_" + "0" * 20,
+    "dataset_id": "ds_" + "0" * 20,
+    "role": "teacher",
+    "alias": "a",
+    "name": "a",
+}
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
