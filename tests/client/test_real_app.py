@@ -152,7 +152,7 @@ def test_a_shadow_answers_beside_an_alias_and_becomes_an_evaluation(client: Clie
     made = client.shadows.put("lit", version="shady", share=1.0, max_in_flight=8)
     assert (made.version, made.student) == (candidate, "default")
     for row in ROWS[:2]:
-        client.explain(**row, teacher="lit")
+        client.explain(question=row["question"], solution=row["solution"], teacher="lit")
     wait_until(lambda: client.shadows.get("lit").pairs == 2, what="both were answered twice")
     assert client.shadows.evaluate("lit").difference.n == 2
     with pytest.raises(rlt_client.ConflictError) as caught:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -139,7 +139,7 @@ def test_what_a_running_attempt_was_told_stays_though_its_alias_has_moved(contro
         attempt_dir=str(path.parent),
         events_path="",
         format_id="stratos@1",
-        **{f"{role}_version": version for role, version in versions.items()},
+        **cast("dict[str, Any]", {f"{role}_version": version for role, version in versions.items()}),
     )
     path.write_text(told.model_dump_json())
     for version in versions.values():

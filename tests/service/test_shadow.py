@@ -181,7 +181,9 @@ def test_every_way_of_asking_the_alias_is_drawn_from_and_no_other(control: Contr
     assert control.http.post("/v1/explain/batch", json={"items": [item, item]}).status_code == 200
     assert control.http.post("/v1/explain", json={**item, "stream": True}).status_code == 200
     wait_for(control, answered=4)
-    for other in ({"teacher": SERVED}, {"teacher": "algebra"}, {"top_p": 0.9}):
+    others: list[dict[str, Any]]
+    others = [{"teacher": SERVED}, {"teacher": "algebra"}, {"top_p": 0.9}]
+    for other in others:
         ask(control, **other)
     ask(control)
     assert wait_for(control, answered=5)["counts"]["sampled"] == 5

@@ -1,5 +1,6 @@
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
@@ -112,5 +113,5 @@ async def test_the_candidate_is_asked_what_the_caller_asked_once_by_its_exact_na
     ("fields", "shown"),
     [({"top_p": 0.9}, SHOWN), ({}, SHOWN.model_copy(update={"finish_reason": "abort"}))],
 )
-async def test_what_cannot_be_compared_is_not_drawn(fields: dict[str, object], shown: Explanation) -> None:
+async def test_what_cannot_be_compared_is_not_drawn(fields: dict[str, Any], shown: Explanation) -> None:
     assert await offer_all([work(share=1.0, **fields)], shown=shown) == []
