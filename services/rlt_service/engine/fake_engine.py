@@ -8,6 +8,7 @@ number 0); divided by the temperature (temperature 0 counts as 1). Generation an
 import asyncio
 import hashlib
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -51,6 +52,8 @@ class FakeOptions:
     """These never close their explanation and end at `max_tokens`."""
     straddled_share: float = 0.0
     """In these a token holds the explanation's last character and the tag's first."""
+    patience_s: float = 0.2
+    """How long it may be silent, once wedged, before its health says so."""
 
 
 class FakeEngine:
@@ -63,6 +66,7 @@ class FakeEngine:
         self._versions: dict[str, AdapterRef] = {}
         self._unseeded = count()
         self._died = False
+        self._silent_since_s: float | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "FakeEngine":
@@ -100,6 +104,7 @@ class FakeEngine:
         """Build the tokenizer and take requests."""
         self._codec = byte_codec(format_id=self._options.format_id)
         self._died = False
+        self._silent_since_s = None
         self._admission.open_up()
 
     async def stop(self) -> None:
@@ -113,6 +118,10 @@ class FakeEngine:
         self._died = True
         await self._admission.drain(timeout_s=0.0)
         self._admission.close("died")
+
+    def wedge(self) -> None:
+        """Behave from now on as an engine whose process hangs: it lives, and neither answers nor fails."""
+        self._silent_since_s = time.monotonic()
 
     async def generate(self, request: GenerateRequest) -> GenerateResult:
         """Write `n` completions; cancelling the caller aborts them."""
@@ -150,9 +159,11 @@ class FakeEngine:
 
     async def health(self) -> EngineHealth:
         """Report what is in hand."""
+        since_s = self._silent_since_s
+        hung = since_s is not None and time.monotonic() - since_s > self._options.patience_s
         return EngineHealth(
-            alive=self._codec is not None and not self._died,
-            detail=self._admission.state,
+            alive=self._codec is not None and not self._died and not hung,
+            detail="does not answer" if hung else self._admission.state,
             in_flight=self._admission.in_flight,
             loaded_versions=tuple(self._versions),
         )
@@ -169,8 +180,13 @@ class FakeEngine:
             await asyncio.to_thread(validate_adapter, adapter, rules=rules)
         self._versions[adapter.version] = adapter
 
-    async def _complete(self, request: GenerateRequest, *, index: int, seed: int) -> Completion:
+    async def _work(self) -> None:
         await asyncio.sleep(self._options.delay_s)
+        if self._silent_since_s is not None:
+            await asyncio.Event().wait()
+
+    async def _complete(self, request: GenerateRequest, *, index: int, seed: int) -> Completion:
+        await self._work()
         greedy = request.temperature == 0.0
         dice = _dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
         whole = self._explanation(request, dice=dice)
@@ -199,7 +215,7 @@ class FakeEngine:
         return [*self.codec.encode_text(f"{text}\n"), *self.codec.encode_text(request.stop_text)]
 
     async def _score_one(self, request: SequenceScoreRequest) -> SequenceScoreResult:
-        await asyncio.sleep(self._options.delay_s)
+        await self._work()
         logprobs = rule_logprobs(
             request.token_ids, start=request.start, temperature=request.temperature, adapter=request.adapter
         )

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 
-from rlt_core.errors import ConfigurationError, EngineUnavailableError
+from rlt_core.errors import ConfigurationError, EngineUnavailableError, InvalidAdapterError, ScoringError
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, rules_for_base
 from rlt_service.engine.admission import Admission, cancel_all, result_of
@@ -38,6 +37,7 @@ from rlt_service.engine.protocol import (
     SequenceScoreRequest,
     SequenceScoreResult,
 )
+from rlt_service.engine.pulse import Pulse
 from rlt_service.engine.request_checks import check_generate, check_score
 from rlt_service.engine.vllm_adapters import VllmAdapters
 from rlt_service.engine.vllm_process import EngineOptions, read_process_ids, start_llm, stop_llm
@@ -46,6 +46,9 @@ from rlt_service.engine.vllm_scoring import key_of, prove_scoring, score_one
 from rlt_service.engine.vllm_state import RunningVllm
 from rlt_service.settings import Settings
 from rlt_tokens import load_codec
+
+ADAPTER_PATIENCE_S = 30.0
+"""How long a request waits for an adapter of others to be let go."""
 
 _PROBE_TEXT = "2 + 2 ="
 
@@ -79,13 +82,17 @@ class VllmEngine:
         processes: tuple[psutil.Process, ...] = ()
         try:
             processes = await read_process_ids(llm)
+            pulse = Pulse(lambda: llm.collective_rpc("process_ids"), patience_s=settings.engine_patience_s)
             self._running = RunningVllm(
                 llm=llm,
                 processes=processes,
                 codec=codec,
                 info=_info(settings, options),
                 banned_ids=_banned_ids(codec, model_vocabulary=base_config["vocab_size"]),
-                adapters=VllmAdapters(llm, rules=rules),
+                pulse=pulse,
+                adapters=VllmAdapters(
+                    llm, rules=rules, most=options.max_loaded, pulse=pulse, patience_s=ADAPTER_PATIENCE_S
+                ),
             )
             if (await prove_scoring(self._running)).fault:
                 self._running = replace(self._running, info=replace(self._running.info, scoring="plain"))
@@ -93,6 +100,7 @@ class VllmEngine:
             self._running = None
             await stop_llm(llm, processes)
             raise
+        pulse.start()
         self._admission.open_up()
 
     async def stop(self) -> None:
@@ -101,6 +109,8 @@ class VllmEngine:
         self._admission.close("has stopped")
         running, self._running = self._running, None
         if running is not None:
+            await running.pulse.stop()
+            await running.adapters.stop()
             await stop_llm(running.llm, running.processes)
 
     async def generate(self, request: GenerateRequest) -> GenerateResult:
@@ -124,10 +134,7 @@ class VllmEngine:
         for request in requests:
             check_score(request, info=state.info, vocab_size=state.codec.vocab_size)
         unique = {key_of(request): request for request in requests}
-        loras = {key: await self._lora(request.adapter) for key, request in unique.items()}
-        tasks = {
-            key: self._admission.submit(score_one(state, request, lora=loras[key])) for key, request in unique.items()
-        }
+        tasks = {key: self._admission.submit(self._score_one(request)) for key, request in unique.items()}
         try:
             results = await asyncio.gather(*[result_of(task) for task in tasks.values()])
         finally:
@@ -148,8 +155,14 @@ class VllmEngine:
             seed=0,
             stop_text=state.codec.format.explanation_close,
         )
-        with state.adapters.forgetting_on_failure(adapter):
+        try:
             await self.generate(probe)
+        except ScoringError as error:
+            await state.adapters.forget(adapter)
+            raise InvalidAdapterError(
+                f"Adapter {adapter.version} does not answer with finite log-probs ({error}). The training diverged: "
+                "publish an earlier step."
+            ) from error
 
     async def health(self) -> EngineHealth:
         """Report without touching the model."""
@@ -157,10 +170,10 @@ class VllmEngine:
         if running is None:
             return EngineHealth(alive=False, detail=self._admission.state, in_flight=0, loaded_versions=())
         gone = [process.pid for process in running.processes if not process.is_running()]
-        dead = running.llm.errored or bool(gone)
+        fault = f"died (processes gone: {gone})" if running.llm.errored or gone else running.pulse.fault
         return EngineHealth(
-            alive=not dead,
-            detail=f"died (processes gone: {gone}); restart the service" if dead else self._admission.state,
+            alive=not fault,
+            detail=fault or self._admission.state,
             in_flight=self._admission.in_flight,
             loaded_versions=running.adapters.versions,
         )
@@ -175,15 +188,16 @@ class VllmEngine:
             raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
         return self._running
 
-    async def _lora(self, adapter: AdapterRef | None) -> LoRARequest | None:
-        return None if adapter is None else await self._state.adapters.request_for(adapter)
+    async def _score_one(self, request: SequenceScoreRequest) -> SequenceScoreResult:
+        state = self._state
+        async with state.adapters.held(request.adapter) as lora:
+            return await score_one(state, request, lora=lora)
 
     async def _completions(self, request: GenerateRequest) -> AsyncGenerator[tuple[Completion, int]]:
         """Yield completions as they are done, each with its number of cached prompt tokens."""
         state = self._state
         check_generate(request, info=state.info, vocab_size=state.codec.vocab_size)
-        lora = await self._lora(request.adapter)
-        tasks = [self._admission.submit(self._complete(request, index=i, lora=lora)) for i in range(request.n)]
+        tasks = [self._admission.submit(self._complete(request, index=i)) for i in range(request.n)]
         pending = set(tasks)
         try:
             while pending:
@@ -193,12 +207,11 @@ class VllmEngine:
         finally:
             await cancel_all(set(tasks))
 
-    async def _complete(
-        self, request: GenerateRequest, *, index: int, lora: LoRARequest | None
-    ) -> tuple[Completion, int]:
+    async def _complete(self, request: GenerateRequest, *, index: int) -> tuple[Completion, int]:
         state = self._state
         params = generation_params(request, index=index, end_ids=state.codec.end_token_ids, banned_ids=state.banned_ids)
-        output = await state.last_output(request.prompt_token_ids, params, lora=lora)
+        async with state.adapters.held(request.adapter) as lora:
+            output = await state.last_output(request.prompt_token_ids, params, lora=lora)
         return completion_of(output, index=index), output.num_cached_tokens or 0
 
 
@@ -216,6 +229,7 @@ def _sizes(settings: Settings, *, folder: Path, base_config: dict[str, Any]) -> 
         dtype=choose_dtype(settings.dtype, on_cpu=current_platform.is_cpu()),
         max_sequence=min(settings.max_model_len, longest),
         max_loras=settings.max_loras,
+        max_loaded=max(settings.max_loaded_adapters, settings.max_loras),
         max_lora_rank=settings.max_lora_rank,
         kv_cache_bytes=int(settings.kv_cache_gib * 2**30),
     )
