@@ -2,7 +2,8 @@
 
 Log-prob of a token, natural log: `SEEN` where the same id stands earlier in the sequence, else `UNSEEN`; times
 `1 - 0.05 · min(number, 10)` for the version `name@number` (so later versions find everything likelier, the base is
-number 0); divided by the temperature (temperature 0 counts as 1). Generation and scoring follow the same rule.
+number 0; a fully trained version's number comes from its hash); divided by the temperature (temperature 0 counts as 1).
+Generation and scoring follow the same rule.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from rlt_core.errors import EngineUnavailableError
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, validate_adapter
 from rlt_service.engine.admission import Admission, cancel_all, result_of
+from rlt_service.engine.full_weights import validate_full
 from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,
@@ -26,6 +28,7 @@ from rlt_service.engine.protocol import (
     GenerateResult,
     SequenceScoreRequest,
     SequenceScoreResult,
+    Weights,
 )
 from rlt_service.engine.request_checks import check_generate, check_score
 from rlt_service.settings import Settings
@@ -35,12 +38,14 @@ SEEN = -0.1
 UNSEEN = -2.0
 _SUBJECTS = ("the first number", "the second number", "the sum", "the rest", "what is left", "the answer")
 _VERBS = ("gives", "becomes", "leaves", "makes")
+_BASE = Weights(base_model="fake")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeOptions:
     """How the double behaves. A `…_share` is the share of completions that are so, drawn by their own seed."""
 
+    weights: Weights = _BASE
     max_model_len: int = 8192
     max_lora_rank: int = 64
     format_id: str = "stratos@1"
@@ -69,10 +74,11 @@ class FakeEngine:
         self._silent_since_s: float | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "FakeEngine":
+    def from_settings(cls, settings: Settings, weights: Weights) -> "FakeEngine":
         """Make the double that a service with `engine = fake` runs on."""
         return cls(
             FakeOptions(
+                weights=weights,
                 max_model_len=settings.max_model_len,
                 max_lora_rank=settings.max_lora_rank,
                 format_id=settings.format,
@@ -85,7 +91,7 @@ class FakeEngine:
         return EngineInfo(
             name="fake",
             version="1",
-            base_model="fake",
+            base_model=self._options.weights.base_model,
             dtype="float32",
             device="none",
             max_model_len=self._options.max_model_len,
@@ -101,7 +107,9 @@ class FakeEngine:
         return self._codec
 
     async def start(self) -> None:
-        """Build the tokenizer and take requests."""
+        """Build the tokenizer and take requests; raises InvalidWeightsError as the real engine does."""
+        if self._options.weights.full is not None:
+            await asyncio.to_thread(validate_full, self._options.weights.full, base=None)
         self._codec = byte_codec(format_id=self._options.format_id)
         self._died = False
         self._silent_since_s = None
@@ -151,7 +159,7 @@ class FakeEngine:
         finally:
             await cancel_all(set(tasks))
 
-    async def load(self, adapter: AdapterRef) -> None:
+    async def load(self, adapter: AdapterRef | None) -> None:
         """Check a version's files as the real engine does; raises InvalidAdapterError."""
         if not self._admission.open:
             raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
@@ -188,7 +196,7 @@ class FakeEngine:
     async def _complete(self, request: GenerateRequest, *, index: int, seed: int) -> Completion:
         await self._work()
         greedy = request.temperature == 0.0
-        dice = _dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
+        dice = self._dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
         whole = self._explanation(request, dice=dice)
         ids = whole[: request.max_tokens]
         closed = len(whole) <= request.max_tokens
@@ -197,10 +205,17 @@ class FakeEngine:
             start=len(request.prompt_token_ids),
             temperature=request.temperature or 1.0,
             adapter=request.adapter,
+            own=self._own,
         )
         return Completion(
             index=index, token_ids=tuple(ids), logprobs=logprobs, finish_reason="stop" if closed else "length"
         )
+
+    def _dice(self, request: GenerateRequest, *, index: int, seed: int) -> random.Random:
+        """Make dice that depend on version, prompt, seed and index, and on nothing else."""
+        version = None if request.adapter is None else request.adapter.version
+        facts = repr((version or self._own or None, tuple(request.prompt_token_ids), seed, index))
+        return random.Random(hashlib.sha256(facts.encode()).digest())
 
     def _explanation(self, request: GenerateRequest, *, dice: random.Random) -> list[int]:
         """Write an explanation and its closing tag, or more than `max_tokens` without one."""
@@ -217,16 +232,26 @@ class FakeEngine:
     async def _score_one(self, request: SequenceScoreRequest) -> SequenceScoreResult:
         await self._work()
         logprobs = rule_logprobs(
-            request.token_ids, start=request.start, temperature=request.temperature, adapter=request.adapter
+            request.token_ids,
+            start=request.start,
+            temperature=request.temperature,
+            adapter=request.adapter,
+            own=self._own,
         )
         return SequenceScoreResult(logprobs=logprobs, cached_tokens=0)
 
+    @property
+    def _own(self) -> int:
+        """Give the number that the rule has for this engine's weights."""
+        full = self._options.weights.full
+        return 0 if full is None else 1 + int(full.sha256[:8], 16) % 9
+
 
 def rule_logprobs(
-    token_ids: Sequence[int], *, start: int, temperature: float, adapter: AdapterRef | None
+    token_ids: Sequence[int], *, start: int, temperature: float, adapter: AdapterRef | None, own: int = 0
 ) -> tuple[float, ...]:
-    """Log-probs of the tokens from `start` on by the rule in this module's first lines."""
-    number = 0 if adapter is None else int(adapter.version.rpartition("@")[2])
+    """Log-probs of the tokens from `start` on by the rule in this module's first lines; `own` without an adapter."""
+    number = own if adapter is None else int(adapter.version.rpartition("@")[2])
     factor = (1.0 - 0.05 * min(number, 10)) / temperature
     seen = set(token_ids[:start])
     logprobs: list[float] = []
@@ -234,10 +259,3 @@ def rule_logprobs(
         logprobs.append((SEEN if token in seen else UNSEEN) * factor)
         seen.add(token)
     return tuple(logprobs)
-
-
-def _dice(request: GenerateRequest, *, index: int, seed: int) -> random.Random:
-    """Dice that depend on version, prompt, seed and index, and on nothing else."""
-    version = None if request.adapter is None else request.adapter.version
-    facts = repr((version, tuple(request.prompt_token_ids), seed, index))
-    return random.Random(hashlib.sha256(facts.encode()).digest())

@@ -29,6 +29,8 @@ class EngineOptions:
     """What vLLM needs to know; lengths in tokens."""
 
     model: Path
+    tokenizer: Path
+    """The base's folder, also where the weights are others."""
     dtype: str
     max_sequence: int
     max_loras: int
@@ -79,6 +81,7 @@ def _arguments(options: EngineOptions) -> AsyncEngineArgs:
     on_cpu = current_platform.is_cpu()
     return AsyncEngineArgs(
         model=str(options.model),
+        tokenizer=str(options.tokenizer),
         dtype=options.dtype,  # pyright: ignore[reportArgumentType] - a str from a closed set of settings
         # One more than the longest sequence: vLLM insists on generating a token after a scored prompt.
         max_model_len=options.max_sequence + 1,
