@@ -2,12 +2,15 @@
 
 from typing import Protocol
 
-from rlt_service.engine.protocol import AdapterRef
+from rlt_service.store.registry import ResolvedVersion
 
 
 class Prober(Protocol):
-    """Whatever can prove an adapter: the engine of this process."""
+    """Whatever can prove a version: the engines of this process."""
 
-    async def load(self, adapter: AdapterRef) -> None:
-        """Load it and see finite log-probs; raises InvalidAdapterError, EngineUnavailableError."""
+    async def load(self, version: ResolvedVersion) -> None:
+        """Load it and see finite log-probs; the untrained base needs none.
+
+        Raises InvalidAdapterError, InvalidWeightsError, EngineUnavailableError.
+        """
         ...

@@ -8,7 +8,6 @@ from rlt_core.schemas.base import Role
 from rlt_core.schemas.teachers import Alias, AliasPut, AliasRollback, Evaluation
 from rlt_service.control.probe import Prober
 from rlt_service.control.versions import check_alias_name, resolve_version
-from rlt_service.engine.protocol import AdapterRef
 from rlt_service.store.registry import Registry, ResolvedVersion
 
 
@@ -32,8 +31,8 @@ class Promotion:
     async def put(self, role: Role, alias: str, request: AliasPut) -> Alias:
         """Point the alias at a version.
 
-        Raises AliasMovedError, EvaluationRequiredError, NotBetterError, InvalidAdapterError, ModelNotFoundError,
-        InvalidRequestError.
+        Raises AliasMovedError, EvaluationRequiredError, NotBetterError, InvalidAdapterError, InvalidWeightsError,
+        ModelNotFoundError, InvalidRequestError, EngineUnavailableError.
         """
         return await self._move(role, alias, await asyncio.to_thread(self._promotion, role, alias, request))
 
@@ -42,9 +41,7 @@ class Promotion:
         return await self._move(role, alias, await asyncio.to_thread(self._return, role, alias, request))
 
     async def _move(self, role: Role, alias: str, move: _Move) -> Alias:
-        if move.to.adapter is not None:
-            files = move.to.adapter
-            await self.prober.load(AdapterRef(version=move.to.version, path=files.path, sha256=files.sha256))
+        await self.prober.load(move.to)
         return await asyncio.to_thread(
             self.registry.move_alias,
             role,

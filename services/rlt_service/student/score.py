@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from rlt_core.errors import NotAvailableYetError
 from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse, ScoreUsage
 from rlt_service.engine.protocol import Engine, SequenceScoreResult
@@ -42,6 +43,7 @@ class Scorer:
         check_text(request.solution, param="/solution", max_characters=limit)
         self.engines.host.ready()  # before anything is looked up: a starting server says so
         players = await asyncio.to_thread(self._resolve, request)
+        _check_one_engine(players)
         async with self.engines.lease(players.student) as engine:
             plan = await asyncio.to_thread(self._plan, request, players, engine)
             with self.in_hand.taken(len(plan.requests)):
@@ -76,6 +78,17 @@ class Scorer:
             each_token="tokens" in request.include,
         )
         return make_plan(task, codec=engine.codec, max_model_len=engine.info.max_model_len)
+
+
+def _check_one_engine(players: _Players) -> None:
+    """Raise NotAvailableYetError where teacher and student are in two engines."""
+    teacher = players.teacher
+    if teacher is not None and teacher.weights != players.student.weights:
+        raise NotAvailableYetError(
+            f"not available yet is the teacher {teacher.version} in another engine than the student "
+            f"{players.student.version}: send explanations with the tokens that /explain gave",
+            param="/teacher",
+        )
 
 
 def _response(
