@@ -16,7 +16,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from rlt_core.errors import ConfigurationError
 from rlt_service.engine.adapters import LORA_TARGETS
 from rlt_service.engine.patient_executor import PatientExecutor
-from rlt_service.engine.vllm_environment import vllm_environment
+from rlt_service.engine.vllm_start import Start
 
 _WORKERS = "rlt_service.engine.scoring_worker"
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the ranks that vLLM 0.32 allocates
@@ -43,16 +43,14 @@ class EngineOptions:
 
 async def start_llm(options: EngineOptions) -> AsyncLLM:
     """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine."""
-    with vllm_environment():
-        try:
-            # In a thread: loading takes half a minute, and the event loop has other work.
-            return await asyncio.to_thread(lambda: AsyncLLM.from_engine_args(_arguments(options)))
-        except (ValueError, RuntimeError, OSError) as error:
-            raise ConfigurationError(
-                f"vLLM did not start on {options.model} ({options.dtype}, {options.max_sequence} tokens): {error}. "
-                "The log above says more; RLT_DTYPE, RLT_MAX_MODEL_LEN, RLT_KV_CACHE_GIB and RLT_MAX_LORAS change "
-                "what it needs."
-            ) from error
+    try:
+        return await Start(lambda: _arguments(options)).run()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ConfigurationError(
+            f"vLLM did not start on {options.model} ({options.dtype}, {options.max_sequence} tokens): {error}. "
+            "The log above says more; RLT_DTYPE, RLT_MAX_MODEL_LEN, RLT_KV_CACHE_GIB and RLT_MAX_LORAS change "
+            "what it needs."
+        ) from error
 
 
 async def read_process_ids(llm: AsyncLLM) -> tuple[psutil.Process, ...]:
