@@ -1,4 +1,4 @@
-"""Arithmetic that scoring needs, and what this machine's cores can do: the roofline of docs/performance.md."""
+"""Arithmetic that scoring needs, and what this machine's cores can do: how near to it a contender comes."""
 
 import json
 import time

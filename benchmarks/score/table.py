@@ -72,7 +72,7 @@ def figures_of(rates: Rates, run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table_of(rates: Rates, run: Mapping[str, Any], *, memory: Sequence[Mapping[str, Any]]) -> str:
-    """Write the tables of docs/performance.md."""
+    """Write the tables, with ratios, shares of the matrix peak and memory."""
     lines: list[str] = []
     for workload, contenders in rates.items():
         lines += [f"**{workload}**", "", "| how | tokens/s (median) | ratio to vLLM as it comes | of the matrix peak |"]
