@@ -73,7 +73,7 @@ class EngineHost:
     async def _keep_running(self) -> None:
         """Start the engine, and again with growing waits whenever it has died; end where it does not start."""
         while await self._start():
-            self._fault = f"died and is being started again: {await self._death()}"
+            self._fault = f"is being started again: it {await self._death()}"
             LOGGER.error("the engine %s", self._fault)
             if self._engine is not None:
                 await self._engine.stop()

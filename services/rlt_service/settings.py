@@ -43,12 +43,16 @@ class Settings(BaseSettings):
     """Tokens of one engine step; longer prompts are computed in parts. Null leaves it to vLLM (2048 on CPUs)."""
     max_loras: int = Field(default=4, ge=1, le=64)
     """Adapters that one engine batch can hold."""
+    max_loaded_adapters: int = Field(default=16, ge=1, le=4096)
+    """Adapters kept in memory, never fewer than `max_loras`; beyond them the one that was idle longest gives way."""
     max_lora_rank: int = Field(default=64, ge=1, le=512)
     """Largest LoRA rank that the engine takes."""
     kv_cache_gib: float = Field(default=1.0, gt=0.0, le=1024.0)
     """Room for keys and values on a CPU, GiB."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on CPUs, where scores are exact to 1e-4, bfloat16 on GPUs."""
+    engine_patience_s: float = Field(default=60.0, ge=0.5, le=3600.0)
+    """An engine that gives no sign of life this long counts as hung, and is killed and started again (seconds)."""
 
     max_running: int | None = Field(default=None, ge=1, le=4096)
     """Sequences generated at a time, the rest waits fairly by call; null is 32 on a CPU, 256 on a GPU."""

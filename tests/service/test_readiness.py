@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from rlt_core.errors import ConfigurationError, UnavailableError
 from rlt_service.app import base_of, create_app
-from rlt_service.engine.fake_engine import FakeEngine
+from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from rlt_service.engine.protocol import GenerateRequest, GenerateResult
 from rlt_service.settings import Settings
 from tests.support.control import Control, check_problem
@@ -154,3 +154,22 @@ def test_an_engine_that_died_is_started_again(tmp_path: Path) -> None:
         assert "Retry-After" in refused.headers
         wait_until(lambda: client.post("/explain", json=GOOD).status_code == 200, what="the engine serves again")
         assert client.get("/readyz").json()["checks"]["engine"]["ok"]
+
+
+async def test_an_engine_that_hangs_is_noticed_its_requests_end_and_it_is_started_again(tmp_path: Path) -> None:
+    engine = FakeEngine(FakeOptions(patience_s=0.3))
+    app = make_app(tmp_path, engine=engine)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rlt.test") as client,
+    ):
+        while (await client.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.01)
+        engine.wedge()
+        hanging = await asyncio.wait_for(client.post("/v1/explain", json=GOOD), timeout=10.0)
+        check_problem(hanging, 503, "engine_unavailable")
+        detail = (await client.get("/readyz")).json()["checks"]["engine"]["detail"]
+        assert detail == "the engine is being started again: it does not answer"
+        while (await client.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.05)
+        assert (await client.post("/v1/explain", json=GOOD)).status_code == 200

@@ -8,6 +8,7 @@ number 0); divided by the temperature (temperature 0 counts as 1). Generation an
 import asyncio
 import hashlib
 import random
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class FakeOptions:
     """These never close their explanation and end at `max_tokens`."""
     straddled_share: float = 0.0
     """In these a token holds the explanation's last character and the tag's first."""
+    patience_s: float = 0.2
+    """How long it may be silent, once wedged, before its health says so."""
 
 
 class FakeEngine:
@@ -82,6 +85,7 @@ class FakeEngine:
         self._versions: dict[str, AdapterRef] = {}
         self._unseeded = count()
         self._died = False
+        self._silent_since_s: float | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "FakeEngine":
@@ -121,6 +125,7 @@ class FakeEngine:
         """Build the tokenizer and take requests."""
         self._codec = byte_codec(format_id=self._options.format_id, merges=self._options.merges)
         self._died = False
+        self._silent_since_s = None
         self._admission.open_up()
 
     async def stop(self) -> None:
@@ -134,6 +139,10 @@ class FakeEngine:
         self._died = True
         await self._admission.drain(timeout_s=0.0)
         self._admission.close("died")
+
+    def wedge(self) -> None:
+        """Behave from now on as an engine whose process hangs: it lives, and neither answers nor fails."""
+        self._silent_since_s = time.monotonic()
 
     async def generate(self, request: GenerateRequest) -> GenerateResult:
         """Write `n` completions; cancelling the caller aborts them."""
@@ -172,9 +181,11 @@ class FakeEngine:
 
     async def health(self) -> EngineHealth:
         """Report what is in hand."""
+        since_s = self._silent_since_s
+        hung = since_s is not None and time.monotonic() - since_s > self._options.patience_s
         return EngineHealth(
-            alive=self._codec is not None and not self._died,
-            detail=self._admission.state,
+            alive=self._codec is not None and not self._died and not hung,
+            detail="does not answer" if hung else self._admission.state,
             in_flight=self._admission.in_flight,
             loaded_versions=tuple(self._versions),
         )
@@ -202,6 +213,11 @@ class FakeEngine:
             for i in range(request.n)
         ]
 
+    async def _work(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        if self._silent_since_s is not None:
+            await asyncio.Event().wait()
+
     async def _complete(
         self, request: GenerateRequest, *, index: int, seed: int, flow: Flow, report: Report | None
     ) -> Completion:
@@ -217,10 +233,10 @@ class FakeEngine:
         )
         async with self._gate.turn(flow), self._computing:
             if report is None:
-                await asyncio.sleep(self._options.delay_s)
+                await self._work(self._options.delay_s)
             else:
                 for start in range(0, len(ids), PIECE_TOKENS):
-                    await asyncio.sleep(self._options.delay_s * PIECE_TOKENS / len(ids))
+                    await self._work(self._options.delay_s * PIECE_TOKENS / len(ids))
                     end = start + PIECE_TOKENS
                     report(CompletionDelta(index=index, token_ids=ids[start:end], logprobs=logprobs[start:end]))
         finish_reason = "stop" if len(whole) <= request.max_tokens else "length"
@@ -240,7 +256,7 @@ class FakeEngine:
 
     async def _score_one(self, request: SequenceScoreRequest, *, flow: Flow) -> SequenceScoreResult:
         async with self._gate.turn(flow), self._computing:
-            await asyncio.sleep(self._options.delay_s)
+            await self._work(self._options.delay_s)
         logprobs = rule_logprobs(
             request.token_ids, start=request.start, temperature=request.temperature, adapter=request.adapter
         )

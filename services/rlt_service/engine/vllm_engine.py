@@ -21,10 +21,9 @@ from typing import Any
 
 import psutil
 from vllm import RequestOutput
-from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 
-from rlt_core.errors import ConfigurationError, EngineUnavailableError
+from rlt_core.errors import ConfigurationError, EngineUnavailableError, InvalidAdapterError, ScoringError
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, rules_for_base
 from rlt_service.engine.admission import Admission, cancel_all, result_of
@@ -44,6 +43,7 @@ from rlt_service.engine.protocol import (
     SequenceScoreRequest,
     SequenceScoreResult,
 )
+from rlt_service.engine.pulse import Pulse
 from rlt_service.engine.request_checks import check_generate, check_score
 from rlt_service.engine.scoring_variants import PLAIN
 from rlt_service.engine.vllm_adapters import VllmAdapters
@@ -53,6 +53,9 @@ from rlt_service.engine.vllm_scoring import key_of, prove_scoring, read_variant,
 from rlt_service.engine.vllm_state import RunningVllm
 from rlt_service.settings import Settings
 from rlt_tokens import load_codec
+
+ADAPTER_PATIENCE_S = 30.0
+"""How long a request waits for an adapter of others to be let go."""
 
 _PROBE_TEXT = "2 + 2 ="
 
@@ -88,13 +91,17 @@ class VllmEngine:
         processes: tuple[psutil.Process, ...] = ()
         try:
             processes = await read_process_ids(llm)
+            pulse = Pulse(lambda: llm.collective_rpc("process_ids"), patience_s=settings.engine_patience_s)
             self._running = RunningVllm(
                 llm=llm,
                 processes=processes,
                 codec=codec,
                 info=_info(settings, options),
                 banned_ids=options.banned_ids,
-                adapters=VllmAdapters(llm, rules=rules),
+                pulse=pulse,
+                adapters=VllmAdapters(
+                    llm, rules=rules, most=options.max_loaded, pulse=pulse, patience_s=ADAPTER_PATIENCE_S
+                ),
                 scoring=await read_variant(llm),
             )
             if (await prove_scoring(self._running)).fault:
@@ -104,6 +111,7 @@ class VllmEngine:
             self._running = None
             await stop_llm(llm, processes)
             raise
+        pulse.start()
         self._admission.open_up()
 
     async def stop(self) -> None:
@@ -112,6 +120,8 @@ class VllmEngine:
         self._admission.close("has stopped")
         running, self._running = self._running, None
         if running is not None:
+            await running.pulse.stop()
+            await running.adapters.stop()
             await stop_llm(running.llm, running.processes)
 
     async def generate(self, request: GenerateRequest) -> GenerateResult:
@@ -137,12 +147,8 @@ class VllmEngine:
         for request in requests:
             check_score(request, info=state.info, vocab_size=state.codec.vocab_size)
         unique = {key_of(request): request for request in requests}
-        loras = {key: await self._lora(request.adapter) for key, request in unique.items()}
         flow = current_flow()
-        tasks = {
-            key: self._admission.submit(self._score_one(request, lora=loras[key], flow=flow))
-            for key, request in unique.items()
-        }
+        tasks = {key: self._admission.submit(self._score_one(request, flow=flow)) for key, request in unique.items()}
         try:
             results = await asyncio.gather(*[result_of(task) for task in tasks.values()])
         finally:
@@ -163,8 +169,14 @@ class VllmEngine:
             seed=0,
             stop_text=state.codec.format.explanation_close,
         )
-        with state.adapters.forgetting_on_failure(adapter):
+        try:
             await self.generate(probe)
+        except ScoringError as error:
+            await state.adapters.forget(adapter)
+            raise InvalidAdapterError(
+                f"Adapter {adapter.version} does not answer with finite log-probs ({error}). The training diverged: "
+                "publish an earlier step."
+            ) from error
 
     async def health(self) -> EngineHealth:
         """Report without touching the model."""
@@ -172,10 +184,10 @@ class VllmEngine:
         if running is None:
             return EngineHealth(alive=False, detail=self._admission.state, in_flight=0, loaded_versions=())
         gone = [process.pid for process in running.processes if not process.is_running()]
-        dead = running.llm.errored or bool(gone)
+        fault = f"died (processes gone: {gone})" if running.llm.errored or gone else running.pulse.fault
         return EngineHealth(
-            alive=not dead,
-            detail=f"died (processes gone: {gone}); restart the service" if dead else self._admission.state,
+            alive=not fault,
+            detail=fault or self._admission.state,
             in_flight=self._admission.in_flight,
             loaded_versions=running.adapters.versions,
         )
@@ -190,21 +202,16 @@ class VllmEngine:
             raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
         return self._running
 
-    async def _lora(self, adapter: AdapterRef | None) -> LoRARequest | None:
-        return None if adapter is None else await self._state.adapters.request_for(adapter)
-
     async def _sample(self, request: GenerateRequest, *, report: Report | None) -> list["asyncio.Task[Completion]"]:
         """Begin the completions of a request, one engine sequence each; `report` hears of their tokens at once."""
         state, flow = self._state, current_flow()
         check_generate(request, info=state.info, vocab_size=state.codec.vocab_size)
-        lora = await self._lora(request.adapter)
         return [
-            self._admission.submit(self._complete(request, index=i, lora=lora, flow=flow, report=report))
-            for i in range(request.n)
+            self._admission.submit(self._complete(request, index=i, flow=flow, report=report)) for i in range(request.n)
         ]
 
     async def _complete(
-        self, request: GenerateRequest, *, index: int, lora: LoRARequest | None, flow: Flow, report: Report | None
+        self, request: GenerateRequest, *, index: int, flow: Flow, report: Report | None
     ) -> Completion:
         state = self._state
         params = generation_params(
@@ -216,18 +223,19 @@ class VllmEngine:
         )
         deltas: list[CompletionDelta] = []
         last: RequestOutput | None = None
-        async with self._generating.turn(flow):
+        # The version is held from before the turn: what waits for its turn must not lose its adapter meanwhile.
+        async with state.adapters.held(request.adapter) as lora, self._generating.turn(flow):
             async for last in state.outputs(request.prompt_token_ids, params, lora=lora):
                 deltas.append(delta := delta_of(last, index=index))
                 if report is not None and delta.token_ids:
                     report(delta)
         return completion_of(last, deltas, index=index)
 
-    async def _score_one(
-        self, request: SequenceScoreRequest, *, lora: LoRARequest | None, flow: Flow
-    ) -> SequenceScoreResult:
-        async with self._scoring.turn(flow, cost=len(request.token_ids)):
-            return await score_one(self._state, request, lora=lora)
+    async def _score_one(self, request: SequenceScoreRequest, *, flow: Flow) -> SequenceScoreResult:
+        state = self._state
+        turn = self._scoring.turn(flow, cost=len(request.token_ids))
+        async with state.adapters.held(request.adapter) as lora, turn:
+            return await score_one(state, request, lora=lora)
 
 
 def _sizes(
@@ -249,6 +257,7 @@ def _sizes(
         max_sequence=min(settings.max_model_len, longest),
         max_batched_tokens=settings.max_batched_tokens,
         max_loras=settings.max_loras,
+        max_loaded=max(settings.max_loaded_adapters, settings.max_loras),
         max_lora_rank=settings.max_lora_rank,
         kv_cache_bytes=int(settings.kv_cache_gib * 2**30),
         banned_ids=banned_ids,

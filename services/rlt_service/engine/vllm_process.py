@@ -37,6 +37,9 @@ class EngineOptions:
     max_sequence: int
     max_batched_tokens: int | None
     max_loras: int
+    """In one batch."""
+    max_loaded: int
+    """In memory."""
     max_lora_rank: int
     kv_cache_bytes: int
     banned_ids: tuple[int, ...]
@@ -101,6 +104,7 @@ def _arguments(options: EngineOptions) -> AsyncEngineArgs:
         logprobs_mode="processed_logprobs",
         enable_lora=True,
         max_loras=options.max_loras,
+        max_cpu_loras=options.max_loaded,
         max_lora_rank=next(rank for rank in _LORA_RANKS if rank >= options.max_lora_rank),  # pyright: ignore[reportArgumentType] - as above
         lora_target_modules=list(LORA_TARGETS),
         distributed_executor_backend=PatientExecutor if on_cpu else None,

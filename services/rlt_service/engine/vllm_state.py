@@ -17,6 +17,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from rlt_core.errors import EngineUnavailableError, InvalidRequestError
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.protocol import EngineInfo
+from rlt_service.engine.pulse import Pulse
 from rlt_service.engine.scoring_variants import ScoringVariant
 from rlt_service.engine.vllm_adapters import VllmAdapters
 
@@ -30,6 +31,7 @@ class RunningVllm:
     codec: SequenceCodec
     info: EngineInfo
     banned_ids: tuple[int, ...]
+    pulse: Pulse
     adapters: VllmAdapters
     scoring: ScoringVariant
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
