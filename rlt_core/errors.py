@@ -92,6 +92,12 @@ class InvalidAdapterError(InvalidRequestError):
     code, title = "invalid_adapter", "Invalid adapter"
 
 
+class InvalidWeightsError(InvalidRequestError):
+    """A fully trained model's files that cannot serve: missing, corrupt, not finite, not of the base's shape."""
+
+    code, title = "invalid_weights", "Invalid weights"
+
+
 class NotAvailableYetError(InvalidRequestError):
     """A field of the contract that this server does not carry out yet."""
 

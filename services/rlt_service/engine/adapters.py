@@ -1,33 +1,21 @@
 """Check a LoRA adapter's files before an engine sees them: kind, rank, base, shapes, finiteness, hash. No torch."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
-
-import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from rlt_core.artifacts import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS, adapter_sha256
 from rlt_core.errors import InvalidAdapterError
 from rlt_service.engine.protocol import AdapterRef
+from rlt_service.engine.weight_files import UnfitError, check_finite, check_folder, read_header, read_json
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Layers that an adapter may change; lm_head and embeddings are ignored by prompt log-probs (vLLM #51594)."""
 
-_CODE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py", ".so"})
 _TENSOR_NAME = re.compile(r"\.layers\.(\d+)\.(?:\w+)\.(\w+)\.lora_([AB])\.weight$")
 _UNSUPPORTED = ("use_dora", "modules_to_save", "lora_bias", "layer_replication", "trainable_token_indices")
-# dtype in the file: (unsigned integer of its width, its exponent bits); all exponent bits set is inf or NaN
-_EXPONENTS: dict[str, tuple[str, int]] = {
-    "F64": ("<u8", 0x7FF0_0000_0000_0000),
-    "F32": ("<u4", 0x7F80_0000),
-    "F16": ("<u2", 0x7C00),
-    "BF16": ("<u2", 0x7F80),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +49,13 @@ def rules_for_base(base_config: Mapping[str, Any], *, base_name: str, max_rank: 
 def validate_adapter(adapter: AdapterRef, *, rules: AdapterRules) -> None:
     """Read the adapter's files whole and raise InvalidAdapterError, saying what to do, for anything unfit."""
     try:
-        _check_files(adapter.path)
+        check_folder(adapter.path, needs=ADAPTER_FILES, remedy="Save it with PEFT's save_pretrained (safetensors).")
         stated = _check_config(adapter, rules=rules)
         _check_weights(adapter, rules=rules, stated=stated)
         digest = adapter_sha256(adapter.path)
     except OSError as error:
         raise _unfit(adapter, f"cannot be read: {error}", remedy="Publish it again.") from error
-    except _UnfitError as fault:
+    except UnfitError as fault:
         raise _unfit(adapter, fault.what, remedy=fault.remedy) from fault
     if digest != adapter.sha256:
         raise _unfit(
@@ -77,49 +65,23 @@ def validate_adapter(adapter: AdapterRef, *, rules: AdapterRules) -> None:
         )
 
 
-class _UnfitError(Exception):
-    """Carries one fault to validate_adapter, which names the version."""
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.remedy = remedy
-
-
 def _unfit(adapter: AdapterRef, what: str, *, remedy: str) -> InvalidAdapterError:
     return InvalidAdapterError(f"Adapter {adapter.version} at {adapter.path} {what}. {remedy}")
 
 
-def _check_files(folder: Path) -> None:
-    if folder.is_symlink() or not folder.is_dir():
-        raise _UnfitError("is no folder (links are not followed)", "Name the folder that holds its two files.")
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink():
-            raise _UnfitError(f"holds a link, {path.name}", "Copy the file itself into the folder.")
-        if path.suffix in _CODE_SUFFIXES:
-            raise _UnfitError(f"holds {path.name}, which can carry code", "Save the weights as safetensors only.")
-    for name in ADAPTER_FILES:
-        if not (folder / name).is_file():
-            raise _UnfitError(f"holds no {name}", "Save it with PEFT's save_pretrained (safetensors).")
-
-
 def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> set[int]:
     """Read the config and return the ranks that it states."""
-    try:
-        parsed: object = json.loads((adapter.path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _UnfitError(f"has an {ADAPTER_CONFIG} that is no JSON ({error})", "Save the adapter again.") from error
-    config = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
+    config = read_json(adapter.path / ADAPTER_CONFIG)
     if config.get("peft_type") != "LORA":
-        raise _UnfitError(f"has an {ADAPTER_CONFIG} without peft_type LORA", "Only LoRA adapters can be served.")
+        raise UnfitError(f"has an {ADAPTER_CONFIG} without peft_type LORA", "Only LoRA adapters can be served.")
     alpha = config.get("lora_alpha")
     if not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise _UnfitError(f"has lora_alpha {alpha!r}", "It must be a finite number.")
+        raise UnfitError(f"has lora_alpha {alpha!r}", "It must be a finite number.")
     for feature in _UNSUPPORTED:
         if config.get(feature):
-            raise _UnfitError(f"uses {feature}={config[feature]!r}", "Train it without, vLLM does not carry it out.")
+            raise UnfitError(f"uses {feature}={config[feature]!r}", "Train it without, vLLM does not carry it out.")
     if config.get("bias", "none") != "none":
-        raise _UnfitError(f"trains biases (bias={config['bias']!r})", "Train it with bias='none'.")
+        raise UnfitError(f"trains biases (bias={config['bias']!r})", "Train it with bias='none'.")
     ranks = _check_rank(config, rules=rules)
     _check_targets(config.get("target_modules"))
     _check_base(config.get("base_model_name_or_path"), rules=rules)
@@ -131,7 +93,7 @@ def _check_rank(config: dict[str, Any], *, rules: AdapterRules) -> set[int]:
     ranks: set[int] = set()
     for rank in [config.get("r"), *pattern.values()]:
         if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= rules.max_rank:
-            raise _UnfitError(
+            raise UnfitError(
                 f"has rank {rank!r}, this engine takes 1 to {rules.max_rank}", "Raise RLT_MAX_LORA_RANK and restart."
             )
         ranks.add(rank)
@@ -141,10 +103,10 @@ def _check_rank(config: dict[str, Any], *, rules: AdapterRules) -> set[int]:
 def _check_targets(targets: object) -> None:
     names = [targets] if isinstance(targets, str) else targets
     if not isinstance(names, list) or not names:
-        raise _UnfitError(f"has target_modules {targets!r}", f"List some of {', '.join(LORA_TARGETS)}.")
+        raise UnfitError(f"has target_modules {targets!r}", f"List some of {', '.join(LORA_TARGETS)}.")
     for name in cast("list[object]", names):
         if not isinstance(name, str) or name.rpartition(".")[2] not in (*LORA_TARGETS, "all-linear"):
-            raise _UnfitError(
+            raise UnfitError(
                 f"targets {name!r}",
                 f"Train only {', '.join(LORA_TARGETS)}: on lm_head and embeddings log-probs would be wrong "
                 "(vLLM #51594).",
@@ -154,7 +116,7 @@ def _check_targets(targets: object) -> None:
 def _check_base(stated: object, *, rules: AdapterRules) -> None:
     """Compare the last parts of the names: paths differ between hosts, the model's own name does not."""
     if stated and rules.base_name and _last_name(str(stated)) != _last_name(rules.base_name):
-        raise _UnfitError(
+        raise UnfitError(
             f"was trained on {stated!r}, this engine serves {rules.base_name!r}", "Train it on the base served here."
         )
 
@@ -165,30 +127,18 @@ def _last_name(reference: str) -> str:
 
 def _check_weights(adapter: AdapterRef, *, rules: AdapterRules, stated: set[int]) -> None:
     path = adapter.path / ADAPTER_WEIGHTS
-    try:
-        with safe_open(path, framework="numpy"):  # proves the header: sizes, offsets, no overlap
-            pass
-    except (SafetensorError, ValueError) as error:
-        raise _UnfitError(f"has a damaged {ADAPTER_WEIGHTS} ({error})", "Publish it again.") from error
-    with path.open("rb") as handle:
-        header_bytes = int.from_bytes(handle.read(8), "little")
-        header: dict[str, Any] = json.loads(handle.read(header_bytes))
-    header.pop("__metadata__", None)
-    if not header:
-        raise _UnfitError("holds no tensor", "Save the adapter again.")
+    header = read_header(path)
     ranks = _check_names_and_shapes(header, rules=rules)
     if max(ranks) > rules.max_rank:
-        raise _UnfitError(
+        raise UnfitError(
             f"holds tensors of rank {max(ranks)}, this engine takes {rules.max_rank}", "Raise RLT_MAX_LORA_RANK."
         )
     if not ranks <= stated:  # the config's rank divides alpha
-        raise _UnfitError(
+        raise UnfitError(
             f"holds tensors of rank {max(ranks - stated)}, its {ADAPTER_CONFIG} says {sorted(stated)}",
             "Save both files from one training.",
         )
-    data = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + header_bytes)
-    for name, entry in header.items():
-        _check_finite(name, entry, data=data)
+    check_finite(path)
 
 
 def _check_names_and_shapes(header: dict[str, Any], *, rules: AdapterRules) -> set[int]:
@@ -198,30 +148,20 @@ def _check_names_and_shapes(header: dict[str, Any], *, rules: AdapterRules) -> s
         found = _TENSOR_NAME.search(name)
         layer, module, side = found.groups() if found else ("0", "", "")
         if module not in LORA_TARGETS:
-            raise _UnfitError(f"holds the tensor {name!r}", f"Train only {', '.join(LORA_TARGETS)} (vLLM #51594).")
+            raise UnfitError(f"holds the tensor {name!r}", f"Train only {', '.join(LORA_TARGETS)} (vLLM #51594).")
         shape: list[int] = entry["shape"]
         wanted = _wanted_width(module, layer=int(layer), side=side, rules=rules)
         rank, width = (shape if side == "A" else shape[::-1]) if len(shape) == 2 else (0, None)
         if rank < 1 or wanted not in (None, width):
-            raise _UnfitError(f"holds {name!r} of shape {shape}, the base needs {wanted}", "Train it on this base.")
+            raise UnfitError(f"holds {name!r} of shape {shape}, the base needs {wanted}", "Train it on this base.")
         ranks.setdefault((layer, module), {})[side] = rank
     for (layer, module), sides in ranks.items():
         if set(sides) != {"A", "B"} or sides["A"] != sides["B"]:
-            raise _UnfitError(f"has unmatched lora_A and lora_B in layer {layer} {module}", "Save the adapter again.")
+            raise UnfitError(f"has unmatched lora_A and lora_B in layer {layer} {module}", "Save the adapter again.")
     return {sides["A"] for sides in ranks.values()}
 
 
 def _wanted_width(module: str, *, layer: int, side: str, rules: AdapterRules) -> int | None:
     if rules.layers is not None and layer >= rules.layers:
-        raise _UnfitError(f"changes layer {layer}, the base has {rules.layers}", "Train it on this base.")
+        raise UnfitError(f"changes layer {layer}, the base has {rules.layers}", "Train it on this base.")
     return None if rules.shapes is None else rules.shapes[module][0 if side == "A" else 1]
-
-
-def _check_finite(name: str, entry: dict[str, Any], *, data: "np.memmap[Any, np.dtype[np.uint8]]") -> None:
-    if entry["dtype"] not in _EXPONENTS:
-        raise _UnfitError(f"holds {name!r} as {entry['dtype']}", f"Save it as one of {', '.join(_EXPONENTS)}.")
-    integer, exponent = _EXPONENTS[entry["dtype"]]
-    start, end = entry["data_offsets"]
-    bits = np.frombuffer(data[start:end], dtype=integer)
-    if np.any((bits & exponent) == exponent):
-        raise _UnfitError(f"holds NaN or infinity in {name!r}", "The training diverged: publish an earlier step.")

@@ -2,7 +2,8 @@
 
 Log-prob of a token, natural log: `SEEN` where the same id stands earlier in the sequence, else `UNSEEN`; times
 `1 - 0.05 · min(number, 10)` for the version `name@number` (so later versions find everything likelier, the base is
-number 0); divided by the temperature (temperature 0 counts as 1). Generation and scoring follow the same rule.
+number 0; a fully trained version's number comes from its hash); divided by the temperature (temperature 0 counts as 1).
+Generation and scoring follow the same rule.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from rlt_service.engine.admission import Admission, cancel_all, result_of
 from rlt_service.engine.fair_queue import Flow
 from rlt_service.engine.gate import Gate, current_flow
 from rlt_service.engine.pieces import Pieces, Report
+from rlt_service.engine.full_weights import validate_full
 from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,
@@ -31,6 +33,7 @@ from rlt_service.engine.protocol import (
     GenerateResult,
     SequenceScoreRequest,
     SequenceScoreResult,
+    Weights,
 )
 from rlt_service.engine.request_checks import check_generate, check_score
 from rlt_service.settings import Settings
@@ -44,12 +47,14 @@ PIECE_TOKENS = 3
 """Tokens of a piece of a stream."""
 _SUBJECTS = ("the first number", "the second number", "the sum", "the rest", "what is left", "the answer")
 _VERBS = ("gives", "becomes", "leaves", "makes")
+_BASE = Weights(base_model="fake")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeOptions:
     """How the double behaves. A `…_share` is the share of completions that are so, drawn by their own seed."""
 
+    weights: Weights = _BASE
     max_model_len: int = 8192
     max_lora_rank: int = 64
     format_id: str = "stratos@1"
@@ -88,10 +93,11 @@ class FakeEngine:
         self._silent_since_s: float | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "FakeEngine":
+    def from_settings(cls, settings: Settings, weights: Weights) -> "FakeEngine":
         """Make the double that a service with `engine = fake` runs on."""
         return cls(
             FakeOptions(
+                weights=weights,
                 max_model_len=settings.max_model_len,
                 max_lora_rank=settings.max_lora_rank,
                 format_id=settings.format,
@@ -106,7 +112,7 @@ class FakeEngine:
         return EngineInfo(
             name="fake",
             version="1",
-            base_model="fake",
+            base_model=self._options.weights.base_model,
             dtype="float32",
             device="none",
             max_model_len=self._options.max_model_len,
@@ -122,7 +128,9 @@ class FakeEngine:
         return self._codec
 
     async def start(self) -> None:
-        """Build the tokenizer and take requests."""
+        """Build the tokenizer and take requests; raises InvalidWeightsError as the real engine does."""
+        if self._options.weights.full is not None:
+            await asyncio.to_thread(validate_full, self._options.weights.full, base=None)
         self._codec = byte_codec(format_id=self._options.format_id, merges=self._options.merges)
         self._died = False
         self._silent_since_s = None
@@ -173,7 +181,7 @@ class FakeEngine:
         finally:
             await cancel_all(set(tasks))
 
-    async def load(self, adapter: AdapterRef) -> None:
+    async def load(self, adapter: AdapterRef | None) -> None:
         """Check a version's files as the real engine does; raises InvalidAdapterError."""
         if not self._admission.open:
             raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
@@ -222,7 +230,7 @@ class FakeEngine:
         self, request: GenerateRequest, *, index: int, seed: int, flow: Flow, report: Report | None
     ) -> Completion:
         greedy = request.temperature == 0.0
-        dice = _dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
+        dice = self._dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
         whole = self._explanation(request, dice=dice)
         ids = tuple(whole[: request.max_tokens])
         logprobs = rule_logprobs(
@@ -230,6 +238,7 @@ class FakeEngine:
             start=len(request.prompt_token_ids),
             temperature=request.temperature or 1.0,
             adapter=request.adapter,
+            own=self._own,
         )
         async with self._gate.turn(flow), self._computing:
             if report is None:
@@ -241,6 +250,12 @@ class FakeEngine:
                     report(CompletionDelta(index=index, token_ids=ids[start:end], logprobs=logprobs[start:end]))
         finish_reason = "stop" if len(whole) <= request.max_tokens else "length"
         return Completion(index=index, token_ids=ids, logprobs=logprobs, finish_reason=finish_reason)
+
+    def _dice(self, request: GenerateRequest, *, index: int, seed: int) -> random.Random:
+        """Make dice that depend on version, prompt, seed and index, and on nothing else."""
+        version = None if request.adapter is None else request.adapter.version
+        facts = repr((version or self._own or None, tuple(request.prompt_token_ids), seed, index))
+        return random.Random(hashlib.sha256(facts.encode()).digest())
 
     def _explanation(self, request: GenerateRequest, *, dice: random.Random) -> list[int]:
         """Write an explanation and its closing tag, or more than `max_tokens` without one."""
@@ -258,16 +273,26 @@ class FakeEngine:
         async with self._gate.turn(flow), self._computing:
             await self._work(self._options.delay_s)
         logprobs = rule_logprobs(
-            request.token_ids, start=request.start, temperature=request.temperature, adapter=request.adapter
+            request.token_ids,
+            start=request.start,
+            temperature=request.temperature,
+            adapter=request.adapter,
+            own=self._own,
         )
         return SequenceScoreResult(logprobs=logprobs, cached_tokens=0)
 
+    @property
+    def _own(self) -> int:
+        """Give the number that the rule has for this engine's weights."""
+        full = self._options.weights.full
+        return 0 if full is None else 1 + int(full.sha256[:8], 16) % 9
+
 
 def rule_logprobs(
-    token_ids: Sequence[int], *, start: int, temperature: float, adapter: AdapterRef | None
+    token_ids: Sequence[int], *, start: int, temperature: float, adapter: AdapterRef | None, own: int = 0
 ) -> tuple[float, ...]:
-    """Log-probs of the tokens from `start` on by the rule in this module's first lines."""
-    number = 0 if adapter is None else int(adapter.version.rpartition("@")[2])
+    """Log-probs of the tokens from `start` on by the rule in this module's first lines; `own` without an adapter."""
+    number = own if adapter is None else int(adapter.version.rpartition("@")[2])
     factor = (1.0 - 0.05 * min(number, 10)) / temperature
     seen = set(token_ids[:start])
     logprobs: list[float] = []
@@ -275,10 +300,3 @@ def rule_logprobs(
         logprobs.append((SEEN if token in seen else UNSEEN) * factor)
         seen.add(token)
     return tuple(logprobs)
-
-
-def _dice(request: GenerateRequest, *, index: int, seed: int) -> random.Random:
-    """Dice that depend on version, prompt, seed and index, and on nothing else."""
-    version = None if request.adapter is None else request.adapter.version
-    facts = repr((version, tuple(request.prompt_token_ids), seed, index))
-    return random.Random(hashlib.sha256(facts.encode()).digest())

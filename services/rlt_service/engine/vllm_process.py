@@ -33,6 +33,8 @@ class EngineOptions:
     home: Path
     """State folder, in which its caches lie."""
     model: Path
+    tokenizer: Path
+    """The base's folder, also where the weights are others."""
     dtype: str
     max_sequence: int
     max_batched_tokens: int | None
@@ -92,6 +94,7 @@ def _arguments(options: EngineOptions) -> AsyncEngineArgs:
     on_cpu = current_platform.is_cpu()
     return AsyncEngineArgs(
         model=str(options.model),
+        tokenizer=str(options.tokenizer),
         dtype=options.dtype,  # pyright: ignore[reportArgumentType] - a str from a closed set of settings
         # One more than the longest sequence: vLLM insists on generating a token after a scored prompt.
         max_model_len=options.max_sequence + 1,
