@@ -3,6 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
+
+Kind = Literal["adapter", "full"]
+"""A LoRA adapter, or a fully trained model: all weights, in an engine of their own."""
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -11,6 +15,22 @@ MODEL_CONFIG = "config.json"
 WEIGHTS_SUFFIX = ".safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 _READ_BYTES = 1 << 20
+
+
+def kind_of(folder: Path) -> Kind:
+    """Tell what lies in a folder; an adapter where neither is there whole."""
+    adapter = any((folder / name).exists() for name in ADAPTER_FILES)
+    return "full" if not adapter and (folder / MODEL_CONFIG).exists() else "adapter"
+
+
+def version_files(folder: Path, kind: Kind) -> tuple[str, ...]:
+    """Name the files that make a version, in the order in which they are hashed; raises OSError."""
+    return ADAPTER_FILES if kind == "adapter" else weights_files(folder)
+
+
+def version_sha256(folder: Path, kind: Kind) -> str:
+    """Hash the files that make a version (name, size, content), as lower-case hex; raises OSError."""
+    return _sha256(folder, version_files(folder, kind))
 
 
 def adapter_sha256(folder: Path) -> str:

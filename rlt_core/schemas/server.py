@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from rlt_core.schemas.base import Role, WireModel
 
@@ -43,6 +43,8 @@ class BatchItemError(WireModel):
 class EngineCapabilities(WireModel):
     """What the engine is and can."""
 
+    holds: str
+    """A base, or a fully trained version."""
     name: str
     version: str
     base_model: str
@@ -72,6 +74,9 @@ class Capabilities(WireModel):
     roles: list[Role | Literal["control"]]
     formats: list[str]
     engine: EngineCapabilities | None = None
+    """The one of teachers' base; null while it does not run."""
+    engines: list[EngineCapabilities] = Field(default_factory=list[EngineCapabilities])
+    """All that run now: those of the bases, then those of fully trained versions."""
     limits: Limits
     job_kinds: list[str]
     models: list[str]

@@ -19,8 +19,12 @@ class ModelVersion(WireModel):
     created_at: UtcTime
     base_model: str
     format: str
+    weights: Literal["base", "adapter", "full"]
+    """A LoRA adapter on the base, or a fully trained model of the base's shape, which takes an engine of its own."""
     adapter_sha256: str | None = None
-    """Null for a base."""
+    """Of an adapter."""
+    weights_sha256: str | None = None
+    """Of a fully trained model."""
     lora_rank: int | None = None
     parent: str | None = None
     """The version it was trained from."""
@@ -58,7 +62,7 @@ class Lineage(WireModel):
 
 
 class RegisterVersionRequest(WireModel):
-    """Register an adapter that lies under the artifact root, as `imports/<folder>`."""
+    """Register an adapter or a fully trained model that lies under the artifact root, as `imports/<folder>`."""
 
     folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     parent: Version | None = None

@@ -12,17 +12,20 @@ from fastapi import APIRouter, FastAPI
 
 from rlt_core.errors import ConfigurationError
 from rlt_core.formats import FORMATS
+from rlt_core.schemas.base import Role
 from rlt_service import health, later
 from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
-from rlt_service.engine.factory import create_engine
-from rlt_service.engine.protocol import Engine
-from rlt_service.engine_host import EngineHost, NoEngine
+from rlt_service.engine.factory import base_reference, create_engine
+from rlt_service.engine.protocol import Engine, Weights
+from rlt_service.engine_host import NoEngine
+from rlt_service.engines import Engines
 from rlt_service.error_handlers import add_error_handlers
 from rlt_service.in_hand import InHand
 from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.celery_app import make_celery
 from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.leases import Leases
 from rlt_service.metrics import CallMetrics, LiveState, Metrics
 from rlt_service.openapi import DescribedApi
 from rlt_service.request_ids import RequestIds
@@ -45,23 +48,28 @@ ROUTERS: dict[ProcessRole, tuple[APIRouter, ...]] = {
     "student": (student_router,),
     "control": CONTROL_ROUTERS,
 }
-FAKE_BASE = "fake"
 
 
 def create_app(
     settings: Settings,
     *,
     engine: Engine | None = None,
+    make_engine: Callable[[Weights], Engine] | None = None,
     bell: Bell | None = None,
     on_engine_failure: Callable[[Exception], None] | None = None,
 ) -> FastAPI:
     """Make the app for the roles of `settings`.
 
-    `engine` and `bell` replace what the settings name; `on_engine_failure` hears why the engine did not start.
+    `engine` (of the teacher's base), `make_engine` (of all others) and `bell` replace what the settings name;
+    `on_engine_failure` hears why an engine of a base did not start.
     """
     if not settings.roles:
         raise ConfigurationError("RLT_ROLES is empty: name at least one of teacher, student, control")
-    make_engine = partial(create_engine, settings) if engine is None else lambda: engine
+    main = Weights(base_model=base_of(settings)[1])
+    others = partial(create_engine, settings) if make_engine is None else make_engine
+
+    def engine_for(weights: Weights) -> Engine:
+        return engine if engine is not None and weights == main else others(weights)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -69,7 +77,7 @@ def create_app(
             app.state.services = await _start(
                 settings,
                 stack,
-                make_engine=make_engine,
+                make_engine=engine_for,
                 bell=bell,
                 on_engine_failure=on_engine_failure,
                 metrics=metrics,
@@ -101,14 +109,19 @@ def create_app(
 
 def base_of(settings: Settings) -> tuple[str, str]:
     """Give the base's name as a version and its reference: where its files are, or the builtin's name."""
-    reference = FAKE_BASE if settings.engine == "fake" else settings.base_model
-    if settings.base_name is not None:
-        return settings.base_name, reference
-    last = Path(reference.rpartition(":")[2]).name
-    name = re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")[:63].rstrip("-")
-    if not name:
-        raise ConfigurationError(f"no name can be made of the base model {reference!r}: set RLT_BASE_NAME")
-    return name, reference
+    reference = base_reference(settings)
+    return settings.base_name or _name_of(reference), reference
+
+
+def student_base_of(settings: Settings) -> tuple[str, str] | None:
+    """Give name and reference of the base that only students have; None where both roles share one."""
+    reference = settings.student_model
+    return None if reference in (None, base_reference(settings)) else (_name_of(reference), reference)
+
+
+def bases_of(settings: Settings) -> list[str]:
+    """Give the references of the bases that a process holds, the teacher's first."""
+    return [found[1] for found in (base_of(settings), student_base_of(settings)) if found is not None]
 
 
 def open_state(settings: Settings, database: Database) -> None:
@@ -116,10 +129,23 @@ def open_state(settings: Settings, database: Database) -> None:
     if settings.format not in FORMATS:  # before the base is stored under it
         raise ConfigurationError(f"RLT_FORMAT is {settings.format!r}, no format: choose among {', '.join(FORMATS)}")
     database.start()
-    name, base_model = base_of(settings)
     artifacts = ArtifactStore(settings.artifacts)
-    Registry(database, artifacts).ensure_base(name=name, base_model=base_model, format=settings.format)
+    registry = Registry(database, artifacts)
+    name, base_model = base_of(settings)
+    student = student_base_of(settings)
+    plays: list[Role] = ["teacher", "student"] if student is None else ["teacher"]
+    registry.ensure_base(name=name, base_model=base_model, format=settings.format, plays=plays)
+    if student is not None:
+        registry.ensure_base(name=student[0], base_model=student[1], format=settings.format, plays=["student"])
     Deletion(database, artifacts).sweep()
+
+
+def _name_of(reference: str) -> str:
+    last = Path(reference.rpartition(":")[2]).name
+    name = re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")[:63].rstrip("-")
+    if not name:
+        raise ConfigurationError(f"no name can be made of the base model {reference!r}: set RLT_BASE_NAME")
+    return name
 
 
 def _routers(settings: Settings) -> list[APIRouter]:
@@ -130,7 +156,7 @@ async def _start(
     settings: Settings,
     stack: AsyncExitStack,
     *,
-    make_engine: Callable[[], Engine],
+    make_engine: Callable[[Weights], Engine],
     bell: Bell | None,
     on_engine_failure: Callable[[Exception], None] | None,
     metrics: Metrics,
@@ -148,18 +174,25 @@ async def _start(
         reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=ringing)
         reconciler.start()
         stack.push_async_callback(asyncio.to_thread, reconciler.stop)
-    host = None
+    leases = Leases()
+    engines = None
     if {"teacher", "student"} & set(settings.roles):
-        host = EngineHost(make_engine, on_failure=on_engine_failure)
-        host.start()
-        stack.push_async_callback(host.stop, grace_s=settings.drain_grace_s)
+        engines = Engines.of(
+            settings,
+            bases=bases_of(settings),
+            leases=leases,
+            make_engine=make_engine,
+            on_failure=on_engine_failure,
+        )
+        engines.start()
+        stack.push_async_callback(engines.stop, grace_s=settings.drain_grace_s)
     in_hand = InHand(max_requests=settings.max_queued_requests, max_tokens=settings.max_queued_tokens)
     shadows = ShadowStore(database, max_pairs=settings.max_shadow_pairs)
     shadow = ShadowTraffic(shadows, in_hand=in_hand)
     if "teacher" in settings.roles:
         shadow.start()
         stack.push_async_callback(shadow.stop)
-    live = LiveState(in_hand=in_hand, host=host)
+    live = LiveState(in_hand=in_hand, hosts={} if engines is None else engines.hosts)
     metrics.watch(live)
     stack.callback(metrics.forget, live)
     return Services(
@@ -169,10 +202,11 @@ async def _start(
         jobs=jobs,
         datasets=DatasetStore(database, artifacts),
         registry=registry,
-        prober=NoEngine() if host is None else host,
-        base_model=base_of(settings)[1],
+        prober=NoEngine() if engines is None else engines,
+        base_models=bases_of(settings),
         in_hand=in_hand,
-        host=host,
+        engines=engines,
+        leases=leases,
         reconciler=reconciler,
         metrics=metrics,
         shadows=shadows,

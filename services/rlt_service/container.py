@@ -1,6 +1,7 @@
 """Own what a process holds while it serves, and how a route comes by it. Made once, by create_app's lifespan."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, cast
 
@@ -10,6 +11,7 @@ from starlette.requests import HTTPConnection
 from rlt_service.control.probe import Prober
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
+from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand
 from rlt_service.jobs.reconciler import Reconciler
 from rlt_service.leases import Leases
@@ -35,26 +37,31 @@ class Services:
     datasets: DatasetStore
     registry: Registry
     prober: Prober
-    """Proves an adapter before an alias moves to it."""
-    base_model: str
-    """The base that this process serves, as the registry has it."""
+    """Proves a version before an alias moves to it."""
+    base_models: Sequence[str]
+    """The bases that this process serves, as the registry has them, the teacher's first."""
     in_hand: InHand
-    host: EngineHost | None
-    """The engine's life; None where this process plays neither teacher nor student."""
+    engines: Engines | None
+    """None where this process plays neither teacher nor student."""
     reconciler: Reconciler | None
     """None where this process does not play control."""
     metrics: Metrics
     shadows: ShadowStore
     shadow: ShadowTraffic
     """What candidates answer beside the served versions; begun where this process plays the teacher."""
-    leases: Leases = field(default_factory=Leases)
+    leases: Leases
     """Which versions requests of this process run on."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set when the server begins to stop: streams that follow something end, or they would hold it up."""
 
     @property
+    def host(self) -> EngineHost | None:
+        """The life of the teacher's engine; None where this process has none."""
+        return None if self.engines is None else self.engines.host
+
+    @property
     def engine(self) -> Engine | None:
-        """The engine; None where this process has none. Raises EngineUnavailableError until it is ready."""
+        """The teacher's engine; None where this process has none. Raises EngineUnavailableError until it is ready."""
         return None if self.host is None else self.host.ready()
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from rlt_core.errors import EngineUnavailableError
 from rlt_core.schemas.server import Check
-from rlt_service.engine.protocol import AdapterRef, Engine
+from rlt_service.engine.protocol import Engine
+from rlt_service.store.registry import ResolvedVersion
 
 LOGGER = logging.getLogger(__name__)
 
@@ -24,16 +25,25 @@ class EngineHost:
     """Starts the engine in the background, so that /healthz and /readyz answer meanwhile."""
 
     def __init__(
-        self, make_engine: Callable[[], Engine], *, on_failure: Callable[[Exception], None] | None = None
+        self,
+        make_engine: Callable[[], Engine],
+        *,
+        name: str = "the engine",
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         """Take the way to make an engine (it imports for seconds); `on_failure` hears why it did not start."""
         self._make_engine = make_engine
+        self.name = name
+        """For messages."""
         self._on_failure = on_failure
         self._engine: Engine | None = None
         self._task: asyncio.Task[None] | None = None
         self._fault = "has not been started"
         self.restarts = 0
         """Times that the engine died and was started again."""
+        self._first_start = asyncio.Event()
+        self.failure: Exception | None = None
+        """Why the engine did not start, the first time or again; it then stays away."""
 
     def start(self) -> None:
         """Begin to start the engine; returns at once."""
@@ -44,23 +54,23 @@ class EngineHost:
         """Give the engine; raises EngineUnavailableError until it has started."""
         if self._fault or self._engine is None:
             raise EngineUnavailableError(
-                f"the engine {self._fault}; /readyz says when it is ready", retry_after_s=START_RETRY_AFTER_S
+                f"{self.name} {self._fault}; try again shortly", retry_after_s=START_RETRY_AFTER_S
             )
         return self._engine
 
-    async def load(self, adapter: AdapterRef) -> None:
-        """Prove an adapter; raises InvalidAdapterError, EngineUnavailableError."""
-        await self.ready().load(adapter)
+    async def first_start(self) -> None:
+        """Wait until the first start has ended, well or not."""
+        await self._first_start.wait()
 
     async def check(self) -> Check:
         """Say whether the engine answers."""
         if self._fault or self._engine is None:
-            return Check(ok=False, detail=f"the engine {self._fault}")
+            return Check(ok=False, detail=f"{self.name} {self._fault}")
         health = await self._engine.health()
         return Check(ok=health.alive, detail=health.detail)
 
     async def stop(self, *, grace_s: float) -> None:
-        """Let requests in flight finish up to the grace, then end every process of the engine."""
+        """Let requests in flight finish up to the grace, then end every process of the engine; it has a deadline."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -69,12 +79,13 @@ class EngineHost:
                 await self._engine.drain(timeout_s=grace_s)
             await self._engine.stop()
         self._fault = "has stopped"
+        self._first_start.set()
 
     async def _keep_running(self) -> None:
         """Start the engine, and again with growing waits whenever it has died; end where it does not start."""
         while await self._start():
             self._fault = f"is being started again: it {await self._death()}"
-            LOGGER.error("the engine %s", self._fault)
+            LOGGER.error("%s %s", self.name, self._fault)
             if self._engine is not None:
                 await self._engine.stop()
             await asyncio.sleep(RESTART_AFTER_S[min(self.restarts, len(RESTART_AFTER_S) - 1)])
@@ -85,13 +96,15 @@ class EngineHost:
             self._engine = await asyncio.to_thread(self._make_engine)
             await self._engine.start()
         except Exception as error:  # the task's boundary: whatever it is, /readyz and the log must say it
-            LOGGER.exception("the engine did not start")
-            self._fault = f"did not start: {error}"
+            LOGGER.exception("%s did not start", self.name)
+            self._fault, self.failure = f"did not start: {error}", error
             if self._on_failure is not None:
                 self._on_failure(error)
             return False
+        finally:
+            self._first_start.set()
         self._fault = ""
-        LOGGER.info("the engine is ready")
+        LOGGER.info("%s is ready", self.name)
         return True
 
     async def _death(self) -> str:
@@ -103,11 +116,13 @@ class EngineHost:
 
 
 class NoEngine:
-    """The prober of a process without an engine: it proves nothing, so it passes nothing."""
+    """The prober of a process without an engine: it proves nothing, so it passes nothing but the untrained base."""
 
-    async def load(self, adapter: AdapterRef) -> None:
+    async def load(self, version: ResolvedVersion) -> None:
         """Refuse; raises EngineUnavailableError."""
+        if version.adapter is None and version.full is None:
+            return
         raise EngineUnavailableError(
-            f"this process has no engine that could prove {adapter.version}: ask a process that also plays teacher or "
+            f"this process has no engine that could prove {version.version}: ask a process that also plays teacher or "
             "student"
         )

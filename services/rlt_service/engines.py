@@ -1,30 +1,114 @@
 """Own which engine carries which version: a request leases one for as long as it runs."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 
+from rlt_core.errors import EngineUnavailableError
 from rlt_core.tokens import SequenceCodec
-from rlt_service.engine.protocol import Engine
+from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import EngineHost
+from rlt_service.full_engines import FullEngines
 from rlt_service.leases import Leases
-from rlt_service.served import ServedVersion
+from rlt_service.served import ServedVersion, served_version
+from rlt_service.settings import Settings
+from rlt_service.store.registry import ResolvedVersion
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    """The engines of a process; today one, which carries every version of its base."""
+    """The engines of a process: one a base, which carries all its adapters, and those of fully trained versions."""
 
-    host: EngineHost
-    leases: Leases
+    def __init__(self, hosts: Mapping[str, EngineHost], full: FullEngines, *, leases: Leases) -> None:
+        """Take the hosts by base, the teacher's first, and where the requests on each version are counted."""
+        self._hosts = hosts
+        self._full = full
+        self._leases = leases
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        bases: Sequence[str],
+        leases: Leases,
+        make_engine: Callable[[Weights], Engine],
+        on_failure: Callable[[Exception], None] | None,
+    ) -> "Engines":
+        """Make the hosts of `bases`, the teacher's first; `on_failure` hears why one of them did not start."""
+        hosts: dict[str, EngineHost] = {}
+        for base_model in bases:
+            weights = Weights(base_model=base_model)
+            name = "the engine" if not hosts else f"the engine of {base_model}"
+            hosts[base_model] = EngineHost(partial(make_engine, weights), name=name, on_failure=on_failure)
+        return cls(hosts, FullEngines(make_engine, most=settings.max_full_engines), leases=leases)
+
+    @property
+    def host(self) -> EngineHost:
+        """The engine of the teacher's base, which is the student's too unless that has one of its own."""
+        return next(iter(self._hosts.values()))
+
+    @property
+    def hosts(self) -> Mapping[str, EngineHost]:
+        """The engines that readiness rests on, by base."""
+        return self._hosts
+
+    def start(self) -> None:
+        """Begin to start the bases' engines; returns at once."""
+        for host in self._hosts.values():
+            host.start()
+
+    def all_ready(self) -> list[tuple[str, Engine]]:
+        """Give the engines that answer now, each with what it holds: a base, or a fully trained version."""
+        named = [*self._hosts.items(), *((full.version, host) for full, host in self._full.held)]
+        return [(name, engine) for name, host in named if (engine := _running(host)) is not None]
 
     @asynccontextmanager
     async def lease(self, version: ServedVersion) -> AsyncGenerator[Engine]:
-        """Hold the engine that carries `version` until the block ends; raises EngineUnavailableError."""
-        with self.leases.held(version.version):
-            yield self.host.ready()
+        """Hold the engine that carries `version` until the block ends.
+
+        Raises EngineUnavailableError, InvalidWeightsError for a fully trained version that cannot be loaded.
+        """
+        host = self._hosts.get(version.base_model)
+        if host is None:
+            held = " and ".join(self._hosts)
+            raise EngineUnavailableError(
+                f"this process holds {held}, not {version.base_model}, the base of {version.version}"
+            )
+        with self._leases.held(version.version):
+            if version.full is None:
+                yield host.ready()
+                return
+            async with self._full.lease(version.base_model, version.full) as engine:
+                yield engine
 
     def codec_of(self, fingerprint: str) -> SequenceCodec | None:
-        """Give the tokenizer of that name, where an engine of this process has it; raises EngineUnavailableError."""
-        codec = self.host.ready().codec
-        return codec if codec.fingerprint == fingerprint else None
+        """Give the tokenizer of that name, where an engine of this process has it; raises EngineUnavailableError.
+
+        A fully trained version speaks with its base's tokenizer, so the bases' are all.
+        """
+        codecs = [host.ready().codec for host in self._hosts.values()]
+        return next((codec for codec in codecs if codec.fingerprint == fingerprint), None)
+
+    async def load(self, version: ResolvedVersion) -> None:
+        """Prove a version before it may serve; the untrained base needs no proof.
+
+        Raises InvalidAdapterError, InvalidWeightsError, EngineUnavailableError.
+        """
+        served = served_version(version)
+        if served.adapter is None and served.full is None:
+            return
+        async with self.lease(served) as engine:
+            await engine.load(served.adapter)
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Let requests in flight finish up to the grace, then end every process of every engine."""
+        bases = [host.stop(grace_s=grace_s) for host in self._hosts.values()]
+        await asyncio.gather(self._full.stop(grace_s=grace_s), *bases)
+
+
+def _running(host: EngineHost) -> Engine | None:
+    try:
+        return host.ready()
+    except EngineUnavailableError:
+        return None

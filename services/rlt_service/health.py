@@ -40,8 +40,9 @@ async def metrics(services: ServicesDep) -> PlainTextResponse:
 async def readiness_of(services: Services) -> Readiness:
     """Check database and engine, without which nothing works, and the broker, without which jobs only wait."""
     checks = {"database": await asyncio.to_thread(_database, services)}
-    if services.host is not None:
-        checks["engine"] = await services.host.check()
+    # Engines of fully trained versions come and go with requests: nobody waits for them.
+    for index, (base_model, host) in enumerate(services.engines.hosts.items() if services.engines is not None else ()):
+        checks["engine" if index == 0 else f"engine {base_model}"] = await host.check()
     needed = all(check.ok for check in checks.values())
     if services.reconciler is not None:
         detail = services.reconciler.broker_detail

@@ -4,7 +4,7 @@ Labels come from the app's own routes, statuses and engines, never from what a c
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -81,37 +81,37 @@ class Metrics:
 class LiveState(Collector):
     """What is in hand and how the engine is, read when it is asked for."""
 
-    def __init__(self, *, in_hand: InHand, host: EngineHost | None) -> None:
-        """Take the owners of the facts; a process without an engine has no host."""
+    def __init__(self, *, in_hand: InHand, hosts: Mapping[str, EngineHost]) -> None:
+        """Take the owners of the facts, the engines' by the base that each holds; a process may have none."""
         self._in_hand = in_hand
-        self._host = host
+        self._hosts = hosts
 
     def collect(self) -> Iterator[Metric]:
         """Read the facts."""
         yield GaugeMetricFamily("rlt_requests_in_hand", "Generations and scores in hand.", value=self._in_hand.requests)
-        if self._host is not None:
-            yield from _engine_facts(self._host)
+        if self._hosts:
+            yield from _engine_facts(self._hosts)
 
 
-def _engine_facts(host: EngineHost) -> Iterable[Metric]:
+def _engine_facts(hosts: Mapping[str, EngineHost]) -> Iterable[Metric]:
+    up = GaugeMetricFamily("rlt_engine_up", "1 while the engine takes requests.", labels=("base",))
+    restarts = CounterMetricFamily(
+        "rlt_engine_restarts", "Times that the engine died and was started again.", labels=("base",)
+    )
     scoring = GaugeMetricFamily(
         "rlt_scoring_worker_ok",
         "1 where the scoring worker proved itself at start; 0: only temperature 1 can be scored.",
-        labels=("engine",),
+        labels=("base", "engine"),
     )
-    try:
-        info = host.ready().info
-        scoring.add_metric((info.name,), 0.0 if info.scoring == "plain" else 1.0)
-        up = 1.0
-    except EngineUnavailableError:
-        up = 0.0
-    return (
-        GaugeMetricFamily("rlt_engine_up", "1 while the engine takes requests.", value=up),
-        CounterMetricFamily(
-            "rlt_engine_restarts", "Times that the engine died and was started again.", value=host.restarts
-        ),
-        scoring,
-    )
+    for base, host in hosts.items():
+        restarts.add_metric((base,), host.restarts)
+        try:
+            info = host.ready().info
+            scoring.add_metric((base, info.name), 0.0 if info.scoring == "plain" else 1.0)
+            up.add_metric((base,), 1.0)
+        except EngineUnavailableError:
+            up.add_metric((base,), 0.0)
+    return up, restarts, scoring
 
 
 class CallMetrics:

@@ -1,21 +1,23 @@
-"""Own what a request may ask of the engine: texts within limits, a version of the base that the engine holds."""
+"""Own what a request may ask of the engine: texts within limits, a version of a base that an engine holds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlt_core.errors import InvalidRequestError, ModelNotFoundError
 from rlt_core.schemas.base import Role, VersionRef
-from rlt_service.engine.protocol import AdapterRef
-from rlt_service.store.registry import Registry
+from rlt_service.engine.protocol import AdapterRef, FullRef, Weights
+from rlt_service.store.registry import Registry, ResolvedVersion
 from rlt_service.store.resolution import ShadowPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedVersion:
-    """The one version that makes all of an answer; `adapter` None is the untrained base."""
+    """The one version that makes all of an answer; with neither adapter nor full weights, the untrained base."""
 
     version: str
     base_model: str
     adapter: AdapterRef | None
+    full: FullRef | None = None
     shadow: ShadowPlan | None = None
     """Who answers beside it, where an alias was asked that carries a shadow."""
 
@@ -24,13 +26,18 @@ class ServedVersion:
         """What the answer says of it."""
         return VersionRef(version=self.version, base_model=self.base_model)
 
+    @property
+    def weights(self) -> Weights:
+        """What an engine has to hold to carry it."""
+        return Weights(base_model=self.base_model, full=self.full)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """Resolves names for an engine that holds one base and speaks one format."""
+    """Resolves names for engines that hold these bases, the teacher's first, and speak one format."""
 
     registry: Registry
-    base_model: str
+    base_models: Sequence[str]
     format: str
 
     def resolve(self, role: Role, name: str) -> ServedVersion:
@@ -39,21 +46,32 @@ class Versions:
         Raises ModelNotFoundError, also for a version of another base; InvalidRequestError for one of another format.
         """
         found = self.registry.resolve(role, name)
-        if found.base_model != self.base_model:
+        if found.base_model not in self.base_models:
+            held = " and ".join(repr(base_model) for base_model in self.base_models)
             raise ModelNotFoundError(
-                f"{found.version} is of the base {found.base_model!r}, this engine holds {self.base_model!r}: name "
-                f"another {role}, or start a server with RLT_BASE_MODEL={found.base_model}",
+                f"{found.version} is of the base {found.base_model!r}, this server holds {held}: name another {role}, "
+                f"or start a server with RLT_BASE_MODEL={found.base_model}",
                 param=f"/{role}",
             )
         if found.format != self.format:
             raise InvalidRequestError(
-                f"{found.version} is of the format {found.format!r}, this engine speaks {self.format!r}: name another "
+                f"{found.version} is of the format {found.format!r}, this server speaks {self.format!r}: name another "
                 f"{role}, or start a server with RLT_FORMAT={found.format}",
                 param=f"/{role}",
             )
-        files = found.adapter
-        adapter = None if files is None else AdapterRef(version=found.version, path=files.path, sha256=files.sha256)
-        return ServedVersion(version=found.version, base_model=found.base_model, adapter=adapter, shadow=found.shadow)
+        return served_version(found)
+
+
+def served_version(found: ResolvedVersion) -> ServedVersion:
+    """Say of a resolved version what an engine needs to know."""
+    adapter, full = found.adapter, found.full
+    return ServedVersion(
+        version=found.version,
+        base_model=found.base_model,
+        adapter=adapter and AdapterRef(version=found.version, path=adapter.path, sha256=adapter.sha256),
+        full=full and FullRef(version=found.version, path=full.path, sha256=full.sha256),
+        shadow=found.shadow,
+    )
 
 
 def check_text(text: str, *, param: str, max_characters: int) -> None:

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     """`fake` is a deterministic double for tests; every answer names it."""
     base_model: str = "builtin:smollm2-135m"
     """A local folder (config.json, *.safetensors, tokenizer.json) or a builtin."""
+    student_model: str | None = None
+    """Another base for students, as `base_model`, with an engine of its own; null is the same engine for both."""
     base_name: str | None = None
     """The base's name as a version (`name@0`); null derives it from the model."""
     format: str = "stratos@1"
@@ -49,6 +51,8 @@ class Settings(BaseSettings):
     """Largest LoRA rank that the engine takes."""
     kv_cache_gib: float = Field(default=1.0, gt=0.0, le=1024.0)
     """Room for keys and values on a CPU, GiB."""
+    max_full_engines: int = Field(default=2, ge=1, le=64)
+    """Fully trained versions in memory at once, each with an engine as large as the base's."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on CPUs, where scores are exact to 1e-4, bfloat16 on GPUs."""
     engine_patience_s: float = Field(default=60.0, ge=0.5, le=3600.0)

@@ -12,7 +12,9 @@ def scorer_of(services: Services) -> Scorer:
     """Make the use case of /v1/score."""
     return Scorer(
         settings=services.settings,
-        versions=Versions(registry=services.registry, base_model=services.base_model, format=services.settings.format),
+        versions=Versions(
+            registry=services.registry, base_models=services.base_models, format=services.settings.format
+        ),
         engines=_engines(services),
         in_hand=services.in_hand,
         metrics=services.metrics,
@@ -33,6 +35,6 @@ def explainer_of(services: Services) -> Explainer:
 
 
 def _engines(services: Services) -> Engines:
-    if services.host is None:
+    if services.engines is None:
         raise EngineUnavailableError("this process has no engine: ask one that plays teacher or student")
-    return Engines(host=services.host, leases=services.leases)
+    return services.engines

@@ -124,13 +124,13 @@ def test_engine_is_told_up_and_its_restarts_are_counted(tmp_path: Path) -> None:
     engine = FakeEngine()
     with running_app(tmp_path, engine=engine) as client:
         found = scrape(client)
-        assert (found["rlt_engine_up{}"], found["rlt_engine_restarts_total{}"]) == (1, 0)
-        assert found["rlt_scoring_worker_ok{engine=fake}"] == 1
+        assert (found["rlt_engine_up{base=fake}"], found["rlt_engine_restarts_total{base=fake}"]) == (1, 0)
+        assert found["rlt_scoring_worker_ok{base=fake,engine=fake}"] == 1
         assert client.portal is not None
         client.portal.call(engine.die)
-        wait_until(lambda: scrape(client)["rlt_engine_up{}"] == 0, what="the engine is seen dead")
-        wait_until(lambda: scrape(client)["rlt_engine_up{}"] == 1, what="the engine is up again")
-        assert scrape(client)["rlt_engine_restarts_total{}"] == 1
+        wait_until(lambda: scrape(client)["rlt_engine_up{base=fake}"] == 0, what="the engine is seen dead")
+        wait_until(lambda: scrape(client)["rlt_engine_up{base=fake}"] == 1, what="the engine is up again")
+        assert scrape(client)["rlt_engine_restarts_total{base=fake}"] == 1
 
 
 async def test_what_is_in_hand_is_seen_while_it_is(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_process_without_an_engine_says_nothing_of_one(tmp_path: Path) -> None:
 
 def test_engine_whose_worker_failed_its_check_is_seen_and_refuses_other_temperatures(tmp_path: Path) -> None:
     with running_app(tmp_path, engine=Plain()) as client:
-        assert scrape(client)["rlt_scoring_worker_ok{engine=vllm}"] == 0
+        assert scrape(client)["rlt_scoring_worker_ok{base=fake,engine=vllm}"] == 0
         found = check_problem(client.post("/v1/score", json=SCORE), 422, "invalid_request", "/reward/temperature")
         assert "temperature 1 only (got 0.7)" in found["detail"]
         at_one = SCORE | {"reward": {"temperature": 1.0}}

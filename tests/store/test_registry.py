@@ -45,7 +45,7 @@ def candidate(artifacts: ArtifactStore, job: Job, *, weights: bytes = b"weights"
         role="teacher",
         base_model="tiny-model",
         format="stratos@1",
-        adapter_dir=folder,
+        folder=folder,
         sha256=adapter_sha256(folder),
         lora_rank=16,
         parent="tiny@0",
@@ -64,7 +64,7 @@ def imported(registry: Registry, artifacts: ArtifactStore, name: str, *, role: s
             role="student" if role == "student" else "teacher",
             base_model="tiny-model",
             format="stratos@1",
-            adapter_dir=folder,
+            folder=folder,
             sha256=adapter_sha256(folder),
             lora_rank=8,
         )
@@ -213,7 +213,7 @@ def test_an_adapter_that_changed_after_it_was_announced_is_refused(
     registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
 ) -> None:
     announced = candidate(artifacts, running(jobs, rl))
-    (announced.adapter_dir / "adapter_model.safetensors").write_bytes(b"flipped")
+    (announced.folder / "adapter_model.safetensors").write_bytes(b"flipped")
     with pytest.raises(InvalidAdapterError, match="sha256"):
         registry.register(announced)
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from rlt_core.schemas.jobs import JOB_SPEC, Job
 from rlt_core.schemas.teachers import EvaluationRow
 from rlt_service.app import create_app
 from rlt_service.container import Services
+from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.settings import Settings
 from rlt_service.store.registry import Candidate
+from tests.engine.model_files import write_model
 from tests.support.waiting import wait_until
 
 ROWS = [{"question": f"{a} + 1?", "solution": str(a + 1), "reasoning_trace": f"One more than {a}."} for a in range(10)]
@@ -43,6 +45,10 @@ class Control:
         """Lay an adapter where an operator would."""
         return write_adapter(self.services.artifacts.root / "imports" / name, seed=seed, rank=rank)
 
+    def import_model(self, name: str, *, seed: int = 0) -> Path:
+        """Lay a fully trained model where an operator would."""
+        return write_model(self.services.artifacts.root / "imports" / name, seed=seed)
+
     def version(self, name: str, *, role: Role = "teacher", seed: int = 0, **foreign: str) -> str:
         """Register an adapter as the next version of a name, past the routes; `foreign`: another base or format."""
         folder = self.import_folder(f"{name}-{seed}", seed=seed)
@@ -53,7 +59,7 @@ class Control:
                 role=role,
                 base_model=foreign.get("base_model", base.base_model),
                 format=foreign.get("format", base.format),
-                adapter_dir=folder,
+                folder=folder,
                 sha256=adapter_sha256(folder),
                 lora_rank=4,
             )
@@ -106,9 +112,12 @@ class Control:
 
 
 @contextlib.contextmanager
-def control_app(home: Path, **settings: Any) -> Generator[Control]:
+def control_app(
+    home: Path, *, make_engine: Callable[[Weights], Engine] | None = None, **settings: Any
+) -> Generator[Control]:
     """Start the app with its state under `home`."""
-    app = create_app(Settings(home=home, engine="fake", broker_url="memory://", **settings))
+    given = Settings(home=home, engine="fake", broker_url="memory://", **settings)
+    app = create_app(given, make_engine=make_engine)
     with TestClient(app, raise_server_exceptions=False) as http:
         wait_until(lambda: http.get("/readyz").status_code == 200, what="the app is ready")
         yield Control(http=http, services=app.state.services)

@@ -1,17 +1,19 @@
 """The real app in process: its lifespan, the fake engine or one that a test gives it, state in a folder of its own."""
 
+import asyncio
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from rlt_core.tokens import SequenceCodec
 from rlt_service.app import create_app
 from rlt_service.container import Services
-from rlt_service.engine.protocol import Engine
+from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.settings import Settings
 from tests.support.waiting import wait_until
 
@@ -26,9 +28,16 @@ class SilentBell:
         return True
 
 
-def make_app(home: Path, *, engine: Engine | None = None, **settings: Any) -> FastAPI:
-    """Make the app on the fake engine; nothing has started yet."""
-    return create_app(Settings(home=home, engine="fake", **settings), engine=engine, bell=SilentBell())
+def make_app(
+    home: Path,
+    *,
+    engine: Engine | None = None,
+    make_engine: Callable[[Weights], Engine] | None = None,
+    **settings: Any,
+) -> FastAPI:
+    """Make the app on the fake engine, or on those that a test gives; nothing has started yet."""
+    given = Settings(home=home, engine="fake", **settings)
+    return create_app(given, engine=engine, make_engine=make_engine, bell=SilentBell())
 
 
 @contextlib.contextmanager
@@ -36,6 +45,18 @@ def running_app(home: Path, *, engine: Engine | None = None, **settings: Any) ->
     """Start the app, and give a client of it when it is ready; an exception inside is a 500, as for any caller."""
     with TestClient(make_app(home, engine=engine, **settings), raise_server_exceptions=False) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200, what="the app is ready")
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def serving(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
+    """Run an app in the test's own event loop, and give a client of it when it is ready."""
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rlt.test") as client,
+    ):
+        while (await client.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.01)
         yield client
 
 

@@ -26,13 +26,16 @@ def format_info(format_id: str) -> FormatInfo:
     return _info(get_format(format_id.removesuffix("+folded"))).model_copy(update={"id": format_id})
 
 
-def capabilities(settings: Settings, *, engine: Engine | None, models: Sequence[str]) -> Capabilities:
-    """Sum up what this server is and takes."""
+def capabilities(
+    settings: Settings, *, engines: Sequence[tuple[str, Engine]], base_model: str, models: Sequence[str]
+) -> Capabilities:
+    """Sum up what this server is and takes; `engines` run now, each with what it holds."""
     return Capabilities(
         version=version("rlt"),
         roles=list(settings.roles),
-        formats=[engine.codec.format_id] if engine is not None else sorted(FORMATS),
-        engine=_engine(engine) if engine is not None else None,
+        formats=sorted({engine.codec.format_id for _, engine in engines}) or sorted(FORMATS),
+        engine=next((_engine(holds, engine) for holds, engine in engines if holds == base_model), None),
+        engines=[_engine(holds, engine) for holds, engine in engines],
         limits=Limits(
             max_body_bytes=settings.max_body_bytes,
             max_dataset_bytes=settings.max_dataset_bytes,
@@ -46,9 +49,10 @@ def capabilities(settings: Settings, *, engine: Engine | None, models: Sequence[
     )
 
 
-def _engine(engine: Engine) -> EngineCapabilities:
+def _engine(holds: str, engine: Engine) -> EngineCapabilities:
     info = engine.info
     return EngineCapabilities(
+        holds=holds,
         name=info.name,
         version=info.version,
         base_model=info.base_model,

@@ -32,8 +32,8 @@ class Promotion:
     async def put(self, role: Role, alias: str, request: AliasPut) -> Alias:
         """Point the alias at a version.
 
-        Raises AliasMovedError, EvaluationRequiredError, NotBetterError, InvalidAdapterError, ModelNotFoundError,
-        InvalidRequestError.
+        Raises AliasMovedError, EvaluationRequiredError, NotBetterError, InvalidAdapterError, InvalidWeightsError,
+        ModelNotFoundError, InvalidRequestError, EngineUnavailableError.
         """
         return await self._move(role, alias, await asyncio.to_thread(self._promotion, role, alias, request))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlt_core.errors import InvalidRequestError, NotFoundError
+from rlt_core.errors import InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.base import split_version
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import DryRun, Job, RlSpec
@@ -71,6 +71,18 @@ class Submission:
             check_alias_name(self.registry, "teacher", spec.promote.alias, param="/promote/alias")
         teacher = resolve_version(self.registry, "teacher", spec.teacher, param="/teacher")
         student = resolve_version(self.registry, "student", spec.student, param="/student")
+        if teacher.base_model != (served := self.registry.base().base_model):
+            raise InvalidRequestError(
+                f"{teacher.version} is of the students' base {teacher.base_model!r}, this server trains teachers of "
+                f"{served!r}",
+                param="/teacher",
+            )
+        if teacher.full is not None:
+            raise NotAvailableYetError(
+                f"not available yet is training on from a fully trained model, {teacher.version}: start from an "
+                "adapter or from the base",
+                param="/teacher",
+            )
         if teacher.adapter is not None and spec.lora is not None and "lora" in spec.model_fields_set:
             rank = self.registry.get_version(teacher.version).lora_rank
             if rank != spec.lora.rank:

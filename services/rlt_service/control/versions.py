@@ -8,7 +8,7 @@ from rlt_service.store.registry import Registry, ResolvedVersion
 
 
 def resolve_version(registry: Registry, role: Role, name: str, *, param: str) -> ResolvedVersion:
-    """Find a stored version that the served base can carry.
+    """Find a stored version that a served base can carry; students may have a base of their own.
 
     Raises ModelNotFoundError; InvalidRequestError for a rollout adapter, another base or another format.
     """
@@ -20,11 +20,15 @@ def resolve_version(registry: Registry, role: Role, name: str, *, param: str) ->
         found = registry.resolve(role, name)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(error.detail, param=param) from error
-    base = registry.base()
-    for what, has, needs in (("base", found.base_model, base.base_model), ("format", found.format, base.format)):
-        if has != needs:
+    bases = [registry.base("teacher"), registry.base("student")]
+    for what, has, served in (
+        ("base", found.base_model, [base.base_model for base in bases]),
+        ("format", found.format, [base.format for base in bases]),
+    ):
+        if has not in served:
+            needs = " and ".join(repr(needed) for needed in dict.fromkeys(served))
             raise InvalidRequestError(
-                f"{found.version} is of the {what} {has!r}, this server serves {needs!r}: name a version of that",
+                f"{found.version} is of the {what} {has!r}, this server serves {needs}: name a version of that",
                 param=param,
             )
     return found

@@ -40,7 +40,7 @@ class Completion:
             role=_role(job),
             base_model=result.base_model,
             format=self.settings.format,
-            adapter_dir=Path(result.adapter_dir),
+            folder=Path(result.adapter_dir),
             sha256=result.sha256,
             lora_rank=result.lora_rank,
             parent=result.parent,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlt_core.errors import ConfigurationError, InvalidRequestError, NotFoundError
+from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 from rlt_core.schemas.trainer import TrainerJob
 from rlt_service.settings import Settings
@@ -63,8 +63,14 @@ class Preparation:
     def _rl(self, spec: RlSpec, base: ResolvedVersion) -> dict[str, str | None]:
         if isinstance(spec.student, list):
             raise InvalidRequestError("a list of students is not available yet: name one", param="/student")
-        teacher = self._of_base(self.registry.resolve("teacher", spec.teacher), base)
-        student = self._of_base(self.registry.resolve("student", spec.student), base)
+        teacher = _of_base(self.registry.resolve("teacher", spec.teacher), base)
+        if teacher.full is not None:
+            raise NotAvailableYetError(
+                f"{teacher.version} is a fully trained model, from which training cannot go on yet: start from an "
+                "adapter or from the base.",
+                param="/teacher",
+            )
+        student = _of_base(self.registry.resolve("student", spec.student), base, self.registry.base("student"))
         return {
             "start_adapter_dir": str(teacher.adapter.path) if teacher.adapter is not None else None,
             "teacher_version": teacher.version,
@@ -72,20 +78,22 @@ class Preparation:
             "served_version": self._served(spec.promote.alias),
         }
 
-    def _of_base(self, resolved: ResolvedVersion, base: ResolvedVersion) -> ResolvedVersion:
-        if resolved.base_model != base.base_model:
-            raise InvalidRequestError(
-                f"{resolved.version} was trained on {resolved.base_model}, this server serves {base.base_model}: "
-                f"name a {resolved.role} of that base.",
-                param=f"/{resolved.role}",
-            )
-        return resolved
-
     def _served(self, alias: str) -> str | None:
         try:
             return self.registry.get_alias("teacher", alias).version
         except NotFoundError:
             return None
+
+
+def _of_base(resolved: ResolvedVersion, *bases: ResolvedVersion) -> ResolvedVersion:
+    served = list(dict.fromkeys(base.base_model for base in bases))
+    if resolved.base_model not in served:
+        raise InvalidRequestError(
+            f"{resolved.version} was trained on {resolved.base_model}, this server serves {' and '.join(served)}: "
+            f"name a {resolved.role} of that base.",
+            param=f"/{resolved.role}",
+        )
+    return resolved
 
 
 def service_url(settings: Settings) -> str:

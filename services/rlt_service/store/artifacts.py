@@ -8,11 +8,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rlt_core.artifacts import ADAPTER_FILES, adapter_sha256
-from rlt_core.errors import InvalidAdapterError, InvalidRequestError, NotFoundError
+from rlt_core.artifacts import WEIGHTS_SUFFIX, Kind, version_files, version_sha256
+from rlt_core.errors import InvalidAdapterError, InvalidRequestError, InvalidWeightsError, NotFoundError
 from rlt_core.schemas.base import NAME_PATTERN, split_version
 from rlt_service.store.faults import storage_faults
 
+_REFUSED: dict[Kind, type[InvalidRequestError]] = {"adapter": InvalidAdapterError, "full": InvalidWeightsError}
 _FOLDER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
@@ -40,23 +41,26 @@ class ArtifactStore:
         return self._inside("jobs", job_id, f"attempt-{attempt}", "rollouts", str(step))
 
     def version_dir(self, name: str, number: int) -> Path:
-        """Folder of a version's adapter."""
+        """Folder of a version's files."""
         if not re.fullmatch(NAME_PATTERN, name):
             raise InvalidRequestError(f"{name!r} is no name: use lower-case letters, digits and hyphens.")
         return self._inside("versions", name, str(number))
 
-    def checked_sha256(self, folder: Path) -> str:
-        """Hash an adapter that lies under the root; raises InvalidAdapterError for links or missing files."""
-        self._check_files(folder)
+    def checked_sha256(self, folder: Path, kind: Kind = "adapter") -> str:
+        """Hash a version's files that lie under the root.
+
+        Raises InvalidAdapterError or InvalidWeightsError for links or missing files.
+        """
+        self._check_files(folder, kind)
         with storage_faults(f"read {folder}"):
-            return adapter_sha256(folder)
+            return version_sha256(folder, kind)
 
     def imports_dir(self, folder: str) -> Path:
-        """Folder in which an operator laid an adapter for registration; raises NotFoundError."""
+        """Folder in which an operator laid a version's files for registration; raises NotFoundError."""
         path = self._inside("imports", folder)
         if not path.is_dir():
             raise NotFoundError(
-                f"There is no folder imports/{folder} under the artifact root; put the adapter's files there first.",
+                f"There is no folder imports/{folder} under the artifact root; put the version's files there first.",
                 param="/folder",
             )
         return path
@@ -90,13 +94,16 @@ class ArtifactStore:
             os.replace(source, target)
             _sync(target.parent)
 
-    def stage(self, source: Path) -> Path:
-        """Copy an adapter into a temporary folder, fsynced; raises InvalidAdapterError for links or missing files."""
-        self._check_files(source)
+    def stage(self, source: Path, kind: Kind = "adapter") -> Path:
+        """Copy a version's files into a temporary folder, fsynced.
+
+        Raises InvalidAdapterError or InvalidWeightsError for links or missing files.
+        """
+        self._check_files(source, kind)
         incoming = self.make_dir(self._inside("incoming"))
         with storage_faults(f"copy {source}"):
             staged = Path(tempfile.mkdtemp(dir=incoming))
-            for name in ADAPTER_FILES:
+            for name in version_files(source, kind):
                 shutil.copyfile(source / name, staged / name)
                 _sync(staged / name)
             staged.chmod(0o755)
@@ -104,7 +111,7 @@ class ArtifactStore:
         return staged
 
     def adopt(self, source: Path, version: str) -> Path:
-        """Copy an adapter into versions/ in one step; return its folder. What lay there is replaced."""
+        """Copy a version's files into versions/ in one step; return the folder. What lay there is replaced."""
         return self.place(self.stage(source), version)
 
     def place(self, staged: Path, version: str) -> Path:
@@ -137,20 +144,24 @@ class ArtifactStore:
                 raise InvalidRequestError(f"{path.relative_to(self.root)} is a symbolic link; links are not followed.")
         return path
 
-    def _check_files(self, source: Path) -> None:
+    def _check_files(self, source: Path, kind: Kind) -> None:
         if not source.is_relative_to(self.root):
-            raise InvalidAdapterError(f"The adapter folder {source} does not lie under the artifact root {self.root}.")
+            raise _REFUSED[kind](f"The folder {source} does not lie under the artifact root {self.root}.")
         path = source
         while path != self.root:
             if path.is_symlink():
-                raise InvalidAdapterError(f"{path} is a symbolic link; links are not followed.")
+                raise _REFUSED[kind](f"{path} is a symbolic link; links are not followed.")
             path = path.parent
         if ".." in source.parts:
-            raise InvalidAdapterError(f"The adapter folder {source} leads upwards.")
-        for name in ADAPTER_FILES:
+            raise _REFUSED[kind](f"The folder {source} leads upwards.")
+        with storage_faults(f"read {source}"):
+            names = version_files(source, kind)
+        for name in names:
             path = source / name
             if path.is_symlink() or not path.is_file():
-                raise InvalidAdapterError(f"The adapter folder {source} has no plain file {name}.")
+                raise _REFUSED[kind](f"The folder {source} has no plain file {name}.")
+        if kind == "full" and not any(name.endswith(WEIGHTS_SUFFIX) for name in names):
+            raise InvalidWeightsError(f"The folder {source} has no *{WEIGHTS_SUFFIX}: save the model again.")
 
 
 def _sync(path: Path) -> None:

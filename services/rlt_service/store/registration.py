@@ -1,4 +1,4 @@
-"""Own how a trained adapter becomes the next version of its name: fenced, once a job, with its evaluation."""
+"""Own how what was trained becomes the next version of its name: fenced, once a job, with its evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from rlt_core.artifacts import Kind
 from rlt_core.errors import InvalidAdapterError
 from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
@@ -18,24 +19,30 @@ from rlt_service.store.tables import VersionRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An adapter that wants to become a version."""
+    """An adapter, or a fully trained model, that wants to become a version."""
 
     name: str
     role: Role
     base_model: str
     format: str
-    adapter_dir: Path
+    folder: Path
     """Under the artifact root; copied."""
     sha256: str
-    """As rlt_core.artifacts.adapter_sha256 computes it; compared with what lies there."""
-    lora_rank: int
+    """As rlt_core.artifacts.version_sha256 computes it; compared with what lies there."""
+    lora_rank: int | None
+    """Null for a fully trained model."""
     parent: str | None = None
     job_id: str | None = None
-    """With `attempt` the fence; null for an adapter that an operator brings."""
+    """With `attempt` the fence; null for what an operator brings."""
     attempt: int | None = None
     dataset_id: str | None = None
     dataset_sha256: str | None = None
     code_version: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it is an adapter, or all weights."""
+        return "full" if self.lora_rank is None else "adapter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +54,16 @@ class HeldOut:
 
 
 def stage(artifacts: ArtifactStore, candidate: Candidate) -> Path:
-    """Copy a candidate's files and compare them with the announced hash; raises InvalidAdapterError."""
-    staged = artifacts.stage(candidate.adapter_dir)
-    found = artifacts.checked_sha256(staged)
+    """Copy a candidate's files and compare them with the announced hash.
+
+    Raises InvalidAdapterError, InvalidWeightsError.
+    """
+    staged = artifacts.stage(candidate.folder, candidate.kind)
+    found = artifacts.checked_sha256(staged, candidate.kind)
     if found != candidate.sha256:
         artifacts.discard(staged)
         raise InvalidAdapterError(
-            f"The adapter in {candidate.adapter_dir} has sha256 {found}, announced was {candidate.sha256}: "
+            f"What lies in {candidate.folder} has sha256 {found}, announced was {candidate.sha256}: "
             "it changed after it was written, or was not written whole."
         )
     return staged
@@ -62,7 +72,7 @@ def stage(artifacts: ArtifactStore, candidate: Candidate) -> Path:
 def register(
     session: Session, artifacts: ArtifactStore, candidate: Candidate, staged: Path, held_out: HeldOut | None
 ) -> VersionRow:
-    """Give a staged adapter the next number, its place and its row; the job's earlier registration wins."""
+    """Give staged files the next number, its place and its row; the job's earlier registration wins."""
     if candidate.job_id is not None:
         fenced_job(session, candidate.job_id, candidate.attempt or 0)
         done = session.scalar(select(VersionRow).where(VersionRow.job_id == candidate.job_id))
@@ -76,7 +86,8 @@ def register(
         created_at=now_utc(),
         base_model=candidate.base_model,
         format=candidate.format,
-        adapter_sha256=candidate.sha256,
+        adapter_sha256=candidate.sha256 if candidate.kind == "adapter" else None,
+        weights_sha256=candidate.sha256 if candidate.kind == "full" else None,
         lora_rank=candidate.lora_rank,
         parent=candidate.parent,
         job_id=candidate.job_id,

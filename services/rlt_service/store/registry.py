@@ -4,14 +4,16 @@ import re
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from rlt_core.artifacts import Kind
 from rlt_core.errors import (
     ConfigurationError,
     ConflictError,
     InvalidAdapterError,
     InvalidRequestError,
+    InvalidWeightsError,
     NotFoundError,
 )
 from rlt_core.schemas.base import VERSION_PATTERN, Page, Role, now_utc
@@ -31,14 +33,14 @@ from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.jobs import fenced_job
 from rlt_service.store.registration import Candidate, HeldOut, register, stage
-from rlt_service.store.resolution import AdapterFiles, ResolvedVersion, version_name
+from rlt_service.store.resolution import ResolvedVersion, VersionFiles, version_name
 from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRow, VersionRow
 
 KEPT_ROLLOUTS = 2
 """Newest steps of a job whose adapters can be called; older ones are collected at the next publication."""
 
 ItemT = TypeVar("ItemT")
-__all__ = ["AdapterFiles", "Candidate", "HeldOut", "Registry", "ResolvedVersion"]
+__all__ = ["Candidate", "HeldOut", "Registry", "ResolvedVersion", "VersionFiles"]
 
 
 class Registry:
@@ -49,8 +51,10 @@ class Registry:
         self._database = database
         self._artifacts = artifacts
 
-    def ensure_base(self, *, name: str, base_model: str, format: str) -> ModelVersion:
-        """Make `name@0` the current base; point the aliases `default` of both roles at it where they are absent.
+    def ensure_base(
+        self, *, name: str, base_model: str, format: str, plays: Sequence[Role] = ("teacher", "student")
+    ) -> ModelVersion:
+        """Make `name@0` the current base of roles; point their aliases `default` at it where they are absent.
 
         Raises ConfigurationError where the name is that of another base, or of this one in another format.
         """
@@ -58,7 +62,7 @@ class Registry:
             row = session.scalar(select(VersionRow).where(VersionRow.name == name, VersionRow.number == 0))
             if row is None:
                 row = VersionRow(
-                    name=name, number=0, role="teacher", created_at=now_utc(), base_model=base_model, format=format
+                    name=name, number=0, role=plays[0], created_at=now_utc(), base_model=base_model, format=format
                 )
                 session.add(row)
             elif row.base_model != base_model:
@@ -71,23 +75,26 @@ class Registry:
                     f"{name}@0 is of the format {row.format!r}, not {format!r}: versions never change. "
                     "Set RLT_BASE_NAME to a new name for this base in that format."
                 )
-            row.ensured_at = now_utc()
+            if "student" in plays:  # students have one base: this one
+                own = VersionRow.number == 0, VersionRow.role == "student"
+                session.execute(update(VersionRow).where(*own).values(ensured_at=None))
+            row.role, row.ensured_at = plays[0], now_utc()
             session.flush()
-            for role in ("teacher", "student"):
+            for role in plays:
                 if session.get(AliasRow, (role, "default")) is None:
                     aliases.move(
                         session, role=role, alias="default", version=f"{name}@0", expected=None, reason="fresh install"
                     )
             return _version(session, row)
 
-    def base(self) -> ResolvedVersion:
-        """Return the base that a server last started with; raises NotFoundError before the first start."""
+    def base(self, role: Role = "teacher") -> ResolvedVersion:
+        """Return the base of a role that a server last started with; raises NotFoundError before the first start."""
         with self._database.reading() as session:
-            row = resolution.current_base(session)
+            row = resolution.current_base(session, role)
             if row is None:
                 raise NotFoundError("No base model is registered yet: start the service once.")
             return ResolvedVersion(
-                version=version_name(row), role="teacher", base_model=row.base_model, format=row.format, adapter=None
+                version=version_name(row), role=role, base_model=row.base_model, format=row.format, adapter=None
             )
 
     def resolve(self, role: Role, name: str) -> ResolvedVersion:
@@ -96,19 +103,21 @@ class Registry:
             return resolution.resolve(session, self._artifacts, role=role, name=name)
 
     def check_files(self, resolved: ResolvedVersion) -> None:
-        """Raise InvalidAdapterError where a version's files are not those that were registered."""
-        files = resolved.adapter
-        if files is not None and (found := self._artifacts.checked_sha256(files.path)) != files.sha256:
-            raise InvalidAdapterError(
+        """Raise InvalidAdapterError or InvalidWeightsError where a version's files are not those that were registered."""
+        kind: Kind = "adapter" if resolved.full is None else "full"
+        files = resolved.full or resolved.adapter
+        if files is not None and (found := self._artifacts.checked_sha256(files.path, kind)) != files.sha256:
+            refused = InvalidAdapterError if resolved.full is None else InvalidWeightsError
+            raise refused(
                 f"{resolved.version} has sha256 {found}, it was registered with {files.sha256}: its files were changed "
                 "afterwards. Register what it should be as a new version."
             )
 
     def register(self, candidate: Candidate, *, held_out: HeldOut | None = None) -> ModelVersion:
-        """Make an adapter the next version of its name, with its evaluation, all or none.
+        """Make an adapter or a fully trained model the next version of its name, with its evaluation, all or none.
 
         Fenced by the candidate's attempt; a second registration for the same job returns the first one's version.
-        Raises StaleAttemptError, InvalidAdapterError.
+        Raises StaleAttemptError, InvalidAdapterError, InvalidWeightsError.
         """
         staged = stage(self._artifacts, candidate)
         try:
@@ -357,7 +366,9 @@ def _version(session: Session, row: VersionRow) -> ModelVersion:
         created_at=row.created_at,
         base_model=row.base_model,
         format=row.format,
+        weights="adapter" if row.adapter_sha256 else "full" if row.weights_sha256 else "base",
         adapter_sha256=row.adapter_sha256,
+        weights_sha256=row.weights_sha256,
         lora_rank=row.lora_rank,
         parent=row.parent,
         job=row.job_id,

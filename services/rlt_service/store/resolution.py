@@ -16,8 +16,8 @@ from rlt_service.store.tables import AliasRow, RolloutRow, ShadowRow, VersionRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterFiles:
-    """Where an adapter lies, and the hash that it was registered with."""
+class VersionFiles:
+    """Where a version's files lie, and the hash that they were registered with."""
 
     path: Path
     sha256: str
@@ -25,14 +25,16 @@ class AdapterFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedVersion:
-    """What a name means now; `adapter` None is the untrained base."""
+    """What a name means now; with neither adapter nor full weights it is the untrained base."""
 
     version: str
     role: Role
     """The role that was asked for, not the one that it was made for."""
     base_model: str
     format: str
-    adapter: AdapterFiles | None
+    adapter: VersionFiles | None
+    full: VersionFiles | None = None
+    """Of a fully trained version: all weights."""
     shadow: "ShadowPlan | None" = None
     """Who answers beside it, where the name was an alias that carries a shadow."""
 
@@ -106,11 +108,14 @@ def newest_version(session: Session, *, role: Role, name: str) -> VersionRow | N
     return next((row for row in rows if row.role == role and row.number > 0), rows[0] if rows else None)
 
 
-def current_base(session: Session) -> VersionRow | None:
-    """Return the base that a server last started with."""
-    return session.scalar(
-        select(VersionRow).where(VersionRow.number == 0).order_by(VersionRow.ensured_at.desc()).limit(1)
-    )
+def current_base(session: Session, role: Role = "teacher") -> VersionRow | None:
+    """Return the base that a server last started with; for students theirs, where they have one of their own."""
+    ensured = select(VersionRow).where(VersionRow.number == 0, VersionRow.ensured_at.is_not(None))
+    for wanted in ("student", "teacher") if role == "student" else ("teacher",):
+        found = session.scalar(ensured.where(VersionRow.role == wanted).order_by(VersionRow.ensured_at.desc()).limit(1))
+        if found is not None:
+            return found
+    return None
 
 
 def version_name(row: VersionRow) -> str:
@@ -169,20 +174,21 @@ def _rollout(session: Session, artifacts: ArtifactStore, *, role: Role, name: st
         raise ModelNotFoundError(
             f"There is no rollout adapter {name}: it was never published, or its job has moved on.", param=f"/{role}"
         )
-    files = AdapterFiles(path=artifacts.rollout_dir(job_id, row.attempt, row.step), sha256=row.sha256)
+    files = VersionFiles(path=artifacts.rollout_dir(job_id, row.attempt, row.step), sha256=row.sha256)
     return ResolvedVersion(version=name, role=role, base_model=row.base_model, format=row.format, adapter=files)
 
 
 def _resolved(artifacts: ArtifactStore, row: VersionRow, *, role: Role, shadow: ShadowPlan | None) -> ResolvedVersion:
-    files = None
-    if row.adapter_sha256 is not None:
-        files = AdapterFiles(path=artifacts.version_dir(row.name, row.number), sha256=row.adapter_sha256)
+    def files(sha256: str | None) -> VersionFiles | None:
+        return VersionFiles(path=artifacts.version_dir(row.name, row.number), sha256=sha256) if sha256 else None
+
     return ResolvedVersion(
         version=version_name(row),
         role=role,
         base_model=row.base_model,
         format=row.format,
-        adapter=files,
+        adapter=files(row.adapter_sha256),
+        full=files(row.weights_sha256),
         shadow=shadow,
     )
 

@@ -155,10 +155,13 @@ class VersionRow(Base):
     name: Mapped[str] = mapped_column(String(63))
     number: Mapped[int] = mapped_column(Integer)
     role: Mapped[str] = mapped_column(String(16))
+    """What it was made for; of a base, `student` where another base plays the teacher."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     base_model: Mapped[str] = mapped_column(String(300))
     format: Mapped[str] = mapped_column(String(80))
     adapter_sha256: Mapped[str | None] = mapped_column(String(64))
+    weights_sha256: Mapped[str | None] = mapped_column(String(64))
+    """Of a fully trained version, which has no adapter."""
     lora_rank: Mapped[int | None] = mapped_column(Integer)
     parent: Mapped[str | None] = mapped_column(String(80))
     job_id: Mapped[str | None] = mapped_column(String(40), unique=True)

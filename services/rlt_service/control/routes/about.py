@@ -8,7 +8,7 @@ from rlt_core.schemas.teachers import ModelList
 from rlt_service.container import ServicesDep
 from rlt_service.control import about
 from rlt_service.control.routes.parameters import FormatId
-from rlt_service.control.routes.wiring import ready_engine
+from rlt_service.control.routes.wiring import running_engines
 
 router = APIRouter(prefix="/v1", tags=["about"])
 
@@ -43,4 +43,6 @@ def get_format(format_id: FormatId) -> FormatInfo:
 def capabilities(services: ServicesDep) -> Capabilities:
     """Read limits, lengths, engine, models, and the kinds of job that this server runs."""
     models = [card.id for card in services.registry.callable_models()]
-    return about.capabilities(services.settings, engine=ready_engine(services), models=models)
+    return about.capabilities(
+        services.settings, engines=running_engines(services), base_model=services.base_models[0], models=models
+    )

@@ -21,6 +21,11 @@ def ready_engine(services: Services) -> Engine | None:
         return None
 
 
+def running_engines(services: Services) -> list[tuple[str, Engine]]:
+    """Give the engines of this process that answer now, each with what it holds."""
+    return services.engines.all_ready() if services.engines is not None else []
+
+
 def wake_workers(services: Services) -> None:
     """Have the bell rung now; what fails is rung again by the reconciler."""
     if services.reconciler is not None:
