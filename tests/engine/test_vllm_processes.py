@@ -2,17 +2,23 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
-from rlt_core.errors import EngineUnavailableError
+from rlt_core.errors import EngineUnavailableError, InvalidAdapterError
 from rlt_service.engine.factory import create_engine
-from rlt_service.engine.protocol import GenerateRequest, SequenceScoreRequest
+from rlt_service.engine.protocol import Engine, GenerateRequest, SequenceScoreRequest
+from rlt_service.engine_host import EngineHost
 from rlt_service.settings import Settings
+from tests.engine.adapter_files import write_adapter
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
@@ -69,6 +75,58 @@ async def test_engine_whose_worker_was_killed_says_so_and_stops_without_a_trace(
     assert not [process for process in processes if process.is_running()]
     with pytest.raises(EngineUnavailableError):
         await engine.score([REQUEST])
+
+
+async def test_engine_that_hangs_is_noticed_and_replaced_and_leaves_nothing(
+    rlt_home_models: Path, tmp_path: Path
+) -> None:
+    mine = set(_engine_processes(os.getpid()))
+    settings = Settings(
+        home=rlt_home_models,
+        dtype="float32",
+        max_loras=1,
+        max_loaded_adapters=1,
+        kv_cache_gib=0.25,
+        engine_patience_s=6.0,
+    )
+    host = EngineHost(partial(create_engine, settings))
+    host.start()
+    await host.first_start()
+    try:
+        await _check_adapters_come_and_go(host.ready(), tmp_path)
+        processes = set(_engine_processes(os.getpid())) - mine
+        endless = asyncio.create_task(host.ready().generate(ENDLESS))
+        while (await host.ready().health()).in_flight < 2:
+            await asyncio.sleep(0)
+        max(processes, key=lambda process: len(process.parents())).suspend()
+
+        suspended_s = time.monotonic()
+        with pytest.raises(EngineUnavailableError):
+            await endless
+        assert time.monotonic() - suspended_s < 2 * settings.engine_patience_s
+        assert "does not answer" in (await host.check()).detail
+        while not (await host.check()).ok:
+            await asyncio.sleep(0.1)
+        assert await host.ready().score([REQUEST])
+        assert not [process for process in processes if process.is_running()]
+    finally:
+        await host.stop(grace_s=0.0)
+    assert set(_engine_processes(os.getpid())) == mine
+
+
+async def _check_adapters_come_and_go(engine: Engine, folder: Path) -> None:
+    """A loaded adapter needs no files, one more makes it give way, and what gave way is refused without its files."""
+    first, second = (write_adapter(folder / str(n), version=f"coming@{n}", seed=n) for n in (1, 2))
+    asked = [replace(REQUEST, adapter=adapter) for adapter in (first, second)]
+    (by_first,) = await engine.score(asked[:1])
+    shutil.rmtree(first.path)
+    assert (await engine.score(asked[:1]))[0].logprobs == pytest.approx(by_first.logprobs, abs=1e-4)
+    (by_second,) = await engine.score(asked[1:])
+    assert by_second.logprobs != pytest.approx(by_first.logprobs, abs=1e-3)
+    assert (await engine.health()).loaded_versions == ("coming@2",)
+    with pytest.raises(InvalidAdapterError, match="coming@1"):
+        await engine.score(asked[:1])
+    assert await engine.score(asked[1:])
 
 
 def test_engine_ends_when_its_owner_was_killed(rlt_home_models: Path, tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from rlt_core.artifacts import weights_sha256
 from rlt_core.schemas.jobs import RolloutPublishRequest
 from rlt_service.jobs.supervisor import Drain
 from rlt_service.store.jobs import QUEUE
+from rlt_service.store.registry import Candidate
 from tests.jobs.site import Site, gone
 from tests.support.waiting import wait_until
 
@@ -93,6 +95,27 @@ def test_a_job_that_names_what_is_not_there_is_invalid(site: Site, fields: dict[
     assert job.error is not None
     assert (job.status, job.error.code) == ("failed", "invalid")
     assert message in job.error.message
+
+
+def test_a_job_that_would_go_on_from_a_whole_model_is_invalid(site: Site) -> None:
+    folder = site.artifacts.root / "imports" / "whole"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"all weights")
+    candidate = Candidate(
+        name="whole",
+        role="teacher",
+        base_model="tiny-model",
+        format="stratos@1",
+        folder=folder,
+        sha256=weights_sha256(folder),
+        lora_rank=None,
+    )
+    site.submit_rl("ok", teacher=site.registry.register(candidate).version)
+    job = site.run_one()
+    assert job.error is not None
+    assert (job.status, job.error.code) == ("failed", "invalid")
+    assert "whole@1 is a fully trained model" in job.error.message
 
 
 def test_a_warm_up_for_another_base_is_invalid(site: Site) -> None:

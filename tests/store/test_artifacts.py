@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rlt_core.errors import InvalidAdapterError, InvalidRequestError, NotFoundError
+from rlt_core.errors import InvalidAdapterError, InvalidRequestError, InvalidWeightsError, NotFoundError
 from rlt_service.store.artifacts import ArtifactStore
 
 
@@ -84,3 +84,33 @@ def test_nothing_outside_the_root_is_deleted(artifacts: ArtifactStore, tmp_path:
     with pytest.raises(InvalidRequestError):
         artifacts.discard(precious)
     assert precious.is_dir()
+
+
+def whole(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model-1.safetensors", "model-2.safetensors", "tokenizer.json", "trainer_state.json"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_of_a_whole_model_config_and_weights_are_kept_and_nothing_else(artifacts: ArtifactStore) -> None:
+    source = whole(artifacts.root / "imports" / "whole")
+    target = artifacts.place(artifacts.stage(source, "full"), "algebra@4")
+    assert sorted(path.name for path in target.iterdir()) == [
+        "config.json",
+        "model-1.safetensors",
+        "model-2.safetensors",
+    ]
+    assert artifacts.checked_sha256(source, "full") == artifacts.checked_sha256(target, "full")
+
+
+def test_a_whole_model_with_a_linked_or_missing_file_is_refused(artifacts: ArtifactStore) -> None:
+    source = whole(artifacts.root / "imports" / "whole")
+    (source / "model-2.safetensors").rename(source / "elsewhere")
+    (source / "model-2.safetensors").symlink_to(source / "elsewhere")
+    with pytest.raises(InvalidWeightsError, match=r"no plain file model-2\.safetensors"):
+        artifacts.stage(source, "full")
+    for path in source.glob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(InvalidWeightsError, match=r"no \*\.safetensors"):
+        artifacts.stage(source, "full")

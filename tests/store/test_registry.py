@@ -1,16 +1,18 @@
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from rlt_core.artifacts import adapter_sha256
+from rlt_core.artifacts import adapter_sha256, weights_sha256
 from rlt_core.errors import (
     AliasMovedError,
     ConfigurationError,
     ConflictError,
     InvalidAdapterError,
     InvalidRequestError,
+    InvalidWeightsError,
     ModelNotFoundError,
     NotFoundError,
     StaleAttemptError,
@@ -397,3 +399,76 @@ def test_versions_and_names_come_in_pages(registry: Registry, artifacts: Artifac
         registry.versions("nothing")
     with pytest.raises(InvalidRequestError):
         registry.list_names("teacher", after="nothing")
+
+
+def whole_model(artifacts: ArtifactStore, *, weights: bytes = b"all weights") -> Candidate:
+    folder = artifacts.root / "imports" / "whole"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    return Candidate(
+        name="algebra",
+        role="teacher",
+        base_model="tiny-model",
+        format="stratos@1",
+        folder=folder,
+        sha256=weights_sha256(folder),
+        lora_rank=None,
+        parent="tiny@0",
+    )
+
+
+def test_a_whole_model_follows_an_adapter_under_the_same_name(registry: Registry, artifacts: ArtifactStore) -> None:
+    imported(registry, artifacts, "algebra")
+    candidate = whole_model(artifacts)
+    made = registry.register(candidate)
+    assert (made.version, made.weights, made.weights_sha256) == ("algebra@2", "full", candidate.sha256)
+    assert (made.adapter_sha256, made.lora_rank, made.base_model) == (None, None, "tiny-model")
+    resolved = registry.resolve("teacher", "algebra")
+    assert resolved.adapter is None
+    assert resolved.full is not None
+    assert weights_sha256(resolved.full.path) == resolved.full.sha256 == candidate.sha256
+    first = registry.resolve("teacher", "algebra@1")
+    assert (first.adapter is not None, first.full) == (True, None)
+    assert [registry.get_version(name).weights for name in ("algebra@1", "tiny@0")] == ["adapter", "base"]
+
+
+def test_a_whole_model_that_changed_after_it_was_proved_is_not_registered(
+    registry: Registry, artifacts: ArtifactStore
+) -> None:
+    candidate = whole_model(artifacts)
+    (candidate.folder / "model.safetensors").write_bytes(b"others")
+    with pytest.raises(InvalidWeightsError, match="changed after it was written"):
+        registry.register(candidate)
+    assert list((artifacts.root / "incoming").iterdir()) == []
+
+
+def test_a_whole_model_cannot_pass_for_the_adapter_of_a_step(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl)
+    folder = artifacts.rollout_dir(job.id, job.attempt, 0)
+    shutil.copytree(whole_model(artifacts).folder, folder)
+    with pytest.raises(InvalidAdapterError, match="no plain file"):
+        registry.publish_rollout(
+            job.id, RolloutPublishRequest(attempt=job.attempt, step=0, sha256=weights_sha256(folder))
+        )
+
+
+def test_students_have_the_teachers_base_unless_they_have_their_own(registry: Registry) -> None:
+    assert registry.base("student").version == "tiny@0"
+    registry.ensure_base(name="other", base_model="other-model", format="stratos@1", plays=["student"])
+    assert (registry.base().version, registry.base("student").version) == ("tiny@0", "other@0")
+    registry.ensure_base(name="tiny", base_model="tiny-model", format="stratos@1", plays=["teacher"])
+    assert (registry.base().version, registry.base("student").version) == ("tiny@0", "other@0")
+    registry.ensure_base(name="third", base_model="third-model", format="stratos@1", plays=["student"])
+    assert registry.base("student").version == "third@0"
+    registry.ensure_base(name="tiny", base_model="tiny-model", format="stratos@1")
+    assert registry.base("student").version == "tiny@0"
+
+
+def test_a_fresh_install_with_two_bases_serves_each_in_its_role(database: Database, artifacts: ArtifactStore) -> None:
+    fresh = Registry(database, artifacts)
+    fresh.ensure_base(name="tiny", base_model="tiny-model", format="stratos@1", plays=["teacher"])
+    fresh.ensure_base(name="other", base_model="other-model", format="stratos@1", plays=["student"])
+    assert {(alias.role, alias.version) for alias in fresh.aliases()} == {("teacher", "tiny@0"), ("student", "other@0")}

@@ -13,7 +13,8 @@ from rlt_core.errors import InvalidAdapterError, InvalidRequestError, InvalidWei
 from rlt_core.schemas.base import NAME_PATTERN, split_version
 from rlt_service.store.faults import storage_faults
 
-_REFUSED: dict[Kind, type[InvalidRequestError]] = {"adapter": InvalidAdapterError, "full": InvalidWeightsError}
+REFUSED: dict[Kind, type[InvalidRequestError]] = {"adapter": InvalidAdapterError, "full": InvalidWeightsError}
+"""What is raised for files of a kind."""
 _FOLDER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
@@ -146,20 +147,20 @@ class ArtifactStore:
 
     def _check_files(self, source: Path, kind: Kind) -> None:
         if not source.is_relative_to(self.root):
-            raise _REFUSED[kind](f"The folder {source} does not lie under the artifact root {self.root}.")
+            raise REFUSED[kind](f"The folder {source} does not lie under the artifact root {self.root}.")
         path = source
         while path != self.root:
             if path.is_symlink():
-                raise _REFUSED[kind](f"{path} is a symbolic link; links are not followed.")
+                raise REFUSED[kind](f"{path} is a symbolic link; links are not followed.")
             path = path.parent
         if ".." in source.parts:
-            raise _REFUSED[kind](f"The folder {source} leads upwards.")
+            raise REFUSED[kind](f"The folder {source} leads upwards.")
         with storage_faults(f"read {source}"):
             names = version_files(source, kind)
         for name in names:
             path = source / name
             if path.is_symlink() or not path.is_file():
-                raise _REFUSED[kind](f"The folder {source} has no plain file {name}.")
+                raise REFUSED[kind](f"The folder {source} has no plain file {name}.")
         if kind == "full" and not any(name.endswith(WEIGHTS_SUFFIX) for name in names):
             raise InvalidWeightsError(f"The folder {source} has no *{WEIGHTS_SUFFIX}: save the model again.")
 

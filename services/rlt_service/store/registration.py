@@ -8,11 +8,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from rlt_core.artifacts import Kind
-from rlt_core.errors import InvalidAdapterError
 from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
 from rlt_service.store import evaluations
-from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.artifacts import REFUSED, ArtifactStore
 from rlt_service.store.jobs import fenced_job
 from rlt_service.store.tables import VersionRow
 
@@ -62,7 +61,7 @@ def stage(artifacts: ArtifactStore, candidate: Candidate) -> Path:
     found = artifacts.checked_sha256(staged, candidate.kind)
     if found != candidate.sha256:
         artifacts.discard(staged)
-        raise InvalidAdapterError(
+        raise REFUSED[candidate.kind](
             f"What lies in {candidate.folder} has sha256 {found}, announced was {candidate.sha256}: "
             "it changed after it was written, or was not written whole."
         )
