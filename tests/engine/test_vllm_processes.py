@@ -115,7 +115,7 @@ async def test_engine_that_hangs_is_noticed_and_replaced_and_leaves_nothing(
 
 
 async def _check_adapters_come_and_go(engine: Engine, folder: Path) -> None:
-    """A loaded adapter needs no files, one more makes it give way, and what gave way is refused without its files."""
+    """See a loaded adapter serve without its files, give way to one more, and be refused when it would come back."""
     first, second = (write_adapter(folder / str(n), version=f"coming@{n}", seed=n) for n in (1, 2))
     asked = [replace(REQUEST, adapter=adapter) for adapter in (first, second)]
     (by_first,) = await engine.score(asked[:1])

@@ -187,7 +187,7 @@ class VllmEngine:
             await self.generate(probe)
         except ScoringError as error:
             if adapter is None:
-                raise InvalidWeightsError(f"The model does not answer with finite log-probs ({error}).") from error
+                raise self._not_finite(error) from error
             await state.adapters.forget(adapter)
             raise InvalidAdapterError(
                 f"Adapter {adapter.version} does not answer with finite log-probs ({error}). The training diverged: "
@@ -211,6 +211,11 @@ class VllmEngine:
     async def drain(self, *, timeout_s: float) -> None:
         """Refuse new requests, wait for those in flight up to `timeout_s`, then abort the rest."""
         await self._admission.drain(timeout_s=timeout_s)
+
+    def _not_finite(self, error: ScoringError) -> InvalidWeightsError:
+        full = self._weights.full
+        name = self._weights.base_model if full is None else full.version
+        return InvalidWeightsError(f"The model {name} does not answer with finite log-probs ({error}).")
 
     @property
     def _state(self) -> RunningVllm:

@@ -31,7 +31,7 @@ def models_router(role: Role) -> APIRouter:
     async def register(
         name: ModelName, request: RegisterVersionRequest, services: ServicesDep, response: Response
     ) -> ModelVersion:
-        """Register an adapter that lies in `imports/<folder>` under the artifact root."""
+        """Register an adapter, or a fully trained model, that lies in `imports/<folder>` under the artifact root."""
         made = await importer_of(services).register(role, name, request)
         response.headers["Location"] = f"/v1/{role}s/{made.name}/versions/{made.number}"
         return made
