@@ -87,7 +87,7 @@ async def test_engine_that_hangs_is_noticed_and_replaced_and_leaves_nothing(
         max_loras=1,
         max_loaded_adapters=1,
         kv_cache_gib=0.25,
-        engine_patience_s=6.0,
+        engine_patience_s=12.0,
     )
     host = EngineHost(partial(create_engine, settings))
     host.start()

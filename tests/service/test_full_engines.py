@@ -174,14 +174,18 @@ async def test_stopping_ends_every_engine_also_those_that_start_or_give_way(
     pool = FullEngines(workshop.make, most=2)
     await use(pool, refs[0])
     workshop.shut.add("big@1")
-    starting = asyncio.create_task(use(pool, refs[1]))
-    replacing = asyncio.create_task(use(pool, refs[2]))
-    await asyncio.sleep(0)
-    await pool.stop(grace_s=0.0)
-    found = await asyncio.gather(starting, replacing, return_exceptions=True)
+    workshop.of("big@0").may_stop.clear()
+    asked = [asyncio.create_task(use(pool, ref)) for ref in refs[1:3]]  # one starts, one waits for big@0 to give way
+    await asyncio.sleep(0.05)
+    stopping = asyncio.create_task(pool.stop(grace_s=0.0))
+    await asyncio.sleep(0.05)
+    workshop.of("big@0").may_stop.set()
+    await stopping
+    found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(error) for error in found] == [EngineUnavailableError] * 2
+    await asyncio.sleep(0.05)
     assert workshop.running() == []
-    assert len(workshop.made) <= 2
+    assert len(workshop.made) == 2
 
 
 async def test_an_engine_starts_again_from_where_its_version_lies_now(

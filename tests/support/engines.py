@@ -8,13 +8,14 @@ from rlt_service.engine.protocol import GenerateRequest, GenerateResult, Weights
 
 
 class GatedEngine(FakeEngine):
-    """Starts and generates while its gates are open; counts starts and stops."""
+    """Starts, generates and stops while its gates are open."""
 
     def __init__(self, options: FakeOptions) -> None:
         super().__init__(options)
         self.weights = options.weights
         self.may_start = _open_gate()
         self.may_generate = _open_gate()
+        self.may_stop = _open_gate()
         self.fails: Exception | None = None
         self.waiting = 0
         self.running = False
@@ -27,6 +28,7 @@ class GatedEngine(FakeEngine):
         self.running = True
 
     async def stop(self) -> None:
+        await self.may_stop.wait()
         await super().stop()
         self.running = False
 

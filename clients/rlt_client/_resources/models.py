@@ -39,7 +39,7 @@ class Models:
         return self._api.call("DELETE", path_of(self._root, name, "versions", number), into=VersionDeleted)
 
     def register(self, name: str, *, folder: str, parent: str | None = None, format: str | None = None) -> ModelVersion:
-        """Make what lies in `imports/<folder>` under the server's artifact root (an adapter, or a whole model) a version."""
+        """Make what lies in `imports/<folder>` under the server's artifact root (adapter or whole model) a version."""
         fields = {"folder": folder, "parent": parent, "format": format}
         body = {field: value for field, value in fields.items() if value is not None}
         return self._api.post(path_of(self._root, name, "versions"), into=ModelVersion, body=body)
