@@ -77,6 +77,26 @@ async def test_engine_whose_worker_was_killed_says_so_and_stops_without_a_trace(
         await engine.score([REQUEST])
 
 
+async def test_engine_that_is_stopped_while_it_starts_leaves_nothing(rlt_home_models: Path) -> None:
+    mine = set(_children())
+    settings = Settings(home=rlt_home_models, dtype="float32", max_loras=1, kv_cache_gib=0.25)
+    host = EngineHost(partial(create_engine, settings))
+    host.start()
+    while not (begun := set(_children()) - mine):
+        await asyncio.sleep(0.05)
+    asked_s = time.monotonic()
+    await host.stop(grace_s=0.0)
+    assert time.monotonic() - asked_s < 10.0
+    assert not [process for process in begun if _runs(process)]
+    assert set(_children()) == mine
+
+
+def _children() -> list[psutil.Process]:
+    """List every process below this one, but for the one that Python keeps to tidy up shared memory."""
+    below = psutil.Process().children(recursive=True)
+    return [process for process in below if _runs(process) and "resource_tracker" not in " ".join(process.cmdline())]
+
+
 async def test_engine_that_hangs_is_noticed_and_replaced_and_leaves_nothing(
     rlt_home_models: Path, tmp_path: Path
 ) -> None:

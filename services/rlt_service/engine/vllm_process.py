@@ -16,7 +16,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from rlt_core.errors import ConfigurationError
 from rlt_service.engine.adapters import LORA_TARGETS
 from rlt_service.engine.patient_executor import PatientExecutor
-from rlt_service.engine.vllm_environment import vllm_environment
+from rlt_service.engine.vllm_start import Start
 
 _WORKERS = "rlt_service.engine.scoring_worker"
 _SCHEDULERS = "rlt_service.engine.scoring_scheduler"
@@ -56,16 +56,14 @@ def needs_v1_runner(*, on_cpu: bool, banned_ids: int) -> bool:
 async def start_llm(options: EngineOptions) -> AsyncLLM:
     """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine."""
     v1_runner = needs_v1_runner(on_cpu=current_platform.is_cpu(), banned_ids=len(options.banned_ids))
-    with vllm_environment(options.home, v1_runner=v1_runner):
-        try:
-            # In a thread: loading takes half a minute, and the event loop has other work.
-            return await asyncio.to_thread(lambda: AsyncLLM.from_engine_args(_arguments(options)))
-        except (ValueError, RuntimeError, OSError) as error:
-            raise ConfigurationError(
-                f"vLLM did not start on {options.model} ({options.dtype}, {options.max_sequence} tokens): {error}. "
-                "The log above says more; RLT_DTYPE, RLT_MAX_MODEL_LEN, RLT_KV_CACHE_GIB and RLT_MAX_LORAS change "
-                "what it needs."
-            ) from error
+    try:
+        return await Start(lambda: _arguments(options), home=options.home, v1_runner=v1_runner).run()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ConfigurationError(
+            f"vLLM did not start on {options.model} ({options.dtype}, {options.max_sequence} tokens): {error}. "
+            "The log above says more; RLT_DTYPE, RLT_MAX_MODEL_LEN, RLT_KV_CACHE_GIB and RLT_MAX_LORAS change "
+            "what it needs."
+        ) from error
 
 
 async def read_process_ids(llm: AsyncLLM) -> tuple[psutil.Process, ...]:
