@@ -20,7 +20,8 @@ class Prober(Protocol):
 async def prove(version: ResolvedVersion, *, registry: Registry, prober: Prober) -> None:
     """See that a version can serve, from disk and in the engine; the untrained base needs no proof.
 
-    Raises InvalidAdapterError, InvalidWeightsError, EngineUnavailableError. An engine that has the version in memory does not look at its files again, and the next start would.
+    Raises InvalidAdapterError, InvalidWeightsError, EngineUnavailableError. An engine that has the version in memory
+    does not look at its files again, and the next start would.
     """
     if version.adapter is None and version.full is None:
         return

@@ -231,9 +231,7 @@ class VllmEngine:
             self._admission.submit(self._complete(request, index=i, flow=flow, report=report)) for i in range(request.n)
         ]
 
-    async def _complete(
-        self, request: GenerateRequest, *, index: int, flow: Flow, report: Report | None
-    ) -> Completion:
+    async def _complete(self, request: GenerateRequest, *, index: int, flow: Flow, report: Report | None) -> Completion:
         state = self._state
         params = generation_params(
             request,

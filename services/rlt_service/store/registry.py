@@ -103,7 +103,7 @@ class Registry:
             return resolution.resolve(session, self._artifacts, role=role, name=name)
 
     def check_files(self, resolved: ResolvedVersion) -> None:
-        """Raise InvalidAdapterError or InvalidWeightsError where a version's files are not those that were registered."""
+        """Raise InvalidAdapterError or InvalidWeightsError where a version's files are not the registered ones."""
         kind: Kind = "adapter" if resolved.full is None else "full"
         files = resolved.full or resolved.adapter
         if files is not None and (found := self._artifacts.checked_sha256(files.path, kind)) != files.sha256:
