@@ -20,6 +20,7 @@ from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import QUEUE, JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
+from tests.support.schema import lay_schema
 
 STUB = Path(__file__).with_name("stub_trainer.py")
 
@@ -96,7 +97,7 @@ def make_site(home: Path) -> Site:
         trainer_command=(sys.executable, str(STUB)),
         base_model=str(home),
     )
-    database = Database(settings.database)
+    database = Database(lay_schema(home))
     database.start()
     artifacts = ArtifactStore(settings.artifacts)
     datasets = DatasetStore(database, artifacts)

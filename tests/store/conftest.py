@@ -9,11 +9,12 @@ from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Registry
+from tests.support.schema import lay_schema
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'rlt.db'}")
+    database = Database(lay_schema(tmp_path))
     database.start()
     yield database
     database.close()

@@ -22,6 +22,7 @@ from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.settings import Settings
 from rlt_service.store.registry import Candidate
 from tests.engine.model_files import write_model
+from tests.support.schema import lay_schema
 from tests.support.waiting import wait_until
 
 ROWS = [{"question": f"{a} + 1?", "solution": str(a + 1), "reasoning_trace": f"One more than {a}."} for a in range(10)]
@@ -117,6 +118,7 @@ def control_app(
 ) -> Generator[Control]:
     """Start the app with its state under `home`."""
     given = Settings(home=home, engine="fake", broker_url="memory://", **settings)
+    lay_schema(home)
     app = create_app(given, make_engine=make_engine)
     with TestClient(app, raise_server_exceptions=False) as http:
         wait_until(lambda: http.get("/readyz").status_code == 200, what="the app is ready")

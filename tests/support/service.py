@@ -15,6 +15,7 @@ from rlt_service.app import create_app
 from rlt_service.container import Services
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.settings import Settings
+from tests.support.schema import lay_schema
 from tests.support.waiting import wait_until
 
 
@@ -37,6 +38,7 @@ def make_app(
 ) -> FastAPI:
     """Make the app on the fake engine, or on those that a test gives; nothing has started yet."""
     given = Settings(home=home, engine="fake", **settings)
+    lay_schema(home)
     return create_app(given, engine=engine, make_engine=make_engine, bell=SilentBell())
 
 

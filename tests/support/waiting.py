@@ -10,4 +10,4 @@ def wait_until(condition: Callable[[], bool], *, what: str, timeout_s: float = 3
     while not condition():
         if time.monotonic() > deadline_s:
             raise AssertionError(f"not within {timeout_s:g} s: {what}")
-        time.sleep(0.05)
+        time.sleep(0.01)

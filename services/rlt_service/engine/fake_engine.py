@@ -20,9 +20,9 @@ from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, validate_adapter
 from rlt_service.engine.admission import Admission, cancel_all, result_of
 from rlt_service.engine.fair_queue import Flow
+from rlt_service.engine.full_weights import validate_full
 from rlt_service.engine.gate import Gate, current_flow
 from rlt_service.engine.pieces import Pieces, Report
-from rlt_service.engine.full_weights import validate_full
 from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,

@@ -137,9 +137,10 @@ def _sqlite_engine(url: str) -> Engine:
 def _migrate(connection: Connection) -> None:
     config = migration_config(connection)
     script = ScriptDirectory.from_config(config)
-    known = {revision.revision for revision in script.walk_revisions()}
     current = MigrationContext.configure(connection).get_current_heads()
-    if foreign := set(current) - known:
+    if set(current) == set(script.get_heads()):
+        return
+    if foreign := set(current) - {revision.revision for revision in script.walk_revisions()}:
         raise ConfigurationError(
             f"The database was written by a newer RLT (schema {', '.join(sorted(foreign))}; this one knows up to "
             f"{script.get_current_head()}). Install that version again, or set RLT_HOME to another folder."
