@@ -7,7 +7,7 @@ python -m benchmarks.score --help
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -38,12 +38,11 @@ def main() -> None:
     _say("starting (each engine takes up to a minute)")
     fleet = Fleet(options.home, say=lambda what: _say(f"  {what}"))
     try:
-        rows = list(_rows(fleet, [WORKLOADS[name] for name in options.workloads], repeats=options.repeats))
-        memory = list(_memory_rows(fleet))
+        workloads = [WORKLOADS[name] for name in options.workloads]
+        _write_lines(options.out / "rows.jsonl", _rows(fleet, workloads, repeats=options.repeats))
+        _write_lines(options.out / "memory.jsonl", _memory_rows(fleet))
     finally:
         fleet.stop()
-    _write_lines(options.out / "rows.jsonl", rows)
-    _write_lines(options.out / "memory.jsonl", memory)
     run = _run_facts(options.home, repeats=options.repeats)
     (options.out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     _say(f"rows are in {options.out}; the table: python -m benchmarks.score.table {options.out}")
@@ -110,8 +109,11 @@ def _affinity() -> set[int]:
     return os.sched_getaffinity(0)
 
 
-def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write each row as it comes: a run takes long."""
+    with path.open("w", encoding="utf-8", buffering=1) as file:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")
 
 
 def _say(text: str) -> None:
