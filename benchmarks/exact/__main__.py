@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.adapters import with_random_lora
 from benchmarks.exact.items import Item, lengths, read_items
-from benchmarks.exact.reference import load_reference, reference_logprobs
+from benchmarks.exact.reference import exact_logprobs, load_reference, reference_logprobs
 from rlt_client.demo import provenance
 from rlt_core.artifacts import adapter_sha256
 from rlt_service.engine.factory import create_engine
@@ -27,6 +27,8 @@ from rlt_service.settings import Settings
 BASE_MODEL = "builtin:smollm2-135m"
 TEMPERATURES = (0.7, 1.0)
 TOLERANCE = 1e-4
+JUDGED_EVERY = 25
+"""Items of which one is computed in float64 as well, as is each that is off: it says who of the two is."""
 AT_ONCE = 25
 """Sequences of one call, as a trainer sends them."""
 
@@ -85,18 +87,24 @@ async def _rows(
     for place, wanted in enumerate(reference_logprobs(model, items, temperatures=TEMPERATURES)):
         item = items[place]
         for temperature, expected in wanted.items():
-            differences = [abs(a - b) for a, b in zip(expected, got[temperature][place], strict=True)]
-            rows.append(
-                {
-                    "id": item.id,
-                    "student": student,
-                    "temperature": temperature,
-                    "sequence_tokens": len(item.sequence.token_ids),
-                    "scored_tokens": len(differences),
-                    "largest_difference": max(differences),
-                    "over_tolerance": sum(difference > TOLERANCE for difference in differences),
+            ours = got[temperature][place]
+            differences = _differences(expected, ours)
+            row = {
+                "id": item.id,
+                "student": student,
+                "temperature": temperature,
+                "sequence_tokens": len(item.sequence.token_ids),
+                "scored_tokens": len(differences),
+                "largest_difference": max(differences),
+                "over_tolerance": sum(difference > TOLERANCE for difference in differences),
+            }
+            if row["over_tolerance"] or place % JUDGED_EVERY == 0:
+                exact = exact_logprobs(model, item, temperature=temperature)
+                row["from_float64"] = {
+                    "ours": max(_differences(exact, ours)),
+                    "transformers": max(_differences(exact, expected)),
                 }
-            )
+            rows.append(row)
         if (place + 1) % AT_ONCE == 0:
             _say(f"{student}: {place + 1} of {len(items)} compared")
     return rows
@@ -128,8 +136,16 @@ def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 "over_tolerance": sum(row["over_tolerance"] for row in mine),
                 "largest_difference": max(row["largest_difference"] for row in mine),
                 "median_of_largest": median(row["largest_difference"] for row in mine),
+                "largest_from_float64": {
+                    who: max(row["from_float64"][who] for row in mine if "from_float64" in row)
+                    for who in ("ours", "transformers")
+                },
             }
     return {"tolerance": TOLERANCE, "settings": settings}
+
+
+def _differences(left: Sequence[float], right: Sequence[float]) -> list[float]:
+    return [abs(a - b) for a, b in zip(left, right, strict=True)]
 
 
 def _say(text: str) -> None:

@@ -25,3 +25,16 @@ def reference_logprobs(
             logits_TV = model(torch.tensor([ids])).logits[0, item.start - 1 : -1].double()
             targets_T1 = torch.tensor(ids[item.start :])[:, None]
             yield {t: (logits_TV / t).log_softmax(dim=-1).gather(1, targets_T1)[:, 0].tolist() for t in temperatures}
+
+
+def exact_logprobs(model: Any, item: Item, *, temperature: float) -> list[float]:
+    """Give an item's log-probs by a float64 forward of the same weights: what both engines round."""
+    ids = item.sequence.token_ids
+    targets_T1 = torch.tensor(ids[item.start :])[:, None]
+    model.double()
+    try:
+        with torch.inference_mode():
+            logits_TV = model(torch.tensor([ids])).logits[0, item.start - 1 : -1]
+            return (logits_TV / temperature).log_softmax(dim=-1).gather(1, targets_T1)[:, 0].tolist()
+    finally:
+        model.float()
