@@ -17,8 +17,16 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any-machine")
 
 
+REAL_MODULE = "\npytestmark = [pytest.mark.real"
 SLOWEST_FIRST = ("train", "launch", "jobs", "docs", "packaging", "demo")
 """Folders whose files take long: begun last, one of them would keep a single core busy at the end."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files whose tests are all real where none is wanted: they import vLLM and more, for seconds."""
+    if config.getoption("-m") == "not real" and collection_path.suffix == ".py":
+        return True if REAL_MODULE in collection_path.read_text(encoding="utf-8") else None
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,16 +4,20 @@ import asyncio
 import shutil
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from vllm.lora.request import LoRARequest
 
 from rlt_core.errors import EngineUnavailableError, InvalidAdapterError
 from rlt_service.engine.adapters import AdapterRules
 from rlt_service.engine.protocol import AdapterRef
 from rlt_service.engine.pulse import Pulse
-from rlt_service.engine.vllm_adapters import VllmAdapters
 from tests.engine.adapter_files import write_adapter
+
+if TYPE_CHECKING:  # vLLM takes seconds to import: whoever collects tests need not wait for it
+    from vllm.lora.request import LoRARequest
+
+    from rlt_service.engine.vllm_adapters import VllmAdapters
 
 
 class Worker:
@@ -28,7 +32,7 @@ class Worker:
         self.answering.set()
         self.refusing = ""
 
-    async def add_lora(self, lora_request: LoRARequest) -> bool:
+    async def add_lora(self, lora_request: "LoRARequest") -> bool:
         await self.answering.wait()
         if self.refusing:
             raise RuntimeError(self.refusing)
@@ -51,7 +55,9 @@ def worker() -> Worker:
     return Worker()
 
 
-def make(worker: Worker, *, most: int = 2, deadline_s: float = 30.0, patience_s: float = 30.0) -> VllmAdapters:
+def make(worker: Worker, *, most: int = 2, deadline_s: float = 30.0, patience_s: float = 30.0) -> "VllmAdapters":
+    from rlt_service.engine.vllm_adapters import VllmAdapters
+
     return VllmAdapters(
         worker,
         rules=AdapterRules(max_rank=8, base_name=None),
@@ -66,7 +72,7 @@ def refs(tmp_path: Path) -> list[AdapterRef]:
     return [write_adapter(tmp_path / str(n), version=f"a@{n}", layers=1, seed=n) for n in range(4)]
 
 
-async def use(adapters: VllmAdapters, ref: AdapterRef) -> int:
+async def use(adapters: "VllmAdapters", ref: AdapterRef) -> int:
     """Hold a version for a moment and give the id that it has."""
     async with adapters.held(ref) as request:
         assert request is not None
@@ -74,7 +80,7 @@ async def use(adapters: VllmAdapters, ref: AdapterRef) -> int:
         return request.lora_int_id
 
 
-async def until(adapters: VllmAdapters, *versions: str) -> None:
+async def until(adapters: "VllmAdapters", *versions: str) -> None:
     while sorted(adapters.versions) != sorted(versions):
         await asyncio.sleep(0.01)
 
@@ -202,6 +208,8 @@ async def test_unloading_has_a_deadline_and_then_the_engine_counts_as_hung(
     worker: Worker, refs: list[AdapterRef]
 ) -> None:
     pulse = Pulse(worker.answer, patience_s=0.1)
+    from rlt_service.engine.vllm_adapters import VllmAdapters
+
     adapters = VllmAdapters(
         worker, rules=AdapterRules(max_rank=8, base_name=None), most=1, pulse=pulse, patience_s=30.0
     )

@@ -153,7 +153,7 @@ def test_a_bad_adapter_that_a_job_made_is_not_promoted(control: Control, kind: s
             role="teacher",
             base_model="fake",
             format="stratos@1",
-            adapter_dir=folder,
+            folder=folder,
             sha256=adapter_sha256(folder),
             lora_rank=4,
         )

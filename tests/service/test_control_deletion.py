@@ -157,7 +157,7 @@ def test_what_a_job_has_made_stays_until_the_job_has_ended(control: Control) -> 
             role="teacher",
             base_model="fake",
             format="stratos@1",
-            adapter_dir=folder,
+            folder=folder,
             sha256=adapter_sha256(folder),
             lora_rank=4,
             job_id=job.id,

@@ -183,10 +183,20 @@ def test_training_on_from_a_whole_model_is_not_available_yet(control: Control) -
     check_problem(control.http.post("/v1/train", json=spec), 422, "not_available_yet", "/teacher")
 
 
-def test_a_teacher_in_another_engine_than_the_student_is_not_scored_by_the_students_engine(control: Control) -> None:
+def test_teacher_and_student_in_two_engines_are_each_scored_by_their_own(control: Control) -> None:
     version = registered(control, "apart", seed=11)
-    body = {"question": "1+1?", "solution": "2", "explanations": ["Two."], "teacher": version}
-    check_problem(control.http.post("/v1/score", json=body), 422, "not_available_yet", "/teacher")
+    body = {"question": "1+1?", "solution": "2", "explanations": ["Two."], "include": ["tokens"]}
+    scored = [control.http.post("/v1/score", json=body | {"teacher": name}).json() for name in ("fake@0", version)]
+    assert [answer["teacher"]["version"] for answer in scored] == ["fake@0", version]
+    by_base, by_full = ([t for t in answer["scores"][0]["tokens"] if t["kl"] is not None] for answer in scored)
+    assert by_base
+    assert [token["logprob"] for token in by_full] == [token["logprob"] for token in by_base]
+    # By the fake's rule a whole model's own log-probs are those of its number, the base's those of 0.
+    factor = by_full[0]["teacher_logprob"] / by_base[0]["teacher_logprob"]
+    assert factor < 1
+    assert [token["teacher_logprob"] for token in by_full] == pytest.approx(
+        [factor * token["teacher_logprob"] for token in by_base]
+    )
 
 
 def test_capabilities_list_the_engines_that_run(control: Control) -> None:

@@ -98,7 +98,7 @@ def test_no_caller_makes_a_series_of_its_own(tmp_path: Path) -> None:
     routes = {found["route"] for found in labels if "route" in found}
     assert routes - {"/readyz", "/metrics"} == {"unmatched", "/v1/jobs/{job_id}", "/v1/score"}
     assert {found["status"] for found in labels if "status" in found} <= {"200", "404", "405", "503"}
-    assert {name for found in labels for name in found} == {"route", "status", "le", "source", "engine"}
+    assert {name for found in labels for name in found} == {"route", "status", "le", "source", "engine", "base"}
 
 
 def test_what_nobody_foresaw_is_counted_as_a_500(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from rlt_core.errors import EngineUnavailableError
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from rlt_service.engine.protocol import GenerateRequest, GenerateResult
 from rlt_service.in_hand import Load
+from rlt_service.teacher import shadow as traffic
 from tests.support.control import Control, check_problem
 from tests.support.service import running_app, services_of
 from tests.support.waiting import wait_until
@@ -63,6 +64,11 @@ def serving(home: Path, *, engine: Watched | None = None, **settings: Any) -> Ge
             control.version("algebra", seed=seed)
         move(control, SERVED, expected="fake@0")
         yield control
+
+
+@pytest.fixture(autouse=True)
+def _writes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "WRITE_EVERY_S", 0.02)
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from rlt_service.engine.gate import current_flow, one_flow
 from rlt_service.in_hand import InHand
 from rlt_service.served import ServedVersion
 from rlt_service.store.resolution import ShadowPlan
+from rlt_service.teacher import shadow as shadow_module
 from rlt_service.teacher.generation import Generation
-from rlt_service.teacher.shadow import WRITE_EVERY_S, ShadowTraffic
+from rlt_service.teacher.shadow import ShadowTraffic
 from tests.support.shadows import Kept
 
 SHOWN = Explanation(index=0, text="t", finish_reason="stop", well_formed=True)
@@ -69,15 +70,16 @@ async def test_a_candidate_takes_turns_of_its_own_not_of_the_caller() -> None:
     assert flow is not caller
 
 
-async def test_a_full_disk_costs_outcomes_and_nothing_else() -> None:
+async def test_a_full_disk_costs_outcomes_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow_module, "WRITE_EVERY_S", 0.05)
     kept, away = Kept(full=1), Away()
     traffic = ShadowTraffic(kept, in_hand=InHand(max_requests=8, max_tokens=800))
     traffic.start()
     traffic.offer(work(share=1.0), [SHOWN], explainer=away, scorer=away)
-    await asyncio.sleep(2 * WRITE_EVERY_S)
+    await asyncio.sleep(2 * shadow_module.WRITE_EVERY_S)
     assert kept.outcomes == []
     traffic.offer(work(share=1.0), [SHOWN], explainer=away, scorer=away)
-    await asyncio.sleep(2 * WRITE_EVERY_S)
+    await asyncio.sleep(2 * shadow_module.WRITE_EVERY_S)
     assert [outcome.fate for outcome in kept.outcomes] == ["failed"]
     await traffic.stop()
 

@@ -22,7 +22,7 @@ def candidate(registry: Registry, artifacts: ArtifactStore) -> str:
             role="teacher",
             base_model="tiny-model",
             format="stratos@1",
-            adapter_dir=folder,
+            folder=folder,
             sha256=adapter_sha256(folder),
             lora_rank=4,
         )
