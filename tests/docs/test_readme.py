@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 DOCUMENTED = "http://127.0.0.1:8400"
 

@@ -21,6 +21,8 @@ from rlt_service.store.jobs import QUEUE
 from tests.jobs.site import Site, gone, make_site
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.processes
+
 
 @dataclass(frozen=True, slots=True)
 class TcpBroker:

@@ -15,6 +15,8 @@ from rlt_service.launch import inside
 from tests.support.server import Up, free_port, is_ready, running_up, starting_up
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:

