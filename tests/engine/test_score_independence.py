@@ -12,7 +12,7 @@ import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlt_service.engine.protocol import SequenceScoreRequest
+from rlt_service.engine.protocol import SequenceScoreRequest, Weights
 from rlt_service.engine.vllm_engine import VllmEngine
 from rlt_service.settings import Settings
 from tests.support.tiny_model import save_tiny_model
@@ -43,12 +43,11 @@ async def engine(
 ) -> AsyncIterator[ForgettingEngine]:
     settings = Settings(
         home=tmp_path_factory.mktemp("home"),
-        base_model=str(tiny_folder),
         max_batched_tokens=request.param,
         kv_cache_gib=0.1,
         max_model_len=1024,
     )
-    engine = ForgettingEngine(settings)
+    engine = ForgettingEngine(settings, Weights(base_model=str(tiny_folder)))
     await engine.start()
     yield engine
     await engine.stop()

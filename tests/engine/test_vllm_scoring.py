@@ -53,6 +53,7 @@ def running(double: Any) -> Any:
         codec=byte_codec(format_id="stratos@1"),
         info=INFO,
         banned_ids=(),
+        pulse=nothing,
         adapters=nothing,
         scoring=VARIANTS["v2"],
     )
