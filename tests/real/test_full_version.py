@@ -19,6 +19,7 @@ from rlt_service.app import create_app
 from rlt_service.engine.models import resolve_model
 from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
+from tests.support.engines import AlreadyRunning
 from tests.support.service import SilentBell, serving
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="session")]
@@ -27,25 +28,6 @@ BASE = "smollm2-135m@0"
 TOLERANCE = 1e-4
 QUESTION = {"question": "Carla has 13 coins and sells 9. How many are left?", "solution": "The answer is 4."}
 EXPLANATIONS = ["13 - 9 = 4. So Carla has 4 coins now.", "She sells nine of thirteen.", "4"]
-
-
-class AlreadyRunning:
-    """An engine that outlives the app: its start and end are someone else's."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:  # noqa: D105 - everything else is the engine's
-        return getattr(self._engine, name)
-
-    async def start(self) -> None:
-        pass
-
-    async def drain(self, *, timeout_s: float) -> None:
-        pass
-
-    async def stop(self) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,10 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
-from rlt_service.engine.protocol import GenerateRequest, GenerateResult, Weights
+from rlt_service.engine.protocol import Engine, GenerateRequest, GenerateResult, Weights
 
 
 class GatedEngine(FakeEngine):
@@ -67,6 +68,25 @@ class Workshop:
     def running(self) -> list[str]:
         """Name the fully trained versions whose engines run."""
         return [e.weights.full.version for e in self.made if e.running and e.weights.full is not None]
+
+
+class AlreadyRunning:
+    """An engine that outlives the app: its start and end are someone else's."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:  # noqa: D105 - everything else is the engine's
+        return getattr(self._engine, name)
+
+    async def start(self) -> None:
+        pass
+
+    async def drain(self, *, timeout_s: float) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
 
 
 def _open_gate() -> asyncio.Event:

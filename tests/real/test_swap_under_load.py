@@ -1,0 +1,94 @@
+"""Eight clients on real vLLM while the alias moves between two adapters. `make bench-swap` does more of it."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from rlt_service.app import create_app
+from rlt_service.engine.models import resolve_model
+from rlt_service.engine.protocol import AdapterRef, Engine, SequenceScoreRequest
+from rlt_service.settings import Settings
+from tests.engine.adapter_files import write_adapter
+from tests.support.engines import AlreadyRunning
+from tests.support.service import SilentBell, serving
+from tests.support.swapping import Load, Seen, Swap, check_stamps, swapped
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="session")]
+
+CLIENTS, SWAPS = 8, 4
+BASE = "smollm2-135m@0"
+TEMPERATURE = 0.7
+BODY = {
+    "question": "Carla has 13 coins and sells 9. How many are left?",
+    "solution": "The answer is 4.",
+    "temperature": TEMPERATURE,
+    "max_tokens": 16,
+    "include": ["tokens"],
+}
+FAR = 0.5
+"""Nats: rounding is a thousandth of it, another adapter's log-probs are further away in some token of an answer."""
+
+
+@pytest.fixture(scope="module")
+def home(rlt_home_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = resolve_model("builtin:smollm2-135m", state_folder=rlt_home_models)
+    home = tmp_path_factory.mktemp("swaps") / "home"
+    shutil.copytree(folder, home / "models" / folder.name, copy_function=os.link)
+    for seed in (1, 2):
+        write_adapter(home / "artifacts" / "imports" / f"marker-{seed}", seed=seed)
+    return home
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def client(real_engine: Engine, home: Path) -> AsyncIterator[httpx.AsyncClient]:
+    running: Any = AlreadyRunning(real_engine)
+    async with serving(create_app(Settings(home=home, dtype="float32"), engine=running, bell=SilentBell())) as made:
+        yield made
+
+
+async def test_8_clients_through_swaps_get_whole_answers_of_one_version_each(
+    client: httpx.AsyncClient, real_engine: Engine, home: Path
+) -> None:
+    refs: dict[str, AdapterRef] = {}
+    for seed in (1, 2):
+        made = (await client.post("/v1/teachers/marker/versions", json={"folder": f"marker-{seed}"})).json()
+        path = home / "artifacts" / "versions" / "marker" / str(seed)
+        refs[made["version"]] = AdapterRef(version=made["version"], path=path, sha256=made["adapter_sha256"])
+    versions = list(refs)
+    swaps = [Swap(asked_s=0.0, done_s=0.0, version=BASE)]
+    async with Load(client, clients=CLIENTS, body=BODY) as load:
+        for number in range(SWAPS):
+            await load.answers(CLIENTS)
+            other = versions[number % 2]
+            swaps.append(await swapped(client, served=swaps[-1].version, other=other, back=number == SWAPS - 1))
+        await load.answers(CLIENTS)
+    check_stamps(load.seen, swaps)
+    assert {seen.stamped for seen in load.seen} == {BASE, *versions}
+    for seen in load.seen:
+        assert await distance(real_engine, seen, refs.get(seen.stamped)) < FAR / 100
+    others = {BASE: refs[versions[0]], versions[0]: refs[versions[1]], versions[1]: refs[versions[0]]}
+    # The check would see it: another version gives at least one token of nearly every answer another log-prob.
+    apart = [await distance(real_engine, seen, others[seen.stamped]) > FAR for seen in load.seen]
+    assert sum(apart) > 0.9 * len(apart)
+
+
+async def distance(engine: Engine, seen: Seen, adapter: AdapterRef | None) -> float:
+    """Give the largest difference between an answer's log-probs and a version's own of the same tokens."""
+    largest = 0.0
+    for tokens in seen.tokens:
+        prompt, ids = tokens["prompt_token_ids"], tokens["completion_token_ids"]
+        (own,) = await engine.score(
+            [
+                SequenceScoreRequest(
+                    token_ids=(*prompt, *ids), start=len(prompt), temperature=TEMPERATURE, adapter=adapter
+                )
+            ]
+        )
+        largest = max(largest, *(abs(a - b) for a, b in zip(own.logprobs, tokens["completion_logprobs"], strict=True)))
+    return largest
