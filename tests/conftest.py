@@ -2,13 +2,14 @@
 
 import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, settings
 
+from rlt_service.caches import cache_environment
 from rlt_service.engine.factory import create_engine
 from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
@@ -47,6 +48,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def rlt_home_models() -> Path:
     """Name the state folder that keeps the converted builtin model between runs."""
     return Path(os.environ.get("RLT_HOME") or Path(__file__).parents[1] / ".rlt")
+
+
+@pytest.fixture(scope="module")
+def warm_caches(rlt_home_models: Path) -> Iterator[None]:
+    """Let engines on a state folder of their own use what was compiled before: it takes ten seconds an engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cache_environment(rlt_home_models).items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -39,7 +39,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=[48, 2048], ids=["chunked", "whole"])
 async def engine(
-    request: pytest.FixtureRequest, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory, warm_caches: None
 ) -> AsyncIterator[ForgettingEngine]:
     settings = Settings(
         home=tmp_path_factory.mktemp("home"),

@@ -55,7 +55,7 @@ def _tuned(home: Path) -> Path:
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def client(real_engine: Engine, home: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def client(real_engine: Engine, home: Path, warm_caches: None) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(home=home, dtype="float32", kv_cache_gib=0.25)
     running: Any = AlreadyRunning(real_engine)
     async with serving(create_app(settings, engine=running, bell=SilentBell())) as made:
