@@ -46,12 +46,12 @@ class Server:
             self._process.wait()
 
 
-def start_ours(home: Path, *, folder: Path, engine: str = "vllm") -> Server:
+def start_ours(home: Path, *, folder: Path, module: str = "rlt_service") -> Server:
     """Start our service with all roles on the model that lies in `home`; its own state goes to `folder`."""
     model = resolve_model(BASE_MODEL, state_folder=home)
     port = _free_port()
     return Server(
-        [sys.executable, "-m", "rlt_service", "--home", str(folder), "--port", str(port), "--engine", engine],
+        [sys.executable, "-m", module, "--home", str(folder), "--port", str(port)],
         address=f"http://127.0.0.1:{port}",
         ready="/readyz",
         log=folder.parent / "ours.log",

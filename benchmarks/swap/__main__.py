@@ -32,19 +32,21 @@ NAME = "marker"
 class Plan:
     """How much load, how many swaps."""
 
-    engine: str
+    module: str
+    """What to start."""
     clients: int
     swaps: int
     max_tokens: int
-    pause_s: float
     before_s: float
     """Seconds of load before the first swap: the yardstick of latencies."""
     between_s: float
 
 
 PLANS = {
-    "fake": Plan(engine="fake", clients=64, swaps=200, max_tokens=64, pause_s=0.2, before_s=15.0, between_s=0.05),
-    "real": Plan(engine="vllm", clients=8, swaps=20, max_tokens=24, pause_s=0.0, before_s=60.0, between_s=2.0),
+    "fake": Plan(
+        module="benchmarks.swap.fake_service", clients=64, swaps=200, max_tokens=64, before_s=15.0, between_s=0.05
+    ),
+    "real": Plan(module="rlt_service", clients=8, swaps=20, max_tokens=24, before_s=60.0, between_s=2.0),
 }
 
 
@@ -71,7 +73,7 @@ def _run(name: str, plan: Plan, *, home: Path, out: Path) -> dict[str, Any]:
         state = Path(scratch) / "state"
         _make_adapters(state, home=home)
         _say(f"{name}: starting the service")
-        server = start_ours(home, folder=state, engine=plan.engine)
+        server = start_ours(home, folder=state, module=plan.module)
         try:
             base = _register(server.address)
             rows, swaps, mixed = asyncio.run(_under_load(server.address, plan, base=base))
@@ -105,7 +107,7 @@ def _register(address: str) -> str:
 
 async def _under_load(address: str, plan: Plan, *, base: str) -> tuple[list[Any], list[Any], int]:
     await move(address, version=f"{NAME}@1", expected=base)
-    clients = Clients(address, count=plan.clients, max_tokens=plan.max_tokens, pause_s=plan.pause_s)
+    clients = Clients(address, count=plan.clients, max_tokens=plan.max_tokens)
     clients.start()
     await asyncio.sleep(plan.before_s / 4)  # the first answers warm everything up
     begun_s = time.monotonic()
@@ -120,11 +122,11 @@ async def _under_load(address: str, plan: Plan, *, base: str) -> tuple[list[Any]
         swaps.append({"kind": kind, "asked_s": swap.asked_s, "done_s": swap.done_s, "first_answer_s": first_s})
         served = swap.version
         if (number + 1) % 10 == 0:
-            _say(f"{plan.engine}: {number + 1} of {plan.swaps} swaps, {len(clients.seen)} answers")
+            _say(f"{number + 1} of {plan.swaps} swaps, {len(clients.seen)} answers")
         await asyncio.sleep(plan.between_s)
     await clients.stop()
     kept = [seen for seen in clients.seen if seen.asked_s >= begun_s]
-    _say(f"{plan.engine}: computing every token of {len(kept)} answers again")
+    _say(f"computing every token of {len(kept)} answers again")
     mixed = await asyncio.to_thread(count_mixed, address, [seen for seen in kept if seen.status == 200])
     rows = [
         {

@@ -35,13 +35,12 @@ class Swap:
 class Clients:
     """`count` callers, each with one request in flight all the time."""
 
-    def __init__(self, address: str, *, count: int, max_tokens: int, pause_s: float) -> None:
+    def __init__(self, address: str, *, count: int, max_tokens: int) -> None:
         """Prepare; nothing is sent yet."""
         limits = httpx.Limits(max_connections=count + 4, max_keepalive_connections=count + 4)
         self._http = httpx.AsyncClient(base_url=address, timeout=300.0, limits=limits)
         self._count = count
         self._max_tokens = max_tokens
-        self._pause_s = pause_s
         self._going = True
         self._tasks: list[asyncio.Task[None]] = []
         self.seen: list[Seen] = []
@@ -69,7 +68,6 @@ class Clients:
         while self._going:
             turn += 1
             self.seen.append(await self._explain(seed=1_000_000 * number + turn))
-            await asyncio.sleep(self._pause_s)
 
     async def _explain(self, *, seed: int) -> Seen:
         body = {

@@ -13,7 +13,7 @@ from benchmarks.swap.load import QUESTION, SOLUTION, TEMPERATURE, Seen
 
 TOLERANCE = 1e-3
 """Nats; float32 in batches of another size rounds to some 1e-5."""
-AT_ONCE = 64
+AT_ONCE = 256
 
 
 def count_mixed(address: str, answers: Sequence[Seen]) -> int:
