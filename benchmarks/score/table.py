@@ -25,14 +25,13 @@ Rates = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def main() -> None:
-    """Read rows.jsonl and run.json, write score.json beside the folder and the table in it."""
+    """Read rows.jsonl and run.json, write score.json beside the folder, print the table."""
     folder = Path(sys.argv[1])
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     rates = read_rates(_lines(folder / "rows.jsonl"))
     figures = figures_of(rates, run)
     (folder.parent / "score.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     text = table_of(rates, run, memory=_lines(folder / "memory.jsonl"))
-    (folder / "table.md").write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 
 

@@ -1,0 +1,123 @@
+"""Put the tables into docs/performance.md, computed from the rows under docs/results: `python -m benchmarks.page`."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.score import table as score
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def main() -> None:
+    """Write the page anew; a part whose results are not there yet keeps what it says."""
+    page = DOCS / "performance.md"
+    page.write_text(with_tables(page.read_text(encoding="utf-8"), DOCS / "results"), encoding="utf-8")
+    sys.stderr.write(f"{page} follows from the results\n")
+
+
+def with_tables(page: str, results: Path) -> str:
+    """Give the page with every table computed from what lies in `results`."""
+    for name, table in TABLES.items():
+        if (results / f"{name}.json").exists():
+            found = f"<!-- {name} -->\n{table(results).strip()}\n<!-- /{name} -->"
+            page = re.sub(rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _, text=found: text, page, flags=re.DOTALL)
+    return page
+
+
+def score_table(results: Path) -> str:
+    """Compare ways to score."""
+    folder = results / "score"
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    rates = score.read_rates(_lines(folder / "rows.jsonl"))
+    return f"{_source(run)}\n\n{score.table_of(rates, run, memory=_lines(folder / 'memory.jsonl'))}"
+
+
+def exact_table(results: Path) -> str:
+    """Say how far scores are from transformers."""
+    found = _json(results / "exact.json")
+    lines = [
+        _source(found),
+        "",
+        "| student, temperature | tokens | further than 1e-4 | largest difference | median of the items' largest "
+        "| of the items computed in float64 too: ours from it, transformers from it (largest) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, part in found["settings"].items():
+        exact = part["largest_from_float64"]
+        lines.append(
+            f"| {name} | {part['tokens']:,} | {part['over_tolerance']} | {part['largest_difference']:.1e} "
+            f"| {part['median_of_largest']:.1e} | {exact['ours']:.1e}, {exact['transformers']:.1e} |"
+        )
+    return "\n".join(lines)
+
+
+def explain_table(results: Path) -> str:
+    """Compare /v1/explain with vLLM's own server."""
+    found = _json(results / "explain.json")
+    lines = [
+        _source(found),
+        "",
+        "| load | tokens/s, ours | vLLM's server | ratio | first text, ours | vLLM's server | ratio (above 1: ours is earlier) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, load in found["loads"].items():
+        rate, first = load["tokens_per_s"], load["first_text_s"]
+        lines.append(
+            f"| {name} | {rate['ours']:.1f} | {rate['vllm']:.1f} | {_interval(load['tokens_per_s_ratio'])} "
+            f"| {first['ours'] * 1000:.0f} ms | {first['vllm'] * 1000:.0f} ms | {_interval(load['first_text_ratio'])} |"
+        )
+    return "\n".join(lines)
+
+
+def swap_table(results: Path) -> str:
+    """Say what swaps under load cost."""
+    found = _json(results / "swap.json")
+    titles = {"real": "vLLM, SmolLM2-135M", "fake": "the fake engine, 0.6 s an explanation"}
+    lines = [
+        _source(found),
+        "",
+        "| engine | clients | swaps | requests | failed | mixed | asked to first answer, p50 / p99 | rollback, p99 "
+        "| a request's p99 before / during swaps |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in (name for name in titles if name in found):
+        part = found[name]
+        p99 = part["request_p99_s"]
+        lines.append(
+            f"| {titles[name]} | {part['clients']} | {part['swaps']} | {part['requests']:,} | {part['failed']} "
+            f"| {part['mixed']} | {part['swap_p50_s']:.2f} / {part['swap_p99_s']:.2f} s | {part['rollback_p99_s']:.2f} s "
+            f"| {p99['before']:.2f} / {p99['swaps']:.2f} s: {part['p99_ratio']:.2f} times |"
+        )
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "score": score_table,
+    "exact": exact_table,
+    "explain": explain_table,
+    "swap": swap_table,
+}
+
+
+def _source(found: Mapping[str, Any]) -> str:
+    return f"`{found['command']}`, {found['date']}, commit {found['commit']}, {found['machine']}."
+
+
+def _interval(found: Mapping[str, float]) -> str:
+    return f"{found['ratio']:.3f} [{found['ci_low']:.3f}, {found['ci_high']:.3f}]"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+if __name__ == "__main__":
+    main()
