@@ -61,7 +61,7 @@ real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
 
 exact: $(LOCKED) ## Hold scores of 500 items against transformers, token by token (20 minutes; needs DATA)
 	@$(BIN)/python -m benchmarks.exact --home $(RLT_HOME) --data $(DATA) --out docs/results/exact; \
-		$(BIN)/python -m benchmarks.page
+		found=$$?; $(BIN)/python -m benchmarks.page; exit $$found
 
 bench-score: $(LOCKED) ## Compare /score with vLLM as it comes and with transformers (40 minutes)
 	@$(BIN)/python -m benchmarks.score --home $(RLT_HOME) --out docs/results/score
@@ -74,7 +74,7 @@ bench-explain: $(LOCKED) ## Compare /explain with vLLM's own OpenAI server (10 m
 
 bench-swap: $(LOCKED) ## Move the served version under load: what fails, what mixes, how long it takes (15 minutes)
 	@$(BIN)/python -m benchmarks.swap --home $(RLT_HOME) --out docs/results/swap; \
-		$(BIN)/python -m benchmarks.page
+		found=$$?; $(BIN)/python -m benchmarks.page; exit $$found
 
 lint: $(LOCKED)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -61,7 +61,8 @@ def explain_table(results: Path) -> str:
     lines = [
         _source(found),
         "",
-        "| load | tokens/s, ours | vLLM's server | ratio | first text, ours | vLLM's server | ratio (above 1: ours is earlier) |",
+        "| load | tokens/s, ours | vLLM's server | ratio | first text, ours | vLLM's server "
+        "| ratio (above 1: ours is earlier) |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, load in found["loads"].items():
@@ -87,9 +88,10 @@ def swap_table(results: Path) -> str:
     for name in (name for name in titles if name in found):
         part = found[name]
         p99 = part["request_p99_s"]
+        to_first = f"{part['swap_p50_s']:.2f} / {part['swap_p99_s']:.2f} s"
         lines.append(
             f"| {titles[name]} | {part['clients']} | {part['swaps']} | {part['requests']:,} | {part['failed']} "
-            f"| {part['mixed']} | {part['swap_p50_s']:.2f} / {part['swap_p99_s']:.2f} s | {part['rollback_p99_s']:.2f} s "
+            f"| {part['mixed']} | {to_first} | {part['rollback_p99_s']:.2f} s "
             f"| {p99['before']:.2f} / {p99['swaps']:.2f} s: {part['p99_ratio']:.2f} times |"
         )
     return "\n".join(lines)
