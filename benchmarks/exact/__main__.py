@@ -10,11 +10,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.adapters import with_random_lora
+from benchmarks.exact.figures import TEMPERATURES, TOLERANCE, figures_of
 from benchmarks.exact.items import Item, lengths, read_items
 from benchmarks.exact.reference import exact_logprobs, load_reference, reference_logprobs
 from rlt_client.demo import provenance
@@ -25,8 +25,6 @@ from rlt_service.engine.protocol import AdapterRef, Engine, SequenceScoreRequest
 from rlt_service.settings import Settings
 
 BASE_MODEL = "builtin:smollm2-135m"
-TEMPERATURES = (0.7, 1.0)
-TOLERANCE = 1e-4
 JUDGED_EVERY = 25
 """Items of which one is computed in float64 as well, as is each that is off: it says who of the two is."""
 AT_ONCE = 25
@@ -45,7 +43,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (options.out / "rows.jsonl").write_text(text, encoding="utf-8")
-    figures = {**_figures(rows), **facts}
+    figures = {**figures_of(rows), **facts}
     (options.out.parent / "exact.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     _say(json.dumps(figures, indent=1))
     return 0 if all(found["over_tolerance"] == 0 for found in figures["settings"].values()) else 1
@@ -124,24 +122,6 @@ async def _scored(
         found += [result.logprobs for result in await engine.score(requests)]
         _say(f"temperature {temperature}: {len(found)} of {len(items)} scored")
     return found
-
-
-def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for student in ("base", "lora"):
-        for temperature in TEMPERATURES:
-            mine = [row for row in rows if (row["student"], row["temperature"]) == (student, temperature)]
-            settings[f"{student}, temperature {temperature}"] = {
-                "tokens": sum(row["scored_tokens"] for row in mine),
-                "over_tolerance": sum(row["over_tolerance"] for row in mine),
-                "largest_difference": max(row["largest_difference"] for row in mine),
-                "median_of_largest": median(row["largest_difference"] for row in mine),
-                "largest_from_float64": {
-                    who: max(row["from_float64"][who] for row in mine if "from_float64" in row)
-                    for who in ("ours", "transformers")
-                },
-            }
-    return {"tolerance": TOLERANCE, "settings": settings}
 
 
 def _differences(left: Sequence[float], right: Sequence[float]) -> list[float]:
