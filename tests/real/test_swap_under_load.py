@@ -32,7 +32,7 @@ BODY = {
     "include": ["tokens"],
 }
 FAR = 0.5
-"""Nats: rounding is a thousandth of it, another adapter's log-probs are further away in some token of an answer."""
+"""Nats: rounding is a thousandth of it, the other marker is further away in some token of an answer."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def home(rlt_home_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     home = tmp_path_factory.mktemp("swaps") / "home"
     shutil.copytree(folder, home / "models" / folder.name, copy_function=os.link)
     for seed in (1, 2):
-        write_adapter(home / "artifacts" / "imports" / f"marker-{seed}", seed=seed)
+        write_adapter(home / "artifacts" / "imports" / f"marker-{seed}", seed=seed, scale=0.08)
     return home
 
 
