@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--home", type=Path, required=True, help="state folder with the converted model (RLT_HOME)")
     parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl and run.json")
-    parser.add_argument("--repeats", type=int, default=6, help="runs of each workload by each contender")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each workload by each contender")
     parser.add_argument("--workloads", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
