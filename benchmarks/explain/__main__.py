@@ -29,7 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--home", type=Path, required=True, help="state folder with the converted model (RLT_HOME)")
     parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl; explain.json goes beside it")
-    parser.add_argument("--repeats", type=int, default=8, help="runs of each load on each server")
+    parser.add_argument("--repeats", type=int, default=6, help="runs of each load on each server")
     options = parser.parse_args()
     rows = list(_rows(options.home, repeats=options.repeats))
     options.out.mkdir(parents=True, exist_ok=True)

@@ -38,10 +38,16 @@ WORKLOADS = {
             question_tokens=100,
             explanation_tokens=100,
             solution_tokens=40,
-            sampled=16,
+            sampled=8,
         ),
         Workload(
-            name="long", questions=1, explanations=4, question_tokens=380, explanation_tokens=1400, solution_tokens=200
+            name="long",
+            questions=1,
+            explanations=4,
+            question_tokens=380,
+            explanation_tokens=1400,
+            solution_tokens=200,
+            sampled=2,
         ),
         Workload(
             name="unshared",

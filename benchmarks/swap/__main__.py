@@ -46,7 +46,7 @@ PLANS = {
     "fake": Plan(
         module="benchmarks.swap.fake_service", clients=64, swaps=200, max_tokens=64, before_s=15.0, between_s=0.05
     ),
-    "real": Plan(module="rlt_service", clients=8, swaps=20, max_tokens=24, before_s=60.0, between_s=2.0),
+    "real": Plan(module="rlt_service", clients=8, swaps=20, max_tokens=24, before_s=60.0, between_s=1.0),
 }
 
 
