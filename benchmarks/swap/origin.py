@@ -16,17 +16,17 @@ TOLERANCE = 1e-3
 AT_ONCE = 256
 
 
-def count_mixed(address: str, answers: Sequence[Seen]) -> int:
-    """Count answers with a token whose log-prob is not the stamped version's own."""
-    mixed = 0
+def mixed_of(address: str, answers: Sequence[Seen]) -> list[bool]:
+    """Tell of each answer whether it has a token whose log-prob is not the stamped version's own."""
+    mixed = [False] * len(answers)
     with httpx.Client(base_url=address, timeout=600.0) as http:
         for version in sorted({seen.version for seen in answers}):
-            mine = [seen for seen in answers if seen.version == version]
+            mine = [place for place, seen in enumerate(answers) if seen.version == version]
             for first in range(0, len(mine), AT_ONCE):
                 part = mine[first : first + AT_ONCE]
-                for seen, logprobs in zip(part, _again(http, version, part), strict=True):
-                    given = seen.tokens["completion_logprobs"][: len(logprobs)]
-                    mixed += any(abs(a - b) > TOLERANCE for a, b in zip(given, logprobs, strict=True))
+                for place, logprobs in zip(part, _again(http, version, [answers[p] for p in part]), strict=True):
+                    given = answers[place].tokens["completion_logprobs"][: len(logprobs)]
+                    mixed[place] = any(abs(a - b) > TOLERANCE for a, b in zip(given, logprobs, strict=True))
     return mixed
 
 
