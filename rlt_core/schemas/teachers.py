@@ -66,7 +66,8 @@ class RegisterVersionRequest(WireModel):
 
     folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     parent: Version | None = None
-    format: str = "stratos@1"
+    format: str | None = None
+    """Null is the one that the server speaks."""
 
 
 class VersionDeleted(WireModel):
