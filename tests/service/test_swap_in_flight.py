@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from rlt_service.engine.fake_engine import FakeOptions
 from rlt_service.engine.protocol import Weights
 from tests.engine.model_files import write_model
 from tests.support.control import write_adapter
@@ -112,7 +113,7 @@ async def test_a_version_that_another_process_deletes_still_answers_whom_it_runs
 
 
 async def test_whole_models_that_need_each_others_places_wait_for_no_one_for_ever(tmp_path: Path) -> None:
-    workshop = Workshop()
+    workshop = Workshop(FakeOptions(delay_s=0.1))  # long enough for two to hold a place each
     async with serving(make_app(tmp_path, make_engine=workshop.make, max_full_engines=2)) as client:
         for seed in range(1, 5):
             write_model(tmp_path / "artifacts" / "imports" / f"whole-{seed}", seed=seed)
@@ -126,12 +127,10 @@ async def test_whole_models_that_need_each_others_places_wait_for_no_one_for_eve
             {"question": "1 + 1?", "solution": "2", "explanations": ["Two."], "student": student, "teacher": teacher}
             for student, teacher in (("whole-3", "whole-1"), ("whole-4", "whole-2"))
         ]
-        async with asyncio.timeout(20.0):
-            answers = await asyncio.gather(
-                *[client.post("/v1/explain", json=body) for body in explains],
-                *[client.post("/v1/score", json=body) for body in scores],
-            )
-        assert [answer.status_code for answer in answers] == [200] * 4
+        for path, bodies in (("/v1/explain", explains), ("/v1/score", scores)):
+            async with asyncio.timeout(20.0):
+                answers = await asyncio.gather(*[client.post(path, json=body) for body in bodies])
+            assert [answer.status_code for answer in answers] == [200] * 2
         assert workshop.most_running <= 3  # the base and two more
 
 
