@@ -89,7 +89,7 @@ def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> set[int]:
 
 
 def _check_rank(config: dict[str, Any], *, rules: AdapterRules) -> set[int]:
-    pattern = config.get("rank_pattern") or {}
+    pattern: object = config.get("rank_pattern") or {}
     if not isinstance(pattern, dict):
         raise UnfitError(f"has rank_pattern {pattern!r}", "It must map layers to ranks.")
     ranks: set[int] = set()
