@@ -66,7 +66,8 @@ class RegisterVersionRequest(WireModel):
 
     folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     parent: Version | None = None
-    format: str = "stratos@1"
+    format: str | None = None
+    """Null is the one that the server speaks."""
 
 
 class VersionDeleted(WireModel):
@@ -98,6 +99,8 @@ class AliasPut(WireModel):
     student: str = Field(default="default", min_length=1, max_length=200)
     """Whose judgement the gate goes by: an alias, a name, or `name@number`."""
     reason: str | None = Field(default=None, max_length=500)
+    by: str = Field(default="api", min_length=1, max_length=100)
+    """Who asks, for the history: a person, a pipeline; a job gives its id."""
 
 
 class AliasRollback(WireModel):
@@ -105,6 +108,7 @@ class AliasRollback(WireModel):
 
     expected: str
     to: str | None = None
+    by: str = Field(default="api", min_length=1, max_length=100)
 
 
 class AliasChange(WireModel):
@@ -115,6 +119,8 @@ class AliasChange(WireModel):
     version: str
     previous: str | None
     created_at: UtcTime
+    by: str
+    """Who asked; `install` made the first ones, `unknown` moved before this was written down."""
     reason: str
     evaluation: str | None = None
 

@@ -14,6 +14,9 @@ LOGGER = logging.getLogger(__name__)
 START_RETRY_AFTER_S = 10.0
 """A start takes half a minute."""
 
+START_TIMEOUT_S = 1800.0
+"""A start that hangs is given up; the longest reads tens of gigabytes."""
+
 WATCH_S = 0.5
 """Between two looks at whether the engine lives."""
 
@@ -87,17 +90,21 @@ class EngineHost:
             self._fault = f"is being started again: it {await self._death()}"
             LOGGER.error("%s %s", self.name, self._fault)
             if self._engine is not None:
-                await self._engine.stop()
+                try:
+                    await self._engine.stop()
+                except Exception:  # the task's boundary: what could not be ended must not keep the next from starting
+                    LOGGER.exception("%s did not stop as it should", self.name)
             await asyncio.sleep(RESTART_AFTER_S[min(self.restarts, len(RESTART_AFTER_S) - 1)])
             self.restarts += 1
 
     async def _start(self) -> bool:
         try:
             self._engine = await asyncio.to_thread(self._make_engine)
-            await self._engine.start()
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await self._engine.start()
         except Exception as error:  # the task's boundary: whatever it is, /readyz and the log must say it
             LOGGER.exception("%s did not start", self.name)
-            self._fault, self.failure = f"did not start: {error}", error
+            self._fault, self.failure = f"did not start: {str(error) or type(error).__name__}", error
             if self._on_failure is not None:
                 self._on_failure(error)
             return False

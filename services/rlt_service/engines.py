@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 
 from rlt_core.errors import EngineUnavailableError
@@ -24,6 +24,7 @@ class Engines:
         self._hosts = hosts
         self._full = full
         self._leases = leases
+        self._pairing = asyncio.Lock()
 
     @classmethod
     def of(
@@ -81,6 +82,22 @@ class Engines:
                 return
             async with self._full.lease(version.base_model, version.full) as engine:
                 yield engine
+
+    @asynccontextmanager
+    async def lease_pair(
+        self, student: ServedVersion, teacher: ServedVersion | None
+    ) -> AsyncGenerator[tuple[Engine, Engine]]:
+        """Hold the engines of a student and of the teacher beside it, the student's again where there is none.
+
+        Raises as `lease` does. Where both need a place among the fully trained ones, one pair at a time takes its
+        two: pairs that each hold one and wait for another would wait for each other.
+        """
+        both = teacher is not None and None not in (student.full, teacher.full) and student.weights != teacher.weights
+        async with AsyncExitStack() as held:
+            async with self._pairing if both else nullcontext():
+                engine = await held.enter_async_context(self.lease(student))
+                beside = engine if teacher is None else await held.enter_async_context(self.lease(teacher))
+            yield engine, beside
 
     def codec_of(self, fingerprint: str) -> SequenceCodec | None:
         """Give the tokenizer of that name, where an engine of this process has it; raises EngineUnavailableError.

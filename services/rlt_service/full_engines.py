@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 
 from rlt_core.errors import EngineUnavailableError, InvalidWeightsError
@@ -50,7 +51,7 @@ class FullEngines:
         self._patience_s = patience_s
         self._places: dict[Key, _Place] = {}
         """The one used last at the end."""
-        self._failures: dict[Key, tuple[float, Exception]] = {}
+        self._failures: dict[tuple[Key, Path], tuple[float, Exception]] = {}
         """Of engines that did not start: until when that is remembered, and why."""
         self._leaving: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -156,15 +157,15 @@ class FullEngines:
             return place.host.ready()
         if self._places.get(key) is place:
             del self._places[key]
-            self._failures[key] = (monotonic() + FAILURE_KEPT_S, failure)
+            self._failures[key, place.full.path] = (monotonic() + FAILURE_KEPT_S, failure)
             self._notify()
         raise _told(place.full, failure)
 
     def _raise_known_failure(self, key: Key, full: FullRef) -> None:
         now_s = monotonic()
         self._failures = {known: kept for known, kept in self._failures.items() if kept[0] > now_s}
-        if key in self._failures:
-            raise _told(full, self._failures[key][1])
+        if (key, full.path) in self._failures:  # of the same weights elsewhere, with other files beside them, nothing
+            raise _told(full, self._failures[key, full.path][1])
 
 
 def _name_of(full: FullRef) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM
 
+from rlt_core.errors import InvalidRequestError
+from rlt_service.engine import vllm_engine
 from rlt_service.engine.protocol import SequenceScoreRequest, Weights
+from rlt_service.engine.self_check import CheckResult
 from rlt_service.engine.vllm_engine import VllmEngine
 from rlt_service.settings import Settings
 from tests.support.tiny_model import save_tiny_model
@@ -105,6 +109,33 @@ async def test_a_sequence_scored_before_is_read_from_the_cache_up_to_its_first_w
     await engine.score([item])
     (again,) = await engine.score([item])
     assert again.cached_tokens == (item.start - 1) // 32 * 32
+
+
+async def test_an_engine_whose_worker_does_not_prove_itself_scores_as_vllm_does(
+    tiny_folder: Path,
+    tmp_path: Path,
+    warm_caches: None,
+    items: list[SequenceScoreRequest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def failing(running: object) -> CheckResult:
+        return CheckResult(fault="another code ran", largest_difference=1.0)
+
+    monkeypatch.setattr(vllm_engine, "prove_scoring", failing)
+    engine = VllmEngine(
+        Settings(home=tmp_path, kv_cache_gib=0.1, max_model_len=1024), Weights(base_model=str(tiny_folder))
+    )
+    await engine.start()
+    try:
+        assert engine.info.scoring == "plain"
+        model: Any = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32).eval()
+        item = next(item for item in items if item.temperature == 1.0)
+        (result,) = await engine.score([item])
+        assert max(abs(a - b) for a, b in zip(_forward(model, item), result.logprobs, strict=True)) < TOLERANCE
+        with pytest.raises(InvalidRequestError):
+            await engine.score([replace(item, temperature=0.7)])
+    finally:
+        await engine.stop()
 
 
 async def _score_in_batches(

@@ -43,8 +43,30 @@ async def test_worker_that_answers_as_vllm_does_is_a_fault_not_a_failed_start() 
     assert (await _check(dtype="float32", off_by=None)).fault == "95 log-probs"
 
 
+async def test_worker_that_is_wrong_only_where_it_reads_the_cache_is_a_fault() -> None:
+    async def plainly(ids: Sequence[int], start: int) -> Sequence[float]:
+        return [-1.0] * (len(ids) - start)
+
+    async def from_cache(ids: Sequence[int], start: int) -> Sequence[float]:
+        return [-1.5] * (len(ids) - start)
+
+    async def scored_positions() -> int:
+        return next(counts)
+
+    counts = iter((0, 56, 56, 112))
+    found = await check_scoring(
+        vocabulary=range(100),
+        dtype="float32",
+        score_by_worker=plainly,
+        score_from_cache=from_cache,
+        score_plainly=plainly,
+        scored_positions=scored_positions,
+    )
+    assert "differ" in found.fault
+
+
 async def _check(*, dtype: str, off_by: float | None) -> CheckResult:
-    counts = iter((0, 56))  # the probe has 96 tokens, 56 of them from its start on
+    counts = iter((0, 56, 56, 112))  # the probe has 96 tokens, 56 of them from its start on; it is scored twice
 
     async def plainly(ids: Sequence[int], start: int) -> Sequence[float]:
         return [-1.0] * (len(ids) - start)
@@ -61,6 +83,7 @@ async def _check(*, dtype: str, off_by: float | None) -> CheckResult:
         vocabulary=range(100),
         dtype=dtype,
         score_by_worker=by_worker,
+        score_from_cache=by_worker,
         score_plainly=plainly,
         scored_positions=scored_positions,
     )

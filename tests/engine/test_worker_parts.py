@@ -76,6 +76,24 @@ def test_scores_are_the_same_however_a_prompt_is_cut_into_steps(cuts: list[int])
         assert done[name].logprob_token_ids[:, 0].tolist() == targets.tolist()
 
 
+def test_logits_are_computed_for_a_bounded_number_of_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rlt_service.engine import scoring_runner
+
+    monkeypatch.setattr(scoring_runner, "_ROWS_AT_ONCE", 3)
+    weights = torch.eye(VOCABULARY, HIDDEN)
+    facts = {name: ([1, 2, 3, 4, 5, 6], ScoringParameters(start=1, temperature=1.0)) for name in ("a", "b")}
+    runner = little_runner(facts, weights)
+    shapes: list[int] = []
+
+    def compute_logits(hidden: torch.Tensor) -> torch.Tensor:
+        shapes.append(len(hidden))
+        return hidden @ weights.T
+
+    runner.model = SimpleNamespace(compute_logits=compute_logits)
+    step(runner, {"a": 6, "b": 6}, {name: torch.ones(6, HIDDEN) for name in facts})
+    assert shapes == [3, 3, 3, 1]
+
+
 def test_positions_behind_a_cached_prefix_stay_nan_and_can_pass_for_no_score() -> None:
     weights = torch.eye(VOCABULARY, HIDDEN)
     runner = little_runner({"a": ([1, 2, 3, 4, 5, 6], ScoringParameters(start=2, temperature=1.0))}, weights)

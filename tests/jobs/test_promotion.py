@@ -81,7 +81,7 @@ def test_the_gate_s_own_reason_is_left_to_the_history() -> None:
 
     policy = PromotePolicy(alias="default", when="if_better")
     result = promoter(answer).promote(policy, version="a@2", evaluation=None, student="s@0", job_id="job_1")
-    assert (bodies[0]["gate"], bodies[0]["reason"]) == ("if_better", None)
+    assert (bodies[0]["gate"], bodies[0]["reason"], bodies[0]["by"]) == ("if_better", None, "job_1")
     assert (result.outcome, result.reason) == ("promoted", "the gate found it better than a@1")
     promoter(answer).promote(ALWAYS, version="a@2", evaluation=None, student="s@0", job_id="job_1")
     assert (bodies[1]["gate"], bodies[1]["reason"]) == ("none", "job job_1, promote.when = always")

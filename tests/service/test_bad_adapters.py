@@ -80,6 +80,10 @@ def emptied(folder: Path) -> None:
 
 PICKLE = "pickle inside"
 LM_HEAD = {"base_model__model__lm_head__lora_A__weight": (4, 8), "base_model__model__lm_head__lora_B__weight": (8, 4)}
+ENDLESS_LAYER = {
+    f"base_model__model__model__layers__{'9' * 5000}__self_attn__q_proj__lora_{side}__weight": shape
+    for side, shape in (("A", (4, 8)), ("B", (8, 4)))
+}
 LOADABLE = {
     "truncated": Bad(spoil=truncated, says="damaged"),
     "nan": Bad(spoil=not_finite, says="NaN"),
@@ -103,6 +107,9 @@ LOADABLE = {
     "rank is true": Bad(spoil=config(r=True), says="rank"),
     "rank is 0": Bad(spoil=config(r=0), says="rank 0"),
     "rank is null": Bad(spoil=config(r=None), says="rank None"),
+    "rank_pattern is a list": Bad(spoil=config(rank_pattern=[8]), says="rank_pattern"),
+    "alpha is endless": Bad(spoil=config(lora_alpha=10**400), says="lora_alpha"),
+    "layer is endless": Bad(spoil=tensors_are(**ENDLESS_LAYER), says="holds the tensor"),
 }
 """What has both files, so that only reading them shows what is wrong."""
 UNREADABLE = {

@@ -54,11 +54,12 @@ def test_a_fresh_install_serves_the_base_in_both_roles(control: Control) -> None
 
 
 def test_an_alias_is_made_moved_and_remembers_its_moves(control: Control, alias: str, first: str, second: str) -> None:
-    moved = put(control, alias, version=second, expected=first, reason="better")
+    moved = put(control, alias, version=second, expected=first, reason="better", by="maria")
     assert (moved.status_code, moved.json()["version"]) == (200, second)
-    assert [(move["previous"], move["version"], move["reason"]) for move in history(control, alias)] == [
-        (first, second, "better"),
-        (None, first, "asked for, without a gate"),
+    told = ("previous", "version", "reason", "by")
+    assert [tuple(move[name] for name in told) for move in history(control, alias)] == [
+        (first, second, "better", "maria"),
+        (None, first, "asked for, without a gate", "api"),
     ]
     page = control.http.get(f"/v1/aliases/teacher/{alias}/history?limit=1").json()
     rest = control.http.get(f"/v1/aliases/teacher/{alias}/history?limit=1&after={page['last_id']}").json()

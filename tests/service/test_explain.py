@@ -1,5 +1,7 @@
 """POST /v1/explain on the fake engine, which writes `Look: …` and a closing tag."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from rlt_service.engine.fake_engine import FakeEngine, rule_logprobs
-from rlt_service.engine.protocol import Completion, GenerateRequest, GenerateResult
+from rlt_service.engine.protocol import (
+    Completion,
+    GenerateRequest,
+    GenerateResult,
+    SequenceScoreRequest,
+    SequenceScoreResult,
+)
 from tests.support.control import Control
 from tests.support.service import codec_of, running_app, services_of
 
@@ -103,6 +111,19 @@ def test_logprobs_that_top_p_renormalised_are_computed_anew(tmp_path: Path) -> N
         assert tokens["completion_logprobs"] == pytest.approx(list(rule))
         as_sampled = explain(client, temperature=0.5, include=["tokens"])["explanations"][0]["tokens"]
         assert set(as_sampled["completion_logprobs"]) == {0.0}
+
+
+class Short(FakeEngine):
+    """Loses the last log-prob of each sequence that it scores."""
+
+    async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
+        return [replace(one, logprobs=one.logprobs[:-1]) for one in await super().score(requests)]
+
+
+def test_a_logprob_that_is_missing_when_they_are_computed_anew_is_an_error(tmp_path: Path) -> None:
+    with running_app(tmp_path, engine=Short()) as client:
+        answer = client.post("/v1/explain", json=BODY | {"top_p": 0.9, "include": ["tokens"]})
+        assert (answer.status_code, answer.json()["code"]) == (500, "scoring_failed")
 
 
 def test_a_reward_of_top_p_rests_on_the_teachers_own_distribution(tmp_path: Path) -> None:

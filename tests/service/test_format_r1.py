@@ -160,3 +160,5 @@ def test_a_version_of_another_format_is_refused_by_its_name(tmp_path: Path) -> N
         assert "'stratos@1'" in check_problem(promoted, 422, "invalid_request", "/version")["detail"]
         registered = client.post("/v1/teachers/late/versions", json={"folder": "foreign-0", "format": "stratos@1"})
         check_problem(registered, 422, "invalid_request", "/format")
+        made = client.post("/v1/teachers/late/versions", json={"folder": "foreign-0"})
+        assert (made.status_code, made.json()["format"]) == (201, "r1@1")

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from rlt_service.engine.fake_engine import FakeOptions
 from rlt_service.engine.protocol import Weights
 from tests.engine.model_files import write_model
 from tests.support.control import write_adapter
@@ -90,6 +91,47 @@ async def test_a_whole_model_is_not_unloaded_while_a_request_runs_on_it(tmp_path
         assert (await held)["teacher"]["version"] == first
         assert await registering == "algebra@2"
         assert workshop.most_running == 2  # the base and one more
+
+
+async def test_a_version_that_another_process_deletes_still_answers_whom_it_runs_for(tmp_path: Path) -> None:
+    workshop = Workshop()
+    async with (
+        serving(make_app(tmp_path)) as one,
+        serving(make_app(tmp_path, make_engine=workshop.make, roles=("teacher", "student"))) as other,
+    ):
+        version = await register(one, tmp_path, kind="adapter", seed=1)
+        await point(one, version, expected="fake@0")
+        await ask(other)  # it has the adapter in memory from here on
+        held = await hold(other, workshop.made[0])
+        await one.post("/v1/aliases/teacher/default/rollback", json={"expected": version})
+        deleted = await one.delete("/v1/teachers/algebra/versions/1")
+        assert deleted.status_code == 200, deleted.text
+        workshop.made[0].may_generate.set()
+        assert (await held)["teacher"]["version"] == version
+        gone = await other.post("/v1/explain", json=QUESTION | {"teacher": version})
+        assert (gone.status_code, gone.json()["code"]) == (404, "model_not_found")
+
+
+async def test_whole_models_that_need_each_others_places_wait_for_no_one_for_ever(tmp_path: Path) -> None:
+    workshop = Workshop(FakeOptions(delay_s=0.1))  # long enough for two to hold a place each
+    async with serving(make_app(tmp_path, make_engine=workshop.make, max_full_engines=2)) as client:
+        for seed in range(1, 5):
+            write_model(tmp_path / "artifacts" / "imports" / f"whole-{seed}", seed=seed)
+            role = "students" if seed > 2 else "teachers"
+            made = await client.post(f"/v1/{role}/whole-{seed}/versions", json={"folder": f"whole-{seed}"})
+            assert made.status_code == 201, made.text
+        moved = {"version": "whole-3@1", "expected": "fake@0"}
+        assert (await client.put("/v1/aliases/student/default", json=moved)).status_code == 200
+        explains = [QUESTION | {"teacher": f"whole-{seed}", "include": ["score"]} for seed in (1, 2)]
+        scores = [
+            {"question": "1 + 1?", "solution": "2", "explanations": ["Two."], "student": student, "teacher": teacher}
+            for student, teacher in (("whole-3", "whole-1"), ("whole-4", "whole-2"))
+        ]
+        for path, bodies in (("/v1/explain", explains), ("/v1/score", scores)):
+            async with asyncio.timeout(20.0):
+                answers = await asyncio.gather(*[client.post(path, json=body) for body in bodies])
+            assert [answer.status_code for answer in answers] == [200] * 2
+        assert workshop.most_running <= 3  # the base and two more
 
 
 async def test_two_processes_on_one_database_see_a_promotion_at_once(tmp_path: Path) -> None:

@@ -73,12 +73,25 @@ def test_a_database_of_the_first_schema_is_brought_up_and_keeps_what_it_holds(tm
                 "VALUES ('tiny', 0, 'teacher', '2030-01-01', 'tiny-model', 'stratos@1')"
             )
         )
+        connection.execute(
+            text(
+                "INSERT INTO alias_changes (role, alias, version, created_at, reason) "
+                "VALUES ('teacher', 'default', 'tiny@0', '2030-01-01', 'long ago')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO aliases (role, alias, version, updated_at) "
+                "VALUES ('teacher', 'default', 'tiny@0', '2030-01-01')"
+            )
+        )
     engine.dispose()
     database = Database(f"sqlite:///{path}")
     database.start()
     registry = Registry(database, ArtifactStore(tmp_path))
     assert registry.get_version("tiny@0").base_model == "tiny-model"
     assert registry.lineage("tiny@0").deleted_at is None
+    assert [move.by for move in registry.alias_history("teacher", "default").data] == ["unknown"]
     database.close()
 
 

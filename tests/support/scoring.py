@@ -40,6 +40,17 @@ class OneEach:
         finally:
             self.held -= 1
 
+    @asynccontextmanager
+    async def lease_pair(
+        self, student: ServedVersion, teacher: ServedVersion | None
+    ) -> AsyncGenerator[tuple[Engine, Engine]]:
+        async with self.lease(student) as engine:
+            if teacher is None:
+                yield engine, engine
+                return
+            async with self.lease(teacher) as beside:
+                yield engine, beside
+
     def codec_of(self, fingerprint: str) -> SequenceCodec | None:
         codecs = [engine.codec for engine in self._engines.values()]
         return next((codec for codec in codecs if codec.fingerprint == fingerprint), None)

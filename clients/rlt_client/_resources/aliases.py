@@ -28,13 +28,21 @@ class Aliases:
         evaluation: str | None = None,
         student: str | None = None,
         reason: str | None = None,
+        by: str | None = None,
     ) -> Alias:
         """Promote: point the alias at `version`, if it points at `expected` now (None: if it is new).
 
-        The gate goes by the judgement of `student` (None: the alias `default`).
+        `by` says in the history who asked. The gate goes by the judgement of `student` (None: the alias `default`).
         Raises ConflictError with code `alias_moved`, `evaluation_required` or `not_better`.
         """
-        fields = {"version": version, "gate": gate, "evaluation": evaluation, "student": student, "reason": reason}
+        fields = {
+            "version": version,
+            "gate": gate,
+            "evaluation": evaluation,
+            "student": student,
+            "reason": reason,
+            "by": by,
+        }
         body = {"expected": expected, **{name: value for name, value in fields.items() if value is not None}}
         return self._api.call("PUT", path_of("aliases", role, alias), into=Alias, body=body)
 
@@ -42,7 +50,7 @@ class Aliases:
         """List who served when and why, newest first."""
         return self._api.get(path_of("aliases", role, alias, "history"), into=AliasHistory)
 
-    def rollback(self, role: Role, alias: str, *, expected: str, to: str | None = None) -> Alias:
-        """Point the alias back at `to`, or at the version before."""
-        body = {"expected": expected, "to": to}
+    def rollback(self, role: Role, alias: str, *, expected: str, to: str | None = None, by: str | None = None) -> Alias:
+        """Point the alias back at `to`, or at the version before; `by` says in the history who asked."""
+        body = {"expected": expected, "to": to} | ({} if by is None else {"by": by})
         return self._api.post(path_of("aliases", role, alias, "rollback"), into=Alias, body=body)

@@ -75,7 +75,7 @@ def lineage(
         state.out.print(f"  {name}: {value or '-'}", markup=False)
     for change in found.promotions:
         moved = f"{change.alias}: {change.previous or 'new'} -> {change.version}"
-        state.out.print(f"  {change.created_at:%Y-%m-%d %H:%M} {moved} ({change.reason})", markup=False)
+        state.out.print(f"  {change.created_at:%Y-%m-%d %H:%M} {moved} by {change.by} ({change.reason})", markup=False)
 
 
 def promote(

@@ -36,7 +36,7 @@ class Importer:
     def _candidate(self, role: Role, name: str, request: RegisterVersionRequest) -> Candidate:
         base = self.registry.base(role)
         check_new_name(self.registry, name, param="/name")
-        if request.format != base.format:
+        if request.format not in (None, base.format):
             raise InvalidRequestError(f"this server speaks {base.format}, not {request.format!r}", param="/format")
         if request.parent is not None:
             self._check_parent(request.parent)

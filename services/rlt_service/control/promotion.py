@@ -19,6 +19,7 @@ class _Move:
     to: ResolvedVersion
     expected: str | None
     reason: str
+    by: str
     evaluation: str | None = None
 
 
@@ -50,6 +51,7 @@ class Promotion:
             move.to.version,
             expected=move.expected,
             reason=move.reason,
+            by=move.by,
             evaluation=move.evaluation,
         )
 
@@ -64,7 +66,9 @@ class Promotion:
             reason, evaluation = "asked for, without a gate", request.evaluation
             if evaluation is not None:
                 self.registry.get_evaluation(evaluation)
-        return _Move(to=to, expected=request.expected, reason=request.reason or reason, evaluation=evaluation)
+        return _Move(
+            to=to, expected=request.expected, reason=request.reason or reason, by=request.by, evaluation=evaluation
+        )
 
     def _return(self, role: Role, alias: str, request: AliasRollback) -> _Move:
         last = self.registry.alias_history(role, alias, limit=1).data[0]
@@ -76,7 +80,7 @@ class Promotion:
                 param="/to",
             )
         to = resolve_version(self.registry, role, target, param="/to")
-        return _Move(to=to, expected=request.expected, reason=f"rolled back from {request.expected}")
+        return _Move(to=to, expected=request.expected, reason=f"rolled back from {request.expected}", by=request.by)
 
     def _check_expected(self, role: Role, alias: str, *, expected: str | None) -> None:
         """Fail early, before a probe; what decides is the swap itself."""

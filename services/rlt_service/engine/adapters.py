@@ -1,7 +1,7 @@
 """Check a LoRA adapter's files before an engine sees them: kind, rank, base, shapes, finiteness, hash. No torch."""
 
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,7 +14,7 @@ from rlt_service.engine.weight_files import UnfitError, check_finite, check_fold
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Layers that an adapter may change; lm_head and embeddings are ignored by prompt log-probs (vLLM #51594)."""
 
-_TENSOR_NAME = re.compile(r"\.layers\.(\d+)\.(?:\w+)\.(\w+)\.lora_([AB])\.weight$")
+_TENSOR_NAME = re.compile(r"\.layers\.(\d{1,6})\.(?:\w+)\.(\w+)\.lora_([AB])\.weight$")
 _UNSUPPORTED = ("use_dora", "modules_to_save", "lora_bias", "layer_replication", "trainable_token_indices")
 
 
@@ -75,7 +75,7 @@ def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> set[int]:
     if config.get("peft_type") != "LORA":
         raise UnfitError(f"has an {ADAPTER_CONFIG} without peft_type LORA", "Only LoRA adapters can be served.")
     alpha = config.get("lora_alpha")
-    if not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    if not isinstance(alpha, int | float) or not abs(alpha) <= sys.float_info.max:
         raise UnfitError(f"has lora_alpha {alpha!r}", "It must be a finite number.")
     for feature in _UNSUPPORTED:
         if config.get(feature):
@@ -89,9 +89,11 @@ def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> set[int]:
 
 
 def _check_rank(config: dict[str, Any], *, rules: AdapterRules) -> set[int]:
-    pattern: dict[str, Any] = config.get("rank_pattern") or {}
+    pattern: object = config.get("rank_pattern") or {}
+    if not isinstance(pattern, dict):
+        raise UnfitError(f"has rank_pattern {pattern!r}", "It must map layers to ranks.")
     ranks: set[int] = set()
-    for rank in [config.get("r"), *pattern.values()]:
+    for rank in [config.get("r"), *cast("dict[str, Any]", pattern).values()]:
         if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= rules.max_rank:
             raise UnfitError(
                 f"has rank {rank!r}, this engine takes 1 to {rules.max_rank}", "Raise RLT_MAX_LORA_RANK and restart."

@@ -1,11 +1,12 @@
-"""Refuse requests that an engine cannot carry out as written, before it sees them; both engines call it."""
+"""Refuse requests that an engine cannot carry out as written, and results that are not what was asked for."""
 
 import math
 from collections.abc import Sequence
 
-from rlt_core.errors import InvalidRequestError, InvalidTokenIdsError, PromptTooLongError
+from rlt_core.errors import InvalidRequestError, InvalidTokenIdsError, PromptTooLongError, ScoringError
+from rlt_core.rewards import check_logprobs
 from rlt_core.schemas.base import MIN_TEMPERATURE
-from rlt_service.engine.protocol import EngineInfo, GenerateRequest, SequenceScoreRequest
+from rlt_service.engine.protocol import EngineInfo, GenerateRequest, SequenceScoreRequest, SequenceScoreResult
 
 
 def check_generate(request: GenerateRequest, *, info: EngineInfo, vocab_size: int) -> None:
@@ -65,3 +66,14 @@ def _check_ids(token_ids: Sequence[int], *, vocab_size: int) -> None:
         raise InvalidTokenIdsError(
             f"Token id {low if low < 0 else high} is outside the vocabulary [0, {vocab_size}). Send ids of this model."
         )
+
+
+def check_results(requests: Sequence[SequenceScoreRequest], results: Sequence[SequenceScoreResult]) -> None:
+    """Raise ScoringError unless each request has its result, of exactly one log-prob for each wanted position."""
+    if len(results) != len(requests):
+        raise ScoringError(f"the engine gave {len(results)} results for {len(requests)} sequences: none is used")
+    for request, result in zip(requests, results, strict=True):
+        wanted = len(request.token_ids) - request.start
+        if len(result.logprobs) != wanted:
+            raise ScoringError(f"the engine gave {len(result.logprobs)} log-probs for {wanted} tokens: none is used")
+        check_logprobs(result.logprobs, name="the engine's")

@@ -35,4 +35,4 @@ class ScoringScheduler(CacheUpToStart):
 
 
 class AsyncScoringScheduler(CacheUpToStart, AsyncScheduler):
-    """For GPUs, where vLLM schedules ahead."""
+    """For GPUs, where vLLM schedules ahead. Not run on a GPU yet; the check at the engine's start proves it."""

@@ -32,20 +32,31 @@ async def check_scoring(
     vocabulary: Sequence[int],
     dtype: str,
     score_by_worker: Score,
+    score_from_cache: Score,
     score_plainly: Score,
     scored_positions: Callable[[], Awaitable[int]],
 ) -> CheckResult:
-    """Score a fixed probe both ways and compare; count that the worker's code scored exactly the wanted positions."""
+    """Score a fixed probe plainly and by the worker, whole and with its beginning read from the prefix cache.
+
+    Compares, and counts that the worker's code scored exactly the wanted positions.
+    """
     probe = random.Random(0).choices(vocabulary, k=_PROBE_TOKENS)
-    before = await scored_positions()
-    try:
-        ours = await score_by_worker(probe, _PROBE_START)
-    except (ScoringError, InvalidRequestError) as error:
-        # As vLLM's own code answers: with a log-prob for every position, or refusing parameters that it does not know.
-        return _warned(CheckResult(fault=error.detail, largest_difference=math.inf))
-    counted = await scored_positions() - before
+    tolerance = _TOLERANCE.get(dtype, _HALF_TOLERANCE)
     plain = await score_plainly(probe, _PROBE_START)
-    return _warned(judge(ours=ours, plain=plain, counted=counted, tolerance=_TOLERANCE.get(dtype, _HALF_TOLERANCE)))
+    largest = 0.0
+    for score in (score_by_worker, score_from_cache):
+        before = await scored_positions()
+        try:
+            ours = await score(probe, _PROBE_START)
+        except (ScoringError, InvalidRequestError) as error:
+            # As vLLM's code answers: with a log-prob for every position, or refusing parameters that it does not know.
+            return _warned(CheckResult(fault=error.detail, largest_difference=math.inf))
+        counted = await scored_positions() - before
+        result = judge(ours=ours, plain=plain, counted=counted, tolerance=tolerance)
+        if result.fault:
+            return _warned(result)
+        largest = max(largest, result.largest_difference)
+    return CheckResult(fault="", largest_difference=largest)
 
 
 def judge(*, ours: Sequence[float], plain: Sequence[float], counted: int, tolerance: float) -> CheckResult:

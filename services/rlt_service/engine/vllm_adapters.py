@@ -176,4 +176,11 @@ class VllmAdapters:
     async def _unload(self, version: str) -> None:
         # Out of the list first: from here on a request for it waits for a load of its own.
         request = self._loaded.pop(version)
-        await self._pulse.within(f"unload {version}", self._llm.remove_lora(request.lora_int_id))
+        try:
+            await self._pulse.within(f"unload {version}", self._llm.remove_lora(request.lora_int_id))
+        except EngineUnavailableError:
+            raise
+        except Exception as error:  # what vLLM raises when its core has died
+            raise EngineUnavailableError(
+                f"The engine failed while unloading {version}: {error}", retry_after_s=RETRY_AFTER_S
+            ) from error

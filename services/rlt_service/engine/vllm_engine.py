@@ -75,6 +75,7 @@ class VllmEngine:
         self._settings = settings
         self._weights = weights
         self._running: RunningVllm | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._admission = Admission()
         self._generating = Gate.of_sequences(choose_max_running(settings.max_running, on_cpu=current_platform.is_cpu()))
         self._scoring = Gate.of_tokens(settings.max_scoring_tokens)
@@ -129,7 +130,12 @@ class VllmEngine:
         self._admission.open_up()
 
     async def stop(self) -> None:
-        """End every process of the engine; repeatable."""
+        """End every process of the engine; repeatable, and one that its caller gives up goes on for the next."""
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
         await self._admission.drain(timeout_s=0.0)
         self._admission.close("has stopped")
         running, self._running = self._running, None
@@ -243,8 +249,12 @@ class VllmEngine:
         deltas: list[CompletionDelta] = []
         last: RequestOutput | None = None
         # The version is held from before the turn: what waits for its turn must not lose its adapter meanwhile.
-        async with state.adapters.held(request.adapter) as lora, self._generating.turn(flow):
-            async for last in state.outputs(request.prompt_token_ids, params, lora=lora):
+        async with (
+            state.adapters.held(request.adapter) as lora,
+            self._generating.turn(flow),
+            aclosing(state.outputs(request.prompt_token_ids, params, lora=lora)) as outputs,
+        ):
+            async for last in outputs:
                 deltas.append(delta := delta_of(last, index=index))
                 if report is not None and delta.token_ids:
                     report(delta)

@@ -5,6 +5,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,8 @@ async def stop_llm(llm: AsyncLLM, processes: tuple[psutil.Process, ...]) -> None
 def _await_exit(processes: tuple[psutil.Process, ...]) -> None:
     _, remaining = psutil.wait_procs(processes, timeout=_EXIT_S)
     for process in remaining:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(remaining, timeout=_EXIT_S)
 
 

@@ -48,9 +48,11 @@ async def prove_scoring(running: RunningVllm) -> CheckResult:
     """Have the worker score a probe, have vLLM score it, compare (self_check.py); raises ConfigurationError."""
     control = running.codec.control_token_ids
 
-    async def scored(scoring: ScoringVariant, ids: Sequence[int], start: int) -> Sequence[float]:
+    async def scored(
+        scoring: ScoringVariant, ids: Sequence[int], start: int, *, read_cache: bool = False
+    ) -> Sequence[float]:
         request = SequenceScoreRequest(token_ids=ids, start=start, temperature=1.0, adapter=None)
-        output = await running.last_output(ids, scoring.params(request, read_cache=False), lora=None)
+        output = await running.last_output(ids, scoring.params(request, read_cache=read_cache), lora=None)
         return scoring.read(output, request).logprobs
 
     async def scored_positions() -> int:
@@ -61,6 +63,7 @@ async def prove_scoring(running: RunningVllm) -> CheckResult:
             vocabulary=[token for token in range(running.codec.vocab_size) if token not in control],
             dtype=running.info.dtype,
             score_by_worker=partial(scored, running.scoring),
+            score_from_cache=partial(scored, running.scoring, read_cache=True),
             score_plainly=partial(scored, PLAIN),
             scored_positions=scored_positions,
         )

@@ -3,7 +3,8 @@
 # vLLM's types are incomplete, so this module is checked less strictly than the rest.
 # pyright: standard
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -39,14 +40,15 @@ class RunningVllm:
 
     async def outputs(
         self, token_ids: Sequence[int], params: SamplingParams, *, lora: LoRARequest | None
-    ) -> AsyncIterator[RequestOutput]:
+    ) -> AsyncGenerator[RequestOutput]:
         """Send one sequence through vLLM and yield what it says; its errors become ours. Closing it aborts."""
         stream = self.llm.generate(
             tokens_input(list(token_ids)), params, f"rlt-{next(self.numbers)}", lora_request=lora
         )
         try:
-            async for output in stream:
-                yield output
+            async with aclosing(stream):  # an abort is under way before the adapter is let go
+                async for output in stream:
+                    yield output
         except VLLMClientError as error:
             raise InvalidRequestError(f"vLLM refused the request: {error}") from error
         except VLLMError as error:

@@ -71,6 +71,7 @@ class Promoter:
             gate="if_better" if gated else "none",
             evaluation=evaluation.id if evaluation is not None else None,
             student=student,
+            by=job_id,
             # Where the gate decides, its own figures are the reason that the history keeps.
             reason=None if gated else f"job {job_id}, promote.when = {policy.when}",
         )

@@ -17,6 +17,7 @@ def move(
     version: str,
     expected: str | None,
     reason: str,
+    by: str,
     evaluation: str | None = None,
 ) -> Alias:
     """Point an alias at a version if it points at `expected` now (None: it is new); raises AliasMovedError."""
@@ -41,6 +42,7 @@ def move(
             version=version,
             previous=present,
             created_at=now,
+            by=by,
             reason=reason,
             evaluation=evaluation,
         )
@@ -97,6 +99,7 @@ def change(row: AliasChangeRow) -> AliasChange:
         version=row.version,
         previous=row.previous,
         created_at=row.created_at,
+        by=row.by,
         reason=row.reason,
         evaluation=row.evaluation,
     )

@@ -82,9 +82,8 @@ class Registry:
             session.flush()
             for role in plays:
                 if session.get(AliasRow, (role, "default")) is None:
-                    aliases.move(
-                        session, role=role, alias="default", version=f"{name}@0", expected=None, reason="fresh install"
-                    )
+                    first = {"version": f"{name}@0", "reason": "fresh install", "by": "install"}
+                    aliases.move(session, role=role, alias="default", expected=None, **first)
             return _version(session, row)
 
     def base(self, role: Role = "teacher") -> ResolvedVersion:
@@ -278,6 +277,7 @@ class Registry:
         *,
         expected: str | None,
         reason: str,
+        by: str = "api",
         evaluation: str | None = None,
     ) -> Alias:
         """Compare-and-swap an alias to `name@number`; raises AliasMovedError, ModelNotFoundError."""
@@ -294,6 +294,7 @@ class Registry:
                 version=version_name(row),
                 expected=expected,
                 reason=reason,
+                by=by,
                 evaluation=evaluation,
             )
 

@@ -248,6 +248,7 @@ class AliasChangeRow(Base):
     version: Mapped[str] = mapped_column(String(80), index=True)
     previous: Mapped[str | None] = mapped_column(String(80))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    by: Mapped[str] = mapped_column(String(100), server_default="unknown")
     reason: Mapped[str] = mapped_column(Text)
     evaluation: Mapped[str | None] = mapped_column(String(40))
 

@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Literal
 
-from rlt_core.errors import InvalidRequestError, ScoringError
+from rlt_core.errors import InvalidRequestError
 from rlt_core.formats import SegmentKind
 from rlt_core.rewards import (
     RewardBreakdown,
     SolutionStats,
-    check_logprobs,
     kl_per_token,
     score_explanation,
     solution_stats,
@@ -25,7 +24,6 @@ from rlt_core.schemas.score import (
     TokenScore,
 )
 from rlt_core.tokens import SequenceCodec, Span
-from rlt_service.engine.protocol import SequenceScoreRequest, SequenceScoreResult
 from rlt_service.student.plan import PlannedExplanation, PlannedSequence, ScorePlan
 
 K3_LOWEST_LOG_RATIO = -300.0
@@ -40,17 +38,6 @@ class Assembled:
 
     scores: list[Score]
     baseline: SolutionScore | None
-
-
-def check_results(requests: Sequence[SequenceScoreRequest], results: Sequence[SequenceScoreResult]) -> None:
-    """Raise ScoringError unless each request has its result, of exactly one log-prob for each wanted position."""
-    if len(results) != len(requests):
-        raise ScoringError(f"the engine gave {len(results)} results for {len(requests)} sequences: none is used")
-    for request, result in zip(requests, results, strict=True):
-        wanted = len(request.token_ids) - request.start
-        if len(result.logprobs) != wanted:
-            raise ScoringError(f"the engine gave {len(result.logprobs)} log-probs for {wanted} tokens: none is used")
-        check_logprobs(result.logprobs, name="the engine's")
 
 
 def assemble(

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from rlt_core.errors import ScoringError
@@ -10,13 +9,13 @@ from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse, ScoreUsage
 from rlt_service.engine.admission import cancel_all
 from rlt_service.engine.protocol import Engine, SequenceScoreRequest, SequenceScoreResult
-from rlt_service.engine.request_checks import check_temperature
+from rlt_service.engine.request_checks import check_results, check_temperature
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand, Load
 from rlt_service.metrics import Metrics
 from rlt_service.served import ServedVersion, Versions, check_text
 from rlt_service.settings import Settings
-from rlt_service.student.assemble import Assembled, assemble, check_results
+from rlt_service.student.assemble import Assembled, assemble
 from rlt_service.student.entries import Tokenizers, read_entries
 from rlt_service.student.plan import Reader, ScorePlan, Task, make_plan
 
@@ -49,11 +48,7 @@ class Scorer:
         check_text(request.solution, param="/solution", max_characters=limit)
         self.engines.host.ready()  # before anything is looked up: a starting server says so
         players = await asyncio.to_thread(self._resolve, request)
-        async with AsyncExitStack() as leases:
-            engine = await leases.enter_async_context(self.engines.lease(players.student))
-            teacher_engine = engine
-            if players.teacher is not None:
-                teacher_engine = await leases.enter_async_context(self.engines.lease(players.teacher))
+        async with self.engines.lease_pair(players.student, players.teacher) as (engine, teacher_engine):
             plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
             with self.in_hand.taken(_load_of(plan)):
                 results = await _ask(plan, student=engine, teacher=teacher_engine)

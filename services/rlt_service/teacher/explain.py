@@ -19,6 +19,26 @@ from rlt_service.teacher.stream import Streamed, Told, done_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What an engine made, and what it was: the engine itself may be gone."""
+
+    explanations: Sequence[Explanation]
+    usage: ExplainUsage
+    engine: EngineRef
+    format: str
+
+    @classmethod
+    def of(cls, work: Generation, explanations: Sequence[Explanation], *, usage: ExplainUsage) -> "_Made":
+        info = work.engine.info
+        return cls(
+            explanations=explanations,
+            usage=usage,
+            engine=EngineRef(name=info.name, version=info.version),
+            format=work.engine.codec.format_id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explainer:
     """Lets a teacher explain how a question leads to its solution."""
 
@@ -40,7 +60,9 @@ class Explainer:
                 completions = await work.with_own_logprobs(result.completions)
             explanations = await asyncio.to_thread(work.read, completions)
             usage = work.usage_of(completions, cached_tokens=result.cached_tokens)
-            return await self._answer(work, explanations, usage=usage)
+            made = _Made.of(work, explanations, usage=usage)
+        # Not within the teacher's lease: the student may need an engine that waits for just that one to be let go.
+        return await self._answer(work, made)
 
     async def stream(self, request: ExplainRequest) -> AsyncGenerator[Streamed]:
         """Sample explanations by one version, and tell them while they are written; raises as `explain` does."""
@@ -52,8 +74,8 @@ class Explainer:
                         yield Streamed(teacher=version, event=event)
             completions = told.completions
             usage = work.usage_of(completions, cached_tokens=sum(made.cached_tokens for made in completions))
-            answer = await self._answer(work, told.explanations, usage=usage)
-            yield Streamed(teacher=version, event=done_of(answer))
+            made = _Made.of(work, told.explanations, usage=usage)
+        yield Streamed(teacher=version, event=done_of(await self._answer(work, made)))
 
     @asynccontextmanager
     async def _admitted(self, request: ExplainRequest) -> AsyncGenerator[Generation]:
@@ -67,20 +89,17 @@ class Explainer:
             prompt = await asyncio.to_thread(encode_prompt, request, engine)
             yield Generation(request=request, teacher=teacher, engine=engine, prompt=prompt)
 
-    async def _answer(
-        self, work: Generation, explanations: Sequence[Explanation], *, usage: ExplainUsage
-    ) -> ExplainResponse:
-        engine = work.engine
-        scored = await self._score(work.request, explanations) if "score" in work.request.include else None
-        self.shadow.offer(work, explanations, explainer=self, scorer=self.scorer)
+    async def _answer(self, work: Generation, made: "_Made") -> ExplainResponse:
+        scored = await self._score(work.request, made.explanations) if "score" in work.request.include else None
+        self.shadow.offer(work, made.explanations, explainer=self, scorer=self.scorer)
         return ExplainResponse(
             id=new_id("exp"),
             created_at=now_utc(),
             teacher=work.teacher.ref,
-            format=engine.codec.format_id,
-            engine=EngineRef(name=engine.info.name, version=engine.info.version),
-            explanations=[work.shown(made) for made in explanations],
-            usage=usage,
+            format=made.format,
+            engine=made.engine,
+            explanations=[work.shown(explanation) for explanation in made.explanations],
+            usage=made.usage,
             score=scored,
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from rlt_core.errors import PromptTooLongError
 from rlt_core.schemas.explain import ExplainRequest, ExplainUsage, Explanation
 from rlt_service.engine.protocol import Completion, Engine, GenerateRequest, SequenceScoreRequest
+from rlt_service.engine.request_checks import check_results
 from rlt_service.in_hand import Load
 from rlt_service.served import ServedVersion
 from rlt_service.teacher.completions import read_completion
@@ -57,6 +58,7 @@ class Generation:
             for completion in completions
         ]
         results = await self.engine.score(asked)
+        check_results(asked, results)
         return [replace(made, logprobs=result.logprobs) for made, result in zip(completions, results, strict=True)]
 
     def read(self, completions: Sequence[Completion]) -> list[Explanation]:
