@@ -55,6 +55,24 @@ def exact_table(results: Path) -> str:
     return "\n".join(lines)
 
 
+def products_table(results: Path) -> str:
+    """Say how far matrix products are from float64."""
+    found = _json(results / "products.json")
+    lines = [
+        _source(found),
+        "",
+        "| rows, width, outputs | torch, rms from float64 | oneDNN, as vLLM calls it | oneDNN's time over torch's |",
+        "|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        ours, theirs = row["onednn"], row["torch"]
+        lines.append(
+            f"| {row['rows']}, {row['width']:,}, {row['outputs']:,} | {theirs['rms']:.1e} | {ours['rms']:.1e} "
+            f"| {ours['seconds'] / theirs['seconds']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def explain_table(results: Path) -> str:
     """Compare /v1/explain with vLLM's own server."""
     found = _json(results / "explain.json")
@@ -100,6 +118,7 @@ def swap_table(results: Path) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "score": score_table,
     "exact": exact_table,
+    "products": products_table,
     "explain": explain_table,
     "swap": swap_table,
 }

@@ -3,8 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from benchmarks.bench_fairness import Row, summary_of, table_of
+from benchmarks.exact import figures as exact
+from benchmarks.page import TABLES, with_tables
+from benchmarks.swap import figures as swap_figures
 from rlt_client.demo.table import DemoRun, place_table, read_rows, to_markdown, write_figures
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -37,3 +43,33 @@ def test_the_fairness_table_follows_from_the_committed_rows() -> None:
     summary = summary_of([Row(**row) for row in found["rows"]])
     assert summary == found["summary"]
     assert table_of(summary) in (DOCS / "serving-explain.md").read_text(encoding="utf-8")
+
+
+def test_the_tables_of_performance_follow_from_the_committed_results() -> None:
+    page = (DOCS / "performance.md").read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->\n" in page for name in TABLES)
+    assert with_tables(page, DOCS / "results") == page
+
+
+def test_exact_json_follows_from_its_rows() -> None:
+    found = read_json("exact")
+    rows = read_lines(DOCS / "results" / "exact" / "rows.jsonl")
+    assert exact.figures_of(rows).items() <= found.items()
+    assert found["items"] == len({row["id"] for row in rows}) == 500
+
+
+@pytest.mark.parametrize(("name", "clients", "swaps"), [("fake", 64, 200), ("real", 8, 20)])
+def test_swap_json_follows_from_its_rows(name: str, clients: int, swaps: int) -> None:
+    folder = DOCS / "results" / "swap"
+    rows, moves = (read_lines(folder / f"{name}-{kind}.jsonl") for kind in ("requests", "swaps"))
+    found = read_json("swap")[name]
+    assert swap_figures.figures_of(rows, moves).items() <= found.items()
+    assert (found["clients"], found["swaps"], found["failed"], found["mixed"]) == (clients, swaps, 0, 0)
+
+
+def read_json(name: str) -> dict[str, Any]:
+    return json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
