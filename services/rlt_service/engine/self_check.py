@@ -42,7 +42,7 @@ async def check_scoring(
     """
     probe = random.Random(0).choices(vocabulary, k=_PROBE_TOKENS)
     tolerance = _TOLERANCE.get(dtype, _HALF_TOLERANCE)
-    plain = await score_plainly(probe, _PROBE_START)
+    plain: Sequence[float] = ()
     largest = 0.0
     for score in (score_by_worker, score_from_cache):
         before = await scored_positions()
@@ -52,6 +52,7 @@ async def check_scoring(
             # As vLLM's code answers: with a log-prob for every position, or refusing parameters that it does not know.
             return _warned(CheckResult(fault=error.detail, largest_difference=math.inf))
         counted = await scored_positions() - before
+        plain = plain or await score_plainly(probe, _PROBE_START)
         result = judge(ours=ours, plain=plain, counted=counted, tolerance=tolerance)
         if result.fault:
             return _warned(result)
