@@ -56,6 +56,7 @@ def test_a_file_in_the_place_of_the_logs_is_one_sentence(tmp_path: Path, capsys:
     assert f"{tmp_path / 'logs'} cannot be used" in refusal(capsys, home=tmp_path)
 
 
+@pytest.mark.processes
 def test_a_second_demonstration_leaves_the_log_of_the_first(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "demo-up.log"
     with StateFolder(tmp_path) as first:

@@ -8,6 +8,8 @@ import pytest
 from rlt_service.launch.child import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Child
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.processes
+
 
 class Clock:
     now_s = 0.0

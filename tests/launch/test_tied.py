@@ -3,8 +3,11 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.processes
 
 PARENT = """
 import subprocess, sys, time

@@ -94,6 +94,7 @@ def test_a_base_that_has_become_another_is_refused_before_listening(
     assert "RLT_BASE_NAME" in refusal(capsys, "--home", str(tmp_path), "--port", "0")
 
 
+@pytest.mark.processes
 def test_it_serves_until_it_is_asked_to_end(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

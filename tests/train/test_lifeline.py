@@ -15,6 +15,8 @@ from rlt_train.errors import StopRequested
 from rlt_train.lifeline import StopFlag, watch_beats
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
