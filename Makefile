@@ -19,7 +19,7 @@ LOCKED := $(VENV)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo test check fast processes real exact bench-score bench-explain bench-swap lint types contracts format lock
+.PHONY: help setup up demo test check fast slow real exact bench-score bench-explain bench-swap lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,15 +46,15 @@ up: $(LOCKED) ## Start everything on this machine: engine, API, worker, broker (
 demo: $(LOCKED) ## Train a teacher and watch it swap into serving (about 15 minutes on 2 cores)
 	@RLT_DEMO_COMMAND="make demo" $(BIN)/python -m rlt_client.demo $(DEMO_ARGS)
 
-test: $(LOCKED) lint types contracts fast processes real ## Everything that a submission must pass
+test: $(LOCKED) lint types contracts fast slow real ## Everything that a submission must pass
 
 check: $(LOCKED) lint types contracts fast ## Format, lint, types, import contracts, fast tests
 
 fast: $(LOCKED) ## The tests on the fake engine, in seconds
-	@$(BIN)/pytest -m "not real and not processes" $(IN_PARALLEL)
+	@$(BIN)/pytest -m "not real and not processes and not training" $(IN_PARALLEL)
 
-processes: $(LOCKED) ## The tests that start rlt up, brokers, workers and a clean environment, on the fake engine
-	@$(BIN)/pytest -m processes $(IN_PARALLEL)
+slow: $(LOCKED) ## The tests that start processes (rlt up, brokers, workers) or train a tiny model, without vLLM
+	@$(BIN)/pytest -m "processes or training" $(IN_PARALLEL)
 
 real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
 	@$(BIN)/pytest -m real

@@ -2,11 +2,13 @@
 
 import gc
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from _pytest.mark.expression import Expression
 from hypothesis import HealthCheck, settings
 
 from rlt_service.caches import cache_environment
@@ -19,16 +21,26 @@ settings.register_profile("any-machine", max_examples=50, deadline=None, suppres
 settings.load_profile("any-machine")
 
 
-REAL_MODULE = "\npytestmark = [pytest.mark.real"
+KINDS = ("real", "processes", "training")
+"""Markers of the tests that `make fast` leaves out."""
 SLOWEST_FIRST = ("train", "launch", "jobs", "docs", "packaging", "demo")
 """Folders whose files take long: begun last, one of them would keep a single core busy at the end."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the files whose tests are all real where none is wanted: they import vLLM and more, for seconds."""
-    if "not real" in (config.getoption("-m") or "") and collection_path.suffix == ".py":
-        return True if REAL_MODULE in collection_path.read_text(encoding="utf-8") else None
-    return None
+    """Leave out files and folders none of whose tests is wanted: some import vLLM or TRL, for seconds in each worker."""
+    wanted = config.getoption("-m")
+    files = list(collection_path.rglob("test_*.py")) if collection_path.is_dir() else [collection_path]
+    if not wanted or not all(path.name.startswith("test_") for path in files):
+        return None
+    return None if any(_may_hold(path, Expression.compile(wanted)) for path in files) else True
+
+
+def _may_hold(path: Path, wanted: Expression) -> bool:
+    text = path.read_text(encoding="utf-8")
+    of_file = {kind for kind in KINDS if re.search(rf"^pytestmark = .*\bmark\.{kind}\b", text, re.MULTILINE)}
+    of_tests = {kind for kind in KINDS if f"mark.{kind}" in text} - of_file
+    return any(wanted.evaluate(kinds.__contains__) for kinds in (of_file, *(of_file | {kind} for kind in of_tests)))
 
 
 def pytest_collection_finish() -> None:

@@ -1,30 +1,11 @@
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
 from rlt_core.errors import EngineUnavailableError, InvalidRequestError, RltError, ScoringError
-from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.score import CompletionTokens, ExplanationInput, ScoreRequest
-from rlt_train.errors import RolloutFailedError
-from rlt_train.lifeline import StopFlag
-from rlt_train.patience import Patience
-from rlt_train.services import SCORE_CALL_TOKENS, PatientServices, score_calls
-
-
-@dataclass
-class Clock:
-    """Time that passes only in sleeps."""
-
-    now_s: float = 0.0
-    told: list[str] = field(default_factory=list)
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-    def patience(self) -> Patience:
-        return Patience(report=self.told.append, sleep=self.sleep, monotonic=lambda: self.now_s)
+from rlt_train.services import SCORE_CALL_TOKENS, score_calls
+from tests.support.patience import Clock
 
 
 def failing(times: int, error: RltError) -> Callable[[], str]:
@@ -70,27 +51,6 @@ def test_what_no_retry_can_help_is_an_error_at_once() -> None:
     with pytest.raises(InvalidRequestError):
         clock.patience().call(failing(1, InvalidRequestError("too long")), what="explaining")
     assert clock.now_s == 0.0
-
-
-def test_aborted_generation_is_asked_for_again(world: Any, fake_services: Callable[[Any], Any]) -> None:
-    job = world.rl()
-    inner, clock, aborts = fake_services(job), Clock(), [2]
-
-    def abort_twice(answer: ExplainResponse) -> ExplainResponse:
-        if aborts[0] == 0:
-            return answer
-        aborts[0] -= 1
-        cut = answer.explanations[0].model_copy(update={"finish_reason": "abort"})
-        return answer.model_copy(update={"explanations": [cut]})
-
-    inner.spoil_explanation = abort_twice
-    services = PatientServices(inner, patience=clock.patience(), stop=StopFlag())
-    request = ExplainRequest(question="q", solution="s", teacher="tiny@0", max_tokens=2, include=["tokens"])
-    assert services.explain([request])[0].explanations[0].finish_reason == "stop"
-    assert len(clock.told) == 2
-    aborts[0] = 10**6
-    with pytest.raises(RolloutFailedError):
-        services.explain([request])
 
 
 def test_score_calls_keep_order_and_fit_a_body() -> None:

@@ -21,6 +21,8 @@ from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.rl import run_rl
 from rlt_train.warmup import run_warmup
 
+pytestmark = pytest.mark.training
+
 JOB_ID = "job_0123456789abcdef0123"
 Services = Callable[[Any], Any]
 

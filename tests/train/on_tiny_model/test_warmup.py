@@ -16,6 +16,8 @@ from rlt_train.errors import InvalidTrainingDataError
 from rlt_train.sft import collate_left
 from rlt_train.warmup import run_warmup
 
+pytestmark = pytest.mark.training
+
 ROW = DatasetRow(id="r", question="1 + 1?", solution="Two.", reasoning_trace="One and one.")
 
 

@@ -8,7 +8,7 @@ from rlt_core.errors import EngineUnavailableError
 from rlt_core.schemas.trainer import EXIT_FAILURE, EXIT_SUCCESS, ErrorEvent, ResultEvent
 from rlt_train.__main__ import error_event, main
 
-pytestmark = pytest.mark.usefixtures("own_handler")
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_handler")]
 
 
 def run(world: Any, job: Any) -> int:

@@ -9,6 +9,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config
 from rlt_train.grpo import PASS_TOKENS, forward_passes
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 
+pytestmark = pytest.mark.training
+
 CPU = torch.device("cpu")
 IDS = st.integers(min_value=3, max_value=6)  # few ids, so that sequences often begin alike
 ROWS = st.lists(
