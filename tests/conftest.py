@@ -17,7 +17,7 @@ from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
 
 # Machines are slow now and then; what a property holds does not depend on it.
-settings.register_profile("any-machine", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 
 
