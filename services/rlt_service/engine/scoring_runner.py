@@ -21,6 +21,7 @@ from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.gpu_input_batch import CachedRequestState
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
+from rlt_service.engine.exact_math import exact_math
 from rlt_service.engine.prompt_rows import ScoringParameters, scoring_parameters, target_logprobs, wanted_rows
 
 _ROWS_AT_ONCE = 128  # bounds the logits in memory: 128 rows of a 150,000-word vocabulary are 75 MB
@@ -138,7 +139,15 @@ def _results_of(request: CachedRequestState, *, start: int, length: int) -> Logp
 
 
 class ScoringCPUModelRunner(PromptScoring, CPUModelRunner):
-    """The CPU's model runner with our scoring, and with generators that a CPU can rewind."""
+    """The CPU's model runner with our scoring, by exact products, and with generators that a CPU can rewind."""
+
+    def _model_forward(self, *args: Any, **kwargs: Any) -> Any:
+        with exact_math(wanted=bool(self.num_prompt_logprobs)):
+            return super()._model_forward(*args, **kwargs)
+
+    def _get_prompt_logprobs_dict(self, *args: Any, **kwargs: Any) -> dict[str, LogprobsTensors | None]:
+        with exact_math():
+            return super()._get_prompt_logprobs_dict(*args, **kwargs)
 
     def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
         """Keep seeded requests whose prompt is not whole yet out of vLLM's hands.

@@ -21,6 +21,7 @@ from vllm.v1.worker.cpu_worker import CPUWorker
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from vllm.v1.worker.gpu_worker import Worker
 
+from rlt_service.engine.exact_math import use_exact_math
 from rlt_service.engine.grouped_lora import use_grouped_lora
 from rlt_service.engine.scoring_runner import PromptScoring, ScoringCPUModelRunner, ScoringGPUModelRunner
 from rlt_service.engine.scoring_runner_v2 import positions_scored_by, put_in_place
@@ -46,6 +47,8 @@ class CPUScoringWorker(CPUWorker):
     def init_device(self) -> None:
         """Set the device up as vLLM does, then build our runner (the first holds no weights yet)."""
         super().init_device()
+        if self.model_config.dtype == torch.float32:
+            use_exact_math()
         self.scoring_runner = GroupedLoRAModelRunner(self.vllm_config, torch.device("cpu"))
         self.model_runner = self.scoring_runner
         _end_with_owner()

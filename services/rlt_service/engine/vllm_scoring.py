@@ -37,10 +37,10 @@ async def score_one(
 ) -> SequenceScoreResult:
     """Score a sequence, again without the prefix cache where that reached into the wanted positions."""
     scoring = running.scoring
-    output = await running.last_output(request.token_ids, scoring.params(request, read_cache=True), lora=lora)
+    output = await running.scored_output(request.token_ids, scoring.params(request, read_cache=True), lora=lora)
     if not scoring.has_gap(output, request):
         return scoring.read(output, request)
-    output = await running.last_output(request.token_ids, scoring.params(request, read_cache=False), lora=lora)
+    output = await running.scored_output(request.token_ids, scoring.params(request, read_cache=False), lora=lora)
     return replace(scoring.read(output, request), rescored=True)
 
 
@@ -52,7 +52,7 @@ async def prove_scoring(running: RunningVllm) -> CheckResult:
         scoring: ScoringVariant, ids: Sequence[int], start: int, *, read_cache: bool = False
     ) -> Sequence[float]:
         request = SequenceScoreRequest(token_ids=ids, start=start, temperature=1.0, adapter=None)
-        output = await running.last_output(ids, scoring.params(request, read_cache=read_cache), lora=None)
+        output = await running.scored_output(ids, scoring.params(request, read_cache=read_cache), lora=None)
         return scoring.read(output, request).logprobs
 
     async def scored_positions() -> int:

@@ -22,6 +22,8 @@ from rlt_service.engine.pulse import Pulse
 from rlt_service.engine.scoring_variants import ScoringVariant
 from rlt_service.engine.vllm_adapters import VllmAdapters
 
+_SCORES = "scores"  # what scores share of the prefix cache is under this salt
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningVllm:
@@ -39,12 +41,19 @@ class RunningVllm:
     """Of requests: vLLM wants a name of its own for each."""
 
     async def outputs(
-        self, token_ids: Sequence[int], params: SamplingParams, *, lora: LoRARequest | None
+        self,
+        token_ids: Sequence[int],
+        params: SamplingParams,
+        *,
+        lora: LoRARequest | None,
+        cache_salt: str | None = None,
     ) -> AsyncGenerator[RequestOutput]:
-        """Send one sequence through vLLM and yield what it says; its errors become ours. Closing it aborts."""
-        stream = self.llm.generate(
-            tokens_input(list(token_ids)), params, f"rlt-{next(self.numbers)}", lora_request=lora
-        )
+        """Send one sequence through vLLM and yield what it says; its errors become ours. Closing it aborts.
+
+        It shares cached prefixes with what has the same `cache_salt`.
+        """
+        prompt = tokens_input(list(token_ids), cache_salt=cache_salt)
+        stream = self.llm.generate(prompt, params, f"rlt-{next(self.numbers)}", lora_request=lora)
         try:
             async with aclosing(stream):  # an abort is under way before the adapter is let go
                 async for output in stream:
@@ -56,8 +65,12 @@ class RunningVllm:
                 f"The engine failed ({error}); restart the service if it stays so.", retry_after_s=10.0
             ) from error
 
-    async def last_output(
+    async def scored_output(
         self, token_ids: Sequence[int], params: SamplingParams, *, lora: LoRARequest | None
     ) -> RequestOutput:
-        """Send one sequence through vLLM and return the last that it says."""
-        return [output async for output in self.outputs(token_ids, params, lora=lora)][-1]
+        """Send a sequence to be scored through vLLM; it reads of the cache what other scores computed, nothing else.
+
+        Generation computes by faster kernels that round more (`exact_math.py`), and its batches are of any shape.
+        """
+        outputs = self.outputs(token_ids, params, lora=lora, cache_salt=_SCORES)
+        return [output async for output in outputs][-1]

@@ -1,0 +1,139 @@
+"""Compute scored prompts as transformers does on a CPU in float32: products and attention by torch.
+
+vLLM's kernels are for speed: its oneDNN products round about twice as much as torch's, and its attention sums in
+another order. Log-probs of SmolLM2-135M then lie up to 2.0e-4 from a transformers forward; with products and attention
+by torch they are several times nearer (docs/performance.md). Steps that score nothing keep vLLM's kernels, so generation
+is as fast as ever; the price is the weights of products twice in memory, packed and plain.
+
+Leans on the inside of vLLM 0.32: `model_executor.layers.utils.dispatch_cpu_unquantized_gemm`, which gives a layer its
+product once its weights are loaded, `CPUAttentionBackendImpl.forward`, and how its kernels lay the cache out.
+"""
+
+# vLLM's types are incomplete, so this module is checked less strictly than the rest.
+# pyright: standard
+
+# Q rows computed now, T all tokens of the sequence, H heads, K heads of keys and values, D width of a head
+# B blocks of a sequence, N tokens of a block
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from vllm.model_executor.layers import utils
+from vllm.v1.attention.backend import AttentionType
+from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
+
+
+class _Switch:
+    """Whether the step that runs is computed by torch; a worker runs one step at a time."""
+
+    on: bool = False
+
+
+@contextmanager
+def exact_math(*, wanted: bool = True) -> Iterator[None]:
+    """Compute by torch inside, where wanted."""
+    before, _Switch.on = _Switch.on, wanted
+    try:
+        yield
+    finally:
+        _Switch.on = before
+
+
+def use_exact_math() -> None:
+    """Give layers that are loaded from now on, and all attention, both ways to compute; once a process."""
+    _give_torch_products()
+    _give_torch_attention()
+
+
+def _give_torch_products() -> None:
+    theirs = utils.dispatch_cpu_unquantized_gemm
+
+    def dispatch(layer: nn.Module, remove_weight: bool) -> None:
+        plain: Any = layer.weight
+        theirs(layer, remove_weight)
+        if plain.ndim != 2 or plain.is_meta:
+            return
+        packed: Any = layer.cpu_linear
+
+        def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+            return nn.functional.linear(x, plain, bias) if _Switch.on else packed(x, weight, bias)
+
+        layer.cpu_linear = product
+
+    utils.dispatch_cpu_unquantized_gemm = dispatch
+
+
+def _give_torch_attention() -> None:
+    theirs = CPUAttentionBackendImpl.forward
+
+    def forward(
+        self: Any,
+        layer: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        kv_cache: torch.Tensor,
+        attn_metadata: Any,
+        output: torch.Tensor,
+        *scales: Any,
+        **named_scales: Any,
+    ) -> torch.Tensor:
+        if not (_Switch.on and attn_metadata is not None and attn_metadata.causal is True and _is_plain(self)):
+            return theirs(self, layer, query, key, value, kv_cache, attn_metadata, output, *scales, **named_scales)
+        starts, lengths = attn_metadata.query_start_loc.tolist(), attn_metadata.seq_lens.tolist()
+        for number, length in enumerate(lengths):
+            rows = slice(starts[number], starts[number + 1])
+            keys_TKD, values_TKD = key[rows], value[rows]
+            if length > len(keys_TKD):
+                keys_TKD, values_TKD = read_cache(kv_cache, attn_metadata.block_table[number], length=length)
+            output[rows] = attend(query[rows], keys_TKD, values_TKD, scale=self.scale).reshape(output[rows].shape)
+        return output
+
+    CPUAttentionBackendImpl.forward = forward
+
+
+def _is_plain(attention: Any) -> bool:
+    """Tell whether it is causal attention over all tokens, with nothing that models may add to it."""
+    return (
+        attention.attn_type == AttentionType.DECODER
+        and attention.sliding_window == -1
+        and attention.alibi_slopes is None
+        and not attention.logits_soft_cap
+        and attention.sinks is None
+        and not attention.is_fp8_kv_cache
+    )
+
+
+def attend(query_QHD: torch.Tensor, keys_TKD: torch.Tensor, values_TKD: torch.Tensor, *, scale: float) -> torch.Tensor:
+    """Attend from the last Q of T tokens to each one and what came before it; gives [Q, H, D]."""
+    rows, tokens = len(query_QHD), len(keys_TKD)
+    whole = rows == tokens
+    may_see_QT = None if whole else torch.ones(rows, tokens, dtype=torch.bool).tril(tokens - rows)
+    attended_HQD = nn.functional.scaled_dot_product_attention(
+        query_QHD.transpose(0, 1)[None],
+        keys_TKD.transpose(0, 1)[None],
+        values_TKD.transpose(0, 1)[None],
+        attn_mask=may_see_QT,
+        is_causal=whole,
+        scale=scale,
+        enable_gqa=True,
+    )[0]
+    return attended_HQD.transpose(0, 1)
+
+
+def read_cache(kv_cache: torch.Tensor, blocks: torch.Tensor, *, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read a sequence's keys and values, [T, K, D] each, from the cache of vLLM's vector kernels.
+
+    `kv_cache` is [all blocks, K, N, 2 D]; of a head's block the first half holds the keys, transposed to [D, N], the
+    second half the values, [N, D]. `blocks` names the sequence's blocks in order, and may name more than it needs.
+    """
+    heads, block, width = kv_cache.shape[1], kv_cache.shape[2], kv_cache.shape[3] // 2
+    halves_BK2 = kv_cache[blocks[: -(-length // block)]].view(-1, heads, 2, block * width)
+    keys_BKDN = halves_BK2[:, :, 0].view(-1, heads, width, block)
+    values_BKND = halves_BK2[:, :, 1].view(-1, heads, block, width)
+    keys_TKD = keys_BKDN.permute(0, 3, 1, 2).reshape(-1, heads, width)
+    values_TKD = values_BKND.permute(0, 2, 1, 3).reshape(-1, heads, width)
+    return keys_TKD[:length], values_TKD[:length]
