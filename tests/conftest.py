@@ -28,7 +28,7 @@ SLOWEST_FIRST = ("train", "launch", "jobs", "docs", "packaging", "demo")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files and folders none of whose tests is wanted: some import vLLM or TRL, for seconds in each worker."""
+    """Leave out files and folders none of whose tests is wanted: some import vLLM or TRL, for seconds a worker."""
     wanted = config.getoption("-m")
     files = list(collection_path.rglob("test_*.py")) if collection_path.is_dir() else [collection_path]
     if not wanted or not all(path.name.startswith("test_") for path in files):

@@ -1,5 +1,6 @@
 """The real engine against plain transformers in float32 on the same ids."""
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.engine.adapter_files import write_adapter
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="session")]
 
 TOLERANCE = 1e-4
+USUAL = 4e-6
+"""Root of the mean square; four times that with vLLM's own kernels, which let one token in thousands past 1e-4."""
 IM_START, IM_END = 1, 2
 
 
@@ -109,6 +112,17 @@ async def test_scores_equal_a_transformers_forward_cold_and_warm(real_engine: En
                 assert largest_difference(logprobs_of(logits_TV, item), result.logprobs) < TOLERANCE
 
 
+async def test_scores_round_as_little_as_transformers_does(real_engine: Engine, reference: Any) -> None:
+    dice = random.Random(18)
+    items = [scored(ids_of_story(real_engine, dice, length=300), start=150, temperature=0.7) for _ in range(6)]
+    wanted = [logprob for item in items for logprob in expected(reference, item)]
+    for cached in (0, 128):  # whole, and with the beginning read from the cache
+        results = await real_engine.score(items)
+        assert {result.cached_tokens for result in results} == {cached}
+        got = [logprob for result in results for logprob in result.logprobs]
+        assert math.dist(wanted, got) / math.sqrt(len(wanted)) < USUAL
+
+
 async def test_scoring_reads_the_cached_question_and_stays_exact(real_engine: Engine, reference: Any) -> None:
     dice = random.Random(23)
     question = ids_of_story(real_engine, dice, length=100)
@@ -157,8 +171,7 @@ async def test_cached_prefix_that_reaches_into_the_wanted_span_is_read_up_to_tha
     for cached in (0, 32):  # the second time all whole blocks are there: read is the one before position 39
         (result,) = await real_engine.score([item])
         assert result.cached_tokens == cached
-        # Without the limit, a second forward or rows that were never computed; rounding is far below a nat.
-        assert largest_difference(expected(reference, item), result.logprobs) < 5 * TOLERANCE
+        assert largest_difference(expected(reference, item), result.logprobs) < TOLERANCE
 
 
 async def test_cached_prefix_that_ends_right_before_the_needed_state_is_used(
@@ -182,8 +195,7 @@ async def test_scores_do_not_depend_on_where_a_long_batch_is_cut_into_steps(
     items = [scored(ids_of_story(real_engine, dice, length=700), start=600, temperature=0.7) for _ in range(3)]
     got = await real_engine.score(items)
     for item, result in zip(items, got, strict=True):
-        # Rounding grows with the length; a row taken from the wrong place is off by whole nats.
-        assert largest_difference(expected(reference, item), result.logprobs) < 5 * TOLERANCE
+        assert largest_difference(expected(reference, item), result.logprobs) < TOLERANCE
 
 
 @pytest.mark.parametrize(("temperature", "logprobs_at"), [(0.7, 0.7), (1.0, 1.0), (0.0, 1.0)])

@@ -2,8 +2,8 @@
 
 vLLM's kernels are for speed: its oneDNN products round about twice as much as torch's, and its attention sums in
 another order. Log-probs of SmolLM2-135M then lie up to 2.0e-4 from a transformers forward; with products and attention
-by torch they are several times nearer (docs/performance.md). Steps that score nothing keep vLLM's kernels, so generation
-is as fast as ever; the price is the weights of products twice in memory, packed and plain.
+by torch they are several times nearer (docs/performance.md). Steps that score nothing keep vLLM's kernels, so
+generation is as fast as ever; the price is the weights of products twice in memory, packed and plain.
 
 Leans on the inside of vLLM 0.32: `model_executor.layers.utils.dispatch_cpu_unquantized_gemm`, which gives a layer its
 product once its weights are loaded, `CPUAttentionBackendImpl.forward`, and how its kernels lay the cache out.
@@ -51,12 +51,12 @@ def use_exact_math() -> None:
 def _give_torch_products() -> None:
     theirs = utils.dispatch_cpu_unquantized_gemm
 
-    def dispatch(layer: nn.Module, remove_weight: bool) -> None:
-        plain: Any = layer.weight
+    def dispatch(layer: Any, remove_weight: bool) -> None:
+        plain: torch.Tensor = layer.weight
         theirs(layer, remove_weight)
         if plain.ndim != 2 or plain.is_meta:
             return
-        packed: Any = layer.cpu_linear
+        packed = layer.cpu_linear
 
         def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
             return nn.functional.linear(x, plain, bias) if _Switch.on else packed(x, weight, bias)

@@ -1,0 +1,150 @@
+"""What scored prompts are computed by, without an engine; vLLM itself must be installed."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.real
+
+HEADS, KEY_HEADS, WIDTH, BLOCK = 6, 2, 64, 32
+
+
+def draws(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def by_hand(query_QHD: torch.Tensor, keys_TKD: torch.Tensor, values_TKD: torch.Tensor) -> torch.Tensor:
+    """Attend in float64, one query and head at a time."""
+    rows, tokens = len(query_QHD), len(keys_TKD)
+    attended = torch.zeros(rows, HEADS, WIDTH, dtype=torch.float64)
+    for row in range(rows):
+        seen = tokens - rows + row + 1
+        for head in range(HEADS):
+            own = head // (HEADS // KEY_HEADS)
+            weights = (keys_TKD[:seen, own].double() @ query_QHD[row, head].double() * WIDTH**-0.5).softmax(dim=0)
+            attended[row, head] = weights @ values_TKD[:seen, own].double()
+    return attended
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_the_last_rows_attend_to_all_that_came_before_and_to_nothing_after(rows: int) -> None:
+    from rlt_service.engine.exact_math import attend
+
+    query, keys, values = draws(rows, HEADS, WIDTH, seed=1), *draws(2, 40, KEY_HEADS, WIDTH, seed=2)
+    found = attend(query, keys, values, scale=WIDTH**-0.5)
+    torch.testing.assert_close(found.double(), by_hand(query, keys, values), atol=1e-6, rtol=0.0)
+
+
+@pytest.mark.parametrize("kernels", ["vec", "vec16"])
+@pytest.mark.parametrize("block", [32, 64])
+def test_what_vllm_wrote_into_its_cache_is_read_again_bit_by_bit(kernels: str, block: int) -> None:
+    from vllm import _custom_ops as ops
+
+    from rlt_service.engine.exact_math import read_cache
+
+    keys, values = draws(2, 70, KEY_HEADS, WIDTH, seed=3)
+    cache = draws(5, KEY_HEADS, block, 2 * WIDTH, seed=4)
+    blocks = torch.tensor([3, 1, 4, 0])
+    slots = torch.tensor([int(blocks[token // block]) * block + token % block for token in range(70)])
+    into_keys, into_values = cache.view(5, KEY_HEADS, 2 * block, WIDTH).chunk(2, dim=2)
+    ops.cpu_attn_reshape_and_cache(
+        keys, values, into_keys, into_values, slots, kernels, k_scale=1.0, v_scale=1.0, kv_cache_dtype="auto"
+    )
+    read_keys, read_values = read_cache(cache, blocks, length=70)
+    assert torch.equal(read_keys, keys)
+    assert torch.equal(read_values, values)
+
+
+@pytest.fixture
+def patched(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put our ways beside vLLM's, and take them away again at the end."""
+    from vllm.model_executor.layers import utils
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
+
+    from rlt_service.engine.exact_math import use_exact_math
+
+    def pack(layer: Any, remove_weight: bool) -> None:
+        layer.cpu_linear = lambda x, weight, bias: "packed"
+        if remove_weight:
+            layer.weight = torch.empty(0)
+
+    monkeypatch.setattr(utils, "dispatch_cpu_unquantized_gemm", pack)
+    monkeypatch.setattr(CPUAttentionBackendImpl, "forward", lambda *args, **kwargs: "vLLM's")
+    use_exact_math()
+    return SimpleNamespace(dispatch=utils.dispatch_cpu_unquantized_gemm, attention=CPUAttentionBackendImpl)
+
+
+@pytest.mark.parametrize("remove_weight", [True, False])
+def test_products_are_torchs_where_a_step_scores_and_vllms_elsewhere(patched: Any, remove_weight: bool) -> None:
+    from rlt_service.engine.exact_math import exact_math
+
+    weight, x = draws(7, 5, seed=5), draws(3, 5, seed=6)
+    layer = SimpleNamespace(weight=weight)
+    patched.dispatch(layer, remove_weight)
+    assert layer.cpu_linear(x, layer.weight, None) == "packed"
+    with exact_math():
+        assert torch.equal(layer.cpu_linear(x, layer.weight, None), x @ weight.T)
+        with exact_math(wanted=False):
+            assert layer.cpu_linear(x, layer.weight, None) == "packed"
+    assert layer.cpu_linear(x, layer.weight, None) == "packed"
+
+
+def plain_attention(**changed: Any) -> Any:
+    from vllm.v1.attention.backend import AttentionType
+
+    facts: dict[str, Any] = {
+        "attn_type": AttentionType.DECODER,
+        "sliding_window": -1,
+        "alibi_slopes": None,
+        "logits_soft_cap": 0,
+        "sinks": None,
+        "is_fp8_kv_cache": False,
+        "scale": WIDTH**-0.5,
+    }
+    return SimpleNamespace(**{**facts, **changed})
+
+
+def attended(patched: Any, attention: Any, *, causal: Any = True) -> Any:
+    """Two sequences of 3 and 4 tokens, whole, in one step."""
+    query, output = draws(7, HEADS, WIDTH, seed=7), torch.zeros(7, HEADS * WIDTH)
+    keys, values = draws(2, 7, KEY_HEADS, WIDTH, seed=8)
+    step = SimpleNamespace(
+        causal=causal, query_start_loc=torch.tensor([0, 3, 7]), seq_lens=torch.tensor([3, 4]), block_table=None
+    )
+    found = patched.attention.forward(attention, None, query, keys, values, torch.zeros(0), step, output)
+    if isinstance(found, str):
+        return found
+    wanted = torch.cat([by_hand(query[a:b], keys[a:b], values[a:b]) for a, b in ((0, 3), (3, 7))])
+    torch.testing.assert_close(found.double(), wanted.reshape(7, -1), atol=1e-6, rtol=0.0)
+    return "torch's"
+
+
+def test_attention_is_torchs_where_a_step_scores_and_vllms_elsewhere(patched: Any) -> None:
+    from rlt_service.engine.exact_math import exact_math
+
+    assert attended(patched, plain_attention()) == "vLLM's"
+    with exact_math():
+        assert attended(patched, plain_attention()) == "torch's"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: plain_attention(sliding_window=128),
+        lambda: plain_attention(alibi_slopes=torch.ones(HEADS)),
+        lambda: plain_attention(logits_soft_cap=30.0),
+        lambda: plain_attention(sinks=torch.ones(HEADS)),
+        lambda: plain_attention(is_fp8_kv_cache=True),
+        lambda: plain_attention(attn_type="encoder_only"),
+    ],
+    ids=["window", "alibi", "softcap", "sinks", "fp8", "encoder"],
+)
+def test_attention_that_adds_something_stays_vllms(patched: Any, change: Callable[[], Any]) -> None:
+    from rlt_service.engine.exact_math import exact_math
+
+    with exact_math():
+        assert attended(patched, change()) == "vLLM's"
+        assert attended(patched, plain_attention(), causal=False) == "vLLM's"
