@@ -2,7 +2,8 @@
 
 On the real engine, in this process. `--running K`: all that is sent is let in, and the bulk call sends K sequences at a
 time. `--gate`: the gate's own rule with its default, which is what users get. Each measures single explanations alone,
-a bulk call of 64 (tokens/s), and single ones, one after the other, beside a bulk call of 256. Rows go to
+a bulk call of 64 (tokens/s), and single ones, one after the other, beside a bulk call of 256, and at the gate also
+beside 256 sequences of 400 tokens that are scored, again and again. Rows go to
 docs/results/fairness.json, whose `summary` is computed from them; rows of what is not measured anew stay.
 
     RLT_HOME=.rlt .venv/bin/python benchmarks/bench_fairness.py --running 4 8 16 32 64 --gate
@@ -23,11 +24,12 @@ from typing import Any
 from rlt_client.demo import provenance
 from rlt_service.engine.factory import create_engine
 from rlt_service.engine.gate import one_flow
-from rlt_service.engine.protocol import Engine, GenerateRequest
+from rlt_service.engine.protocol import Engine, GenerateRequest, SequenceScoreRequest
 from rlt_service.settings import Settings
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "fairness.json"
 MAX_TOKENS = 64
+SCORED_TOKENS = 400
 BULK = 64
 BESIDE = 256
 SINGLES = 8
@@ -44,7 +46,7 @@ class Row:
     running: int | None
     """Sequences of a bulk call that ran at a time; null: as many as the gate let in."""
     phase: str
-    """`alone`, `bulk` or `beside` (a single one while a bulk call runs)."""
+    """`alone`, `bulk` or `beside` (a single one while a bulk call runs), `beside_scores` (while a bulk is scored)."""
     seconds: float
     tokens: int
     """Tokens that were generated."""
@@ -70,6 +72,13 @@ def request_of(engine: Engine, number: int) -> GenerateRequest:
         seed=None,
         stop_text=codec.format.explanation_close,
     )
+
+
+def scored_of(engine: Engine, number: int) -> SequenceScoreRequest:
+    """Ask for the scores of the second half of 400 tokens that nothing else begins with."""
+    text = f"Case {number}. " + " ".join(f"{number * n % 997} plus {n} is {number * n % 997 + n}." for n in range(100))
+    ids = engine.codec.encode_text(text)[:SCORED_TOKENS]
+    return SequenceScoreRequest(token_ids=ids, start=SCORED_TOKENS // 2, temperature=1.0, adapter=None)
 
 
 async def call(engine: Engine, numbers: Sequence[int], *, running: int | None = None) -> int:
@@ -103,18 +112,46 @@ async def timed(engine: Engine, numbers: Sequence[int], *, running: int | None, 
 async def measure(engine: Engine, running: int | None) -> list[Row]:
     """Take all rows of one way to limit a bulk call."""
     first = 10_000 * (running or 0)  # no prompt is in the cache already
-    rows = [await timed(engine, [first + 100 + n], running=running, phase="alone") for n in range(SINGLES)]
+    singles = SINGLES if running else SINGLES_AT_THE_GATE
+    rows = [await timed(engine, [first + 100 + n], running=running, phase="alone") for n in range(singles)]
     rows.append(await timed(engine, range(first + 1000, first + 1000 + BULK), running=running, phase="bulk"))
     bulk = asyncio.create_task(call(engine, range(first + 2000, first + 2000 + BESIDE), running=running))
     await asyncio.sleep(rows[0].seconds)  # the bulk call is under way
-    for number in range(SINGLES if running else SINGLES_AT_THE_GATE):
+    for number in range(singles):
         row = await timed(engine, [first + 3000 + number], running=running, phase="beside")
         if bulk.done():
             break
         rows.append(row)
-    bulk.cancel()
-    await asyncio.gather(bulk, return_exceptions=True)
+    await ended(bulk)
+    if running is None:
+        rows += await beside_scores(engine)
     return rows
+
+
+async def beside_scores(engine: Engine) -> list[Row]:
+    """Take single calls while another caller has much scored."""
+
+    async def scores() -> None:
+        with one_flow():
+            while True:
+                await engine.score([scored_of(engine, number) for number in range(BESIDE)])
+
+    bulk = asyncio.create_task(scores())
+    await asyncio.sleep(5.0)  # it is under way
+    rows = [
+        await timed(engine, [5000 + number], running=None, phase="beside_scores")
+        for number in range(SINGLES_AT_THE_GATE)
+    ]
+    await ended(bulk)
+    return rows
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """End a bulk call early; one that failed by itself raises what it failed with."""
+    if task.done():
+        task.result()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def run(runnings: Sequence[int | None], *, path: Path) -> None:
@@ -149,6 +186,7 @@ def summary_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
         own = [row for row in rows if row.running == running]
         alone, beside = ([row.seconds for row in own if row.phase == phase] for phase in ("alone", "beside"))
         bulk = [row for row in own if row.phase == "bulk"]
+        scores = [row.seconds for row in own if row.phase == "beside_scores"]
         table.append(
             {
                 "running": running,
@@ -161,9 +199,19 @@ def summary_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "p50_ratio": round(quantile(beside, 0.5) / quantile(alone, 0.5), 2),
                 "p95_ratio": round(quantile(beside, 0.95) / quantile(alone, 0.95), 2),
                 "p95_over_p50": round(quantile(beside, 0.95) / quantile(alone, 0.5), 2),
+                **(_beside_scores(alone, scores) if scores else {}),
             }
         )
     return table
+
+
+def _beside_scores(alone: Sequence[float], beside: Sequence[float]) -> dict[str, float]:
+    return {
+        "beside_scores_p50_s": round(quantile(beside, 0.5), 2),
+        "beside_scores_p95_s": round(quantile(beside, 0.95), 2),
+        "scores_p50_ratio": round(quantile(beside, 0.5) / quantile(alone, 0.5), 2),
+        "scores_p95_ratio": round(quantile(beside, 0.95) / quantile(alone, 0.95), 2),
+    }
 
 
 def table_of(summary: Sequence[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """Generation on the real engine: prompts shared by samples, seeds, tokens as they are sampled."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -8,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from rlt_core.formats import ExplanationPiece
-from rlt_service.engine.protocol import Completion, CompletionDelta, Engine, GenerateRequest
+from rlt_service.engine.protocol import Completion, CompletionDelta, Engine, GenerateRequest, SequenceScoreRequest
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="session")]
 
@@ -82,3 +83,25 @@ async def test_closing_a_stream_frees_the_engine_at_once(real_engine: Engine) ->
     async with asyncio.timeout(1.0):
         while (await real_engine.health()).in_flight:
             await asyncio.sleep(0.01)
+
+
+async def test_who_generates_does_not_wait_for_a_bulk_of_scores(real_engine: Engine) -> None:
+    dice, control = random.Random(3), real_engine.codec.control_token_ids
+    words = [token for token in range(real_engine.codec.vocab_size) if token not in control]
+    scores = [
+        asyncio.create_task(
+            real_engine.score(
+                [SequenceScoreRequest(token_ids=dice.choices(words, k=500), start=250, temperature=1.0, adapter=None)]
+            )
+        )
+        for _ in range(24)
+    ]
+    await asyncio.wait(scores, return_when=asyncio.FIRST_COMPLETED)
+    # Each token beside a full step of 2,048 would let four of them end.
+    await real_engine.generate(asked(real_engine, "Who is first?", max_tokens=12))
+    assert sum(task.done() for task in scores) < len(scores) // 2
+    for task in scores[4:]:
+        task.cancel()
+    results = [result for (result,) in await asyncio.gather(*scores[:4])]
+    assert all(len(result.logprobs) == 250 for result in results)
+    await asyncio.gather(*scores, return_exceptions=True)

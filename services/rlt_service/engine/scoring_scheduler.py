@@ -13,6 +13,7 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request
 
+from rlt_service.engine.generation_first import GenerationFirst
 from rlt_service.engine.prompt_rows import scoring_parameters
 
 
@@ -30,8 +31,8 @@ class CacheUpToStart(Scheduler):
         return manager.create_kv_cache_blocks(blocks), computed, 0, False
 
 
-class ScoringScheduler(CacheUpToStart):
-    """For CPUs, where vLLM schedules a step when the one before it is done."""
+class ScoringScheduler(CacheUpToStart, GenerationFirst):
+    """For CPUs, where vLLM schedules a step when the one before it is done, and a full one takes seconds."""
 
 
 class AsyncScoringScheduler(CacheUpToStart, AsyncScheduler):
