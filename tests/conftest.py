@@ -3,7 +3,8 @@
 import gc
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Set
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,12 @@ def _may_hold(path: Path, wanted: Expression) -> bool:
     text = path.read_text(encoding="utf-8")
     of_file = {kind for kind in KINDS if re.search(rf"^pytestmark = .*\bmark\.{kind}\b", text, re.MULTILINE)}
     of_tests = {kind for kind in KINDS if f"mark.{kind}" in text} - of_file
-    return any(wanted.evaluate(kinds.__contains__) for kinds in (of_file, *(of_file | {kind} for kind in of_tests)))
+    may_be = (of_file, *(of_file | {kind} for kind in of_tests))
+    return any(wanted.evaluate(partial(_is_among, kinds=kinds)) for kinds in may_be)
+
+
+def _is_among(name: str, /, *, kinds: Set[str], **_: object) -> bool:
+    return name in kinds
 
 
 def pytest_collection_finish() -> None:

@@ -45,8 +45,22 @@ class InHand:
         return max(self._requests / self._max_requests, self._tokens / self._max_tokens)
 
     @contextmanager
-    def taken(self, load: Load) -> Generator[None]:
-        """Hold room for `load`; raises OverloadedError, InvalidRequestError where no waiting would help."""
+    def taken(self, load: Load, *, begun: bool = False) -> Generator[None]:
+        """Hold room for `load`; raises OverloadedError, InvalidRequestError where no waiting would help.
+
+        The rest of a call that has `begun` is counted and never refused: what it has made would be lost.
+        """
+        if not begun:
+            self._check(load)
+        self._requests += load.requests
+        self._tokens += load.tokens
+        try:
+            yield
+        finally:
+            self._requests -= load.requests
+            self._tokens -= load.tokens
+
+    def _check(self, load: Load) -> None:
         if load.requests > self._max_requests or load.tokens > self._max_tokens:
             raise InvalidRequestError(
                 f"the call asks for {load.requests} generations or scores of {load.tokens} tokens at once, this server "
@@ -59,10 +73,3 @@ class InHand:
                 "takes: try again",
                 retry_after_s=RETRY_AFTER_S,
             )
-        self._requests += load.requests
-        self._tokens += load.tokens
-        try:
-            yield
-        finally:
-            self._requests -= load.requests
-            self._tokens -= load.tokens

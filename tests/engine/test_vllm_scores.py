@@ -269,6 +269,8 @@ async def test_more_versions_than_slots_still_answer_as_themselves(real_engine: 
     adapters = [write_adapter(tmp_path / str(n), version=f"many@{n}", seed=100 + n) for n in range(1, 5)]
     ids = ids_of_story(real_engine, random.Random(43), length=70)
     items = [scored(ids, start=10, temperature=1.0, adapter=adapter) for adapter in adapters]
+    async with real_engine.holding(adapters[0]):
+        assert "many@1" in (await real_engine.health()).loaded_versions
     together = [result.logprobs for result in await real_engine.score(items)]
     for item, logprobs in zip(items, together, strict=True):
         (alone,) = await real_engine.score([item])

@@ -1,6 +1,7 @@
 """POST /v1/explain on the fake engine, which writes `Look: …` and a closing tag."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from starlette.testclient import TestClient
 
 from rlt_service.engine.fake_engine import FakeEngine, rule_logprobs
 from rlt_service.engine.protocol import (
+    AdapterRef,
     Completion,
     GenerateRequest,
     GenerateResult,
@@ -160,3 +162,36 @@ def test_texts_of_any_script_come_through(app_client: TestClient) -> None:
     assert question in codec.decode(prompt)
     # One that ends the system's turn, one that ends the user's: the question's own is text, not a control token.
     assert sum(codec.decode([token]) == "<|im_end|>" for token in prompt) == 2
+
+
+class Observed(FakeEngine):
+    """Notes what is asked while which version is held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    @asynccontextmanager
+    async def holding(self, adapter: AdapterRef | None) -> AsyncGenerator[None]:
+        name = "base" if adapter is None else adapter.version
+        async with super().holding(adapter):
+            self.seen.append(f"hold {name}")
+            yield
+            self.seen.append(f"let go {name}")
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        self.seen.append("generate")
+        return await super().generate(request)
+
+    async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
+        self.seen.append("score")
+        return await super().score(requests)
+
+
+def test_a_version_is_held_until_all_of_its_explanation_is_done(tmp_path: Path) -> None:
+    engine = Observed()
+    with running_app(tmp_path, engine=engine) as client:
+        Control(http=client, services=services_of(client)).version("algebra")
+        engine.seen.clear()
+        explain(client, teacher="algebra", top_p=0.9, include=["tokens"])
+        assert engine.seen == ["hold algebra@1", "generate", "score", "let go algebra@1"]

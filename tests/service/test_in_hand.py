@@ -39,6 +39,30 @@ def test_what_no_waiting_makes_room_for_is_refused_for_good(asked: Load) -> None
         pass
 
 
+def test_the_rest_of_a_call_that_has_begun_is_counted_and_not_refused() -> None:
+    in_hand = InHand(max_requests=3, max_tokens=100)
+    with in_hand.taken(load(2, 50)), in_hand.taken(load(9, 200), begun=True):
+        assert (in_hand.requests, in_hand.tokens) == (11, 250)
+        with pytest.raises(OverloadedError), in_hand.taken(load(1, 1)):
+            pass
+    assert (in_hand.requests, in_hand.tokens) == (0, 0)
+
+
+def test_the_score_of_an_explanation_is_the_rest_of_its_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    taken = InHand.taken
+
+    def noted(self: InHand, load: Load, *, begun: bool = False) -> Any:
+        seen.append(begun)
+        return taken(self, load, begun=begun)
+
+    monkeypatch.setattr(InHand, "taken", noted)
+    with running_app(tmp_path) as client:
+        assert explained(client, GOOD | {"include": ["score"]}).status_code == 200
+        assert client.post("/v1/score", json=GOOD | {"explanations": ["Look."]}).status_code == 200
+    assert seen == [False, True, False]
+
+
 def test_a_generation_counts_its_prompt_and_its_longest_completion(tmp_path: Path) -> None:
     with running_app(tmp_path, max_queued_tokens=2000) as client:
         prompt = len(codec_of(client).teacher_sequence(question="?", solution="42").token_ids)

@@ -11,7 +11,7 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -180,6 +180,12 @@ class FakeEngine:
             return list(await asyncio.gather(*[result_of(task) for task in tasks]))
         finally:
             await cancel_all(set(tasks))
+
+    @asynccontextmanager
+    async def holding(self, adapter: AdapterRef | None) -> AsyncGenerator[None]:
+        """Check a version's files; here nothing is ever unloaded."""
+        await self._ensure(adapter)
+        yield
 
     async def load(self, adapter: AdapterRef | None) -> None:
         """Check a version's files as the real engine does; raises InvalidAdapterError."""

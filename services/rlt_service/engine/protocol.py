@@ -1,6 +1,7 @@
 """The engine's contract: generate, score, load, health, drain. All above it sees only this, ids in and ids out."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -158,6 +159,13 @@ class Engine(Protocol):
 
     async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
         """Score sequences as one batch. Raises ScoringError for a missing, surplus or non-finite log-prob."""
+        ...
+
+    def holding(self, adapter: AdapterRef | None) -> AbstractAsyncContextManager[None]:
+        """Load a version, and keep it loaded until the block ends, whatever else wants its place.
+
+        Raises InvalidAdapterError, EngineUnavailableError where nothing gives way in time.
+        """
         ...
 
     async def load(self, adapter: AdapterRef | None) -> None:

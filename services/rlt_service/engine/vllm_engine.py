@@ -13,7 +13,7 @@ refuses it.
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -175,6 +175,12 @@ class VllmEngine:
             await cancel_all(set(tasks.values()))
         by_key = dict(zip(unique, results, strict=True))
         return [by_key[key_of(request)] for request in requests]
+
+    @asynccontextmanager
+    async def holding(self, adapter: AdapterRef | None) -> AsyncGenerator[None]:
+        """Keep a version loaded until the block ends."""
+        async with self._state.adapters.held(adapter):
+            yield
 
     async def load(self, adapter: AdapterRef | None) -> None:
         """Check a version's files, load it, and have it generate one token with a finite log-prob."""

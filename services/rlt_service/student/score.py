@@ -38,9 +38,10 @@ class Scorer:
     in_hand: InHand
     metrics: Metrics
 
-    async def score(self, request: ScoreRequest) -> ScoreResponse:
+    async def score(self, request: ScoreRequest, *, begun: bool = False) -> ScoreResponse:
         """Score all explanations of a question, in one batch of each engine that it takes.
 
+        Nothing is refused for want of room where they are the last part of a call that has `begun`.
         Raises InvalidRequestError and its kinds, ModelNotFoundError, OverloadedError, EngineUnavailableError.
         """
         limit = self.settings.max_text_characters
@@ -50,7 +51,7 @@ class Scorer:
         players = await asyncio.to_thread(self._resolve, request)
         async with self.engines.lease_pair(players.student, players.teacher) as (engine, teacher_engine):
             plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
-            with self.in_hand.taken(_load_of(plan)):
+            with self.in_hand.taken(_load_of(plan), begun=begun):
                 results = await _ask(plan, student=engine, teacher=teacher_engine)
             self.metrics.count_scores(plan.requests, results)
             assembled = await asyncio.to_thread(

@@ -56,8 +56,9 @@ class Explainer:
         """
         async with self._admitted(request) as work:
             with self.in_hand.taken(work.load):
-                result = await work.engine.generate(work.asked)
-                completions = await work.with_own_logprobs(result.completions)
+                async with work.engine.holding(work.teacher.adapter):
+                    result = await work.engine.generate(work.asked)
+                    completions = await work.with_own_logprobs(result.completions)
             explanations = await asyncio.to_thread(work.read, completions)
             usage = work.usage_of(completions, cached_tokens=result.cached_tokens)
             made = _Made.of(work, explanations, usage=usage)
@@ -69,7 +70,7 @@ class Explainer:
         async with self._admitted(request) as work:
             told, version = Told(work), work.teacher.version
             with self.in_hand.taken(work.load):
-                async with aclosing(told.events()) as events:
+                async with work.engine.holding(work.teacher.adapter), aclosing(told.events()) as events:
                     async for event in events:
                         yield Streamed(teacher=version, event=event)
             completions = told.completions
@@ -108,6 +109,5 @@ class Explainer:
         entries: list[str | ExplanationInput] = [
             ExplanationInput(text=made.text, tokens=made.tokens, well_formed=made.well_formed) for made in explanations
         ]
-        return await self.scorer.score(
-            ScoreRequest(question=request.question, solution=request.solution, explanations=entries)
-        )
+        asked = ScoreRequest(question=request.question, solution=request.solution, explanations=entries)
+        return await self.scorer.score(asked, begun=True)
