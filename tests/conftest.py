@@ -4,12 +4,11 @@ import gc
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Set
-from functools import partial
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from _pytest.mark.expression import Expression
+from _pytest.mark.expression import Expression, ExpressionMatcher
 from hypothesis import HealthCheck, settings
 
 from rlt_service.caches import cache_environment
@@ -42,11 +41,14 @@ def _may_hold(path: Path, wanted: Expression) -> bool:
     of_file = {kind for kind in KINDS if re.search(rf"^pytestmark = .*\bmark\.{kind}\b", text, re.MULTILINE)}
     of_tests = {kind for kind in KINDS if f"mark.{kind}" in text} - of_file
     may_be = (of_file, *(of_file | {kind} for kind in of_tests))
-    return any(wanted.evaluate(partial(_is_among, kinds=kinds)) for kinds in may_be)
+    return any(wanted.evaluate(_is_one_of(kinds)) for kinds in may_be)
 
 
-def _is_among(name: str, /, *, kinds: Set[str], **_: object) -> bool:
-    return name in kinds
+def _is_one_of(kinds: Set[str]) -> ExpressionMatcher:
+    def matches(name: str, /, **_: str | int | bool | None) -> bool:
+        return name in kinds
+
+    return matches
 
 
 def pytest_collection_finish() -> None:
