@@ -144,6 +144,18 @@ async def test_files_that_cannot_serve_are_the_fault_of_that_version_alone(
     assert len(workshop.made) == 3  # the failure was remembered, and its place was free again
 
 
+async def test_a_failure_is_that_of_a_folder_and_not_of_the_same_weights_elsewhere(
+    workshop: Workshop, pool: FullEngines, refs: list[FullRef], tmp_path: Path
+) -> None:
+    elsewhere = full_ref(write_model(tmp_path / "elsewhere", seed=0), version="again@1")
+    assert elsewhere.sha256 == refs[0].sha256
+    workshop.failing["big@0"] = ConfigurationError("the folder lost a file")
+    with pytest.raises(EngineUnavailableError):
+        await use(pool, refs[0])
+    await use(pool, elsewhere)
+    assert workshop.running() == ["again@1"]
+
+
 async def test_an_engine_that_does_not_start_makes_its_version_unavailable_and_says_why(
     workshop: Workshop, pool: FullEngines, refs: list[FullRef]
 ) -> None:

@@ -1,0 +1,64 @@
+"""An engine's life in a serving process, where starts hang and stops fail."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from rlt_core.errors import EngineUnavailableError
+from rlt_service.engine.fake_engine import FakeEngine
+from rlt_service.engine.protocol import Engine
+from rlt_service.engine_host import EngineHost
+
+
+class NeverStarted(FakeEngine):
+    """Takes for ever to start."""
+
+    async def start(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Unstoppable(FakeEngine):
+    """Fails to stop, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stops = 0
+
+    async def stop(self) -> None:
+        self.stops += 1
+        if self.stops == 1:
+            raise RuntimeError("a process would not go")
+        await super().stop()
+
+
+def made_of(*engines: Engine) -> Callable[[], Engine]:
+    return iter(engines).__next__
+
+
+async def test_a_start_that_hangs_is_given_up_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlt_service.engine_host.START_TIMEOUT_S", 0.05)
+    host = EngineHost(made_of(NeverStarted()))
+    host.start()
+    async with asyncio.timeout(5.0):
+        await host.first_start()
+    assert isinstance(host.failure, TimeoutError)
+    with pytest.raises(EngineUnavailableError, match="did not start"):
+        host.ready()
+    await host.stop(grace_s=0.0)
+
+
+async def test_an_engine_that_died_and_does_not_end_is_replaced_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlt_service.engine_host.WATCH_S", 0.01)
+    monkeypatch.setattr("rlt_service.engine_host.RESTART_AFTER_S", (0.01,))
+    first, second = Unstoppable(), FakeEngine()
+    host = EngineHost(made_of(first, second))
+    host.start()
+    await host.first_start()
+    await first.die()
+    async with asyncio.timeout(5.0):
+        while host.restarts == 0 or not (await host.check()).ok:
+            await asyncio.sleep(0.01)
+    assert host.ready() is second
+    await host.stop(grace_s=0.0)
+    await first.stop()
