@@ -49,19 +49,23 @@ def main() -> None:
 
 
 def _rows(fleet: Fleet, workloads: list[Workload], *, repeats: int) -> Iterator[dict[str, Any]]:
-    """Run each workload `repeats` times; the contenders take turns, each time another one first."""
+    """Run each workload `repeats` times; the contenders take turns, each time another one first.
+
+    Repeat -1, of the first workload alone, warms up and is not kept.
+    """
     for workload in workloads:
-        for repeat in range(repeats):
+        for repeat in range(-1 if workload is workloads[0] else 0, repeats):
             shift = repeat % len(CONTENDERS)
             for contender in (*CONTENDERS[shift:], *CONTENDERS[:shift]):
                 # Not the same texts for our three: what one has cached must not help the next.
-                seed = 1000 * repeat + CONTENDERS.index(contender)
+                seed = 1000 * (repeat + 1) + CONTENDERS.index(contender)
                 answer = fleet.run(Order(contender=contender, workload=workload, seed=seed))
                 row = {"workload": workload.name, "repeat": repeat, "contender": contender, **asdict(answer.timed)}
                 _say(
                     f"{workload.name} {repeat + 1}/{repeats} {contender}: {row['tokens'] / row['seconds']:.0f} tokens/s"
                 )
-                yield row
+                if repeat >= 0:
+                    yield row
 
 
 def _memory_rows(fleet: Fleet) -> Iterator[dict[str, Any]]:

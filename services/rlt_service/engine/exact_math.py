@@ -17,6 +17,7 @@ product once its weights are loaded, `CPUAttentionBackendImpl.forward`, and how 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ def _give_torch_products() -> None:
     theirs = utils.dispatch_cpu_unquantized_gemm
 
     def dispatch(layer: Any, remove_weight: bool) -> None:
-        plain: torch.Tensor = layer.weight
+        plain: torch.Tensor = layer.weight.data  # not vLLM's parameter class, which meets every call in Python
         theirs(layer, remove_weight)
         if plain.ndim != 2 or plain.is_meta:
             return
@@ -111,17 +112,22 @@ def attend(query_QHD: torch.Tensor, keys_TKD: torch.Tensor, values_TKD: torch.Te
     """Attend from the last Q of T tokens to each one and what came before it; gives [Q, H, D]."""
     rows, tokens = len(query_QHD), len(keys_TKD)
     whole = rows == tokens
-    may_see_QT = None if whole else torch.ones(rows, tokens, dtype=torch.bool).tril(tokens - rows)
     attended_HQD = nn.functional.scaled_dot_product_attention(
         query_QHD.transpose(0, 1)[None],
         keys_TKD.transpose(0, 1)[None],
         values_TKD.transpose(0, 1)[None],
-        attn_mask=may_see_QT,
+        attn_mask=None if whole else _mask(rows, tokens),
         is_causal=whole,
         scale=scale,
         enable_gqa=True,
     )[0]
     return attended_HQD.transpose(0, 1)
+
+
+@lru_cache(maxsize=16)  # the layers of a step ask for the same ones
+def _mask(rows: int, tokens: int) -> torch.Tensor:
+    """Give what is added to the weights, [Q, T]: 0 for what a row may see, minus infinity for what comes after it."""
+    return torch.full((rows, tokens), -torch.inf).triu(tokens - rows + 1)
 
 
 def read_cache(kv_cache: torch.Tensor, blocks: torch.Tensor, *, length: int) -> tuple[torch.Tensor, torch.Tensor]:
