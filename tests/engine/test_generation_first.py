@@ -18,8 +18,13 @@ MOST, ROOM = 2048, 6
 class Line(deque[Any]):
     """vLLM's line of waiting requests, as far as it is used."""
 
-    remove_request = deque.remove
+    add_request = deque.append
     prepend_request = deque.appendleft
+
+    def remove_requests(self, requests: Sequence[Any]) -> None:
+        left = [request for request in self if request not in requests]
+        self.clear()
+        self.extend(left)
 
 
 def scheduler(running: Sequence[Any], waiting: Sequence[Any], *, free_blocks: int = 1000) -> Any:
@@ -112,9 +117,29 @@ def test_beside_many_as_many_are_scored(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_who_asks_for_an_explanation_does_not_wait_for_scores_that_run_or_came_before() -> None:
     made = scheduler([score("a"), score("b")], [score("c"), asked("new"), asked("newer")])
-    assert made.schedule().given == {"new": 100, "newer": 100, "c": 32}
-    assert [each.name for each in made.running] == ["new", "newer", "c", "a", "b"]
+    # Nothing is scored: of a prompt that is in the cache, tokens are left over that scores would take.
+    assert made.schedule().given == {"new": 100, "newer": 100}
+    assert [each.name for each in made.running] == ["new", "newer", "a", "b"]
+    assert [each.name for each in made.waiting] == ["c"]
     assert made.max_num_active_reqs == ROOM
+
+
+def test_scores_go_on_however_many_ask_for_explanations() -> None:
+    made = scheduler([score("a"), score("b")], [asked("0")])
+    scored = []
+    for number in range(1, 7):
+        scored.append(made.schedule().given.get("a", 0))
+        made.running = [each for each in made.running if each.name in "ab"]  # who asked has got its one token
+        made.waiting.append(asked(str(number)))
+    assert scored == [0, 32, 0, 32, 0, 32]
+
+
+def test_scores_that_have_begun_are_finished_before_others_begin() -> None:
+    made = scheduler([score("a", tokens=10), written("w"), score("b")], [score("c")])
+    assert made.schedule().given == {"w": 1, "a": 10, "b": 22}
+    last = scheduler([score("a", tokens=10), written("w")], [score("c")])
+    assert last.schedule().given == {"w": 1, "a": 10}
+    assert scheduler([written("w")], [score("c"), score("d")]).schedule().given == {"w": 1, "c": 32}
 
 
 def test_scores_that_were_held_count_among_what_runs_at_once() -> None:

@@ -15,10 +15,9 @@ product once its weights are loaded, `CPUAttentionBackendImpl.forward`, and how 
 # Q rows computed now, T all tokens of the sequence, H heads, K heads of keys and values, D width of a head
 # B blocks of a sequence, N tokens of a block
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -27,20 +26,24 @@ from vllm.v1.attention.backend import AttentionType
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
 
 
-class _Switch:
-    """Whether the step that runs is computed by torch; a worker runs one step at a time."""
+class _Step:
+    """What of the step that runs is computed by torch; a worker runs one step at a time."""
 
-    on: bool = False
+    scored: frozenset[int] | None = None
+    """Places of the scored sequences in the batch; None for a step without any."""
+    masks: ClassVar[dict[tuple[int, int], torch.Tensor]] = {}
+    """Of this step: every layer asks for the same ones."""
 
 
 @contextmanager
-def exact_math(*, wanted: bool = True) -> Iterator[None]:
-    """Compute by torch inside, where wanted."""
-    before, _Switch.on = _Switch.on, wanted
+def exact_math(*, scored: Iterable[int] = ()) -> Iterator[None]:
+    """Multiply by torch inside, and attend by torch in the sequences at these places of the batch."""
+    before, _Step.scored = _Step.scored, frozenset(scored)
     try:
         yield
     finally:
-        _Switch.on = before
+        _Step.scored = before
+        _Step.masks.clear()
 
 
 def use_exact_math() -> None:
@@ -60,7 +63,8 @@ def _give_torch_products() -> None:
         packed = layer.cpu_linear
 
         def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-            return nn.functional.linear(x, plain, bias) if _Switch.on else packed(x, weight, bias)
+            by_torch = _Step.scored is not None
+            return nn.functional.linear(x, plain, bias) if by_torch else packed(x, weight, bias)
 
         layer.cpu_linear = product
 
@@ -82,14 +86,17 @@ def _give_torch_attention() -> None:
         *scales: Any,
         **named_scales: Any,
     ) -> torch.Tensor:
-        if not (_Switch.on and attn_metadata is not None and attn_metadata.causal is True and _is_plain(self)):
+        scored, step = _Step.scored, cast("Any", attn_metadata)
+        if not (scored and step is not None and step.causal is True and _is_plain(self)):
             return theirs(self, layer, query, key, value, kv_cache, attn_metadata, output, *scales, **named_scales)
-        starts, lengths = attn_metadata.query_start_loc.tolist(), attn_metadata.seq_lens.tolist()
-        for number, length in enumerate(lengths):
-            rows = slice(starts[number], starts[number + 1])
+        if len(scored) < len(step.seq_lens):
+            theirs(self, layer, query, key, value, kv_cache, attn_metadata, output, *scales, **named_scales)
+        starts, lengths = step.query_start_loc.tolist(), step.seq_lens.tolist()
+        for place in sorted(scored):
+            rows, length = slice(starts[place], starts[place + 1]), lengths[place]
             keys_TKD, values_TKD = key[rows], value[rows]
             if length > len(keys_TKD):
-                keys_TKD, values_TKD = read_cache(kv_cache, attn_metadata.block_table[number], length=length)
+                keys_TKD, values_TKD = read_cache(kv_cache, step.block_table[place], length=length)
             output[rows] = attend(query[rows], keys_TKD, values_TKD, scale=self.scale).reshape(output[rows].shape)
         return output
 
@@ -105,6 +112,7 @@ def _is_plain(attention: Any) -> bool:
         and not attention.logits_soft_cap
         and attention.sinks is None
         and not attention.is_fp8_kv_cache
+        and attention.kv_sharing_target_layer_name is None
     )
 
 
@@ -116,7 +124,7 @@ def attend(query_QHD: torch.Tensor, keys_TKD: torch.Tensor, values_TKD: torch.Te
         query_QHD.transpose(0, 1)[None],
         keys_TKD.transpose(0, 1)[None],
         values_TKD.transpose(0, 1)[None],
-        attn_mask=None if whole else _mask(rows, tokens),
+        attn_mask=None if whole or rows == 1 else _mask(rows, tokens),
         is_causal=whole,
         scale=scale,
         enable_gqa=True,
@@ -124,10 +132,11 @@ def attend(query_QHD: torch.Tensor, keys_TKD: torch.Tensor, values_TKD: torch.Te
     return attended_HQD.transpose(0, 1)
 
 
-@lru_cache(maxsize=16)  # the layers of a step ask for the same ones
 def _mask(rows: int, tokens: int) -> torch.Tensor:
     """Give what is added to the weights, [Q, T]: 0 for what a row may see, minus infinity for what comes after it."""
-    return torch.full((rows, tokens), -torch.inf).triu(tokens - rows + 1)
+    if (known := _Step.masks.get((rows, tokens))) is None:
+        known = _Step.masks[rows, tokens] = torch.full((rows, tokens), -torch.inf).triu(tokens - rows + 1)
+    return known
 
 
 def read_cache(kv_cache: torch.Tensor, blocks: torch.Tensor, *, length: int) -> tuple[torch.Tensor, torch.Tensor]:

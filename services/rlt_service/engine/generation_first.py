@@ -12,8 +12,8 @@ running request that got no tokens is none the worse.
 # vLLM's types are incomplete, so this module is checked less strictly than the rest.
 # pyright: standard
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
@@ -28,49 +28,56 @@ SCORED_BESIDE = 32
 class GenerationFirst(Scheduler):
     """Mixin over a scheduler: generation goes first, and scores fill up what it leaves of a shorter step."""
 
-    may_hold: bool = True
-    """Whether running scores may be left out of the next step; not twice in a row where the first held nothing."""
+    last_start: Literal["none", "done", "vain"] = "none"
+    """Whether the last step left scores out for generation to start, and whether anything then ran."""
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        """Schedule a step."""
-        arrived = [request for request in self.waiting if not is_score(request)]
-        running = [request for request in self.running if not is_score(request)]
-        scores = [request for request in self.running if is_score(request)]
-        self._put_first(arrived)
-        starting = arrived if arrived and self._finds_room(arrived[0]) else []
-        generated = len(running) + len(starting)
-        if not generated or not (scores or len(self.waiting) > len(arrived)):
-            self.may_hold = True
+        """Schedule a step: one of generation that starts, one of generation and few scores, or a full one.
+
+        No two steps in a row leave scores out, so however many ask for explanations, scores go on.
+        """
+        generating, scores = _parted(self.running)
+        arrived, later = _parted(self.waiting)
+        if not (generating or arrived) or not (scores or later):
+            self.last_start = "none"
             return super().schedule(throttle_prefills)
-        held = scores if starting else []
-        self.running = running if held else running + scores
-        limits = self.max_num_scheduled_tokens, self.max_num_active_reqs
-        wanted = sum(_remaining(request) for request in (*running, *starting))
-        self.max_num_scheduled_tokens = min(limits[0], wanted + max(SCORED_BESIDE, generated))
-        self.max_num_active_reqs -= len(held)
+        self.waiting.remove_requests(later)  # and back at the end of the line
+        before, limits = self.last_start, (self.max_num_scheduled_tokens, self.max_num_active_reqs)
+        starts = bool(arrived) and before == "none" and self._finds_room(arrived[0], beside=len(generating))
+        self.running = generating if starts else generating + scores
+        if starts:
+            self.max_num_active_reqs -= len(scores)
+        elif generating or before == "done":
+            scored = max(SCORED_BESIDE, len(generating))
+            self.max_num_scheduled_tokens = min(limits[0], sum(map(_remaining, generating)) + scored)
+        # The oldest scores go first: none begins where others that have begun could not all go on.
+        if not starts and (not scores or self.max_num_scheduled_tokens == limits[0]):
+            self._line_up(later)
+            later = []
         try:
             step = super().schedule(throttle_prefills)
         finally:
             self.max_num_scheduled_tokens, self.max_num_active_reqs = limits
-            self.running += held
-        self.may_hold = not held or step.total_num_scheduled_tokens > 0
+            self._line_up(later)
+            if starts:
+                self.running += scores
+        self.last_start = "none" if not starts else "done" if step.total_num_scheduled_tokens else "vain"
         return step
 
-    def _put_first(self, arrived: Sequence[Request]) -> None:
-        """Put these at the head of the line, in their order."""
-        for request in arrived:
-            self.waiting.remove_request(request)
-        for request in reversed(arrived):
-            self.waiting.prepend_request(request)
+    def _line_up(self, requests: Iterable[Request]) -> None:
+        for request in requests:
+            self.waiting.add_request(request)
 
-    def _finds_room(self, request: Request) -> bool:
-        """Tell whether a request can start beside what runs; if not, scores must end to make room."""
-        free: int = self.kv_cache_manager.block_pool.get_num_free_blocks()
-        return (
-            self.may_hold
-            and len(self.running) < self.max_num_active_reqs
-            and free * self.cache_config.block_size > request.num_tokens
-        )
+    def _finds_room(self, request: Request, *, beside: int) -> bool:
+        """Tell whether a request can start, with a block left for each that generates; if not, scores must end."""
+        free: int = self.kv_cache_manager.block_pool.get_num_free_blocks() - beside
+        return len(self.running) < self.max_num_active_reqs and free * self.cache_config.block_size > request.num_tokens
+
+
+def _parted(requests: Iterable[Request]) -> tuple[list[Request], list[Request]]:
+    """Part requests that generate from those that are scored, in their order."""
+    every = list(requests)
+    return [one for one in every if not is_score(one)], [one for one in every if is_score(one)]
 
 
 def is_score(request: Any) -> bool:

@@ -12,6 +12,7 @@ token at temperature 1. The engine proves at its start that this code runs and a
 # R rows of hidden states whose next token is wanted, V vocabulary
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -142,7 +143,9 @@ class ScoringCPUModelRunner(PromptScoring, CPUModelRunner):
     """The CPU's model runner with our scoring, by exact products, and with generators that a CPU can rewind."""
 
     def _model_forward(self, *args: Any, **kwargs: Any) -> Any:
-        with exact_math(wanted=bool(self.num_prompt_logprobs)):
+        # Of the requests in the batch alone: one that waits for its next step keeps its entry.
+        scored = [place for place, name in enumerate(self.input_batch.req_ids) if name in self.num_prompt_logprobs]
+        with exact_math(scored=scored) if scored else nullcontext():
             return super()._model_forward(*args, **kwargs)
 
     def _get_prompt_logprobs_dict(self, *args: Any, **kwargs: Any) -> dict[str, LogprobsTensors | None]:
