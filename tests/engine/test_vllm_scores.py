@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(lo
 
 TOLERANCE = 1e-4
 USUAL = 4e-6
-"""Root of the mean square; four times that with vLLM's own kernels, which let one token in thousands past 1e-4."""
+"""Root of the mean square; with vLLM's own kernels it is above this, and one token in thousands is past 1e-4."""
 IM_START, IM_END = 1, 2
 
 
