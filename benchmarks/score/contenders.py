@@ -19,8 +19,16 @@ BATCH = 8
 TEMPERATURE = 0.7
 
 Contender = Literal[
-    "ours_in_process", "ours_in_process_rss_only", "ours_http", "vllm_plain", "transformers_batched", "one_at_a_time"
+    "ours_in_process",
+    "ours_in_process_rss_only",
+    "ours_http",
+    "ours_fast",
+    "ours_fast_rss_only",
+    "vllm_plain",
+    "transformers_batched",
+    "one_at_a_time",
 ]
+ScoringMath = Literal["exact", "fast"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +58,7 @@ class PlainVllm:
 
     def __init__(self, home: Path) -> None:
         """Start vLLM's own engine with its defaults for a CPU."""
-        with vllm_environment(home):
+        with vllm_environment(home, keep_memory=False):
             from vllm import LLM, SamplingParams
 
             folder = resolve_model(BASE_MODEL, state_folder=home)
@@ -125,11 +133,11 @@ class Transformers:
 class Ours:
     """Our engine: in process by `engine.score`, or behind /v1/score of a server in this process, over loopback."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, scoring_math: ScoringMath) -> None:
         """Start the engine and, on the same one, the service."""
         from benchmarks.score.server import EngineAndServer
 
-        self._both = EngineAndServer(home=home, base_model=BASE_MODEL)
+        self._both = EngineAndServer(home=home, base_model=BASE_MODEL, scoring_math=scoring_math)
 
     @property
     def address(self) -> str:

@@ -41,6 +41,8 @@ class Fleet:
         say("our engine and service")
         address: str = self._start(_serve_ours, home, "ours_in_process", "ours_in_process_rss_only")
         self._start(_serve_http, (home, address), "ours_http")
+        say("our engine by vLLM's own kernels")
+        self._start(_serve_fast, home, "ours_fast", "ours_fast_rss_only")
         say("vLLM as it comes")
         self._start(_serve_plain, home, "vllm_plain")
         say("transformers")
@@ -81,12 +83,19 @@ class Fleet:
 
 
 def _serve_ours(home: Path, pipe: Connection) -> None:
-    ours = Ours(home)
+    ours = Ours(home, scoring_math="exact")
     runs: dict[str, Run] = {
         "ours_in_process": ours.runner(rss_only=False),
         "ours_in_process_rss_only": ours.runner(rss_only=True),
     }
     _serve(home, pipe, runs, ready=ours.address)
+    ours.stop()
+
+
+def _serve_fast(home: Path, pipe: Connection) -> None:
+    ours = Ours(home, scoring_math="fast")
+    runs: dict[str, Run] = {"ours_fast": ours.runner(rss_only=False), "ours_fast_rss_only": ours.runner(rss_only=True)}
+    _serve(home, pipe, runs, ready="")
     ours.stop()
 
 

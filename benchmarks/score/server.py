@@ -5,7 +5,7 @@ import threading
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import uvicorn
 
@@ -33,13 +33,13 @@ class SilentBell:
 class EngineAndServer:
     """Starts both, runs scores on the loop, ends both."""
 
-    def __init__(self, *, home: Path, base_model: str) -> None:
+    def __init__(self, *, home: Path, base_model: str, scoring_math: Literal["exact", "fast"]) -> None:
         """Start the engine, then the server on a free port; state of the server lies in a temporary folder."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._thread.start()
         self._state = TemporaryDirectory(prefix="rlt-bench-")
-        self._settings = Settings(home=home, base_model=base_model, kv_cache_gib=1.0)
+        self._settings = Settings(home=home, base_model=base_model, kv_cache_gib=1.0, scoring_math=scoring_math)
         self._engine: Engine = create_engine(self._settings)
         self._wait(self._engine.start())
         served = self._settings.model_copy(update={"home": Path(self._state.name)})

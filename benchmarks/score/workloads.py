@@ -103,7 +103,7 @@ def _group(workload: Workload, *, codec: SequenceCodec, dice: random.Random) -> 
         )
         items.append(
             Item(
-                token_ids=sequence.token_ids,
+                token_ids=sequence.token_ids[: sequence.solution.end],
                 explanation_start=sequence.explanation.start,
                 solution_start=sequence.solution.start,
                 solution_end=sequence.solution.end,

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """Fully trained versions in memory at once, each with an engine as large as the base's."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on CPUs, where scores are exact to 1e-4, bfloat16 on GPUs."""
+    scoring_math: Literal["exact", "fast"] = "exact"
+    """On CPUs in float32. exact: log-probs within 1e-4 of transformers; fast: vLLM's kernels, a few up to 2e-4 off."""
     engine_patience_s: float = Field(default=60.0, ge=0.5, le=3600.0)
     """An engine that gives no sign of life this long counts as hung, and is killed and started again (seconds)."""
 

@@ -10,6 +10,7 @@ import torch
 pytestmark = pytest.mark.real
 
 HEADS, KEY_HEADS, WIDTH, BLOCK = 6, 2, 64, 32
+NO_CACHE = torch.zeros(0, KEY_HEADS, BLOCK, 2 * WIDTH)
 
 
 def draws(*shape: int, seed: int) -> torch.Tensor:
@@ -29,11 +30,11 @@ def by_hand(query_QHD: torch.Tensor, keys_TKD: torch.Tensor, values_TKD: torch.T
     return attended
 
 
-@pytest.mark.parametrize("rows", [1, 5, 40])
+@pytest.mark.parametrize("rows", [1, 5, 40, 200, 410])
 def test_the_last_rows_attend_to_all_that_came_before_and_to_nothing_after(rows: int) -> None:
     from rlt_service.engine.exact_math import attend
 
-    query, keys, values = draws(rows, HEADS, WIDTH, seed=1), *draws(2, 40, KEY_HEADS, WIDTH, seed=2)
+    query, keys, values = draws(rows, HEADS, WIDTH, seed=1), *draws(2, max(rows, 40), KEY_HEADS, WIDTH, seed=2)
     found = attend(query, keys, values, scale=WIDTH**-0.5)
     torch.testing.assert_close(found.double(), by_hand(query, keys, values), atol=1e-6, rtol=0.0)
 
@@ -120,7 +121,7 @@ def by_whom(patched: Any, attention: Any, *, causal: Any = True) -> list[str]:
     step = SimpleNamespace(
         causal=causal, query_start_loc=torch.tensor([0, 3, 7]), seq_lens=torch.tensor([3, 4]), block_table=None
     )
-    patched.attention.forward(attention, None, query, keys, values, torch.zeros(0), step, output)
+    patched.attention.forward(attention, None, query, keys, values, NO_CACHE, step, output)
     found: list[str] = []
     for rows in (slice(0, 3), slice(3, 7)):
         wanted = by_hand(query[rows], keys[rows], values[rows]).reshape(-1, HEADS * WIDTH)
@@ -143,6 +144,38 @@ def test_scored_sequences_attend_by_torch_and_those_beside_them_as_ever(
     assert by_whom(patched, plain_attention()) == ["vLLM", "vLLM"]
     with exact_math(scored=scored):
         assert by_whom(patched, plain_attention()) == expected
+
+
+def test_sequences_that_share_a_prefix_attend_to_it_and_read_it_once(
+    patched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlt_service.engine import exact_math
+
+    query, output = draws(7, HEADS, WIDTH, seed=9), torch.zeros(7, HEADS * WIDTH)
+    fresh, cached = draws(2, 7, KEY_HEADS, WIDTH, seed=10), draws(2, 40, KEY_HEADS, WIDTH, seed=11)
+    read: list[list[int]] = []
+
+    def from_cache(kv_cache: Any, blocks: torch.Tensor, *, length: int) -> Any:
+        read.append(blocks.tolist())
+        return tuple(part[:length] + len(read) - 1 for part in cached)
+
+    monkeypatch.setattr(exact_math, "read_cache", from_cache)
+    # Three sequences of 2, 3 and 2 new tokens: two after the same 40, one after 20 that lie elsewhere.
+    step = SimpleNamespace(
+        causal=True,
+        query_start_loc=torch.tensor([0, 2, 5, 7]),
+        seq_lens=torch.tensor([42, 43, 22]),
+        block_table=torch.tensor([[4, 2, 7], [4, 2, 9], [5, 0, 0]]),
+    )
+    with exact_math.exact_math(scored=[0, 1, 2]):
+        for _ in range(2):  # layers
+            read.clear()
+            patched.attention.forward(plain_attention(), None, query, *fresh, NO_CACHE, step, output)
+            assert read == [[4, 2], [5]]
+    for rows, length, other in ((slice(0, 2), 40, 0), (slice(2, 5), 40, 0), (slice(5, 7), 20, 1)):
+        keys, values = (torch.cat([cached[n, :length] + other, fresh[n, rows]]) for n in (0, 1))
+        wanted = by_hand(query[rows], keys, values).reshape(-1, HEADS * WIDTH)
+        torch.testing.assert_close(output[rows].double(), wanted, atol=1e-6, rtol=0.0)
 
 
 @pytest.mark.parametrize(

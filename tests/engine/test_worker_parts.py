@@ -1,13 +1,19 @@
 """The parts of the worker that lean on vLLM's inside, without an engine; vLLM itself must be installed."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 
+from rlt_service.engine.models import resolve_model
 from rlt_service.engine.prompt_rows import ScoringParameters
+from rlt_service.engine.protocol import Weights
+from rlt_service.settings import Settings
+from rlt_tokens import load_codec
 
 pytestmark = pytest.mark.real
 
@@ -128,3 +134,25 @@ def test_grouped_lora_adds_each_tokens_own_adapter() -> None:
         delta = torch.cat([b[part][slot, 0] @ (a[part][slot, 0] @ x[row]) for part in range(2)])
         wanted = before[row] + (0.5 * delta if slot >= 0 else 0.0)
         assert torch.allclose(y[row], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "dtype", "exact"),
+    [("exact", torch.float32, True), ("fast", torch.float32, False), ("exact", torch.bfloat16, False)],
+)
+def test_worker_computes_exactly_where_the_settings_ask_for_it_in_float32(
+    setting: Literal["exact", "fast"], dtype: torch.dtype, exact: bool, rlt_home_models: Path
+) -> None:
+    from rlt_service.engine.scoring_worker import wants_exact_math
+    from rlt_service.engine.vllm_engine import _sizes
+    from rlt_service.engine.vllm_process import _arguments
+
+    settings = Settings(home=rlt_home_models, scoring_math=setting)
+    base = resolve_model(settings.base_model, state_folder=rlt_home_models)
+    base_config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    weights = Weights(base_model=settings.base_model)
+    options, _ = _sizes(settings, weights, base=base, base_config=base_config, codec=load_codec(base))
+    config: Any = SimpleNamespace(
+        additional_config=_arguments(options).additional_config, model_config=SimpleNamespace(dtype=dtype)
+    )
+    assert wants_exact_math(config) is exact

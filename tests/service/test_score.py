@@ -122,7 +122,8 @@ def test_an_empty_explanation_is_no_way_around_the_divergence(app_client: TestCl
     # By our rule mean and max are 1: r_kl = 3.03.
     assert (found["scores"][0]["kl"]["tokens"], found["scores"][0]["r_kl"]) == (0, approx(3.03))
     # There is nothing for the teacher to read: the student's sequence is all that was asked of the engine.
-    assert found["usage"]["prompt_tokens"] == len(found["scores"][0]["sequence"]["token_ids"])
+    # It is read up to the solution's end: nothing that only closes it is computed.
+    assert found["usage"]["prompt_tokens"] == found["scores"][0]["sequence"]["solution"][1]
 
 
 def test_one_explanation_may_stand_alone(app_client: TestClient) -> None:
@@ -239,4 +240,4 @@ def test_the_answer_names_its_engine_and_what_it_read(app_client: TestClient) ->
     assert found["student"] == {"version": "fake@0", "base_model": "fake"}
     assert answer.headers["RLT-Student-Version"] == "fake@0"
     assert "RLT-Teacher-Version" not in answer.headers
-    assert found["usage"]["prompt_tokens"] == len(found["scores"][0]["sequence"]["token_ids"])
+    assert found["usage"]["prompt_tokens"] == found["scores"][0]["sequence"]["solution"][1]

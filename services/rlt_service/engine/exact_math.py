@@ -17,6 +17,7 @@ product once its weights are loaded, `CPUAttentionBackendImpl.forward`, and how 
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
@@ -26,6 +27,17 @@ from vllm.v1.attention.backend import AttentionType
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackendImpl
 
 
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """What of a sequence lies in the cache already: so many tokens, in these blocks."""
+
+    blocks: tuple[int, ...]
+    length: int
+
+
+_ROWS_ATTENDING = 192
+
+
 class _Step:
     """What of the step that runs is computed by torch; a worker runs one step at a time."""
 
@@ -33,6 +45,26 @@ class _Step:
     """Places of the scored sequences in the batch; None for a step without any."""
     masks: ClassVar[dict[tuple[int, int], torch.Tensor]] = {}
     """Of this step: every layer asks for the same ones."""
+    sequences: ClassVar[list[tuple[slice, _Prefix]]] = []
+    """Rows of each scored sequence in the batch, and what comes before them; the same in every layer."""
+
+    @classmethod
+    def sequences_of(cls, metadata: Any, *, block: int) -> list[tuple[slice, _Prefix]]:
+        """Read them from vLLM's metadata once a step."""
+        if not cls.sequences:
+            starts, lengths = metadata.query_start_loc.tolist(), metadata.seq_lens.tolist()
+            for place in sorted(cls.scored or ()):
+                rows = slice(starts[place], starts[place + 1])
+                length = lengths[place] - (rows.stop - rows.start)
+                blocks = metadata.block_table[place][: -(-length // block)].tolist() if length else ()
+                cls.sequences.append((rows, _Prefix(blocks=tuple(blocks), length=length)))
+        return cls.sequences
+
+    @classmethod
+    def forget(cls) -> None:
+        """Drop what was kept for the step."""
+        cls.masks.clear()
+        cls.sequences.clear()
 
 
 @contextmanager
@@ -43,7 +75,7 @@ def exact_math(*, scored: Iterable[int] = ()) -> Iterator[None]:
         yield
     finally:
         _Step.scored = before
-        _Step.masks.clear()
+        _Step.forget()
 
 
 def use_exact_math() -> None:
@@ -91,12 +123,15 @@ def _give_torch_attention() -> None:
             return theirs(self, layer, query, key, value, kv_cache, attn_metadata, output, *scales, **named_scales)
         if len(scored) < len(step.seq_lens):
             theirs(self, layer, query, key, value, kv_cache, attn_metadata, output, *scales, **named_scales)
-        starts, lengths = step.query_start_loc.tolist(), step.seq_lens.tolist()
-        for place in sorted(scored):
-            rows, length = slice(starts[place], starts[place + 1]), lengths[place]
+        prefixes: dict[_Prefix, tuple[torch.Tensor, torch.Tensor]] = {}  # of this layer: a group shares one
+        for rows, prefix in _Step.sequences_of(step, block=kv_cache.shape[2]):
             keys_TKD, values_TKD = key[rows], value[rows]
-            if length > len(keys_TKD):
-                keys_TKD, values_TKD = read_cache(kv_cache, step.block_table[place], length=length)
+            if prefix.length:
+                if prefix not in prefixes:
+                    prefixes[prefix] = read_cache(kv_cache, torch.tensor(prefix.blocks), length=prefix.length)
+                before_TKD = prefixes[prefix]
+                keys_TKD = torch.cat([before_TKD[0], keys_TKD])
+                values_TKD = torch.cat([before_TKD[1], values_TKD])
             output[rows] = attend(query[rows], keys_TKD, values_TKD, scale=self.scale).reshape(output[rows].shape)
         return output
 
@@ -117,15 +152,27 @@ def _is_plain(attention: Any) -> bool:
 
 
 def attend(query_QHD: torch.Tensor, keys_TKD: torch.Tensor, values_TKD: torch.Tensor, *, scale: float) -> torch.Tensor:
-    """Attend from the last Q of T tokens to each one and what came before it; gives [Q, H, D]."""
-    rows, tokens = len(query_QHD), len(keys_TKD)
-    whole = rows == tokens
+    """Attend from the last Q of T tokens to each one and what came before it; gives [Q, H, D].
+
+    Some rows at a time, each piece with the tokens that its last row sees: what is masked is computed in vain.
+    """
+    rows, before = len(query_QHD), len(keys_TKD) - len(query_QHD)
+    attended: list[torch.Tensor] = []
+    for first in range(0, rows, _ROWS_ATTENDING):
+        end = min(first + _ROWS_ATTENDING, rows)
+        seen = slice(before + end)
+        attended.append(_attend_masked(query_QHD[first:end], keys_TKD[seen], values_TKD[seen], scale))
+    return torch.cat(attended)
+
+
+def _attend_masked(
+    query_QHD: torch.Tensor, keys_TKD: torch.Tensor, values_TKD: torch.Tensor, scale: float
+) -> torch.Tensor:
     attended_HQD = nn.functional.scaled_dot_product_attention(
         query_QHD.transpose(0, 1)[None],
         keys_TKD.transpose(0, 1)[None],
         values_TKD.transpose(0, 1)[None],
-        attn_mask=None if whole or rows == 1 else _mask(rows, tokens),
-        is_causal=whole,
+        attn_mask=_mask(len(query_QHD), len(keys_TKD)),
         scale=scale,
         enable_gqa=True,
     )[0]

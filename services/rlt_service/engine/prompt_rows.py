@@ -10,6 +10,8 @@ import torch
 
 START_KEY = "rlt_start"
 TEMPERATURE_KEY = "rlt_temperature"
+EXACT_KEY = "rlt_exact_math"
+"""In vLLM's `additional_config`: whether its worker computes scores as transformers does (`exact_math.py`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

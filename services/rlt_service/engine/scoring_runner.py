@@ -9,7 +9,7 @@ token at temperature 1. The engine proves at its start that this code runs and a
 # vLLM's types are incomplete, so this module is checked less strictly than the rest.
 # pyright: standard
 
-# R rows of hidden states whose next token is wanted, V vocabulary
+# R rows of hidden states whose next token is wanted, H their width, V vocabulary
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -23,9 +23,10 @@ from vllm.v1.worker.gpu_input_batch import CachedRequestState
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
 from rlt_service.engine.exact_math import exact_math
+from rlt_service.engine.output_layer import OutputLayer
 from rlt_service.engine.prompt_rows import ScoringParameters, scoring_parameters, target_logprobs, wanted_rows
 
-_ROWS_AT_ONCE = 512  # bounds the logits in memory: 512 rows of a 50,000-word vocabulary are 100 MB; fewer are slower
+_ROWS_AT_ONCE = 512  # bounds whole rows of logits in memory: of 50,000 words 100 MB; fewer are slower
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class PromptScoring(GPUModelRunner):
         """Compute logits for the chunks' rows, a bounded number at once, and write the log-probs."""
         if not chunks:
             return
-        device, model = hidden_states.device, cast("Any", self.model)
+        device = hidden_states.device
         rows_of_chunks = [len(chunk.rows) for chunk in chunks]
         index = torch.cat([torch.arange(c.batch_offset, c.batch_offset + len(c.rows)) for c in chunks]).to(device)
         targets_R = torch.cat([chunk.targets for chunk in chunks]).to(device, torch.int64)
@@ -110,13 +111,19 @@ class PromptScoring(GPUModelRunner):
         temperatures_R = temperatures_R.to(device)
         scored: list[torch.Tensor] = []
         for rows in _slices(len(index)):
-            logits_RV = model.compute_logits(hidden_states[index[rows]])
-            scored.append(
-                target_logprobs(logits_RV, targets_R=targets_R[rows], temperatures_R=temperatures_R[rows]).cpu()
+            found_R = self._target_logprobs(
+                hidden_states[index[rows]], targets_R=targets_R[rows], temperatures_R=temperatures_R[rows]
             )
+            scored.append(found_R.cpu())
         for chunk, values in zip(chunks, torch.cat(scored).split(rows_of_chunks), strict=True):
             chunk.results.copy_(values)
         self.scored_positions += len(index)
+
+    def _target_logprobs(
+        self, hidden_RH: torch.Tensor, *, targets_R: torch.Tensor, temperatures_R: torch.Tensor
+    ) -> torch.Tensor:
+        logits_RV = cast("Any", self.model).compute_logits(hidden_RH)
+        return target_logprobs(logits_RV, targets_R=targets_R, temperatures_R=temperatures_R)
 
 
 def _slices(count: int) -> Iterator[slice]:
@@ -151,6 +158,13 @@ class ScoringCPUModelRunner(PromptScoring, CPUModelRunner):
     def _get_prompt_logprobs_dict(self, *args: Any, **kwargs: Any) -> dict[str, LogprobsTensors | None]:
         with exact_math():
             return super()._get_prompt_logprobs_dict(*args, **kwargs)
+
+    def _target_logprobs(
+        self, hidden_RH: torch.Tensor, *, targets_R: torch.Tensor, temperatures_R: torch.Tensor
+    ) -> torch.Tensor:
+        if (output := OutputLayer.of(self.model)) is None:
+            return super()._target_logprobs(hidden_RH, targets_R=targets_R, temperatures_R=temperatures_R)
+        return output.target_logprobs(hidden_RH, targets_R=targets_R, temperatures_R=temperatures_R)
 
     def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
         """Keep seeded requests whose prompt is not whole yet out of vLLM's hands.

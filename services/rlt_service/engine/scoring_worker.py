@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+from typing import Any
 
 import psutil
 import torch
@@ -23,6 +24,7 @@ from vllm.v1.worker.gpu_worker import Worker
 
 from rlt_service.engine.exact_math import use_exact_math
 from rlt_service.engine.grouped_lora import use_grouped_lora
+from rlt_service.engine.prompt_rows import EXACT_KEY
 from rlt_service.engine.scoring_runner import PromptScoring, ScoringCPUModelRunner, ScoringGPUModelRunner
 from rlt_service.engine.scoring_runner_v2 import positions_scored_by, put_in_place
 from rlt_service.engine.scoring_variants import VariantName
@@ -47,7 +49,7 @@ class CPUScoringWorker(CPUWorker):
     def init_device(self) -> None:
         """Set the device up as vLLM does, then build our runner (the first holds no weights yet)."""
         super().init_device()
-        if self.model_config.dtype == torch.float32:
+        if wants_exact_math(self.vllm_config):
             use_exact_math()
         self.scoring_runner = GroupedLoRAModelRunner(self.vllm_config, torch.device("cpu"))
         self.model_runner = self.scoring_runner
@@ -96,6 +98,12 @@ class GPUScoringWorker(Worker):
     def process_ids(self) -> tuple[int, int]:
         """Name this process and its parent, the engine's core; called over collective_rpc."""
         return os.getpid(), os.getppid()
+
+
+def wants_exact_math(config: VllmConfig) -> bool:
+    """Tell whether scores are computed as transformers does: as asked, and in float32, which alone is exact."""
+    asked: Any = config.additional_config
+    return config.model_config.dtype == torch.float32 and bool(asked.get(EXACT_KEY, False))
 
 
 def _end_with_owner() -> None:

@@ -299,6 +299,7 @@ def _sizes(
         max_loaded=max(settings.max_loaded_adapters, max_loras),
         max_lora_rank=max_rank,
         kv_cache_bytes=int(settings.kv_cache_gib * 2**30),
+        exact_math=settings.scoring_math == "exact",
         banned_ids=banned_ids,
     )
     return options, rules

@@ -17,6 +17,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from rlt_core.errors import ConfigurationError
 from rlt_service.engine.adapters import LORA_TARGETS
 from rlt_service.engine.patient_executor import PatientExecutor
+from rlt_service.engine.prompt_rows import EXACT_KEY
 from rlt_service.engine.vllm_start import Start
 
 _WORKERS = "rlt_service.engine.scoring_worker"
@@ -45,6 +46,8 @@ class EngineOptions:
     """In memory."""
     max_lora_rank: int
     kv_cache_bytes: int
+    exact_math: bool
+    """Whether scores on a CPU in float32 are computed as transformers does."""
     banned_ids: tuple[int, ...]
     """What no generation may sample."""
 
@@ -113,5 +116,6 @@ def _arguments(options: EngineOptions) -> AsyncEngineArgs:
         distributed_executor_backend=PatientExecutor if on_cpu else None,
         worker_cls=f"{_WORKERS}.{'CPUScoringWorker' if on_cpu else 'GPUScoringWorker'}",
         scheduler_cls=f"{_SCHEDULERS}.{'ScoringScheduler' if on_cpu else 'AsyncScoringScheduler'}",
+        additional_config={EXACT_KEY: options.exact_math},
         disable_log_stats=True,
     )

@@ -169,6 +169,7 @@ class _Planner:
             sequence,
             reader,
             start=start,
+            end=sequence.solution.end,
             temperature=self.task.weights.temperature,
             called="student",
             param=param,
@@ -183,12 +184,14 @@ class _Planner:
         if not len(sequence.explanation):
             return None
         start = sequence.explanation.start
-        return _planned(sequence, reader, start=start, temperature=temperature, called="teacher", param=param)
+        end = sequence.explanation.end
+        return _planned(sequence, reader, start=start, end=end, temperature=temperature, called="teacher", param=param)
 
 
 def _planned(
-    sequence: EncodedSequence, reader: Reader, *, start: int, temperature: float, called: str, param: str
+    sequence: EncodedSequence, reader: Reader, *, start: int, end: int, temperature: float, called: str, param: str
 ) -> PlannedSequence:
+    """Ask for what is wanted of a sequence, and not for what only closes it."""
     tokens = len(sequence.token_ids)
     if tokens > reader.max_model_len:
         raise PromptTooLongError(
@@ -197,7 +200,7 @@ def _planned(
             param=param,
         )
     request = SequenceScoreRequest(
-        token_ids=sequence.token_ids, start=start, temperature=temperature, adapter=reader.adapter
+        token_ids=sequence.token_ids[:end], start=start, temperature=temperature, adapter=reader.adapter
     )
     return PlannedSequence(sequence=sequence, request=request)
 
