@@ -16,7 +16,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -216,18 +216,28 @@ def _beside_scores(alone: Sequence[float], beside: Sequence[float]) -> dict[str,
 
 def table_of(summary: Sequence[dict[str, Any]]) -> str:
     """Write the summary as docs/serving-explain.md shows it."""
+    scores = any("scores_p95_ratio" in found for found in summary)
     lines = [
         "| a bulk call's sequences at a time | tokens/s alone | a single call alone, p50 | beside it, p50 / p95 / max "
-        "| p50 beside over alone | p95 beside over alone |",
-        "|---|---|---|---|---|---|",
+        "| p50 beside over alone | p95 beside over alone |" + " beside a bulk of scores, p50 / p95 |" * scores,
+        "|---|---|---|---|---|---|" + "---|" * scores,
     ]
     for found in summary:
         beside = " / ".join(f"{found[f'beside_{name}_s']:.1f}" for name in ("p50", "p95", "max"))
         lines.append(
             f"| {found['running'] or 'as the gate lets in'} | {found['bulk_tokens_per_s']:.0f} "
             f"| {found['alone_p50_s']:.1f} s | {beside} s | {found['p50_ratio']:.1f} | {found['p95_ratio']:.1f} |"
+            + f" {_scores_of(found)} |"
+            * scores
         )
     return "\n".join(lines)
+
+
+def _scores_of(found: Mapping[str, Any]) -> str:
+    if "scores_p95_ratio" not in found:
+        return ""
+    p50, p95 = found["beside_scores_p50_s"], found["beside_scores_p95_s"]
+    return f"{p50:.1f} / {p95:.1f} s ({found['scores_p50_ratio']:.1f}, {found['scores_p95_ratio']:.1f} times)"
 
 
 def store(new: Sequence[Row], *, path: Path) -> None:

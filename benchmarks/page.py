@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.score import profile
 from benchmarks.score import table as score
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -53,6 +54,29 @@ def exact_table(results: Path) -> str:
             f"| {part['median_of_largest']:.1e} | {exact['ours']:.1e}, {exact['transformers']:.1e} |"
         )
     return "\n".join(lines)
+
+
+def sampled_table(results: Path) -> str:
+    """Say how far log-probs of sampled tokens are from transformers."""
+    found = _json(results / "sampled.json")
+    lines = [
+        _source(found),
+        "",
+        "| temperature | tokens | further than 1e-4 | largest difference | median of the completions' largest |",
+        "|---|---|---|---|---|",
+    ]
+    for temperature, part in found["temperatures"].items():
+        lines.append(
+            f"| {temperature} | {part['tokens']:,} | {part['over_tolerance']} | {part['largest_difference']:.1e} "
+            f"| {part['median_of_largest']:.1e} |"
+        )
+    return "\n".join(lines)
+
+
+def profile_table(results: Path) -> str:
+    """Say where the time of scoring goes."""
+    found = _json(results / "profile.json")
+    return f"{_source(found)}\n\n{profile.table_of(found['rows'])}"
 
 
 def products_table(results: Path) -> str:
@@ -117,7 +141,9 @@ def swap_table(results: Path) -> str:
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "score": score_table,
+    "profile": profile_table,
     "exact": exact_table,
+    "sampled": sampled_table,
     "products": products_table,
     "explain": explain_table,
     "swap": swap_table,

@@ -28,8 +28,12 @@ class Item:
 
 def read_items(folder: Path, *, codec: SequenceCodec, count: int) -> list[Item]:
     """Draw `count` rows of all sources, the same for the same count; raises FileNotFoundError without the data."""
-    rows = [json.loads(line) for name in SOURCES for line in (folder / name).read_text("utf-8").splitlines()]
-    return [_item(row, codec) for row in random.Random(SEED).sample(rows, k=count)]
+    return [_item(row, codec) for row in _draw(folder, count)]
+
+
+def read_questions(folder: Path, *, count: int) -> list[tuple[str, str]]:
+    """Draw the rows of `read_items` as questions and solutions."""
+    return [(row["question"], _solution(row)) for row in _draw(folder, count)]
 
 
 def lengths(items: Sequence[Item]) -> tuple[int, int]:
@@ -41,7 +45,16 @@ def lengths(items: Sequence[Item]) -> tuple[int, int]:
 def _item(row: dict[str, str], codec: SequenceCodec) -> Item:
     sequence = codec.student_sequence(
         question=row["question"],
-        solution=f"The answer is {row['answer']}.",
+        solution=_solution(row),
         explanation=ExplanationPiece(text=row["solution"]),
     )
     return Item(id=row["id"], sequence=sequence)
+
+
+def _draw(folder: Path, count: int) -> list[dict[str, str]]:
+    rows = [json.loads(line) for name in SOURCES for line in (folder / name).read_text("utf-8").splitlines()]
+    return random.Random(SEED).sample(rows, k=count)
+
+
+def _solution(row: dict[str, str]) -> str:
+    return f"The answer is {row['answer']}."

@@ -56,8 +56,8 @@ class Scoring(Protocol):
 class PlainVllm:
     """What one writes on vLLM as it comes: `LLM.generate` with prompt_logprobs=0, both cores, float32."""
 
-    def __init__(self, home: Path) -> None:
-        """Start vLLM's own engine with its defaults for a CPU."""
+    def __init__(self, home: Path, **more: Any) -> None:
+        """Start vLLM's own engine with its defaults for a CPU, and `more` of its arguments."""
         with vllm_environment(home, keep_memory=False):
             from vllm import LLM, SamplingParams
 
@@ -69,6 +69,7 @@ class PlainVllm:
                 enforce_eager=True,
                 kv_cache_memory_bytes=2**30,
                 disable_log_stats=True,
+                **more,
             )
         self._params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
 
@@ -84,6 +85,10 @@ class PlainVllm:
             for output, item in zip(outputs, items, strict=True)
         ]
         return _timed(before, items, [_cut(values, item) for values, item in zip(found, items, strict=True)])
+
+    def call(self, name: str) -> Any:
+        """Call a method of the worker."""
+        return self._llm.collective_rpc(name)[0]
 
     def stop(self) -> None:
         """End vLLM's processes."""

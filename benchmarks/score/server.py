@@ -69,6 +69,11 @@ class EngineAndServer:
         ]
         return [result.logprobs for result in self._wait(self._engine.score(requests))]
 
+    def call_worker(self, name: str) -> Any:
+        """Call a method of the engine's worker."""
+        engine = cast("Any", self._engine)  # a VllmEngine: what no other code may reach for
+        return self._wait(engine._state.llm.collective_rpc(name))[0]
+
     def stop(self) -> None:
         """End server, engine, loop."""
         self._server.should_exit = True
