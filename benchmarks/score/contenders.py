@@ -58,7 +58,7 @@ class PlainVllm:
 
     def __init__(self, home: Path, **more: Any) -> None:
         """Start vLLM's own engine with its defaults for a CPU, and `more` of its arguments."""
-        with vllm_environment(home, keep_memory=False):
+        with vllm_environment(home):
             from vllm import LLM, SamplingParams
 
             folder = resolve_model(BASE_MODEL, state_folder=home)

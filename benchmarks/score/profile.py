@@ -23,6 +23,7 @@ from benchmarks.score.flops import model_size
 from benchmarks.score.server import EngineAndServer
 from benchmarks.score.workloads import WORKLOADS, Group, make_groups
 from rlt_client.demo import provenance
+from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.models import resolve_model
 from rlt_service.engine.output_layer import PIECE
 from rlt_service.engine.vllm_environment import vllm_environment
@@ -64,9 +65,8 @@ def main() -> None:
     options = parser.parse_args()
     folder = resolve_model(BASE_MODEL, state_folder=options.home)
     codec = load_codec(folder)
-    groups = [make_groups(WORKLOAD, codec=codec, seed=seed) for seed in range(REPEATS + 1)]
     vocabulary = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    rows = [row for way in ("exact", "fast", "plain") for row in _rows(way, groups, options.home, vocabulary)]
+    rows = [row for way in ("exact", "fast", "plain") for row in _rows(way, codec, options.home, vocabulary)]
     facts = {name: getattr(provenance, name)() for name in ("commit", "date", "machine")}
     size = model_size(folder)
     figures = {
@@ -105,27 +105,37 @@ def _part_of(name: str, shapes: Sequence[Sequence[int]], *, vocabulary: int) -> 
     if "scaled_dot_product" in name or "cpu_attention" in name:
         return "attention"
     if name in {"aten::mm", "aten::addmm"} or "onednn_mm" in name:
-        wide = {PIECE, vocabulary % PIECE, vocabulary} - {0}
-        return "output layer" if any(wide & set(shape) for shape in shapes if len(shape) == 2) else PARTS[0]
-    if any(vocabulary in shape or (len(shape) == 2 and shape[1] == PIECE) for shape in shapes):
+        return "output layer" if any(_is_wide(shape, vocabulary) for shape in shapes) else PARTS[0]
+    if any(_is_wide(shape, vocabulary) for shape in shapes):
         return "output layer"  # what is done with logits
     return "the rest of the worker"
 
 
-def _rows(way: Way, groups: Sequence[list[Group]], home: Path, vocabulary: int) -> Iterator[dict[str, Any]]:
+def _is_wide(shape: Sequence[int], vocabulary: int) -> bool:
+    """Tell whether a matrix's columns are words: all of them, or a piece."""
+    return len(shape) == 2 and shape[1] in {PIECE, vocabulary % PIECE or PIECE, vocabulary}
+
+
+def _rows(way: Way, codec: SequenceCodec, home: Path, vocabulary: int) -> Iterator[dict[str, Any]]:
     rewards = ("full",) if way == "plain" else ("full", "r_SS alone")
     with _engine(way, home) as (score, call):
         for reward in rewards:
+            # Texts of their own for each: what one has cached must not help the next.
+            groups = [make_groups(WORKLOAD, codec=codec, seed=seed) for seed in _seeds(rewards.index(reward))]
             score(groups[0], reward)  # warm-up
-            for repeat, group in enumerate(groups[1:]):
+            for repeat, texts in enumerate(groups[1:]):
                 call("begin_profile")
                 before = time.perf_counter()
-                score(group, reward)
+                score(texts, reward)
                 whole = time.perf_counter() - before
                 events: list[Event] = call("end_profile")
                 seconds = by_part(events, vocabulary=vocabulary, whole=whole)
                 row = {"way": way, "reward": reward, "repeat": repeat}
                 yield {**row, "seconds": {part: round(value, 4) for part, value in seconds.items()}}
+
+
+def _seeds(reward: int) -> range:
+    return range(reward * (REPEATS + 1), (reward + 1) * (REPEATS + 1))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ LABELS = {
     "ours_in_process": "ours, in process",
     "ours_in_process_rss_only": "ours, in process, r_SS alone",
     "ours_http": "ours, over HTTP",
-    "ours_fast": "ours, in process, vLLM's kernels (`RLT_SCORING_MATH=fast`)",
+    "ours_fast": "ours, in process, the body by vLLM's kernels (`RLT_SCORING_MATH=fast`)",
     "ours_fast_rss_only": "the same, r_SS alone",
     "vllm_plain": "vLLM as it comes",
     "transformers_batched": "transformers, batches of 8",

@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on CPUs, where scores are exact to 1e-4, bfloat16 on GPUs."""
     scoring_math: Literal["exact", "fast"] = "exact"
-    """On CPUs in float32. exact: log-probs within 1e-4 of transformers; fast: vLLM's kernels, a few up to 2e-4 off."""
+    """On CPUs in float32. exact: log-probs within 1e-4 of transformers; fast: the body by vLLM's kernels."""
     engine_patience_s: float = Field(default=60.0, ge=0.5, le=3600.0)
     """An engine that gives no sign of life this long counts as hung, and is killed and started again (seconds)."""
 

@@ -30,11 +30,11 @@ def by_hand(query_QHD: torch.Tensor, keys_TKD: torch.Tensor, values_TKD: torch.T
     return attended
 
 
-@pytest.mark.parametrize("rows", [1, 5, 40, 200, 410])
-def test_the_last_rows_attend_to_all_that_came_before_and_to_nothing_after(rows: int) -> None:
+@pytest.mark.parametrize(("rows", "before"), [(1, 39), (5, 35), (40, 0), (200, 0), (410, 0), (410, 40)])
+def test_the_last_rows_attend_to_all_that_came_before_and_to_nothing_after(rows: int, before: int) -> None:
     from rlt_service.engine.exact_math import attend
 
-    query, keys, values = draws(rows, HEADS, WIDTH, seed=1), *draws(2, max(rows, 40), KEY_HEADS, WIDTH, seed=2)
+    query, keys, values = draws(rows, HEADS, WIDTH, seed=1), *draws(2, before + rows, KEY_HEADS, WIDTH, seed=2)
     found = attend(query, keys, values, scale=WIDTH**-0.5)
     torch.testing.assert_close(found.double(), by_hand(query, keys, values), atol=1e-6, rtol=0.0)
 
@@ -146,6 +146,20 @@ def test_scored_sequences_attend_by_torch_and_those_beside_them_as_ever(
         assert by_whom(patched, plain_attention()) == expected
 
 
+def test_a_step_that_breaks_leaves_nothing_to_the_next(patched: Any) -> None:
+    from rlt_service.engine import exact_math
+
+    def break_off(scored: list[int]) -> None:
+        with exact_math.exact_math(scored=scored):
+            by_whom(patched, plain_attention())
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError):
+        break_off([0, 1])
+    step = exact_math._Step
+    assert (step.scored, step.masks, step.sequences) == (None, {}, [])
+
+
 def test_sequences_that_share_a_prefix_attend_to_it_and_read_it_once(
     patched: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,11 +181,12 @@ def test_sequences_that_share_a_prefix_attend_to_it_and_read_it_once(
         seq_lens=torch.tensor([42, 43, 22]),
         block_table=torch.tensor([[4, 2, 7], [4, 2, 9], [5, 0, 0]]),
     )
+    elsewhere = SimpleNamespace(**{**vars(step), "block_table": step.block_table + 10})  # of another group of layers
     with exact_math.exact_math(scored=[0, 1, 2]):
-        for _ in range(2):  # layers
+        for metadata, wanted in ((step, [[4, 2], [5]]), (elsewhere, [[14, 12], [15]]), (step, [[4, 2], [5]])):
             read.clear()
-            patched.attention.forward(plain_attention(), None, query, *fresh, NO_CACHE, step, output)
-            assert read == [[4, 2], [5]]
+            patched.attention.forward(plain_attention(), None, query, *fresh, NO_CACHE, metadata, output)
+            assert read == wanted
     for rows, length, other in ((slice(0, 2), 40, 0), (slice(2, 5), 40, 0), (slice(5, 7), 20, 1)):
         keys, values = (torch.cat([cached[n, :length] + other, fresh[n, rows]]) for n in (0, 1))
         wanted = by_hand(query[rows], keys, values).reshape(-1, HEADS * WIDTH)

@@ -109,6 +109,31 @@ def test_a_model_whose_logits_are_more_than_a_product_computes_them_itself(chang
     assert OutputLayer.of(change()) is None
 
 
+def test_a_model_without_a_logits_processor_or_with_fewer_rows_than_words_computes_them_itself() -> None:
+    lone, short = model(), model(weight=draws(80, WIDTH, seed=5))
+    del lone.logits_processor
+    assert OutputLayer.of(lone) is None
+    assert OutputLayer.of(short) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "proven"),
+    [
+        (lambda logits: logits, True),
+        (lambda logits: logits * 1.1, False),
+        (lambda logits: logits[:, :-1], False),
+        (lambda logits: logits.index_fill(1, torch.tensor([3]), -torch.inf), False),
+    ],
+    ids=["product", "scaled", "fewer words", "a word that is never said"],
+)
+def test_a_layer_is_used_where_it_gives_what_the_model_gives(
+    more: Callable[[torch.Tensor], torch.Tensor], proven: bool
+) -> None:
+    one = model()
+    one.compute_logits = lambda hidden: more(hidden @ one.lm_head.weight[:90].T)
+    assert (OutputLayer.proven(one, draws(ROWS, WIDTH, seed=7)) is not None) is proven
+
+
 @pytest.mark.real
 def test_vllms_own_layers_have_what_is_read_of_them() -> None:
     from vllm.config import VllmConfig, set_current_vllm_config

@@ -18,6 +18,16 @@ def test_vllm_chooses_its_runner_unless_the_older_one_is_needed(monkeypatch: pyt
     assert RUNNER not in os.environ
 
 
+def test_processes_keep_their_memory_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    with vllm_environment(HOME):
+        assert not os.environ.keys() & set(names)
+    with vllm_environment(HOME, keep_memory=True):
+        assert [int(os.environ[name]) for name in names] == [2**25, 2**31]
+
+
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RUNNER, "1")
     with vllm_environment(HOME, v1_runner=True):

@@ -156,3 +156,35 @@ def test_worker_computes_exactly_where_the_settings_ask_for_it_in_float32(
         additional_config=_arguments(options).additional_config, model_config=SimpleNamespace(dtype=dtype)
     )
     assert wants_exact_math(config) is exact
+
+
+def test_a_worker_on_a_cpu_scores_by_pieces_of_the_vocabulary_once_that_is_proven() -> None:
+    from rlt_service.engine.output_layer import OutputLayer
+    from rlt_service.engine.scoring_runner import ScoringCPUModelRunner
+
+    class LittleRunner(ScoringCPUModelRunner):
+        def __init__(self, model: Any) -> None:
+            self.model = model
+
+    dice = torch.Generator().manual_seed(1)
+    weight, hidden = torch.randn(VOCABULARY, HIDDEN, generator=dice), torch.randn(9, HIDDEN, generator=dice)
+    asked = {"targets_R": torch.arange(9), "temperatures_R": torch.full((9,), 0.7)}
+    whole: list[int] = []
+
+    def compute_logits(rows: torch.Tensor) -> torch.Tensor:
+        whole.append(len(rows))
+        return rows @ weight.T
+
+    class LogitsProcessor(SimpleNamespace):
+        pass
+
+    plain = LogitsProcessor(org_vocab_size=VOCABULARY, soft_cap=None, scale=1.0, head_dtype=None, logits_as_input=False)
+    head = SimpleNamespace(weight=weight)
+    known = LittleRunner(SimpleNamespace(compute_logits=compute_logits, lm_head=head, logits_processor=plain))
+    other = LittleRunner(SimpleNamespace(compute_logits=compute_logits))
+    found = [runner._target_logprobs(hidden, **asked) for runner in (known, known, other)]
+    assert isinstance(known.output_layer, OutputLayer)
+    assert other.output_layer is None
+    assert whole == [4, 9]  # the proof's rows once, then all rows of a model that must do it itself
+    torch.testing.assert_close(found[0], found[2])
+    assert torch.equal(found[0], found[1])

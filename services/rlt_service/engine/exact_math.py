@@ -45,20 +45,24 @@ class _Step:
     """Places of the scored sequences in the batch; None for a step without any."""
     masks: ClassVar[dict[tuple[int, int], torch.Tensor]] = {}
     """Of this step: every layer asks for the same ones."""
-    sequences: ClassVar[list[tuple[slice, _Prefix]]] = []
-    """Rows of each scored sequence in the batch, and what comes before them; the same in every layer."""
+    sequences: ClassVar[list[tuple[Any, list[tuple[slice, _Prefix]]]]] = []
+    """By the metadata of a group of layers: rows of each scored sequence in the batch, and what comes before them."""
 
     @classmethod
     def sequences_of(cls, metadata: Any, *, block: int) -> list[tuple[slice, _Prefix]]:
-        """Read them from vLLM's metadata once a step."""
-        if not cls.sequences:
-            starts, lengths = metadata.query_start_loc.tolist(), metadata.seq_lens.tolist()
-            for place in sorted(cls.scored or ()):
-                rows = slice(starts[place], starts[place + 1])
-                length = lengths[place] - (rows.stop - rows.start)
-                blocks = metadata.block_table[place][: -(-length // block)].tolist() if length else ()
-                cls.sequences.append((rows, _Prefix(blocks=tuple(blocks), length=length)))
-        return cls.sequences
+        """Read them once a step from metadata, which layers share that have their blocks in common."""
+        for known, found in cls.sequences:
+            if known is metadata:
+                return found
+        sequences: list[tuple[slice, _Prefix]] = []
+        starts, lengths = metadata.query_start_loc.tolist(), metadata.seq_lens.tolist()
+        for place in sorted(cls.scored or ()):
+            rows = slice(starts[place], starts[place + 1])
+            length = lengths[place] - (rows.stop - rows.start)
+            blocks = metadata.block_table[place][: -(-length // block)].tolist() if length else ()
+            sequences.append((rows, _Prefix(blocks=tuple(blocks), length=length)))
+        cls.sequences.append((metadata, sequences))
+        return sequences
 
     @classmethod
     def forget(cls) -> None:

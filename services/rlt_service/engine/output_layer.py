@@ -22,6 +22,8 @@ from torch import nn
 PIECE = 2048
 """Words of the vocabulary at once: of 512 rows 4 MB of logits."""
 
+_ROWS_PROVEN = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputLayer:
@@ -49,6 +51,16 @@ class OutputLayer:
             and type(processor).__name__ == "LogitsProcessor"
         )
         return cls(weight_VH=weight.data[:words]) if is_plain else None
+
+    @classmethod
+    def proven(cls, model: Any, hidden_RH: torch.Tensor) -> Self | None:
+        """Find a model's, and have it give the logits of some rows as the model does: a model may do more than that."""
+        if (layer := cls.of(model)) is None:
+            return None
+        some_RH = hidden_RH[:_ROWS_PROVEN]
+        logits_RV, expected_RV = nn.functional.linear(some_RH, layer.weight_VH), model.compute_logits(some_RH)
+        same = logits_RV.shape == expected_RV.shape and torch.allclose(logits_RV, expected_RV, rtol=1e-3, atol=1e-3)
+        return layer if same else None
 
     def target_logprobs(
         self, hidden_RH: torch.Tensor, *, targets_R: torch.Tensor, temperatures_R: torch.Tensor

@@ -14,7 +14,7 @@ token at temperature 1. The engine proves at its start that this code runs and a
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from vllm.v1.outputs import LogprobsTensors
@@ -149,6 +149,9 @@ def _results_of(request: CachedRequestState, *, start: int, length: int) -> Logp
 class ScoringCPUModelRunner(PromptScoring, CPUModelRunner):
     """The CPU's model runner with our scoring, by exact products, and with generators that a CPU can rewind."""
 
+    output_layer: OutputLayer | Literal["unknown"] | None = "unknown"
+    """None where the model itself must give logits; known since the first score."""
+
     def _model_forward(self, *args: Any, **kwargs: Any) -> Any:
         # Of the requests in the batch alone: one that waits for its next step keeps its entry.
         scored = [place for place, name in enumerate(self.input_batch.req_ids) if name in self.num_prompt_logprobs]
@@ -162,9 +165,11 @@ class ScoringCPUModelRunner(PromptScoring, CPUModelRunner):
     def _target_logprobs(
         self, hidden_RH: torch.Tensor, *, targets_R: torch.Tensor, temperatures_R: torch.Tensor
     ) -> torch.Tensor:
-        if (output := OutputLayer.of(self.model)) is None:
+        if self.output_layer == "unknown":
+            self.output_layer = OutputLayer.proven(self.model, hidden_RH)
+        if self.output_layer is None:
             return super()._target_logprobs(hidden_RH, targets_R=targets_R, temperatures_R=temperatures_R)
-        return output.target_logprobs(hidden_RH, targets_R=targets_R, temperatures_R=temperatures_R)
+        return self.output_layer.target_logprobs(hidden_RH, targets_R=targets_R, temperatures_R=temperatures_R)
 
     def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
         """Keep seeded requests whose prompt is not whole yet out of vLLM's hands.

@@ -12,12 +12,12 @@ OWNER_VARIABLE = "RLT_ENGINE_OWNER_PID"
 """Names the process that owns the engine; its worker ends when the owner ends."""
 
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
-"""For glibc: tensors, made anew in each layer, come from memory that stays. Mapped anew each time they cost a page
-fault for every 4 KiB, more than what SiLU or a copy takes."""
+"""For glibc: tensors of up to 32 MiB, the most that it takes, come from memory that stays. Mapped anew in each layer
+they cost a page fault for every 4 KiB, more than SiLU or a copy does. Up to 2 GiB that are free stay with a process."""
 
 
 @contextmanager
-def vllm_environment(home: Path, *, v1_runner: bool = False, keep_memory: bool = True) -> Generator[None]:
+def vllm_environment(home: Path, *, v1_runner: bool = False, keep_memory: bool = False) -> Generator[None]:
     """Set our defaults for vLLM, its caches in the state folder `home`; with `v1_runner` its older model runner.
 
     Its processes keep what memory they had (`keep_memory`). What the user has set stays.

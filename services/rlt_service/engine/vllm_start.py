@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from rlt_service.engine.vllm_environment import vllm_environment
@@ -53,7 +54,8 @@ class Start:
                 raise RuntimeError("the start was given up before it began")
             self._processes_before = _children()
             try:
-                with vllm_environment(self._home, v1_runner=self._v1_runner):
+                on_cpu = current_platform.is_cpu()
+                with vllm_environment(self._home, v1_runner=self._v1_runner, keep_memory=on_cpu):
                     return AsyncLLM.from_engine_args(self._arguments())
             finally:
                 self._processes_before = None
