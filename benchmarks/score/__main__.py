@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -36,16 +37,29 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     _say("starting (each engine takes up to a minute)")
-    fleet = Fleet(options.home, say=lambda what: _say(f"  {what}"))
-    try:
-        workloads = [WORKLOADS[name] for name in options.workloads]
-        _write_lines(options.out / "rows.jsonl", _rows(fleet, workloads, repeats=options.repeats))
+    workloads = [WORKLOADS[name] for name in options.workloads]
+    with _fleet() as fleet:
+        fleet.start_for_memory(options.home, say=_say_what_starts)
         _write_lines(options.out / "memory.jsonl", _memory_rows(fleet))
-    finally:
-        fleet.stop()
+    with _fleet() as fleet:
+        fleet.start_all(options.home, say=_say_what_starts)
+        _write_lines(options.out / "rows.jsonl", _rows(fleet, workloads, repeats=options.repeats))
     run = _run_facts(options.home, repeats=options.repeats)
     (options.out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     _say(f"rows are in {options.out}; the table: python -m benchmarks.score.table {options.out}")
+
+
+@contextmanager
+def _fleet() -> Iterator[Fleet]:
+    fleet = Fleet()
+    try:
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+def _say_what_starts(what: str) -> None:
+    _say(f"  {what}")
 
 
 def _rows(fleet: Fleet, workloads: list[Workload], *, repeats: int) -> Iterator[dict[str, Any]]:

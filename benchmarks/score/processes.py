@@ -1,6 +1,7 @@
 """One process for each way to score, driven over pipes: they wait while another is measured."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -32,12 +33,15 @@ class Answer:
 
 
 class Fleet:
-    """All contenders, started one after the other."""
+    """Contenders, each in a process of its own."""
 
-    def __init__(self, home: Path, *, say: Callable[[str], None]) -> None:
-        """Start the processes; takes minutes."""
+    def __init__(self) -> None:
+        """Hold none yet."""
         self._pipes: dict[Contender, Connection] = {}
         self._processes: list[Any] = []
+
+    def start_all(self, home: Path, *, say: Callable[[str], None]) -> None:
+        """Start all, one after the other; takes minutes."""
         say("our engine and service")
         address: str = self._start(_serve_ours, home, "ours_in_process", "ours_in_process_rss_only")
         self._start(_serve_http, (home, address), "ours_http")
@@ -48,6 +52,13 @@ class Fleet:
         say("transformers")
         self._start(_serve_transformers, (home, BATCH), "transformers_batched")
         self._start(_serve_transformers, (home, 1), "one_at_a_time")
+
+    def start_for_memory(self, home: Path, *, say: Callable[[str], None]) -> None:
+        """Start our engine, which gives back what memory it does not need for once, and vLLM as it comes."""
+        say("our engine, which keeps no memory")
+        self._start(_serve_frugal, home, "ours_in_process")
+        say("vLLM as it comes")
+        self._start(_serve_plain, home, "vllm_plain")
 
     def run(self, order: Order) -> Answer:
         """Have one contender run; raises RuntimeError with what broke in its process."""
@@ -90,6 +101,12 @@ def _serve_ours(home: Path, pipe: Connection) -> None:
     }
     _serve(home, pipe, runs, ready=ours.address)
     ours.stop()
+
+
+def _serve_frugal(home: Path, pipe: Connection) -> None:
+    """Serve with glibc's own thresholds: memory that stays with the engine would hide what a request needs."""
+    os.environ |= {"MALLOC_MMAP_THRESHOLD_": str(2**17), "MALLOC_TRIM_THRESHOLD_": str(2**17)}
+    _serve_ours(home, pipe)
 
 
 def _serve_fast(home: Path, pipe: Connection) -> None:

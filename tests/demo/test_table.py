@@ -87,3 +87,16 @@ def test_the_command_is_what_to_type_for_the_same_run() -> None:
     named = provenance.command(["--results", "a b"], make="make demo")
     # What make gives to the shell again.
     assert shlex.split(named) == ["make", "demo", "DEMO_ARGS=--results 'a b'"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("fpu avx avx2", "Some CPU (AVX2)"),
+        ("fpu avx avx2 avx512f avx512bw", "Some CPU (AVX-512)"),
+        ("fpu avx2 avx512f amx_tile", "Some CPU (AMX)"),
+        ("fpu", "Some CPU"),
+    ],
+)
+def test_processor_is_named_with_its_widest_vectors(flags: str, named: str) -> None:
+    assert provenance.processor_of(f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: {flags}\n") == named

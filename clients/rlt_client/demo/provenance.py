@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+_VECTORS = (("amx_tile", "AMX"), ("avx512f", "AVX-512"), ("avx2", "AVX2"))
+"""Flags of Linux, widest first."""
+
 
 def commit() -> str:
     """Name the checkout's commit, `+changes` where files differ from it; `unknown` outside a checkout."""
@@ -42,11 +45,18 @@ def machine() -> str:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return processor_of(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+
+
+def processor_of(cpuinfo: str) -> str:
+    """Name the processor and its widest vectors, on which float32 products depend: one name covers several kinds."""
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in cpuinfo.splitlines())}
+    flags = facts.get("flags", "").split()
+    vectors = next((name for flag, name in _VECTORS if flag in flags), None)
+    model = facts.get("model name", platform.machine())
+    return f"{model} ({vectors})" if vectors else model
 
 
 def _git(*arguments: str, folder: Path) -> str:
