@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.bench_fairness import Row, summary_of, table_of
 from benchmarks.exact import figures as exact
+from benchmarks.explain import table as explain
 from benchmarks.page import TABLES, with_tables
 from benchmarks.swap import figures as swap_figures
 from rlt_client.demo.table import DemoRun, place_table, read_rows, to_markdown, write_figures
@@ -56,6 +57,12 @@ def test_exact_json_follows_from_its_rows() -> None:
     rows = read_lines(DOCS / "results" / "exact" / "rows.jsonl")
     assert exact.figures_of(rows).items() <= found.items()
     assert found["items"] == len({row["id"] for row in rows}) == 500
+
+
+def test_explain_json_follows_from_its_rows() -> None:
+    found = read_json("explain")
+    assert explain.figures_of(read_lines(DOCS / "results" / "explain" / "rows.jsonl")).items() <= found.items()
+    assert found["repeats"] >= 5
 
 
 @pytest.mark.parametrize(("name", "clients", "swaps"), [("fake", 64, 200), ("real", 8, 20)])
