@@ -19,7 +19,6 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.score.contenders import BASE_MODEL, TEMPERATURE, PlainVllm
-from benchmarks.score.flops import model_size
 from benchmarks.score.server import EngineAndServer
 from benchmarks.score.workloads import WORKLOADS, Group, make_groups
 from rlt_client.demo import provenance
@@ -68,10 +67,8 @@ def main() -> None:
     vocabulary = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     rows = [row for way in ("exact", "fast", "plain") for row in _rows(way, codec, options.home, vocabulary)]
     facts = {name: getattr(provenance, name)() for name in ("commit", "date", "machine")}
-    size = model_size(folder)
     figures = {
         "rows": rows,
-        "operations_per_token": {"body": 2 * size.body, "output": 2 * size.output},
         **facts,
         "command": f"python -m benchmarks.score.profile --out {options.out}",
     }
