@@ -2,8 +2,8 @@
 
 vLLM's kernels are for speed: its oneDNN products round about twice as much as torch's, and its attention sums in
 another order. Log-probs of SmolLM2-135M then lie up to 2.0e-4 from a transformers forward; with products and attention
-by torch all of 237,200 lay within 1e-4 when last compared (docs/performance.md). Steps that score nothing keep vLLM's kernels, so
-generation is as fast as ever; the price is the weights of products twice in memory, packed and plain.
+by torch all of 237,200 lay within 1e-4 when last compared (docs/performance.md). Steps that score nothing keep vLLM's
+kernels, so generation is as fast as ever; the price is the weights of products twice in memory, packed and plain.
 
 Leans on the inside of vLLM 0.32: `model_executor.layers.utils.dispatch_cpu_unquantized_gemm`, which gives a layer its
 product once its weights are loaded, `CPUAttentionBackendImpl.forward`, and how its kernels lay the cache out.
