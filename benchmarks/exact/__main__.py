@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.adapters import with_random_lora
 from benchmarks.exact.figures import TEMPERATURES, TOLERANCE, figures_of
 from benchmarks.exact.items import Item, lengths, read_items
-from benchmarks.exact.reference import exact_logprobs, load_reference, reference_logprobs
+from benchmarks.exact.reference import float64_logprobs, load_reference, reference_logprobs
 from rlt_client.demo import provenance
 from rlt_core.artifacts import adapter_sha256
 from rlt_service.engine.factory import create_engine
@@ -82,22 +82,22 @@ async def _rows(
     """Score at every temperature, then compare with the reference; one row an item and temperature."""
     got = {temperature: await _scored(engine, items, temperature, adapter) for temperature in TEMPERATURES}
     rows: list[dict[str, Any]] = []
-    for place, wanted in enumerate(reference_logprobs(model, items, temperatures=TEMPERATURES)):
-        item = items[place]
-        for temperature, expected in wanted.items():
+    for place, item in enumerate(items):
+        ids, start = item.sequence.token_ids, item.start
+        for temperature, expected in reference_logprobs(model, ids, start=start, temperatures=TEMPERATURES).items():
             ours = got[temperature][place]
             differences = _differences(expected, ours)
             row = {
                 "id": item.id,
                 "student": student,
                 "temperature": temperature,
-                "sequence_tokens": len(item.sequence.token_ids),
+                "sequence_tokens": len(ids),
                 "scored_tokens": len(differences),
                 "largest_difference": max(differences),
                 "over_tolerance": sum(difference > TOLERANCE for difference in differences),
             }
             if row["over_tolerance"] or place % JUDGED_EVERY == 0:
-                exact = exact_logprobs(model, item, temperature=temperature)
+                exact = float64_logprobs(model, ids, start=start, temperature=temperature)
                 row["from_float64"] = {
                     "ours": max(_differences(exact, ours)),
                     "transformers": max(_differences(exact, expected)),

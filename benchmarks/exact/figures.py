@@ -1,4 +1,4 @@
-"""Compute the figures of `make exact` from its rows. Pure."""
+"""Compute the figures of `make exact`, and of the comparison of sampled tokens, from their rows. Pure."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -25,3 +25,17 @@ def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 },
             }
     return {"tolerance": TOLERANCE, "settings": settings}
+
+
+def sampled_figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Give the largest and the usual differences of sampled tokens at each temperature."""
+    found: dict[str, Any] = {}
+    for temperature in TEMPERATURES:
+        mine = [row for row in rows if row["temperature"] == temperature]
+        found[str(temperature)] = {
+            "tokens": sum(row["tokens"] for row in mine),
+            "over_tolerance": sum(row["over_tolerance"] for row in mine),
+            "largest_difference": max(row["largest_difference"] for row in mine),
+            "median_of_largest": median(row["largest_difference"] for row in mine),
+        }
+    return {"tolerance": TOLERANCE, "temperatures": found}

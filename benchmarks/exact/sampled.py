@@ -7,16 +7,13 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import torch
-
-from benchmarks.exact.figures import TEMPERATURES, TOLERANCE
+from benchmarks.exact.figures import TEMPERATURES, TOLERANCE, sampled_figures_of
 from benchmarks.exact.items import read_questions
-from benchmarks.exact.reference import load_reference
+from benchmarks.exact.reference import load_reference, reference_logprobs
 from rlt_client.demo import provenance
 from rlt_service.engine.factory import create_engine
 from rlt_service.engine.models import resolve_model
@@ -43,23 +40,9 @@ def main() -> None:
     (options.out / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     facts = {name: getattr(provenance, name)() for name in ("commit", "date", "machine")}
     command = f"python -m benchmarks.exact.sampled --home .rlt --data ../shared/data --out {options.out}"
-    figures = {**figures_of(rows), **facts, "command": command}
+    figures = {**sampled_figures_of(rows), **facts, "command": command}
     (options.out.parent / "sampled.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     _say(json.dumps(figures, indent=1))
-
-
-def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Give the largest and the usual differences at each temperature."""
-    found: dict[str, Any] = {}
-    for temperature in TEMPERATURES:
-        mine = [row for row in rows if row["temperature"] == temperature]
-        found[str(temperature)] = {
-            "tokens": sum(row["tokens"] for row in mine),
-            "over_tolerance": sum(row["over_tolerance"] for row in mine),
-            "largest_difference": max(row["largest_difference"] for row in mine),
-            "median_of_largest": median(row["largest_difference"] for row in mine),
-        }
-    return {"tolerance": TOLERANCE, "temperatures": found}
 
 
 async def _compare(home: Path, data: Path, *, count: int) -> list[dict[str, Any]]:
@@ -79,7 +62,7 @@ async def _compare(home: Path, data: Path, *, count: int) -> list[dict[str, Any]
 async def _rows(
     engine: Engine, prompts: Sequence[Sequence[int]], model: Any, temperature: float
 ) -> list[dict[str, Any]]:
-    """Sample of every prompt, then compare; one row a completion."""
+    """Sample of every prompt, then compare among what may be sampled (docs/decisions/0012); one row a completion."""
     close = engine.codec.format.explanation_close
     never = sorted(engine.codec.control_token_ids - engine.codec.end_token_ids)
     rows: list[dict[str, Any]] = []
@@ -91,7 +74,9 @@ async def _rows(
         for place, (prompt, result) in enumerate(zip(some, results, strict=True), start=first):
             for completion in result.completions:
                 ids = [*prompt, *completion.token_ids]
-                expected = _sampled_logprobs(model, ids, len(prompt), temperature=temperature, never=never)
+                expected = reference_logprobs(model, ids, start=len(prompt), temperatures=(temperature,), never=never)[
+                    temperature
+                ]
                 differences = [abs(a - b) for a, b in zip(expected, completion.logprobs, strict=True)]
                 rows.append(
                     {
@@ -118,17 +103,6 @@ def _request(prompt: Sequence[int], temperature: float, *, close: str) -> Genera
         seed=None,
         stop_text=close,
     )
-
-
-def _sampled_logprobs(
-    model: Any, ids: Sequence[int], start: int, *, temperature: float, never: Sequence[int]
-) -> list[float]:
-    """Log-probs among what may be sampled: control tokens that end nothing may not (docs/decisions/0012)."""
-    with torch.inference_mode():
-        logits_TV = model(torch.tensor([list(ids)])).logits[0, start - 1 : -1].double()
-    logits_TV[:, list(never)] = -torch.inf
-    targets_T1 = torch.tensor(ids[start:])[:, None]
-    return (logits_TV / temperature).log_softmax(dim=-1).gather(1, targets_T1)[:, 0].tolist()
 
 
 def _say(text: str) -> None:

@@ -15,22 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch.profiler import ProfilerActivity, profile
-
 from benchmarks.score.contenders import BASE_MODEL, TEMPERATURE, PlainVllm
 from benchmarks.score.server import EngineAndServer
 from benchmarks.score.workloads import WORKLOADS, Group, make_groups
 from rlt_client.demo import provenance
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.models import resolve_model
-from rlt_service.engine.output_layer import PIECE
 from rlt_service.engine.vllm_environment import vllm_environment
 from rlt_tokens import load_codec
 
 WORKLOAD = WORKLOADS["g8"]
 REPEATS = 3
-EXTENSION = f"{__name__}.Profiling"
+EXTENSION = "benchmarks.score.profile.Profiling"
 PARTS = ("products of the body", "output layer", "attention", "the rest of the worker", "outside of it")
 Event = tuple[str, list[list[int]], float]
 """An operation, the shapes of what it was given, seconds of its own."""
@@ -44,6 +40,8 @@ class Profiling:
 
     def begin_profile(self) -> None:
         """Note every operation from now on."""
+        from torch.profiler import ProfilerActivity, profile  # torch: not for who only reads the table
+
         self.profile_now = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
         self.profile_now.start()
 
@@ -110,6 +108,8 @@ def _part_of(name: str, shapes: Sequence[Sequence[int]], *, vocabulary: int) -> 
 
 def _is_wide(shape: Sequence[int], vocabulary: int) -> bool:
     """Tell whether a matrix's columns are words: all of them, or a piece."""
+    from rlt_service.engine.output_layer import PIECE  # torch
+
     return len(shape) == 2 and shape[1] in {PIECE, vocabulary % PIECE or PIECE, vocabulary}
 
 
@@ -165,5 +165,4 @@ def _engine(way: Way, home: Path) -> Iterator[tuple[Callable[[list[Group], str],
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main()

@@ -11,6 +11,9 @@ from benchmarks.bench_fairness import Row, summary_of, table_of
 from benchmarks.exact import figures as exact
 from benchmarks.explain import table as explain
 from benchmarks.page import TABLES, with_tables
+from benchmarks.score import profile
+from benchmarks.score import table as score
+from benchmarks.score.workloads import WORKLOADS
 from benchmarks.swap import figures as swap_figures
 from rlt_client.demo.table import DemoRun, place_table, read_rows, to_markdown, write_figures
 
@@ -57,6 +60,27 @@ def test_exact_json_follows_from_its_rows() -> None:
     rows = read_lines(DOCS / "results" / "exact" / "rows.jsonl")
     assert exact.figures_of(rows).items() <= found.items()
     assert found["items"] == len({row["id"] for row in rows}) == 500
+
+
+def test_score_json_follows_from_its_rows() -> None:
+    folder = DOCS / "results" / "score"
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    rates = score.read_rates(read_lines(folder / "rows.jsonl"))
+    assert score.figures_of(rates, run) == read_json("score")
+    assert set(rates) == set(WORKLOADS)
+    assert {len(values) for contenders in rates.values() for values in contenders.values()} == {run["repeats"]}
+    assert run["repeats"] >= 5
+
+
+def test_sampled_json_follows_from_its_rows() -> None:
+    found = read_json("sampled")
+    assert exact.sampled_figures_of(read_lines(DOCS / "results" / "sampled" / "rows.jsonl")).items() <= found.items()
+
+
+def test_the_parts_of_a_profile_add_up_to_the_whole() -> None:
+    for row in read_json("profile")["rows"]:
+        seconds = row["seconds"]
+        assert sum(seconds[part] for part in profile.PARTS) == pytest.approx(seconds["whole"], abs=1e-3)
 
 
 def test_explain_json_follows_from_its_rows() -> None:

@@ -18,6 +18,8 @@ from rlt_service.engine import vllm_engine
 from rlt_service.engine.protocol import SequenceScoreRequest, Weights
 from rlt_service.engine.self_check import CheckResult
 from rlt_service.engine.vllm_engine import VllmEngine
+from rlt_service.engine.vllm_scoring import prove_scoring
+from rlt_service.engine.vllm_state import RunningVllm
 from rlt_service.settings import Settings
 from tests.support.tiny_model import save_tiny_model
 
@@ -111,22 +113,25 @@ async def test_a_sequence_scored_before_is_read_from_the_cache_up_to_its_first_w
     assert again.cached_tokens == (item.start - 1) // 32 * 32
 
 
-async def test_an_engine_whose_worker_does_not_prove_itself_scores_as_vllm_does(
+async def test_fast_math_proves_itself_and_an_engine_whose_worker_does_not_scores_as_vllm_does(
     tiny_folder: Path,
     tmp_path: Path,
     warm_caches: None,
     items: list[SequenceScoreRequest],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def failing(running: object) -> CheckResult:
+    found: list[CheckResult] = []
+
+    async def failing(running: RunningVllm) -> CheckResult:
+        found.append(await prove_scoring(running))
         return CheckResult(fault="another code ran", largest_difference=1.0)
 
     monkeypatch.setattr(vllm_engine, "prove_scoring", failing)
-    engine = VllmEngine(
-        Settings(home=tmp_path, kv_cache_gib=0.1, max_model_len=1024), Weights(base_model=str(tiny_folder))
-    )
+    settings = Settings(home=tmp_path, kv_cache_gib=0.1, max_model_len=1024, scoring_math="fast")
+    engine = VllmEngine(settings, Weights(base_model=str(tiny_folder)))
     await engine.start()
     try:
+        assert [result.fault for result in found] == [""]  # in one engine for the time that each takes to start
         assert engine.info.scoring == "plain"
         model: Any = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32).eval()
         item = next(item for item in items if item.temperature == 1.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 
@@ -106,6 +107,36 @@ def test_positions_behind_a_cached_prefix_stay_nan_and_can_pass_for_no_score() -
     runner.requests["a"].num_computed_tokens = 3
     done = step(runner, {"a": 3}, {"a": torch.ones(6, HIDDEN)})
     assert done["a"].logprobs[:, 0].isnan().tolist() == [True, True, False, False]
+
+
+def test_a_draw_that_does_not_count_leaves_no_trace_in_the_generator_of_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+    from rlt_service.engine.scoring_runner import ScoringCPUModelRunner
+
+    generators = {place: torch.Generator().manual_seed(7) for place in range(3)}
+
+    def draw(*_: object) -> list[float]:
+        return [torch.rand(1, generator=generator).item() for generator in generators.values()]
+
+    def keep_books(runner: Any, *_: object) -> None:
+        assert sorted(runner.input_batch.generators) == [0, 2]  # of the others vLLM would set the offset
+
+    monkeypatch.setattr(GPUModelRunner, "_sample", draw)
+    monkeypatch.setattr(GPUModelRunner, "_bookkeeping_sync", keep_books)
+    runner: Any = ScoringCPUModelRunner.__new__(ScoringCPUModelRunner)
+    runner.input_batch = SimpleNamespace(generators=dict(generators), num_reqs=3)
+    # The middle one has drawn once when it is preempted; its tokens are then read again in two parts.
+    draws: list[list[float]] = []
+    for unfinished in (False, True, False):
+        runner.discard_request_mask = SimpleNamespace(np=np.array([False, unfinished, False]))
+        draws.append(runner._sample())
+        if unfinished:
+            runner._bookkeeping_sync()
+    assert [draws[0][1], draws[2][1]] == [draws[0][0], draws[1][0]]
+    assert sorted(runner.input_batch.generators) == [0, 1, 2]
 
 
 def test_tokens_are_grouped_by_adapter_and_the_base_is_left_out() -> None:

@@ -171,21 +171,33 @@ class ScoringCPUModelRunner(PromptScoring, CPUModelRunner):
             return super()._target_logprobs(hidden_RH, targets_R=targets_R, temperatures_R=temperatures_R)
         return self.output_layer.target_logprobs(hidden_RH, targets_R=targets_R, temperatures_R=temperatures_R)
 
-    def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep seeded requests whose prompt is not whole yet out of vLLM's hands.
+    def _sample(self, *args: Any, **kwargs: Any) -> Any:
+        """Let draws that do not count leave no trace in their generators.
 
-        vLLM samples for them too and then takes the draw back by moving the generator's offset, which CPU generators
-        do not have: the engine would die. What has drawn nothing that counts starts from its seed again.
+        vLLM also samples for a request whose tokens are not all read yet: a prompt in parts, or what was preempted in
+        the middle of a generation.
         """
-        unfinished = self.discard_request_mask.np[: self.input_batch.num_reqs].nonzero()[0].tolist()
-        generators = self.input_batch.generators
-        held = {index: generators.pop(index) for index in unfinished if index in generators}
-        for generator in held.values():
-            generator.manual_seed(generator.initial_seed())
+        held = [(generator, generator.get_state()) for generator in self._unfinished().values()]
+        sampled = super()._sample(*args, **kwargs)
+        for generator, state in held:
+            generator.set_state(state)
+        return sampled
+
+    def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep vLLM from taking such a draw back by a generator's offset, which CPU generators do not have."""
+        held = self._unfinished()
+        for index in held:
+            self.input_batch.generators.pop(index)
         try:
             return super()._bookkeeping_sync(*args, **kwargs)
         finally:
-            generators.update(held)
+            self.input_batch.generators.update(held)
+
+    def _unfinished(self) -> dict[int, torch.Generator]:
+        """Find the generators of seeded requests whose draw of this step does not count, by place in the batch."""
+        unfinished = self.discard_request_mask.np[: self.input_batch.num_reqs].nonzero()[0].tolist()
+        generators = self.input_batch.generators
+        return {index: generators[index] for index in unfinished if index in generators}
 
 
 class ScoringGPUModelRunner(PromptScoring):
