@@ -2,6 +2,8 @@
 
 import argparse
 import errno
+import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -9,6 +11,7 @@ from pathlib import Path
 
 from rlt_core.errors import RltError
 from rlt_core.schemas.trainer import (
+    EXIT_DISK_FULL,
     EXIT_FAILURE,
     EXIT_STOPPED,
     EXIT_SUCCESS,
@@ -18,6 +21,9 @@ from rlt_core.schemas.trainer import (
 from rlt_train.errors import StopRequested
 from rlt_train.events import EventWriter
 from rlt_train.lifeline import StopFlag, die_with_parent, leave_at_once, watch_beats
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_LITTLE_ROOM_BYTES = 2**20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,21 +43,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_STOPPED
     except Exception as error:  # the task's boundary: whatever broke becomes the job's error
         traceback.print_exc()
-        events.emit(error_event(error))
+        said = error_event(error, folder=Path(job.attempt_dir))
+        try:
+            events.emit(said)
+        except OSError:  # the events lie on the same disk
+            traceback.print_exc()
+            return EXIT_DISK_FULL
         return EXIT_FAILURE
     return EXIT_SUCCESS
 
 
-def error_event(error: Exception) -> ErrorEvent:
-    """Name what broke by a stable code, and tell whether another attempt could help."""
+def error_event(error: Exception, *, folder: Path) -> ErrorEvent:
+    """Name what broke by a stable code, and tell whether another attempt could help; `folder` is where it wrote."""
     if isinstance(error, RltError):
         return ErrorEvent(code=error.code, message=str(error), retryable=error.retryable)
     message = f"{type(error).__name__}: {error}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_is_full(error, folder=folder):
         return ErrorEvent(code="disk_full", message=message, retryable=True)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return ErrorEvent(code="out_of_memory", message=message, retryable=False)
     return ErrorEvent(code="trainer_failed", message=message, retryable=False)
+
+
+def disk_is_full(error: BaseException, *, folder: Path) -> bool:
+    """Tell whether a write failed for want of room, or since it may not write at all.
+
+    safetensors and torch raise errors of their own there, some of which do not say why: then the folder is looked at.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _NO_ROOM:
+            return True
+        if any(os.strerror(number) in str(seen) for number in _NO_ROOM):
+            return True
+        if isinstance(seen, RuntimeError) and "PytorchStreamWriter" in str(seen):
+            return shutil.disk_usage(folder).free < _LITTLE_ROOM_BYTES
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:

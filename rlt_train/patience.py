@@ -10,7 +10,7 @@ from rlt_core.errors import RltError
 
 AnswerT = TypeVar("AnswerT")
 
-_AWAY_STATUS = frozenset({429, 503})
+_AWAY_STATUS = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Patience:
     sleep: Callable[[float], None]
     monotonic: Callable[[], float] = time.monotonic
     away_s: float = 1800.0
-    """A service that is away (429, 503, no connection) is waited for this long."""
+    """A service that is away (429, 502, 503, 504, no connection) is waited for this long from its first failure on."""
     attempts: int = 5
     """Other failures worth another try are tried this often."""
     first_pause_s: float = 1.0
@@ -29,17 +29,21 @@ class Patience:
 
     def call(self, action: Callable[[], AnswerT], *, what: str) -> AnswerT:
         """Run `action` until it answers; raises its last error once patience is spent or no retry can help."""
-        began_s = self.monotonic()
-        failures = 0
+        failures, began_s = 0, 0.0
         while True:
             try:
-                return action()
+                answer = action()
             except RltError as error:
                 failures += 1
+                began_s = began_s if failures > 1 else self.monotonic()
                 if not self._worth_another(error, failures=failures, waited_s=self.monotonic() - began_s):
                     raise
                 pause_s = self._pause_s(error, failures=failures)
                 self.report(f"{what} failed ({error}); trying again in {pause_s:.1f} s (failure {failures})")
+            else:
+                if failures:
+                    self.report(f"{what} works again after {self.monotonic() - began_s:.0f} s")
+                return answer
             self.sleep(pause_s)
 
     def _worth_another(self, error: RltError, *, failures: int, waited_s: float) -> bool:

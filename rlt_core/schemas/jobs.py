@@ -1,9 +1,10 @@
 """Wire types of POST /v1/train and /v1/jobs: one spec a kind, the job, its progress and its events."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
+from rlt_core.job_errors import remedy_of
 from rlt_core.schemas.base import MIN_TEMPERATURE, Name, Role, UtcTime, WireModel
 from rlt_core.schemas.score import RewardConfig
 
@@ -11,6 +12,11 @@ JobKind = Literal["warmup", "rl"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 RESERVED_KINDS = ("collect", "distill", "evaluate", "rlvr", "pipeline")
 """Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
+
+QUEUE = "train"
+"""Where jobs wait whose kind has no queue of its own."""
+SPEC_VERSION = 1
+"""Of what a job's spec may hold. It goes up when older code would misread a newer spec: such code leaves it waiting."""
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -52,6 +58,7 @@ class _SpecBase(WireModel):
     """The name under which the result becomes a version."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     max_runtime_s: float | None = Field(default=None, gt=0.0)
+    """Seconds that all attempts together may run."""
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher first."""
     not_before: UtcTime | None = None
@@ -140,12 +147,19 @@ class JobResult(WireModel):
 
 
 class JobError(WireModel):
-    """Why a job failed, and what its trainer said last."""
+    """Why a job failed or waits, what to do about it, and what its trainer said last."""
 
     code: str
     message: str
+    remedy: str = ""
+    """Filled in from the code."""
     retryable: bool = False
     log_tail: str = ""
+
+    @model_validator(mode="after")
+    def _with_remedy(self) -> Self:
+        self.remedy = self.remedy or remedy_of(self.code)
+        return self
 
 
 class Job(WireModel):
@@ -160,7 +174,10 @@ class Job(WireModel):
     started_at: UtcTime | None = None
     finished_at: UtcTime | None = None
     attempt: int = 0
+    runtime_s: float = 0.0
+    """Seconds that its attempts have run so far; `max_runtime_s` bounds them together."""
     cancel_requested: bool = False
+    pause_requested: bool = False
     progress: Progress = Field(default_factory=Progress)
     spec: JobSpec
     result: JobResult | None = None

@@ -12,6 +12,8 @@ EXIT_SUCCESS = 0
 """The result event stands in the file."""
 EXIT_FAILURE = 1
 """An error event stands in the file."""
+EXIT_DISK_FULL = 74
+"""Nothing can be written, so perhaps not even an error event."""
 EXIT_LEASE_LOST = 75
 """No beat for a lease, or end of the pipe: the attempt may belong to someone else by now."""
 EXIT_STOPPED = 143

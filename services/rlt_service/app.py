@@ -168,7 +168,7 @@ async def _start(
     stack.callback(database.close)
     artifacts = ArtifactStore(settings.artifacts)
     registry = Registry(database, artifacts)
-    jobs = JobStore(database, max_crashes=settings.max_crashes)
+    jobs = JobStore(database, settings.job_rules)
     reconciler = None
     if "control" in settings.roles:
         ringing = CeleryBell(make_celery(settings)) if bell is None else bell

@@ -1,12 +1,14 @@
 """Own every setting of the service: environment variables named RLT_*, each with its unit, range and default."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rlt_core.schemas.base import Role
+from rlt_core.schemas.jobs import QUEUE, JobKind
+from rlt_service.store.job_rules import JobRules
 
 
 class Settings(BaseSettings):
@@ -75,6 +77,12 @@ class Settings(BaseSettings):
     """Between SIGTERM and SIGKILL of a trainer."""
     max_crashes: int = Field(default=3, ge=1, le=100)
     """Crashes in a row without progress that end a job."""
+    queues: dict[JobKind, str] = Field(default_factory=dict[JobKind, str])
+    """Where a kind of job waits that needs other machines than the rest, as {"rl": "gpu"}; all else is `train`."""
+    worker_queues: tuple[str, ...] = Field(default=(QUEUE,), min_length=1)
+    """Queues that a worker of this process's machine hears."""
+    max_running_jobs: dict[JobKind, Annotated[int, Field(ge=1)]] = Field(default_factory=dict[JobKind, int])
+    """How many jobs of a kind run at once, as {"rl": 1}; a kind that is not named has no limit but the workers."""
     trainer_command: tuple[str, ...] = ()
     """What a worker starts for a job, `--job FILE` added; empty is `rlt_train` in this interpreter."""
 
@@ -98,6 +106,11 @@ class Settings(BaseSettings):
     """Pairs of answers that an alias's shadow keeps, the newest ones."""
     drain_grace_s: float = Field(default=30.0, ge=0.0, le=3600.0)
     """How long in-flight requests may finish on SIGTERM."""
+
+    @property
+    def job_rules(self) -> JobRules:
+        """What the store of jobs goes by."""
+        return JobRules(max_crashes=self.max_crashes, queues=self.queues, max_running=self.max_running_jobs)
 
     @property
     def database(self) -> str:

@@ -16,10 +16,10 @@ from rlt_client import Client
 from rlt_client.demo.loop import DemoError, Demonstration, Outcome
 from rlt_client.demo.plan import DemoPlan
 from rlt_client.demo.show import Screen
+from rlt_core.schemas.jobs import QUEUE
 from rlt_service.jobs.completion import Completion
 from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.supervisor import Drain, Supervisor
-from rlt_service.store.jobs import QUEUE
 from tests.jobs.site import STUB
 from tests.support.app_transport import AppTransport
 from tests.support.control import Control, control_app

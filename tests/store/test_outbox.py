@@ -3,9 +3,9 @@ from datetime import timedelta
 import pytest
 
 from rlt_core.schemas.base import now_utc
-from rlt_core.schemas.jobs import WarmupSpec
+from rlt_core.schemas.jobs import QUEUE, WarmupSpec
 from rlt_service.store.database import Database
-from rlt_service.store.jobs import QUEUE, JobStore
+from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 
 
@@ -43,7 +43,7 @@ def test_a_requeued_or_resumed_job_is_owed_a_bell_again(jobs: JobStore, outbox: 
     jobs.requeue(job.id, 1, "lease ran out")
     assert [queue for queue, _ in outbox.owed()] == [QUEUE]
     jobs.pause(job.id)
-    outbox.rung(QUEUE, up_to=outbox.owed()[0][1])
+    assert outbox.owed() == []
     jobs.resume(job.id)
     assert [queue for queue, _ in outbox.owed()] == [QUEUE]
 
@@ -54,6 +54,23 @@ def test_only_one_turn_to_ring_again_until_the_quiet_time_is_over(
     jobs.submit(warmup)
     assert outbox.waiting() == [QUEUE]
     assert [outbox.take_turn(QUEUE) for _ in range(3)] == [True, False, False]
+
+
+def test_quiet_times_double_up_to_less_than_half_a_minute_and_a_clock_set_back_ends_them(
+    jobs: JobStore, outbox: Outbox, warmup: WarmupSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs.submit(warmup)
+    now = now_utc()
+    moments = [now]
+    monkeypatch.setattr("rlt_service.store.outbox.now_utc", lambda: moments[0])
+    turns: list[float] = []
+    for second in range(100):
+        moments[0] = now + timedelta(seconds=second)
+        if outbox.take_turn(QUEUE):
+            turns.append(second)
+    assert turns == [0, 5, 15, 35, 60, 85]
+    moments[0] = now - timedelta(hours=1)
+    assert [outbox.take_turn(QUEUE) for _ in range(2)] == [True, False]
 
 
 def test_a_claim_starts_the_back_off_anew(jobs: JobStore, outbox: Outbox, warmup: WarmupSpec) -> None:

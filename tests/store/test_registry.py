@@ -18,11 +18,11 @@ from rlt_core.errors import (
     StaleAttemptError,
 )
 from rlt_core.schemas.base import now_utc
-from rlt_core.schemas.jobs import Job, RlSpec, RolloutPublishRequest, WarmupSpec
+from rlt_core.schemas.jobs import QUEUE, Job, RlSpec, RolloutPublishRequest, WarmupSpec
 from rlt_core.schemas.teachers import Difference, Evaluation, EvaluationRow
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
-from rlt_service.store.jobs import QUEUE, JobStore
+from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Candidate, HeldOut, Registry
 
 

@@ -23,8 +23,9 @@ def failing(times: int, error: RltError) -> Callable[[], str]:
 def test_engine_that_is_away_is_waited_for() -> None:
     clock = Clock()
     assert clock.patience().call(failing(20, EngineUnavailableError("starting")), what="explaining") == "answer"
-    assert len(clock.told) == 20
+    assert len(clock.told) == 21
     assert "explaining failed (starting)" in clock.told[0]
+    assert clock.told[-1].startswith("explaining works again after")
 
 
 def test_waiting_ends_after_half_an_hour_with_the_error_itself() -> None:
@@ -32,6 +33,19 @@ def test_waiting_ends_after_half_an_hour_with_the_error_itself() -> None:
     with pytest.raises(EngineUnavailableError):
         clock.patience().call(failing(10**6, EngineUnavailableError("gone")), what="explaining")
     assert 1800.0 <= clock.now_s < 1900.0
+
+
+def test_patience_begins_with_the_first_failure_however_long_the_call_took() -> None:
+    clock, tried = Clock(), [0]
+
+    def slow() -> str:
+        clock.now_s += 3600.0
+        tried[0] += 1
+        if tried[0] < 2:
+            raise EngineUnavailableError("restarted")
+        return "answer"
+
+    assert clock.patience().call(slow, what="explaining") == "answer"
 
 
 def test_pauses_grow_and_respect_what_the_server_asks() -> None:

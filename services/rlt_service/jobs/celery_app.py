@@ -4,9 +4,9 @@ from typing import Any
 
 from celery import Celery  # pyright: ignore[reportMissingTypeStubs] - celery carries no types
 
+from rlt_core.schemas.jobs import QUEUE
 from rlt_service.jobs.broker import broker_folders
 from rlt_service.settings import Settings
-from rlt_service.store.jobs import QUEUE
 
 TASK = "rlt.work"
 """The one task: claim rows of a queue until none waits."""

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from rlt_core.errors import NotFoundError, StaleAttemptError, UnavailableError
@@ -14,9 +15,19 @@ class Heartbeat:
     """Beats while the main thread works, so that a long registration or promotion loses no lease."""
 
     def __init__(
-        self, jobs: JobStore, *, job_id: str, attempt: int, period_s: float, on_beat: Callable[[], None]
+        self,
+        jobs: JobStore,
+        *,
+        job_id: str,
+        attempt: int,
+        period_s: float,
+        on_beat: Callable[[], None],
+        run_before_s: float = 0.0,
     ) -> None:
-        """Take the claim, seconds between beats, and what hears each beat that the database has taken."""
+        """Take the claim, seconds between beats, what hears each beat that the database has taken.
+
+        `run_before_s` is how long earlier attempts ran.
+        """
         self._jobs = jobs
         self._job_id = job_id
         self._attempt = attempt
@@ -24,9 +35,16 @@ class Heartbeat:
         self._on_beat = on_beat
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rlt-heartbeat", daemon=True)
+        self._began_s = time.monotonic() - run_before_s
         self.cancel_requested = False
+        self.pause_requested = False
         self.lost = False
         """Whether the job belongs to somebody else by now: every write would be refused."""
+
+    @property
+    def runtime_s(self) -> float:
+        """How long all attempts have run, this one included."""
+        return time.monotonic() - self._began_s
 
     def start(self) -> None:
         """Beat once, then go on in the thread."""
@@ -45,7 +63,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         try:
-            self.cancel_requested = self._jobs.beat(self._job_id, self._attempt).cancel_requested
+            lease = self._jobs.beat(self._job_id, self._attempt, runtime_s=self.runtime_s)
         except (StaleAttemptError, NotFoundError) as error:
             # Also heard by a last beat that comes just after the end was stored.
             LOGGER.info("%s", error)
@@ -53,5 +71,8 @@ class Heartbeat:
         except UnavailableError as error:
             # The trainer hears no beat either; if this lasts, it ends before another worker may begin.
             LOGGER.warning("heartbeat of %s was not stored: %s", self._job_id, error)
+        except Exception:  # the thread's boundary: one odd answer of a database must not end the beating for good
+            LOGGER.exception("heartbeat of %s broke", self._job_id)
         else:
+            self.cancel_requested, self.pause_requested = lease.cancel_requested, lease.pause_requested
             self._on_beat()

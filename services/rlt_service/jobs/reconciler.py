@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 
 from rlt_core.errors import StaleAttemptError, UnavailableError
+from rlt_core.schemas.jobs import QUEUE
 from rlt_service.jobs.bell import Bell, ring_again, ring_owed
 from rlt_service.jobs.broker import EmbeddedValkey
 from rlt_service.jobs.lease import LeaseWatcher
 from rlt_service.settings import Settings
-from rlt_service.store.jobs import JobStore
+from rlt_service.store.jobs import JobStore, RunningJob
 from rlt_service.store.outbox import Outbox
 
 LOGGER = logging.getLogger(__name__)
@@ -62,24 +63,27 @@ class Reconciler:
 
     def round(self) -> None:
         """Mend once. Leases first: they need no broker."""
-        for job in self._watcher.expired(self._jobs.running(), now_s=self._clock()):
-            self._give_back(job.id, job.attempt)
+        now_s = self._clock()  # before the rows: if this thread stands still between, no job looks older than it is
+        for job in self._watcher.expired(self._jobs.running(), now_s=now_s):
+            self._give_back(job)
         try:
             if self._broker is not None:
                 self._broker.start()
             ring_owed(self._outbox, self._bell)
             ring_again(self._outbox, self._bell)
+            self._bell.sounding(QUEUE)  # a broker that is away is noticed also while nothing waits
             self.broker_detail = ""
         except UnavailableError as error:
             self.broker_detail = error.detail
             LOGGER.warning("%s", error.detail)
 
-    def _give_back(self, job_id: str, attempt: int) -> None:
+    def _give_back(self, lost: RunningJob) -> None:
+        reason = "the worker stopped answering: its lease ran out"
         try:
-            job = self._jobs.requeue(job_id, attempt, "the worker stopped answering: its lease ran out")
+            job = self._jobs.requeue(lost.id, lost.attempt, reason, beat=lost.beat)
         except StaleAttemptError:
-            return  # another watcher, or the supervisor itself, was first
-        LOGGER.warning("lease of %s attempt %d ran out: now %s", job_id, attempt, job.status)
+            return  # another watcher, or the supervisor itself, was first, or it beats again
+        LOGGER.warning("lease of %s attempt %d ran out: now %s", lost.id, lost.attempt, job.status)
 
     def _run(self) -> None:
         while not self._stopping:

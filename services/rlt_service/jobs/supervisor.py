@@ -1,17 +1,26 @@
 """Own one attempt at one job, from the claim to its end. Knows processes and rows, no torch."""
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from rlt_core.errors import InvalidAdapterError, RltError, StaleAttemptError, UnavailableError
-from rlt_core.schemas.jobs import Job, JobError
+from rlt_core.errors import (
+    InvalidAdapterError,
+    InvalidRequestError,
+    NotFoundError,
+    RltError,
+    StaleAttemptError,
+    StorageUnavailableError,
+    UnavailableError,
+)
+from rlt_core.schemas.jobs import Job, JobError, JobResult, JobStatus
 from rlt_core.schemas.teachers import ModelVersion
-from rlt_core.schemas.trainer import EXIT_SUCCESS, TrainerJob
+from rlt_core.schemas.trainer import EXIT_DISK_FULL, EXIT_LEASE_LOST, EXIT_SUCCESS, ErrorEvent, TrainerJob
 from rlt_service.caches import cache_environment
 from rlt_service.jobs.completion import Completion
 from rlt_service.jobs.heartbeat import Heartbeat
@@ -20,6 +29,7 @@ from rlt_service.jobs.promotion import Interrupted
 from rlt_service.jobs.relay import EventRelay
 from rlt_service.jobs.trainer_process import TrainerProcess
 from rlt_service.settings import Settings
+from rlt_service.store.faults import storage_faults
 from rlt_service.store.jobs import ClaimedJob, JobStore
 
 LOGGER = logging.getLogger(__name__)
@@ -27,7 +37,16 @@ LOGGER = logging.getLogger(__name__)
 POLL_S = 0.1
 """Longest time in which a cancellation, a drain or an ended trainer is not noticed."""
 
-StopReason = Literal["cancelled", "max_runtime", "drain", "lost"]
+STORAGE_PATIENCE_S = 30.0
+"""How long a write that the disk does not take is tried again before the job pauses for a human."""
+LONGEST_PAUSE_S = 5.0
+UNFIT_PAUSE_S = 60.0
+"""How long a job waits that found no fit surroundings: it would find the same ones again at once."""
+
+StopReason = Literal["cancelled", "paused", "max_runtime", "drain", "lost"]
+Fitness = Literal["fit", "unfit"]
+"""Of a worker: whether the next job has better prospects than this one had."""
+StoredT = TypeVar("StoredT")
 
 
 @dataclass(slots=True)
@@ -59,11 +78,11 @@ class Supervisor:
     trainer_command: Sequence[str]
     drain: Drain
 
-    def run(self, claimed: ClaimedJob) -> None:
+    def run(self, claimed: ClaimedJob) -> Fitness:
         """Bring one attempt to its end; whatever happens, the row says so or another worker will."""
         attempt = _Attempt(self, claimed.job)
         try:
-            attempt.run()
+            return attempt.run()
         except StaleAttemptError as error:
             LOGGER.warning("gave up %s: %s", claimed.job.id, error)
         except UnavailableError as error:
@@ -71,6 +90,7 @@ class Supervisor:
         except Exception as error:  # the task's boundary: a fault of ours must not leave the job running for ever
             LOGGER.exception("attempt %d of %s broke", claimed.attempt, claimed.job.id)
             attempt.give_back(f"the supervisor broke: {type(error).__name__}: {error}")
+        return "fit"
 
 
 class _Attempt:
@@ -88,27 +108,48 @@ class _Attempt:
             attempt=job.attempt,
             period_s=supervisor.settings.heartbeat_s,
             on_beat=self._beat_trainer,
+            run_before_s=job.runtime_s,
         )
 
-    def run(self) -> None:
+    def run(self) -> Fitness:
         """Prepare, train, complete; the heartbeat goes on all along."""
         self._heartbeat.start()
         try:
-            if self._heartbeat.lost:
-                raise StaleAttemptError(f"attempt {self._job.attempt} lost {self._job.id} before it began")
-            made = self._supervisor.completion.registry.version_of_job(self._job.id)
-            if made is not None:
-                # An earlier attempt registered the result and died before it could say so.
-                self._finish(made, cost={})
-                return
-            try:
-                prepared = self._supervisor.preparation.prepare(self._job, base_dir=self._supervisor.resolve_base())
-            except (RltError, OSError) as error:
-                self._refuse(error)
-                return
-            self._train(prepared)
+            return self._run()
+        except StorageUnavailableError as error:
+            if self._supervisor.drain.requested:
+                raise
+            self._suspend(JobError(code="disk_full", message=str(error), retryable=True))
+            return "unfit"
         finally:
             self._heartbeat.stop()
+
+    def _run(self) -> Fitness:
+        if self._heartbeat.lost:
+            raise StaleAttemptError(f"attempt {self._job.attempt} lost {self._job.id} before it began")
+        made = self._stored(lambda: self._supervisor.completion.registry.version_of_job(self._job.id))
+        if made is not None:
+            # An earlier attempt registered the result and died before it could say so.
+            self._finish(made, cost={})
+            return "fit"
+        try:
+            prepared = self._stored(self._prepare, patience_s=STORAGE_PATIENCE_S)
+        except (NotFoundError, InvalidRequestError) as error:
+            LOGGER.warning("%s cannot run: %s", self._job.id, error)
+            self._end("failed", JobError(code="invalid", message=str(error)))
+            return "fit"
+        except (RltError, OSError) as error:
+            if isinstance(error, StorageUnavailableError | StaleAttemptError):
+                raise
+            # No fault of the job: a worker with another base, or without its files, must not end what others can run.
+            LOGGER.error("this worker cannot run %s: %s", self._job.id, error)
+            self._give_back(f"the worker is not fit to run it: {error}", crash=False, later_s=UNFIT_PAUSE_S)
+            return "unfit"
+        self._train(prepared)
+        return "fit"
+
+    def _prepare(self) -> TrainerJob:
+        return self._supervisor.preparation.prepare(self._job, base_dir=self._supervisor.resolve_base())
 
     def give_back(self, reason: str) -> None:
         """Return the job to the queue after a fault of the supervisor itself."""
@@ -117,16 +158,44 @@ class _Attempt:
         except RltError as error:
             LOGGER.error("could not give %s back, its lease will run out: %s", self._job.id, error)
 
-    def _refuse(self, error: RltError | OSError) -> None:
-        if isinstance(error, UnavailableError | OSError):
-            raise error
-        LOGGER.warning("%s cannot run: %s", self._job.id, error)
-        self._jobs.finish(self._job.id, self._job.attempt, "failed", error=JobError(code="invalid", message=str(error)))
+    def _stored(self, action: Callable[[], StoredT], *, patience_s: float = math.inf) -> StoredT:
+        """Try again what the database or the disk did not take: what was trained must not be lost to an outage.
+
+        Raises the last UnavailableError when patience is spent or the worker drains, StaleAttemptError once the job
+        is somebody else's.
+        """
+        deadline_s, pause_s = time.monotonic() + patience_s, 0.1
+        while True:
+            try:
+                return action()
+            except UnavailableError as error:
+                if self._heartbeat.lost:
+                    raise StaleAttemptError(f"attempt {self._job.attempt} lost {self._job.id} meanwhile") from error
+                if self._supervisor.drain.requested or time.monotonic() >= deadline_s:
+                    raise
+                LOGGER.warning("%s: %s; trying again", self._job.id, error)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _end(self, status: JobStatus, error: JobError | None = None, *, result: JobResult | None = None) -> None:
+        id_, attempt = self._job.id, self._job.attempt
+        self._stored(lambda: self._jobs.finish(id_, attempt, status, error=error, result=result))
+
+    def _give_back(
+        self, reason: str, *, error: JobError | None = None, crash: bool = True, later_s: float = 0.0
+    ) -> None:
+        id_, attempt = self._job.id, self._job.attempt
+        self._stored(lambda: self._jobs.requeue(id_, attempt, reason, error=error, crash=crash, later_s=later_s))
+
+    def _suspend(self, error: JobError) -> None:
+        LOGGER.error("%s pauses: %s", self._job.id, error.message)
+        self._stored(lambda: self._jobs.suspend(self._job.id, self._job.attempt, error))
 
     def _train(self, prepared: TrainerJob) -> None:
         folder = Path(prepared.attempt_dir)
         job_file = self._supervisor.preparation.artifacts.job_file(prepared.job_id, prepared.attempt)
-        job_file.write_text(prepared.model_dump_json(indent=2), encoding="utf-8")
+        with storage_faults(f"write {job_file}"):
+            job_file.write_text(prepared.model_dump_json(indent=2), encoding="utf-8")
         trainer = TrainerProcess(
             self._supervisor.trainer_command,
             job_file=job_file,
@@ -136,22 +205,22 @@ class _Attempt:
         relay = EventRelay(self._jobs, job_id=self._job.id, attempt=self._job.attempt, path=Path(prepared.events_path))
         self._trainer = trainer
         try:
-            trainer.start()
+            with storage_faults(f"start the trainer in {folder}"):
+                trainer.start()
             ended = self._watch(trainer, relay)
         finally:
             trainer.end()
-        relay.copy()
+        self._stored(relay.copy)
         self._conclude(ended, relay, trainer)
 
     def _watch(self, trainer: TrainerProcess, relay: EventRelay) -> _Ended:
         """Follow the trainer until it ends or must end; then end all that it started."""
-        began_s = time.monotonic()
         stopped: StopReason | None = None
         kill_at_s = 0.0
         while (code := trainer.wait(POLL_S)) is None:
             self._copy(relay)
             if stopped is None:
-                stopped = self._why_stop(runtime_s=time.monotonic() - began_s)
+                stopped = self._why_stop()
                 if stopped is not None:
                     LOGGER.info("stopping the trainer of %s: %s", self._job.id, stopped)
                     trainer.terminate()
@@ -161,13 +230,15 @@ class _Attempt:
         left_over = trainer.end()
         return _Ended(stopped=stopped, exit_code=code if code is not None else -signal.SIGKILL, left_over=left_over)
 
-    def _why_stop(self, *, runtime_s: float) -> StopReason | None:
+    def _why_stop(self) -> StopReason | None:
         limit_s = self._job.spec.max_runtime_s
         if self._heartbeat.lost:
             return "lost"
         if self._heartbeat.cancel_requested:
             return "cancelled"
-        if limit_s is not None and runtime_s >= limit_s:
+        if self._heartbeat.pause_requested:
+            return "paused"
+        if limit_s is not None and self._heartbeat.runtime_s >= limit_s:
             return "max_runtime"
         return "drain" if self._supervisor.drain.requested else None
 
@@ -184,61 +255,71 @@ class _Attempt:
         if ended.left_over:
             pids = ", ".join(str(pid) for pid in ended.left_over)
             message = f"processes of the trainer could not be ended: {pids}"
-            self._jobs.append_event(id_, attempt, "log", {"level": "warning", "message": message})
+            self._stored(lambda: self._jobs.append_event(id_, attempt, "log", {"level": "warning", "message": message}))
         if ended.stopped == "lost":
             raise StaleAttemptError(f"attempt {attempt} lost {id_} while it trained")
         if ended.stopped == "cancelled":
-            self._jobs.finish(id_, attempt, "cancelled")
+            self._end("cancelled")
+        elif ended.stopped == "paused":
+            self._give_back("it was asked to pause", crash=False)
         elif ended.stopped == "max_runtime":
             message = f"max_runtime_s = {self._job.spec.max_runtime_s:g} passed; ask for more, or for less work"
             error = JobError(code="max_runtime", message=message, log_tail=trainer.log_tail())
-            self._jobs.finish(id_, attempt, "failed", error=error)
+            self._end("failed", error)
         elif ended.stopped == "drain":
-            self._jobs.requeue(id_, attempt, "the worker was asked to end", crash=False)
+            self._give_back("the worker was asked to end", crash=False)
         elif ended.exit_code == EXIT_SUCCESS and relay.result is not None:
-            self._complete(relay)
+            self._complete(relay, trainer)
         else:
             self._fail(ended.exit_code, relay, trainer)
 
-    def _complete(self, relay: EventRelay) -> None:
-        assert relay.result is not None
+    def _complete(self, relay: EventRelay, trainer: TrainerProcess) -> None:
+        result, evaluation = relay.result, relay.evaluation
+        assert result is not None
         try:
-            made = self._supervisor.completion.register(self._job, relay.result, relay.evaluation)
-        except InvalidAdapterError as error:
-            self._jobs.finish(
-                self._job.id, self._job.attempt, "failed", error=JobError(code=error.code, message=str(error))
+            made = self._stored(
+                lambda: self._supervisor.completion.register(self._job, result, evaluation),
+                patience_s=STORAGE_PATIENCE_S,
             )
+        except InvalidAdapterError as error:
+            self._end("failed", JobError(code=error.code, message=str(error), log_tail=trainer.log_tail()))
             return
-        self._finish(made, cost=relay.result.cost)
+        self._finish(made, cost=result.cost)
 
     def _finish(self, made: ModelVersion, *, cost: dict[str, float]) -> None:
         completion = self._supervisor.completion
         try:
             result = completion.result(self._job, made, cost=cost, keep_on=self._keeps_on)
         except Interrupted:
-            self._jobs.requeue(self._job.id, self._job.attempt, "the worker was asked to end", crash=False)
+            self._give_back("its promotion was interrupted", crash=False)
             return
-        self._jobs.finish(self._job.id, self._job.attempt, "succeeded", result=result)
+        self._end("succeeded", result=result)
         completion.registry.collect_rollouts(self._job.id)
 
     def _fail(self, exit_code: int, relay: EventRelay, trainer: TrainerProcess) -> None:
-        id_, attempt, tail = self._job.id, self._job.attempt, trainer.log_tail()
-        if relay.error is None:
+        tail = trainer.log_tail()
+        said = relay.error
+        if said is None and exit_code == EXIT_DISK_FULL:
+            said = ErrorEvent(code="disk_full", message="the trainer could write nothing more", retryable=True)
+        if said is None:
             reason = f"the trainer ended without a result ({_ending(exit_code)})"
             error = JobError(code="worker_lost", message=reason, retryable=True, log_tail=tail)
-            self._jobs.requeue(id_, attempt, reason, error=error)
+            # Without a beat that the database took, the trainer ends itself: that says nothing against the job.
+            self._give_back(reason, error=error, crash=exit_code != EXIT_LEASE_LOST)
             return
-        said = relay.error
         error = JobError(code=said.code, message=said.message, retryable=said.retryable, log_tail=tail)
         if said.code == "disk_full":
-            self._jobs.suspend(id_, attempt, error)
+            self._suspend(error)
         elif said.retryable:
-            self._jobs.requeue(id_, attempt, said.message, error=error)
+            # A service that was away for as long as a trainer waits is no fault of the job either.
+            away = said.code == "engine_unavailable"
+            self._give_back(said.message, error=error, crash=not away, later_s=UNFIT_PAUSE_S if away else 0.0)
         else:
-            self._jobs.finish(id_, attempt, "failed", error=error)
+            self._end("failed", error)
 
     def _keeps_on(self) -> bool:
-        return not (self._supervisor.drain.requested or self._heartbeat.lost or self._heartbeat.cancel_requested)
+        asked = self._heartbeat.cancel_requested or self._heartbeat.pause_requested
+        return not (self._supervisor.drain.requested or self._heartbeat.lost or asked)
 
     def _beat_trainer(self) -> None:
         if self._trainer is not None:

@@ -15,8 +15,8 @@ from typing import Any
 
 from celery import signals  # pyright: ignore[reportMissingTypeStubs] - celery carries no types
 
-from rlt_core.errors import RltError
-from rlt_service.jobs.bell import CeleryBell
+from rlt_core.errors import RltError, UnavailableError
+from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.broker import EmbeddedValkey
 from rlt_service.jobs.celery_app import TASK, make_celery
 from rlt_service.jobs.completion import Completion
@@ -28,7 +28,7 @@ from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
-from rlt_service.store.jobs import QUEUE, JobStore
+from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
 
@@ -36,7 +36,6 @@ LOGGER = logging.getLogger(__name__)
 
 ARGUMENTS = (
     "worker",
-    f"--queues={QUEUE}",
     "--pool=solo",
     "--concurrency=1",
     "--without-gossip",
@@ -46,14 +45,28 @@ ARGUMENTS = (
 )
 
 
-def work(jobs: JobStore, *, supervisor: Supervisor, drain: Drain, worker: str, queue: str) -> int:
-    """Claim and run rows until none waits; return how many were run."""
+def work(jobs: JobStore, *, supervisor: Supervisor, drain: Drain, bell: Bell, worker: str, queue: str) -> int:
+    """Claim and run rows until none waits; return how many were run.
+
+    A worker whose own surroundings are at fault stops claiming: the next bell finds it, or a sound one.
+    """
     count = 0
     while not drain.requested and (claimed := jobs.claim(queue=queue, worker=worker)) is not None:
         LOGGER.info("claimed %s, attempt %d", claimed.job.id, claimed.attempt)
-        supervisor.run(claimed)
         count += 1
+        _wake_another(jobs, bell, queue)
+        if supervisor.run(claimed) == "unfit":
+            break
     return count
+
+
+def _wake_another(jobs: JobStore, bell: Bell, queue: str) -> None:
+    """One bell wakes one worker, who is busy from here on: ring for what else waits."""
+    try:
+        if jobs.waits(queue) and not bell.sounding(queue):
+            bell.ring(queue)
+    except UnavailableError as error:
+        LOGGER.warning("%s", error)  # the reconciler rings later
 
 
 def serve(settings: Settings) -> None:
@@ -61,9 +74,10 @@ def serve(settings: Settings) -> None:
     become_subreaper()
     database = Database(settings.database)
     database.start()
-    jobs = JobStore(database, max_crashes=settings.max_crashes)
+    jobs = JobStore(database, settings.job_rules)
     celery = make_celery(settings)
-    reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=CeleryBell(celery))
+    bell = CeleryBell(celery)
+    reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=bell)
     if settings.broker_url is None:
         EmbeddedValkey(settings.home).start()
     drain = Drain()
@@ -71,7 +85,7 @@ def serve(settings: Settings) -> None:
     name = f"{socket.gethostname()}:{os.getpid()}"
 
     def hear(queue: str) -> None:
-        work(jobs, supervisor=supervisor, drain=drain, worker=name, queue=queue)
+        work(jobs, supervisor=supervisor, drain=drain, bell=bell, worker=name, queue=queue)
 
     def stop(**_: Any) -> None:
         drain.requested = True
@@ -81,7 +95,9 @@ def serve(settings: Settings) -> None:
     shutting_down.connect(stop, weak=False)
     reconciler.start()
     try:
-        celery.worker_main([*ARGUMENTS, f"--hostname=rlt-{os.getpid()}@%h"])
+        celery.worker_main(
+            [*ARGUMENTS, f"--queues={','.join(settings.worker_queues)}", f"--hostname=rlt-{os.getpid()}@%h"]
+        )
     finally:
         reconciler.stop()
         database.close()

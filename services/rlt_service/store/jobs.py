@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any, cast, get_args
 
-from sqlalchemy import CursorResult, delete, func, or_, select, update
+from pydantic import ValidationError
+from sqlalchemy import CursorResult, delete, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from rlt_core.errors import InvalidRequestError, NotFoundError, NotImplementedYetError, StaleAttemptError
+from rlt_core.errors import InvalidRequestError, JobStateError, StaleAttemptError
 from rlt_core.schemas.base import Page, new_id, now_utc
 from rlt_core.schemas.jobs import (
-    JOB_SPEC,
+    QUEUE,
+    SPEC_VERSION,
     TERMINAL,
     Job,
     JobError,
@@ -24,12 +27,14 @@ from rlt_core.schemas.jobs import (
 )
 from rlt_service.store import history
 from rlt_service.store.database import Database
+from rlt_service.store.job_rows import end_job, fenced_job, find_job, job_of, move_job, spec_of
+from rlt_service.store.job_rules import JobRules
 from rlt_service.store.tables import BellRow, JobRow, OutboxRow
-from rlt_service.store.transitions import check_transition
 
-QUEUE = "train"
-"""Every kind of job needs the same resource so far, so all wait in one queue."""
 MAX_PAGE = 1000
+
+_CLAIMS = 7251109
+"""Names the lock that Postgres holds while a claim counts what runs; any constant will do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,7 @@ class LeaseState:
     """What a heartbeat brings back."""
 
     cancel_requested: bool
+    pause_requested: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +65,10 @@ class RunningJob:
 class JobStore:
     """All reads and writes of jobs; each method is one transaction."""
 
-    def __init__(self, database: Database, *, max_crashes: int = 3) -> None:
-        """Take a started database, and how many crashes in a row without progress end a job."""
+    def __init__(self, database: Database, rules: JobRules | None = None) -> None:
+        """Take a started database, and what this installation wants."""
         self._database = database
-        self._max_crashes = max_crashes
+        self._rules = rules or JobRules()
 
     def submit(self, spec: WarmupSpec | RlSpec) -> Job:
         """Store a job, the bell it is owed, and its first event, all or none."""
@@ -71,7 +77,7 @@ class JobStore:
                 id=new_id("job"),
                 kind=spec.kind,
                 name=spec.name,
-                queue=QUEUE,
+                queue=self._rules.queues.get(spec.kind, QUEUE),
                 status="queued",
                 priority=spec.priority,
                 not_before=spec.not_before,
@@ -79,22 +85,26 @@ class JobStore:
                 attempt=0,
                 beat=0,
                 cancel_requested=False,
+                pause_requested=False,
+                runtime_s=0.0,
                 crashes=0,
+                progress_attempt=0,
                 best_step=0,
                 last_seq=0,
+                spec_version=SPEC_VERSION,
                 spec=spec.model_dump(mode="json"),
                 progress=Progress(total=spec.steps if isinstance(spec, RlSpec) else spec.max_steps).model_dump(),
             )
             session.add(row)
             session.flush()
-            session.add(OutboxRow(queue=QUEUE, job_id=row.id, due_at=spec.not_before))
+            session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=spec.not_before))
             history.append(session, row, "queued")
-            return _job(row)
+            return job_of(row)
 
     def get(self, job_id: str) -> Job:
         """Return a job; raises NotFoundError."""
         with self._database.reading() as session:
-            return _job(_find(session, job_id, lock=False))
+            return job_of(find_job(session, job_id, lock=False))
 
     def list(
         self,
@@ -117,7 +127,7 @@ class JobStore:
                     raise InvalidRequestError(f"`after` names no job: {after!r}.", param="/after")
                 query = query.where(JobRow.ordinal < last)
             rows = list(session.scalars(query))
-        jobs = [_job(row) for row in rows[:limit]]
+        jobs = [job_of(row) for row in rows[:limit]]
         return Page[Job](data=jobs, has_more=len(rows) > limit, last_id=jobs[-1].id if jobs else None)
 
     def counts(self) -> dict[str, int]:
@@ -129,72 +139,117 @@ class JobStore:
     def cancel(self, job_id: str) -> Job:
         """Cancel: at once while nobody runs it, else ask its supervisor. Repeatable; JobStateError once it ended."""
         with self._database.transaction() as session:
-            row = _find(session, job_id)
+            row = find_job(session, job_id)
             if row.status == "running":
                 if not row.cancel_requested:
                     row.cancel_requested = True
                     history.append(session, row, "cancel_requested")
             elif row.status != "cancelled":
-                _move(session, row, "cancelled")
-            return _job(row)
+                move_job(session, row, "cancelled")
+            return job_of(row)
 
     def pause(self, job_id: str) -> Job:
-        """Take a waiting job out of the queue; repeatable. A running one raises NotImplementedYetError."""
+        """Pause: at once while nobody runs it, else ask its supervisor, who saves first. Repeatable; JobStateError."""
         with self._database.transaction() as session:
-            row = _find(session, job_id)
+            row = find_job(session, job_id)
+            if row.status == "running" and row.cancel_requested:
+                raise JobStateError(f"Job {job_id} is being cancelled.", extra={"status": row.status})
             if row.status == "running":
-                raise NotImplementedYetError(
-                    f"Job {job_id} is running; this server pauses queued jobs only. Cancel it, or let it end."
-                )
-            if row.status != "paused":
-                _move(session, row, "paused")
-            return _job(row)
+                if not row.pause_requested:
+                    row.pause_requested = True
+                    history.append(session, row, "pause_requested")
+            elif row.status != "paused":
+                move_job(session, row, "paused")
+            return job_of(row)
 
     def resume(self, job_id: str) -> Job:
-        """Put a paused job back into the queue; repeatable."""
+        """Put a paused job back into the queue, or take back that it is to pause; repeatable."""
         with self._database.transaction() as session:
-            row = _find(session, job_id)
-            if row.status not in ("queued", "running"):
+            row = find_job(session, job_id)
+            if row.status == "running" and row.pause_requested:
+                row.pause_requested = False
+                history.append(session, row, "pause_withdrawn")
+            elif row.status not in ("queued", "running"):
                 row.error = None
-                _move(session, row, "queued")
+                move_job(session, row, "queued")
                 session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=row.not_before))
-            return _job(row)
+            return job_of(row)
 
     def claim(self, *, queue: str, worker: str) -> ClaimedJob | None:
-        """Take the next due job (priority, `not_before`, age) by compare-and-swap; None when nothing waits."""
-        with self._database.transaction() as session:
-            due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now_utc())
-            order = (JobRow.priority.desc(), func.coalesce(JobRow.not_before, JobRow.created_at), JobRow.ordinal)
-            row = session.scalar(
-                select(JobRow)
-                .where(JobRow.queue == queue, JobRow.status == "queued", due)
-                .order_by(*order)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            )
-            if row is None:
-                return None
-            swapped = session.execute(
-                update(JobRow)
-                .where(JobRow.ordinal == row.ordinal, JobRow.status == "queued", JobRow.attempt == row.attempt)
-                .values(attempt=row.attempt + 1, beat=0, worker=worker)
-                .execution_options(synchronize_session=False)
-            )
-            if cast(CursorResult[Any], swapped).rowcount != 1:
-                return None
-            session.refresh(row)
-            row.started_at = row.started_at or now_utc()
-            _move(session, row, "running", {"worker": worker}, event="started")
-            session.execute(delete(OutboxRow).where(OutboxRow.job_id == row.id))
-            session.execute(delete(BellRow).where(BellRow.queue == queue))
-            return ClaimedJob(job=_job(row), attempt=row.attempt)
+        """Take the next due job (of highest priority, then the oldest) by compare-and-swap; None when nothing waits.
 
-    def beat(self, job_id: str, attempt: int) -> LeaseState:
-        """Renew the lease by counting; raises StaleAttemptError when the job belongs to another attempt or ended."""
+        Left waiting are specs of a newer version, for a newer worker, and kinds of which enough run. A spec that
+        today's rules refuse ends as `invalid`: it would be the next one for ever.
+        """
+        with self._database.transaction() as session:
+            while (row := self._next(session, queue)) is not None:
+                try:
+                    spec_of(row)
+                except ValidationError as error:
+                    end_job(session, row, "failed", _unreadable(error))
+                    session.flush()
+                    continue
+                return self._start(session, row, worker=worker)
+        return None
+
+    def waits(self, queue: str) -> bool:
+        """Tell whether a claim would find something."""
+        with self._database.reading() as session:
+            return self._next(session, queue, lock=False) is not None
+
+    def _next(self, session: Session, queue: str, *, lock: bool = True) -> JobRow | None:
+        due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now_utc())
+        query = (
+            select(JobRow)
+            .where(
+                JobRow.queue == queue,
+                JobRow.status == "queued",
+                JobRow.spec_version <= SPEC_VERSION,
+                JobRow.kind.in_(self._kinds_with_room(session)),
+                due,
+            )
+            .order_by(JobRow.priority.desc(), JobRow.ordinal)
+            .limit(1)
+        )
+        return session.scalar(query.with_for_update(skip_locked=True) if lock else query)
+
+    def _kinds_with_room(self, session: Session) -> Sequence[str]:
+        kinds: tuple[JobKind, ...] = get_args(JobKind)
+        limits = self._rules.max_running
+        if not limits:
+            return kinds
+        if session.get_bind().dialect.name == "postgresql":  # SQLite lets one claim at a time anyway
+            session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CLAIMS})
+        query = select(JobRow.kind, func.count()).where(JobRow.status == "running").group_by(JobRow.kind)
+        running = {row[0]: row[1] for row in session.execute(query)}
+        return [kind for kind in kinds if kind not in limits or running.get(kind, 0) < limits[kind]]
+
+    def _start(self, session: Session, row: JobRow, *, worker: str) -> ClaimedJob | None:
+        swapped = session.execute(
+            update(JobRow)
+            .where(JobRow.ordinal == row.ordinal, JobRow.status == "queued", JobRow.attempt == row.attempt)
+            .values(attempt=row.attempt + 1, beat=0, worker=worker)
+            .execution_options(synchronize_session=False)
+        )
+        if cast(CursorResult[Any], swapped).rowcount != 1:
+            return None
+        session.refresh(row)
+        row.started_at = row.started_at or now_utc()
+        move_job(session, row, "running", {"worker": worker}, event="started")
+        session.execute(delete(OutboxRow).where(OutboxRow.job_id == row.id))
+        session.execute(delete(BellRow).where(BellRow.queue == row.queue))
+        return ClaimedJob(job=job_of(row), attempt=row.attempt)
+
+    def beat(self, job_id: str, attempt: int, *, runtime_s: float | None = None) -> LeaseState:
+        """Renew the lease by counting; raises StaleAttemptError when the job belongs to another attempt or ended.
+
+        `runtime_s` is how long all attempts have run so far.
+        """
         with self._database.transaction() as session:
             row = fenced_job(session, job_id, attempt)
             row.beat += 1
-            return LeaseState(cancel_requested=row.cancel_requested)
+            row.runtime_s = max(row.runtime_s, runtime_s or 0.0)
+            return LeaseState(cancel_requested=row.cancel_requested, pause_requested=row.pause_requested)
 
     def save_progress(self, job_id: str, attempt: int, progress: Progress) -> None:
         """Store how far the attempt is, with a `progress` event; fenced."""
@@ -220,7 +275,7 @@ class JobStore:
             if progress is not None:
                 row.progress = progress.model_dump()
                 if progress.step > row.best_step:
-                    row.best_step, row.crashes = progress.step, 0
+                    row.best_step, row.crashes, row.progress_attempt = progress.step, 0, attempt
 
     def finish(
         self,
@@ -238,38 +293,60 @@ class JobStore:
             row = fenced_job(session, job_id, attempt)
             if result is not None:
                 row.result = result.model_dump(mode="json")
-            _end(session, row, status, error)
-            return _job(row)
+            end_job(session, row, status, error)
+            return job_of(row)
 
     def requeue(
-        self, job_id: str, attempt: int, reason: str, *, error: JobError | None = None, crash: bool = True
+        self,
+        job_id: str,
+        attempt: int,
+        reason: str,
+        *,
+        error: JobError | None = None,
+        crash: bool = True,
+        beat: int | None = None,
+        later_s: float = 0.0,
     ) -> Job:
-        """Give a running job back: to the queue, or to its end where it was cancelled or crashed too often; fenced.
+        """Give a running job back, to the queue or to where it was asked to go; fenced.
 
-        `error` is what the job ends with if this crash was the last one; `crash=False` (a drain) is not counted.
+        One that was to be cancelled or paused is; one that crashed too often fails with `error`. A crash of an attempt
+        that made progress does not count, nor does what is no crash (`crash=False`: a drain). With `beat`, as seen by a
+        watcher, nothing happens if the job has beaten since: raises StaleAttemptError. Nobody claims it for `later_s`.
         """
         with self._database.transaction() as session:
             row = fenced_job(session, job_id, attempt)
-            row.crashes += int(crash)
+            if beat is not None and row.beat != beat:
+                raise StaleAttemptError(f"Attempt {attempt} of {job_id} is alive: it has beaten meanwhile.")
+            row.crashes += int(crash and row.progress_attempt != attempt)
+            row.worker = None
             if row.cancel_requested:
-                _end(session, row, "cancelled", None)
-            elif row.crashes >= self._max_crashes:
+                end_job(session, row, "cancelled", None)
+            elif row.pause_requested:
+                move_job(session, row, "paused", {"reason": reason})
+            elif row.crashes >= self._rules.max_crashes:
                 lost = error or JobError(code="worker_lost", message=reason, retryable=True)
                 message = f"{lost.message} ({row.crashes} crashes in a row without progress)"
-                _end(session, row, "failed", lost.model_copy(update={"message": message}))
+                end_job(session, row, "failed", lost.model_copy(update={"message": message}))
             else:
-                _move(session, row, "queued", {"reason": reason, "crashes": row.crashes}, event="requeued")
-                row.worker = None
-                session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=None))
-            return _job(row)
+                move_job(session, row, "queued", {"reason": reason, "crashes": row.crashes}, event="requeued")
+                row.not_before = now_utc() + timedelta(seconds=later_s) if later_s else None
+                session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=row.not_before))
+            return job_of(row)
 
     def suspend(self, job_id: str, attempt: int, error: JobError) -> Job:
-        """Pause a running job that cannot go on until a human has acted (a full disk); fenced."""
+        """Pause a running job that cannot go on until a human has acted (a full disk); fenced.
+
+        One that was to be cancelled is.
+        """
         with self._database.transaction() as session:
             row = fenced_job(session, job_id, attempt)
-            row.error, row.worker = error.model_dump(mode="json"), None
-            _move(session, row, "paused", {"error": row.error})
-            return _job(row)
+            row.worker = None
+            if row.cancel_requested:
+                end_job(session, row, "cancelled", None)
+            else:
+                row.error = error.model_dump(mode="json")
+                move_job(session, row, "paused", {"error": row.error})
+            return job_of(row)
 
     def running(self) -> Sequence[RunningJob]:
         """Return every running job with its attempt and beat, for the lease watcher."""
@@ -282,7 +359,7 @@ class JobStore:
     ) -> Sequence[JobEvent]:
         """Return events with a greater number, oldest first, of the given types (None: all); raises NotFoundError."""
         with self._database.reading() as session:
-            _find(session, job_id, lock=False)
+            find_job(session, job_id, lock=False)
             return history.read(session, job_id, after_seq=after_seq, limit=limit, types=types)
 
     def using_dataset(self, dataset_id: str) -> Sequence[str]:
@@ -297,57 +374,10 @@ def jobs_using(session: Session, dataset_id: str) -> Sequence[str]:
     return [row.id for row in rows if dataset_id in (row.spec["dataset"], *row.spec["splits"].values())]
 
 
-def _find(session: Session, job_id: str, *, lock: bool = True) -> JobRow:
-    query = select(JobRow).where(JobRow.id == job_id)
-    row = session.scalar(query.with_for_update() if lock else query)
-    if row is None:
-        raise NotFoundError(f"There is no job {job_id!r}; GET /v1/jobs lists them.")
-    return row
-
-
-def fenced_job(session: Session, job_id: str, attempt: int) -> JobRow:
-    """Return the row of a running job that belongs to `attempt`; raises NotFoundError, StaleAttemptError."""
-    row = _find(session, job_id)
-    if row.status != "running" or row.attempt != attempt:
-        raise StaleAttemptError(
-            f"Attempt {attempt} no longer owns job {job_id}, which is {row.status} at attempt {row.attempt}: "
-            "stop writing and end.",
-            extra={"status": row.status, "attempt": row.attempt},
-        )
-    return row
-
-
-def _move(
-    session: Session, row: JobRow, status: JobStatus, data: Mapping[str, Any] | None = None, *, event: str | None = None
-) -> None:
-    """Change the status: the only place that does."""
-    check_transition(row.id, cast(JobStatus, row.status), status)
-    row.status = status
-    if status in TERMINAL:
-        row.finished_at = now_utc()
-        session.execute(delete(OutboxRow).where(OutboxRow.job_id == row.id))
-    history.append(session, row, event or status, data)
-
-
-def _end(session: Session, row: JobRow, status: JobStatus, error: JobError | None) -> None:
-    row.error = error.model_dump(mode="json") if error is not None else None
-    data = {"result": row.result, "error": row.error}
-    _move(session, row, status, {key: value for key, value in data.items() if value is not None})
-
-
-def _job(row: JobRow) -> Job:
-    return Job(
-        id=row.id,
-        kind=cast(JobKind, row.kind),
-        name=row.name,
-        status=cast(JobStatus, row.status),
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        attempt=row.attempt,
-        cancel_requested=row.cancel_requested,
-        progress=Progress.model_validate(row.progress),
-        spec=JOB_SPEC.validate_python(row.spec),
-        result=JobResult.model_validate(row.result) if row.result is not None else None,
-        error=JobError.model_validate(row.error) if row.error is not None else None,
+def _unreadable(error: ValidationError) -> JobError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = "/" + "/".join(str(part) for part in first["loc"])
+    return JobError(
+        code="invalid",
+        message=f"The stored spec breaks a rule that this version has ({where}: {first['msg']}); submit it anew.",
     )

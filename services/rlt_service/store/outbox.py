@@ -11,7 +11,8 @@ from rlt_service.store.tables import BellRow, JobRow, OutboxRow
 
 FIRST_QUIET_S = 5.0
 """Seconds after a ring in vain before the same queue is rung again; doubles each time."""
-MAX_QUIET_S = 120.0
+MAX_QUIET_S = 25.0
+"""A broker that is back rings again within half a minute."""
 
 
 class Outbox:
@@ -53,7 +54,7 @@ class Outbox:
             if bell is None:
                 bell = BellRow(queue=queue, rings=0, quiet_until=now)
                 session.add(bell)
-            elif bell.quiet_until > now:
+            elif now < bell.quiet_until <= now + timedelta(seconds=MAX_QUIET_S):  # beyond it, the clock was set back
                 return False
             bell.quiet_until = now + timedelta(seconds=min(FIRST_QUIET_S * 2**bell.rings, MAX_QUIET_S))
             bell.rings = min(bell.rings + 1, 32)

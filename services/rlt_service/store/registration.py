@@ -12,7 +12,7 @@ from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
 from rlt_service.store import evaluations
 from rlt_service.store.artifacts import REFUSED, ArtifactStore
-from rlt_service.store.jobs import fenced_job
+from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.tables import VersionRow
 
 

@@ -31,7 +31,7 @@ from rlt_core.schemas.teachers import (
 from rlt_service.store import aliases, evaluations, history, resolution
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
-from rlt_service.store.jobs import fenced_job
+from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.registration import Candidate, HeldOut, register, stage
 from rlt_service.store.resolution import ResolvedVersion, VersionFiles, version_name
 from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRow, VersionRow

@@ -82,11 +82,17 @@ class JobRow(Base):
     beat: Mapped[int] = mapped_column(BigInteger, default=0)
     worker: Mapped[str | None] = mapped_column(String(200))
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    pause_requested: Mapped[bool] = mapped_column(default=False)
+    runtime_s: Mapped[float] = mapped_column(Float, default=0.0)
+    """Seconds that its attempts have run so far, as of the last beat."""
     crashes: Mapped[int] = mapped_column(Integer, default=0)
     """In a row, without progress."""
+    progress_attempt: Mapped[int] = mapped_column(Integer, default=0)
+    """The last attempt that went beyond all before it: its crash does not count."""
     best_step: Mapped[int] = mapped_column(Integer, default=0)
     """Furthest step of any attempt: only what goes beyond it is progress."""
     last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    spec_version: Mapped[int] = mapped_column(Integer, default=1)
     spec: Mapped[dict[str, Any]] = mapped_column(Document)
     progress: Mapped[dict[str, Any]] = mapped_column(Document)
     result: Mapped[dict[str, Any] | None] = mapped_column(Document)

@@ -48,11 +48,13 @@ def test_format_of_the_engine_must_be_that_of_the_trainer(world: Any) -> None:
     [
         (EngineUnavailableError("away"), "engine_unavailable", True),
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full", True),
+        (OSError(errno.EROFS, "Read-only file system"), "disk_full", True),
+        (ValueError("Error while serializing: I/O error: No space left on device (os error 28)"), "disk_full", True),
         (MemoryError(), "out_of_memory", False),
         (RuntimeError("CUDA out of memory"), "out_of_memory", False),
         (KeyError("x"), "trainer_failed", False),
     ],
 )
-def test_errors_have_stable_codes(error: Exception, code: str, retryable: bool) -> None:
-    event = error_event(error)
+def test_errors_have_stable_codes(error: Exception, code: str, retryable: bool, tmp_path: Path) -> None:
+    event = error_event(error, folder=tmp_path)
     assert (event.code, event.retryable) == (code, retryable)

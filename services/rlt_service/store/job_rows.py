@@ -1,0 +1,99 @@
+"""Own what a row of the jobs table means: the job that people see, the fence, and the one way to change its status."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pydantic import ValidationError
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from rlt_core.errors import NotFoundError, StaleAttemptError
+from rlt_core.schemas.base import now_utc
+from rlt_core.schemas.jobs import (
+    JOB_SPEC,
+    TERMINAL,
+    Job,
+    JobError,
+    JobKind,
+    JobResult,
+    JobStatus,
+    Progress,
+    RlSpec,
+    WarmupSpec,
+)
+from rlt_service.store import history
+from rlt_service.store.tables import JobRow, OutboxRow
+from rlt_service.store.transitions import check_transition
+
+
+def job_of(row: JobRow) -> Job:
+    """Give the job as people see it; a spec that today's rules would refuse is shown as it was stored."""
+    fields: dict[str, Any] = {
+        "id": row.id,
+        "kind": cast(JobKind, row.kind),
+        "name": row.name,
+        "status": cast(JobStatus, row.status),
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "attempt": row.attempt,
+        "runtime_s": row.runtime_s,
+        "cancel_requested": row.cancel_requested,
+        "pause_requested": row.pause_requested,
+        "progress": Progress.model_validate(row.progress),
+        "result": JobResult.model_validate(row.result) if row.result is not None else None,
+        "error": JobError.model_validate(row.error) if row.error is not None else None,
+    }
+    try:
+        return Job(**fields, spec=spec_of(row))
+    except ValidationError:
+        kind: type[RlSpec | WarmupSpec] = RlSpec if row.kind == "rl" else WarmupSpec
+        return Job.model_construct(**fields, spec=kind.model_construct(**row.spec))
+
+
+def spec_of(row: JobRow) -> WarmupSpec | RlSpec:
+    """Read the stored spec; raises ValidationError where the rules were others when it was stored."""
+    return JOB_SPEC.validate_python(row.spec)
+
+
+def find_job(session: Session, job_id: str, *, lock: bool = True) -> JobRow:
+    """Return a job's row; raises NotFoundError."""
+    query = select(JobRow).where(JobRow.id == job_id)
+    row = session.scalar(query.with_for_update() if lock else query)
+    if row is None:
+        raise NotFoundError(f"There is no job {job_id!r}; GET /v1/jobs lists them.")
+    return row
+
+
+def fenced_job(session: Session, job_id: str, attempt: int) -> JobRow:
+    """Return the row of a running job that belongs to `attempt`; raises NotFoundError, StaleAttemptError."""
+    row = find_job(session, job_id)
+    if row.status != "running" or row.attempt != attempt:
+        raise StaleAttemptError(
+            f"Attempt {attempt} no longer owns job {job_id}, which is {row.status} at attempt {row.attempt}: "
+            "stop writing and end.",
+            extra={"status": row.status, "attempt": row.attempt},
+        )
+    return row
+
+
+def move_job(
+    session: Session, row: JobRow, status: JobStatus, data: Mapping[str, Any] | None = None, *, event: str | None = None
+) -> None:
+    """Change the status: the only place that does."""
+    check_transition(row.id, cast(JobStatus, row.status), status)
+    row.status = status
+    if status != "running":
+        row.pause_requested = False
+    if status in TERMINAL:
+        row.finished_at = now_utc()
+    if status in TERMINAL or status == "paused":
+        session.execute(delete(OutboxRow).where(OutboxRow.job_id == row.id))
+    history.append(session, row, event or status, data)
+
+
+def end_job(session: Session, row: JobRow, status: JobStatus, error: JobError | None) -> None:
+    """Bring a job to its end, with one event that says how."""
+    row.error = error.model_dump(mode="json") if error is not None else None
+    data = {"result": row.result, "error": row.error}
+    move_job(session, row, status, {key: value for key, value in data.items() if value is not None})
