@@ -46,7 +46,7 @@ class EngineHost:
         """Times that the engine died and was started again."""
         self._first_start = asyncio.Event()
         self.failure: Exception | None = None
-        """Why the engine did not start, the first time or again; it then stays away."""
+        """Why the engine did not start the first time; it then stays away."""
 
     def start(self) -> None:
         """Begin to start the engine; returns at once."""
@@ -85,34 +85,50 @@ class EngineHost:
         self._first_start.set()
 
     async def _keep_running(self) -> None:
-        """Start the engine, and again with growing waits whenever it has died; end where it does not start."""
-        while await self._start():
-            self._fault = f"is being started again: it {await self._death()}"
-            LOGGER.error("%s %s", self.name, self._fault)
-            if self._engine is not None:
-                try:
-                    await self._engine.stop()
-                except Exception:  # the task's boundary: what could not be ended must not keep the next from starting
-                    LOGGER.exception("%s did not stop as it should", self.name)
-            await asyncio.sleep(RESTART_AFTER_S[min(self.restarts, len(RESTART_AFTER_S) - 1)])
-            self.restarts += 1
-
-    async def _start(self) -> bool:
+        """Start the engine, and again with growing waits whenever it has died; end where it never starts."""
         try:
-            self._engine = await asyncio.to_thread(self._make_engine)
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await self._engine.start()
+            await self._start()
         except Exception as error:  # the task's boundary: whatever it is, /readyz and the log must say it
             LOGGER.exception("%s did not start", self.name)
-            self._fault, self.failure = f"did not start: {str(error) or type(error).__name__}", error
+            self._fault, self.failure = _not_started(error), error
             if self._on_failure is not None:
                 self._on_failure(error)
-            return False
+            return
         finally:
             self._first_start.set()
+        while True:
+            self._fault = f"is being started again: it {await self._death()}"
+            LOGGER.error("%s %s", self.name, self._fault)
+            await self._start_again()
+
+    async def _start_again(self) -> None:
+        """Start what once ran, as often as it takes: a machine short of memory now may have some later."""
+        while True:
+            await self._end()
+            await asyncio.sleep(RESTART_AFTER_S[min(self.restarts, len(RESTART_AFTER_S) - 1)])
+            self.restarts += 1
+            try:
+                await self._start()
+            except Exception as error:  # the task's boundary
+                LOGGER.exception("%s did not start again", self.name)
+                self._fault = f"is being started again: it {_not_started(error)}"
+            else:
+                return
+
+    async def _end(self) -> None:
+        if self._engine is None:
+            return
+        try:
+            await self._engine.stop()
+        except Exception:  # the task's boundary: what could not be ended must not keep the next from starting
+            LOGGER.exception("%s did not stop as it should", self.name)
+
+    async def _start(self) -> None:
+        self._engine = await asyncio.to_thread(self._make_engine)
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await self._engine.start()
         self._fault = ""
         LOGGER.info("%s is ready", self.name)
-        return True
 
     async def _death(self) -> str:
         """Wait until the engine is no longer alive, and say what it died of."""
@@ -120,6 +136,10 @@ class EngineHost:
         while (health := await self._engine.health()).alive:
             await asyncio.sleep(WATCH_S)
         return health.detail
+
+
+def _not_started(error: Exception) -> str:
+    return f"did not start: {str(error) or type(error).__name__}"
 
 
 class NoEngine:

@@ -7,7 +7,7 @@ from functools import partial
 
 from rlt_core.errors import EngineUnavailableError
 from rlt_core.tokens import SequenceCodec
-from rlt_service.engine.protocol import Engine, Weights
+from rlt_service.engine.protocol import Engine, EngineInfo, Weights
 from rlt_service.engine_host import EngineHost
 from rlt_service.full_engines import FullEngines
 from rlt_service.leases import Leases
@@ -59,6 +59,15 @@ class Engines:
         for host in self._hosts.values():
             host.start()
 
+    def some_ready(self) -> None:
+        """Raise EngineUnavailableError where no engine answers: a starting server says so whatever it is asked."""
+        if not self.all_ready():
+            self.host.ready()
+
+    def info_of(self, version: ServedVersion) -> EngineInfo | None:
+        """Say what the engine of a version is; None for a fully trained one, whose engine may have to start first."""
+        return None if version.full is not None else self._host_of(version).ready().info
+
     def all_ready(self) -> list[tuple[str, Engine]]:
         """Give the engines that answer now, each with what it holds: a base, or a fully trained version."""
         named = [*self._hosts.items(), *((full.version, host) for full, host in self._full.held)]
@@ -70,18 +79,27 @@ class Engines:
 
         Raises EngineUnavailableError, InvalidWeightsError for a fully trained version that cannot be loaded.
         """
+        host = self._host_of(version)
+        with self._leases.held(version.version):
+            async with self._engine_of(version, host) as engine:
+                yield engine
+
+    @asynccontextmanager
+    async def _engine_of(self, version: ServedVersion, host: EngineHost) -> AsyncGenerator[Engine]:
+        if version.full is None:
+            yield host.ready()
+            return
+        async with self._full.lease(version.base_model, version.full) as engine:
+            yield engine
+
+    def _host_of(self, version: ServedVersion) -> EngineHost:
         host = self._hosts.get(version.base_model)
         if host is None:
             held = " and ".join(self._hosts)
             raise EngineUnavailableError(
                 f"this process holds {held}, not {version.base_model}, the base of {version.version}"
             )
-        with self._leases.held(version.version):
-            if version.full is None:
-                yield host.ready()
-                return
-            async with self._full.lease(version.base_model, version.full) as engine:
-                yield engine
+        return host
 
     @asynccontextmanager
     async def lease_pair(
@@ -94,9 +112,15 @@ class Engines:
         """
         both = teacher is not None and None not in (student.full, teacher.full) and student.weights != teacher.weights
         async with AsyncExitStack() as held:
+            # Both are counted before anything is awaited: none may be deleted while the other's engine starts.
+            hosts = {version.version: self._host_of(version) for version in (student, teacher) if version is not None}
+            for version in hosts:
+                held.enter_context(self._leases.held(version))
             async with self._pairing if both else nullcontext():
-                engine = await held.enter_async_context(self.lease(student))
-                beside = engine if teacher is None else await held.enter_async_context(self.lease(teacher))
+                engine = await held.enter_async_context(self._engine_of(student, hosts[student.version]))
+                beside = engine
+                if teacher is not None:
+                    beside = await held.enter_async_context(self._engine_of(teacher, hosts[teacher.version]))
             yield engine, beside
 
     def codec_of(self, fingerprint: str) -> SequenceCodec | None:
@@ -104,8 +128,12 @@ class Engines:
 
         A fully trained version speaks with its base's tokenizer, so the bases' are all.
         """
-        codecs = [host.ready().codec for host in self._hosts.values()]
-        return next((codec for codec in codecs if codec.fingerprint == fingerprint), None)
+        for host in self._hosts.values():
+            if (engine := _running(host)) is not None and engine.codec.fingerprint == fingerprint:
+                return engine.codec
+        for host in self._hosts.values():
+            host.ready()  # one that does not run may be the one that has it
+        return None
 
     async def load(self, version: ResolvedVersion) -> None:
         """Prove a version before it may serve; the untrained base needs no proof.

@@ -27,7 +27,9 @@ class Line(deque[Any]):
         self.extend(left)
 
 
-def scheduler(running: Sequence[Any], waiting: Sequence[Any], *, free_blocks: int = 1000) -> Any:
+def scheduler(
+    running: Sequence[Any], waiting: Sequence[Any], *, free_blocks: int = 1000, max_loras: int | None = None
+) -> Any:
     """Build the mixin over a scheduler that gives tokens to requests in their order, as vLLM's does."""
     from rlt_service.engine.generation_first import GenerationFirst
 
@@ -38,6 +40,7 @@ def scheduler(running: Sequence[Any], waiting: Sequence[Any], *, free_blocks: in
             pool = SimpleNamespace(get_num_free_blocks=lambda: free_blocks)
             self.kv_cache_manager: Any = SimpleNamespace(block_pool=pool)
             self.cache_config: Any = SimpleNamespace(block_size=32)
+            self.lora_config: Any = None if max_loras is None else SimpleNamespace(max_loras=max_loras)
 
     return Little()
 
@@ -53,25 +56,36 @@ def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 def schedule_in_order(self: Any, throttle_prefills: bool = False) -> Any:
     left, given = self.max_num_scheduled_tokens, dict[str, int]()
     free = self.kv_cache_manager.block_pool.get_num_free_blocks() * self.cache_config.block_size
+    most = None if self.lora_config is None else self.lora_config.max_loras
+    adapters = {request.lora_request.lora_int_id for request in self.running if request.lora_request}
+    assert most is None or len(adapters) <= most  # so says vLLM, and then its core ends
     for request in self.running:
         given[request.name] = min(left, request.num_tokens_with_spec - request.num_computed_tokens)
         left -= given[request.name]
+    skipped: list[Any] = []
     while self.waiting and left > 0 and len(self.running) < self.max_num_active_reqs:
         request = self.waiting.popleft()
+        adapter = request.lora_request.lora_int_id if request.lora_request else None
+        if most is not None and adapter and adapter not in adapters and len(adapters) == most:
+            skipped.append(request)
+            continue
+        adapters |= {adapter} - {None}
         if request.num_tokens > free:
             self.waiting.prepend_request(request)
             break
         self.running.append(request)
         given[request.name] = min(left, request.num_tokens_with_spec)
         left -= given[request.name]
+    self.waiting.extendleft(reversed(skipped))
     given = {name: count for name, count in given.items() if count}
     return SimpleNamespace(given=given, total_num_scheduled_tokens=sum(given.values()))
 
 
-def request(name: str, *, tokens: int, computed: int = 0, score: bool) -> Any:
+def request(name: str, *, tokens: int, computed: int = 0, score: bool, adapter: int | None = None) -> Any:
     extra = ScoringParameters(start=1, temperature=1.0).as_extra_args() if score else None
     return SimpleNamespace(
         name=name,
+        lora_request=None if adapter is None else SimpleNamespace(lora_int_id=adapter),
         sampling_params=SimpleNamespace(extra_args=extra),
         num_tokens=tokens,
         num_tokens_with_spec=tokens,
@@ -140,6 +154,17 @@ def test_scores_that_have_begun_are_finished_before_others_begin() -> None:
     last = scheduler([score("a", tokens=10), written("w")], [score("c")])
     assert last.schedule().given == {"w": 1, "a": 10}
     assert scheduler([written("w")], [score("c"), score("d")]).schedule().given == {"w": 1, "c": 32}
+
+
+def test_who_asks_starts_only_with_adapters_that_fit_beside_those_of_the_scores_held() -> None:
+    running = [request("a", tokens=600, score=True, adapter=1)]
+    names = [("fourth", 4), ("first", 1), ("second", 2), ("base", None)]
+    waiting = [request(name, tokens=10, score=False, adapter=adapter) for name, adapter in names]
+    made = scheduler(running, waiting, max_loras=2)
+    assert made.schedule().given == {"fourth": 10, "first": 10, "base": 10}
+    assert [each.name for each in made.waiting] == ["second"]
+    made.running = [each for each in made.running if each.name != "fourth"]
+    assert "a" in made.schedule().given  # and the core lives
 
 
 def test_scores_that_were_held_count_among_what_runs_at_once() -> None:

@@ -238,5 +238,18 @@ async def test_an_engine_that_stops_ends_the_loads_under_way(worker: Worker, ref
     loading = asyncio.create_task(use(adapters, refs[0]))
     await asyncio.sleep(0.05)
     await adapters.stop()
+    with pytest.raises(EngineUnavailableError, match="stopped while it loaded a@0"):
+        await loading
+
+
+async def test_a_caller_that_gives_up_is_cancelled_and_the_load_goes_on(worker: Worker, refs: list[AdapterRef]) -> None:
+    adapters = make(worker)
+    worker.answering.clear()
+    loading = asyncio.create_task(use(adapters, refs[0]))
+    await asyncio.sleep(0.05)
+    loading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await loading
+    worker.answering.set()
+    await use(adapters, refs[0])
+    assert adapters.versions == ("a@0",)

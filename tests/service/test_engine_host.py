@@ -48,6 +48,30 @@ async def test_a_start_that_hangs_is_given_up_and_said(monkeypatch: pytest.Monke
     await host.stop(grace_s=0.0)
 
 
+class FailsToStart(FakeEngine):
+    """Does not start."""
+
+    async def start(self) -> None:
+        raise MemoryError("no room at the moment")
+
+
+async def test_an_engine_that_ran_is_started_again_as_often_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlt_service.engine_host.WATCH_S", 0.01)
+    monkeypatch.setattr("rlt_service.engine_host.RESTART_AFTER_S", (0.01,))
+    failures: list[Exception] = []
+    first, last = FakeEngine(), FakeEngine()
+    host = EngineHost(made_of(first, FailsToStart(), FailsToStart(), last), on_failure=failures.append)
+    host.start()
+    await host.first_start()
+    await first.die()
+    async with asyncio.timeout(5.0):
+        while host.restarts < 3 or not (await host.check()).ok:
+            await asyncio.sleep(0.01)
+    assert host.ready() is last
+    assert (failures, host.failure) == ([], None)  # a server that ends on these would take sound engines with it
+    await host.stop(grace_s=0.0)
+
+
 async def test_an_engine_that_died_and_does_not_end_is_replaced_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlt_service.engine_host.WATCH_S", 0.01)
     monkeypatch.setattr("rlt_service.engine_host.RESTART_AFTER_S", (0.01,))

@@ -9,6 +9,7 @@ import pytest
 from rlt_core.errors import ConfigurationError
 from tests.support.control import Control, check_problem, control_app
 from tests.support.engines import Workshop
+from tests.support.waiting import wait_until
 
 QUESTION = {"question": "What is 17 + 25?", "solution": "42", "seed": 1, "include": ["tokens"]}
 
@@ -228,6 +229,20 @@ def test_students_may_have_a_base_of_their_own(tmp_path: Path, workshop: Worksho
         assert control.http.put("/v1/aliases/student/default", json=put).status_code == 200
         held = [engine["holds"] for engine in control.http.get("/v1/capabilities").json()["engines"]]
         assert held == ["fake", "/models/other"]
+
+
+def test_one_bases_engine_that_is_away_leaves_the_others_answering(
+    tmp_path: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlt_service.engine_host.RESTART_AFTER_S", (60.0,))
+    score = {"question": "1+1?", "solution": "2", "explanations": ["Two."]}
+    with control_app(tmp_path, make_engine=workshop.make, student_model="/models/other") as control:
+        teachers = [engine for engine in workshop.made if engine.weights.base_model == "fake"][-1]
+        assert control.http.portal is not None
+        control.http.portal.call(teachers.die)
+        wait_until(lambda: control.http.get("/readyz").status_code == 503, what="the engine's death is seen")
+        assert control.http.post("/v1/score", json=score).status_code == 200
+        check_problem(control.http.post("/v1/score", json=score | {"teacher": "default"}), 503, "engine_unavailable")
 
 
 def test_a_teacher_of_the_students_base_is_nothing_to_train_on(tmp_path: Path, workshop: Workshop) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rlt_core.schemas.base import Role
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
-from rlt_service.engine.protocol import Engine, SequenceScoreRequest, SequenceScoreResult
+from rlt_service.engine.protocol import Engine, EngineInfo, SequenceScoreRequest, SequenceScoreResult
 from rlt_service.in_hand import InHand
 from rlt_service.metrics import Metrics
 from rlt_service.served import ServedVersion
@@ -25,12 +25,11 @@ class OneEach:
         self._engines = engines
         self.held = 0
 
-    @property
-    def host(self) -> "OneEach":
-        return self
-
-    def ready(self) -> None:
+    def some_ready(self) -> None:
         """Every engine has started."""
+
+    def info_of(self, version: ServedVersion) -> EngineInfo:
+        return self._engines[version.version].info
 
     @asynccontextmanager
     async def lease(self, version: ServedVersion) -> AsyncGenerator[Engine]:

@@ -15,6 +15,7 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 """Layers that an adapter may change; lm_head and embeddings are ignored by prompt log-probs (vLLM #51594)."""
 
 _TENSOR_NAME = re.compile(r"\.layers\.(\d{1,6})\.(?:\w+)\.(\w+)\.lora_([AB])\.weight$")
+_LAYER = re.compile(r"[\w.]{1,300}")
 _UNSUPPORTED = ("use_dora", "modules_to_save", "lora_bias", "layer_replication", "trainable_token_indices")
 
 
@@ -74,9 +75,9 @@ def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> set[int]:
     config = read_json(adapter.path / ADAPTER_CONFIG)
     if config.get("peft_type") != "LORA":
         raise UnfitError(f"has an {ADAPTER_CONFIG} without peft_type LORA", "Only LoRA adapters can be served.")
-    alpha = config.get("lora_alpha")
-    if not isinstance(alpha, int | float) or not abs(alpha) <= sys.float_info.max:
-        raise UnfitError(f"has lora_alpha {alpha!r}", "It must be a finite number.")
+    for alpha in [config.get("lora_alpha"), *_pattern(config, "alpha_pattern").values()]:
+        if not isinstance(alpha, int | float) or not abs(alpha) <= sys.float_info.max:
+            raise UnfitError(f"has lora_alpha {alpha!r}", "It must be a finite number.")
     for feature in _UNSUPPORTED:
         if config.get(feature):
             raise UnfitError(f"uses {feature}={config[feature]!r}", "Train it without, vLLM does not carry it out.")
@@ -88,12 +89,20 @@ def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> set[int]:
     return ranks
 
 
-def _check_rank(config: dict[str, Any], *, rules: AdapterRules) -> set[int]:
-    pattern: object = config.get("rank_pattern") or {}
+def _pattern(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Read what a config says of single layers, whose names vLLM takes as regular expressions: they may be none."""
+    pattern: object = config.get(name) or {}
     if not isinstance(pattern, dict):
-        raise UnfitError(f"has rank_pattern {pattern!r}", "It must map layers to ranks.")
+        raise UnfitError(f"has {name} {pattern!r}", "It must map layers to numbers.")
+    for layer in cast("dict[object, Any]", pattern):
+        if not isinstance(layer, str) or not _LAYER.fullmatch(layer):
+            raise UnfitError(f"has the layer {layer!r} in {name}", "Name layers by letters, digits, _ and dots.")
+    return cast("dict[str, Any]", pattern)
+
+
+def _check_rank(config: dict[str, Any], *, rules: AdapterRules) -> set[int]:
     ranks: set[int] = set()
-    for rank in [config.get("r"), *cast("dict[str, Any]", pattern).values()]:
+    for rank in [config.get("r"), *_pattern(config, "rank_pattern").values()]:
         if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= rules.max_rank:
             raise UnfitError(
                 f"has rank {rank!r}, this engine takes 1 to {rules.max_rank}", "Raise RLT_MAX_LORA_RANK and restart."

@@ -6,7 +6,8 @@ that generates scores about as many tokens as take as long again; a step that ge
 
 Leans on the inside of vLLM 0.32: `Scheduler.schedule` takes running requests in the order of `running`, then waiting
 ones in the order of `waiting`, up to `max_num_scheduled_tokens`, and no more than `max_num_active_reqs` at once; a
-running request that got no tokens is none the worse.
+running request that got no tokens is none the worse. What runs may need `max_loras` adapters at most, which it asserts:
+a request is admitted by the adapters of `running` alone.
 """
 
 # vLLM's types are incomplete, so this module is checked less strictly than the rest.
@@ -45,8 +46,11 @@ class GenerationFirst(Scheduler):
         before, limits = self.last_start, (self.max_num_scheduled_tokens, self.max_num_active_reqs)
         starts = bool(arrived) and before == "none" and self._finds_room(arrived[0], beside=len(generating))
         self.running = generating if starts else generating + scores
+        held: list[Request] = []
         if starts:
             self.max_num_active_reqs -= len(scores)
+            held = _beyond_adapters(arrived, beside=generating + scores, most=self._most_adapters())
+            self.waiting.remove_requests(held)
         elif generating or before == "done":
             scored = max(SCORED_BESIDE, len(generating))
             self.max_num_scheduled_tokens = min(limits[0], sum(map(_remaining, generating)) + scored)
@@ -58,11 +62,16 @@ class GenerationFirst(Scheduler):
             step = super().schedule(throttle_prefills)
         finally:
             self.max_num_scheduled_tokens, self.max_num_active_reqs = limits
+            for request in reversed(held):
+                self.waiting.prepend_request(request)
             self._line_up(later)
             if starts:
                 self.running += scores
         self.last_start = "none" if not starts else "done" if step.total_num_scheduled_tokens else "vain"
         return step
+
+    def _most_adapters(self) -> int | None:
+        return None if self.lora_config is None else self.lora_config.max_loras
 
     def _line_up(self, requests: Iterable[Request]) -> None:
         for request in requests:
@@ -78,6 +87,24 @@ def _parted(requests: Iterable[Request]) -> tuple[list[Request], list[Request]]:
     """Part requests that generate from those that are scored, in their order."""
     every = list(requests)
     return [one for one in every if not is_score(one)], [one for one in every if is_score(one)]
+
+
+def _beyond_adapters(arrived: Iterable[Request], *, beside: Iterable[Request], most: int | None) -> list[Request]:
+    """Find who would bring an adapter too many, among those that arrived, beside what runs."""
+    adapters = {_adapter(request) for request in beside} - {0}
+    held: list[Request] = []
+    for request in arrived:
+        adapter = _adapter(request)
+        if most is not None and adapter and adapter not in adapters and len(adapters) >= most:
+            held.append(request)
+        elif adapter:
+            adapters.add(adapter)
+    return held
+
+
+def _adapter(request: Request) -> int:
+    """Give the number of a request's adapter, 0 for the base."""
+    return 0 if request.lora_request is None else request.lora_request.lora_int_id
 
 
 def is_score(request: Any) -> bool:

@@ -110,7 +110,16 @@ class VllmAdapters:
             )
         while adapter.version not in self._loaded:
             # Shielded: a caller that goes away must not leave an adapter in the engine that is not counted here.
-            await asyncio.shield(self._loading(adapter))
+            try:
+                await asyncio.shield(self._loading(adapter))
+            except asyncio.CancelledError:
+                caller = asyncio.current_task()
+                if caller is not None and caller.cancelling():
+                    raise
+                raise EngineUnavailableError(
+                    f"The engine stopped while it loaded {adapter.version}; send the request again.",
+                    retry_after_s=RETRY_AFTER_S,
+                ) from None
         request = self._loaded.pop(adapter.version)
         self._loaded[adapter.version] = request
         return request

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rlt_core.errors import ScoringError
 from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
-from rlt_core.schemas.score import ScoreRequest, ScoreResponse, ScoreUsage
+from rlt_core.schemas.score import RewardConfig, ScoreRequest, ScoreResponse, ScoreUsage
 from rlt_service.engine.admission import cancel_all
 from rlt_service.engine.protocol import Engine, SequenceScoreRequest, SequenceScoreResult
 from rlt_service.engine.request_checks import check_results, check_temperature
@@ -47,7 +47,7 @@ class Scorer:
         limit = self.settings.max_text_characters
         check_text(request.question, param="/question", max_characters=limit)
         check_text(request.solution, param="/solution", max_characters=limit)
-        self.engines.host.ready()  # before anything is looked up: a starting server says so
+        self.engines.some_ready()  # before anything is looked up: a starting server says so
         players = await asyncio.to_thread(self._resolve, request)
         async with self.engines.lease_pair(players.student, players.teacher) as (engine, teacher_engine):
             plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
@@ -62,6 +62,12 @@ class Scorer:
                 include=request.include,
             )
             return _response(request, players, plan=plan, results=results, assembled=assembled, engine=engine)
+
+    def check_default(self) -> None:
+        """Refuse what the default student cannot score with the default reward; raises InvalidRequestError."""
+        info = self.engines.info_of(self.versions.resolve("student", "default"))
+        if info is not None:
+            check_temperature(RewardConfig().temperature, info=info, param="/include")
 
     def _resolve(self, request: ScoreRequest) -> _Players:
         student = self.versions.resolve("student", request.student)

@@ -84,7 +84,9 @@ class Explainer:
         limit = self.settings.max_text_characters
         check_text(request.question, param="/question", max_characters=limit)
         check_text(request.solution, param="/solution", max_characters=limit)
-        self.engines.host.ready()  # before anything is looked up: a starting server says so
+        self.engines.some_ready()  # before anything is looked up: a starting server says so
+        if "score" in request.include:
+            await asyncio.to_thread(self.scorer.check_default)  # before anything is generated that it cannot score
         teacher = await asyncio.to_thread(self.versions.resolve, "teacher", request.teacher)
         async with self.engines.lease(teacher) as engine:
             prompt = await asyncio.to_thread(encode_prompt, request, engine)
