@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ def score_table(results: Path) -> str:
     return f"{_source(run)}\n\n{score.table_of(rates, run, memory=_lines(folder / 'memory.jsonl'))}"
 
 
-def exact_table(results: Path) -> str:
+def exact_table(results: Path, *, name: str = "exact") -> str:
     """Say how far scores are from transformers."""
-    found = _json(results / "exact.json")
+    found = _json(results / f"{name}.json")
     lines = [
         _source(found),
         "",
@@ -143,6 +144,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "score": score_table,
     "profile": profile_table,
     "exact": exact_table,
+    "exact-fast": partial(exact_table, name="exact-fast"),
     "sampled": sampled_table,
     "products": products_table,
     "explain": explain_table,

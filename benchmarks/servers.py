@@ -71,6 +71,8 @@ def start_vllm(home: Path, *, folder: Path) -> Server:
         "--max-model-len": str(MAX_MODEL_LEN),
         "--max-loras": "4",
         "--max-lora-rank": "64",
+        "--max-cpu-loras": "16",
+        "--block-size": "32",
         "--kv-cache-memory-bytes": str(2**30),
         "--uvicorn-log-level": "warning",
     }

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.adapters import with_random_lora
 from benchmarks.exact.figures import TEMPERATURES, TOLERANCE, figures_of
@@ -36,21 +36,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.exact", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--home", type=Path, required=True, help="state folder with the converted model (RLT_HOME)")
     parser.add_argument("--data", type=Path, required=True, help="folder with gsm8k_test, aqua_dev, countdown_train")
-    parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl; exact.json goes beside it")
+    parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl; FOLDER.json goes beside it")
+    parser.add_argument("--math", choices=("exact", "fast"), default="exact", help="RLT_SCORING_MATH of the engine")
     parser.add_argument("--count", type=int, default=500, help="items")
     options = parser.parse_args()
-    rows, facts = asyncio.run(_compare(options.home, options.data, count=options.count))
+    rows, facts = asyncio.run(_compare(options.home, options.data, count=options.count, math=options.math))
     options.out.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (options.out / "rows.jsonl").write_text(text, encoding="utf-8")
-    figures = {**figures_of(rows), **facts}
-    (options.out.parent / "exact.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    command = "make exact" if options.math == "exact" else f"make exact MATH={options.math}"
+    figures = {**figures_of(rows), **facts, "scoring_math": options.math, "command": command}
+    options.out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     _say(json.dumps(figures, indent=1))
     return 0 if all(found["over_tolerance"] == 0 for found in figures["settings"].values()) else 1
 
 
-async def _compare(home: Path, data: Path, *, count: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    engine = create_engine(Settings(home=home, base_model=BASE_MODEL))
+async def _compare(
+    home: Path, data: Path, *, count: int, math: Literal["exact", "fast"]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    engine = create_engine(Settings(home=home, base_model=BASE_MODEL, scoring_math=math))
     await engine.start()
     try:
         name = f"{engine.info.name} {engine.info.version}"
@@ -71,7 +75,6 @@ async def _compare(home: Path, data: Path, *, count: int) -> tuple[list[dict[str
         "commit": provenance.commit(),
         "date": provenance.date(),
         "machine": provenance.machine(),
-        "command": "make exact",
     }
     return rows, facts
 

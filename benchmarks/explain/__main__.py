@@ -67,13 +67,14 @@ def _interleaved(callers: dict[str, Caller], *, repeats: int) -> Iterator[dict[s
     """Run every load on both, the first one changing; repeat -1 warms up and is not kept."""
     for repeat in range(-1, repeats):
         questions = generate_questions(count=8, seed=100 + repeat, steps=3)
-        for load in LOADS:
-            names: Sequence[str] = sorted(callers, reverse=bool(repeat % 2))
+        for load, run in ((load, run) for load in LOADS for run in range(load.times)):
+            names: Sequence[str] = sorted(callers, reverse=bool((repeat + run) % 2))
             for name in names:
-                found = measure(callers[name], questions, load, seed=100 * (repeat + 1))
+                found = measure(callers[name], [*questions[run:], *questions[:run]], load, seed=100 * (repeat + 1))
                 if repeat >= 0:
                     _say(f"{load.name} {repeat + 1}/{repeats} {name}: {found.tokens / found.seconds:.1f} tokens/s")
-                    yield {"load": load.name, "repeat": repeat, "server": name, **asdict(found)}
+                    place = repeat * load.times + run
+                    yield {"load": load.name, "repeat": place, "server": name, **asdict(found)}
 
 
 def _say(text: str) -> None:

@@ -13,8 +13,6 @@ from benchmarks.servers import MODEL_NAME
 from rlt_client.demo.questions import Question
 from rlt_core.tokens import SequenceCodec
 
-TEMPERATURE = 0.7
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
@@ -24,10 +22,14 @@ class Load:
     callers: int
     n: int
     max_tokens: int
+    temperature: float = 0.7
+    times: int = 1
+    """Runs on each server in a repeat, each with other questions."""
 
 
 LOADS = (
-    Load(name="one", callers=1, n=1, max_tokens=96),
+    # Greedy, so that both write the same tokens: of a few drawn ones each its own number would decide the rate.
+    Load(name="one", callers=1, n=1, max_tokens=96, temperature=0.0, times=4),
     Load(name="n8", callers=1, n=8, max_tokens=64),
     Load(name="callers8", callers=8, n=1, max_tokens=64),
 )
@@ -75,7 +77,7 @@ class OurCaller:
             "solution": question.solution,
             "n": load.n,
             "max_tokens": load.max_tokens,
-            "temperature": TEMPERATURE,
+            "temperature": load.temperature,
             "seed": seed,
             "stream": True,
         }
@@ -110,7 +112,7 @@ class VllmCaller:
             "prompt": list(prompt),
             "n": load.n,
             "max_tokens": load.max_tokens,
-            "temperature": TEMPERATURE,
+            "temperature": load.temperature,
             "seed": seed,
             "stream": True,
             "stream_options": {"include_usage": True},

@@ -55,9 +55,10 @@ def test_the_tables_of_performance_follow_from_the_committed_results() -> None:
     assert with_tables(page, DOCS / "results") == page
 
 
-def test_exact_json_follows_from_its_rows() -> None:
-    found = read_json("exact")
-    rows = read_lines(DOCS / "results" / "exact" / "rows.jsonl")
+@pytest.mark.parametrize("name", ["exact", "exact-fast"])
+def test_exact_json_follows_from_its_rows(name: str) -> None:
+    found = read_json(name)
+    rows = read_lines(DOCS / "results" / name / "rows.jsonl")
     assert exact.figures_of(rows).items() <= found.items()
     assert found["items"] == len({row["id"] for row in rows}) == 500
 

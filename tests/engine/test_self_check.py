@@ -47,6 +47,9 @@ async def test_worker_that_is_wrong_only_where_it_reads_the_cache_is_a_fault() -
     async def plainly(ids: Sequence[int], start: int) -> Sequence[float]:
         return [-1.0] * (len(ids) - start)
 
+    async def by_worker(ids: Sequence[int], start: int, temperature: float) -> Sequence[float]:
+        return await plainly(ids, start)
+
     async def from_cache(ids: Sequence[int], start: int) -> Sequence[float]:
         return [-1.5] * (len(ids) - start)
 
@@ -57,24 +60,39 @@ async def test_worker_that_is_wrong_only_where_it_reads_the_cache_is_a_fault() -
     found = await check_scoring(
         vocabulary=range(100),
         dtype="float32",
-        score_by_worker=plainly,
+        score_by_worker=by_worker,
         score_from_cache=from_cache,
         score_plainly=plainly,
+        sample=drawn,
         scored_positions=scored_positions,
     )
     assert "differ" in found.fault
 
 
-async def _check(*, dtype: str, off_by: float | None) -> CheckResult:
+async def test_worker_that_does_not_know_temperatures_is_a_fault(caplog: pytest.LogCaptureFixture) -> None:
+    assert "at temperature 0.7" in (await _check(dtype="float32", off_by=0.0, at_any_temperature=-1.0)).fault
+    assert "WARNING" in caplog.text
+
+
+async def drawn(ids: Sequence[int], temperature: float) -> tuple[int, float]:
+    return 7, -1.0 / temperature
+
+
+async def _check(*, dtype: str, off_by: float | None, at_any_temperature: float | None = None) -> CheckResult:
     counts = iter((0, 56, 56, 112))  # the probe has 96 tokens, 56 of them from its start on; it is scored twice
 
     async def plainly(ids: Sequence[int], start: int) -> Sequence[float]:
         return [-1.0] * (len(ids) - start)
 
-    async def by_worker(ids: Sequence[int], start: int) -> Sequence[float]:
+    async def by_worker(ids: Sequence[int], start: int, temperature: float) -> Sequence[float]:
         if off_by is None:
             raise ScoringError("95 log-probs")
-        return [-1.0 + off_by] * (len(ids) - start)
+        if at_any_temperature is not None:
+            return [at_any_temperature] * (len(ids) - start)
+        return [-1.0 / temperature + off_by] * (len(ids) - start)
+
+    async def from_cache(ids: Sequence[int], start: int) -> Sequence[float]:
+        return await by_worker(ids, start, 1.0)
 
     async def scored_positions() -> int:
         return next(counts)
@@ -83,7 +101,8 @@ async def _check(*, dtype: str, off_by: float | None) -> CheckResult:
         vocabulary=range(100),
         dtype=dtype,
         score_by_worker=by_worker,
-        score_from_cache=by_worker,
+        score_from_cache=from_cache,
         score_plainly=plainly,
+        sample=drawn,
         scored_positions=scored_positions,
     )

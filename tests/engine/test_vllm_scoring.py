@@ -89,6 +89,14 @@ async def test_score_that_is_missing_without_the_cache_too_is_an_error() -> None
         await score_one(running(Double(lambda params, ids: scores(None))), REQUEST, lora=None)
 
 
+@pytest.mark.parametrize(("cached", "gap"), [(0, False), (1, False), (2, True), (4, True)])
+def test_v1_has_a_gap_where_the_cache_reached_past_the_state_before_the_start(cached: int, gap: bool) -> None:
+    from rlt_service.engine.scoring_variants import VARIANTS
+
+    output: Any = SimpleNamespace(num_cached_tokens=cached)
+    assert VARIANTS["v1"].has_gap(output, REQUEST) is gap
+
+
 async def test_workers_say_how_to_speak_to_them() -> None:
     from rlt_service.engine.scoring_variants import VARIANTS
     from rlt_service.engine.vllm_scoring import read_variant

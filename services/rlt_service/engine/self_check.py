@@ -15,8 +15,15 @@ _PROBE_START = 40
 _TOLERANCE = {"float32": 1e-4}
 _HALF_TOLERANCE = 0.1
 
+_COLD = 0.7
+_SAMPLED_TOLERANCE = 1e-3  # the sampler computes few rows at once, by other kernels
+
 Score = Callable[[Sequence[int], int], Awaitable[Sequence[float]]]
 """Log-probs of the ids from a start on, at temperature 1."""
+ScoreAt = Callable[[Sequence[int], int, float], Awaitable[Sequence[float]]]
+"""The same at the temperature that is given last."""
+SampleAt = Callable[[Sequence[int], float], Awaitable[tuple[int, float]]]
+"""One token that follows the ids, with its log-prob at the sampling temperature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +38,26 @@ async def check_scoring(
     *,
     vocabulary: Sequence[int],
     dtype: str,
-    score_by_worker: Score,
+    score_by_worker: ScoreAt,
     score_from_cache: Score,
     score_plainly: Score,
+    sample: SampleAt,
     scored_positions: Callable[[], Awaitable[int]],
 ) -> CheckResult:
     """Score a fixed probe plainly and by the worker, whole and with its beginning read from the prefix cache.
 
-    Compares, and counts that the worker's code scored exactly the wanted positions.
+    Compares, and counts that the worker's code scored exactly the wanted positions. At another temperature than 1,
+    which vLLM's own scores do not know, the worker is compared with what the sampler says of a token that it drew.
     """
     probe = random.Random(0).choices(vocabulary, k=_PROBE_TOKENS)
     tolerance = _TOLERANCE.get(dtype, _HALF_TOLERANCE)
     plain: Sequence[float] = ()
     largest = 0.0
-    for score in (score_by_worker, score_from_cache):
+
+    async def warm(ids: Sequence[int], start: int) -> Sequence[float]:
+        return await score_by_worker(ids, start, 1.0)
+
+    for score in (warm, score_from_cache):
         before = await scored_positions()
         try:
             ours = await score(probe, _PROBE_START)
@@ -57,6 +70,11 @@ async def check_scoring(
         if result.fault:
             return _warned(result)
         largest = max(largest, result.largest_difference)
+    token, drawn = await sample(probe, _COLD)
+    scored = (await score_by_worker([*probe, token], len(probe), _COLD))[0]
+    if not abs(scored - drawn) <= max(tolerance, _SAMPLED_TOLERANCE):
+        fault = f"at temperature {_COLD} it gives a token {scored:.4f} that the sampler drew at {drawn:.4f}"
+        return _warned(CheckResult(fault=fault, largest_difference=abs(scored - drawn)))
     return CheckResult(fault="", largest_difference=largest)
 
 

@@ -4,9 +4,11 @@
 # pyright: standard
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
+from vllm import SamplingParams
 from vllm.lora.request import LoRARequest
 from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -49,11 +51,18 @@ async def prove_scoring(running: RunningVllm) -> CheckResult:
     control = running.codec.control_token_ids
 
     async def scored(
-        scoring: ScoringVariant, ids: Sequence[int], start: int, *, read_cache: bool = False
+        scoring: ScoringVariant, ids: Sequence[int], start: int, temperature: float = 1.0, *, read_cache: bool = False
     ) -> Sequence[float]:
-        request = SequenceScoreRequest(token_ids=ids, start=start, temperature=1.0, adapter=None)
+        request = SequenceScoreRequest(token_ids=ids, start=start, temperature=temperature, adapter=None)
         output = await running.scored_output(ids, scoring.params(request, read_cache=read_cache), lora=None)
         return scoring.read(output, request).logprobs
+
+    async def sample(ids: Sequence[int], temperature: float) -> tuple[int, float]:
+        params = SamplingParams(temperature=temperature, max_tokens=1, seed=0, logprobs=0, detokenize=False)
+        async with aclosing(running.outputs(ids, params, lora=None)) as outputs:
+            [made] = [output.outputs[0] async for output in outputs]
+        [(token, found)] = (made.logprobs or [{}])[0].items()
+        return token, found.logprob
 
     async def scored_positions() -> int:
         return sum(await running.llm.collective_rpc("scored_positions"))
@@ -65,6 +74,7 @@ async def prove_scoring(running: RunningVllm) -> CheckResult:
             score_by_worker=partial(scored, running.scoring),
             score_from_cache=partial(scored, running.scoring, read_cache=True),
             score_plainly=partial(scored, PLAIN),
+            sample=sample,
             scored_positions=scored_positions,
         )
     except EngineUnavailableError as error:
