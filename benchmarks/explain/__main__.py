@@ -67,7 +67,7 @@ def _interleaved(callers: dict[str, Caller], *, repeats: int) -> Iterator[dict[s
     """Run every load on both, the first one changing; repeat -1 warms up and is not kept."""
     for repeat in range(-1, repeats):
         questions = generate_questions(count=8, seed=100 + repeat, steps=3)
-        for load, run in ((load, run) for load in LOADS for run in range(load.times)):
+        for load, run in [(each, run) for each in LOADS for run in range(each.times)]:
             names: Sequence[str] = sorted(callers, reverse=bool((repeat + run) % 2))
             for name in names:
                 found = measure(callers[name], [*questions[run:], *questions[:run]], load, seed=100 * (repeat + 1))
