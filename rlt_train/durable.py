@@ -15,7 +15,11 @@ def durable_folder(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    yield temporary
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # on a full disk it would keep what room there is
+        raise
     for path in sorted(temporary.rglob("*")):
         _fsync(path)
     _fsync(temporary)

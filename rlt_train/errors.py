@@ -21,5 +21,11 @@ class InvalidTrainingDataError(InvalidRequestError):
     code, title = "invalid", "Invalid training data"
 
 
+class UnfitCheckpointError(RltError):
+    """A checkpoint that is not as it was written; an older one is taken in its place."""
+
+    code, title = "unfit_checkpoint", "Unfit checkpoint"
+
+
 class StopRequested(Exception):
     """SIGTERM: leave at the next safe place, and save what stands."""

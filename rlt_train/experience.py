@@ -10,7 +10,8 @@ from rlt_core.statistics import mean
 from rlt_train.context import JobContext
 from rlt_train.errors import RolloutMismatchError
 from rlt_train.grpo import RltGrpoTrainer
-from rlt_train.publishing import Publisher
+from rlt_train.journal import Journal
+from rlt_train.publishing import PublishedPolicy, Publisher
 from rlt_train.rollouts import Collected, Collector, Rollout
 
 WIDE_GAP = 0.1
@@ -21,18 +22,25 @@ class Experience:
     """TRL's `rollout_func`: prompts are row ids, answers come from the published policy."""
 
     def __init__(
-        self, collector: Collector, *, publisher: Publisher, rows: Sequence[DatasetRow], context: JobContext
+        self,
+        collector: Collector,
+        *,
+        publisher: Publisher,
+        rows: Sequence[DatasetRow],
+        journal: Journal,
+        context: JobContext,
     ) -> None:
         self._collector = collector
         self._publisher = publisher
         self.rows = tuple(rows)
         self._by_id = {str(row.id): row for row in rows}
+        self._journal = journal
         self._context = context
         self._last: Collected | None = None
         self._step_began_s = 0.0
         self._published_before_s = 0.0
         self.cost: dict[str, float] = dict.fromkeys(
-            ("rollout_s", "score_s", "train_s", "publish_s", "completion_tokens"), 0.0
+            ("rollout_s", "score_s", "train_s", "publish_s", "completion_tokens", "replayed_steps"), 0.0
         )
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
@@ -45,9 +53,7 @@ class Experience:
                 f"the trainer is at step {trainer.state.global_step}, the published policy at {policy.step}"
             )
         ids = _groups(prompts, samples=trainer.num_generations)
-        self._last = self._collector.collect(
-            [self._by_id[row_id] for row_id in ids], version=policy.version, round_number=policy.step
-        )
+        self._last = self._replayed(ids, policy, samples=trainer.num_generations) or self._collected(ids, policy)
         rollouts = self._last.rollouts
         self._show(rollouts[0], step=policy.step)
         return {
@@ -56,6 +62,23 @@ class Experience:
             "logprobs": [list(rollout.tokens.completion_logprobs) for rollout in rollouts],
             "given": [rollout.score.reward for rollout in rollouts],
         }
+
+    def _replayed(self, ids: Sequence[str], policy: PublishedPolicy, *, samples: int) -> Collected | None:
+        """Take what this very policy wrote at this step before an earlier attempt ended."""
+        rollouts = self._journal.read(self._by_id, step=policy.step, policy_sha256=policy.sha256)
+        if rollouts is None:
+            return None
+        if [str(rollout.row.id) for rollout in rollouts] != [row_id for row_id in ids for _ in range(samples)]:
+            raise RolloutMismatchError(f"the journal of step {policy.step} holds other questions than are due")
+        self.cost["replayed_steps"] += 1
+        return Collected(rollouts=rollouts, explain_s=0.0, score_s=0.0)
+
+    def _collected(self, ids: Sequence[str], policy: PublishedPolicy) -> Collected:
+        collected = self._collector.collect(
+            [self._by_id[row_id] for row_id in ids], version=policy.version, round_number=policy.step
+        )
+        self._journal.write(collected.rollouts, step=policy.step, policy_sha256=policy.sha256)
+        return collected
 
     def take_metrics(self, trainer: RltGrpoTrainer) -> dict[str, float]:
         """Sum up the step that has just ended."""

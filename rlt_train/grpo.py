@@ -1,10 +1,10 @@
 """Own what is ours in GRPO: shared beginnings computed once, and the sampler's own log-probs as the old policy.
 
 Leans on the inside of TRL 1.16.0's GRPOTrainer (`_get_per_token_logps_and_entropies`, `_prepare_inputs`,
-`_generate_and_score_completions`, `_compute_loss`). Its importance correction only runs with a vLLM of its own; here
-the ratio is taken against what the engine said when it sampled, so a difference between engine and trainer is
-corrected and clipped like any other. `logprob_gap_*` measures that difference at every step: it is the proof that
-ids, prompt, adapter and temperature are the same on both sides.
+`_generate_and_score_completions`, `_compute_loss`, `_get_train_sampler`). Its importance correction only runs with a
+vLLM of its own; here the ratio is taken against what the engine said when it sampled, so a difference between engine
+and trainer is corrected and clipped like any other. `logprob_gap_*` measures that difference at every step: it is the
+proof that ids, prompt, adapter and temperature are the same on both sides.
 """
 
 # B completions of a micro-batch, C longest completion (right-padded), P longest prompt (left-padded).
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
+from rlt_train.resuming import FromOurCheckpoints, InGroups
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 from rlt_train.trl_grpo import GRPOTrainer, split_tensor_dict
 
@@ -25,7 +26,7 @@ PASS_TOKENS = 4096
 """Longest pass over rows of one prompt: beyond, the mask of all pairs and the logits cost more than is saved."""
 
 
-class RltGrpoTrainer(GRPOTrainer):
+class RltGrpoTrainer(FromOurCheckpoints, GRPOTrainer):
     """TRL's GRPO on rollouts from a service."""
 
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
@@ -47,6 +48,18 @@ class RltGrpoTrainer(GRPOTrainer):
         gap = (self._gap_sum / max(self._gap_tokens, 1), self._gap_max)
         self._gap_sum, self._gap_tokens, self._gap_max = 0.0, 0, 0.0
         return gap
+
+    def _get_train_sampler(self, dataset: Any = None) -> InGroups:
+        arguments: Any = self.args
+        rows: Any = dataset or self.train_dataset
+        samples: int = arguments.num_generations
+        return InGroups(
+            len(rows),
+            chunk=arguments.generation_batch_size // samples,
+            samples=samples,
+            times=self.num_iterations * arguments.steps_per_generation,
+            seed=arguments.seed,
+        )
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         # TRL shuffles rows before it cuts micro-batches; kept in order, rows of one prompt stay next to one another.

@@ -19,6 +19,7 @@ class PublishedPolicy:
 
     step: int
     version: str
+    sha256: str
 
 
 class Publisher:
@@ -46,7 +47,7 @@ class Publisher:
         due = f"{self._job.job_id}.{self._job.attempt}@{step}"
         if version != due:
             raise RolloutMismatchError(f"the policy of step {step} was published as {version!r} instead of {due!r}")
-        self._current = PublishedPolicy(step=step, version=version)
+        self._current = PublishedPolicy(step=step, version=version, sha256=sha256)
         self.spent_s += time.monotonic() - began_s
 
 

@@ -20,12 +20,14 @@ from rlt_train.errors import InvalidTrainingDataError
 from rlt_train.evaluation import compare, evaluate_version
 from rlt_train.experience import Experience, given_reward
 from rlt_train.grpo import RltGrpoTrainer
+from rlt_train.journal import Journal
 from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, save_adapter
 from rlt_train.publishing import PublishAfterStep, Publisher
+from rlt_train.resuming import load_adapter
 from rlt_train.rollouts import Collector, SamplingPlan
 from rlt_train.services import Services
 from rlt_train.token_tree import can_share_beginnings
-from rlt_train.training import common_arguments, micro_batch_rows, train
+from rlt_train.training import common_arguments, find_checkpoint, micro_batch_rows, train
 
 
 def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpoTrainer) -> ResultEvent:
@@ -44,15 +46,27 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
         )
     services = context.connect()
     publisher = Publisher(services, context=context)
+    journal = Journal(context.attempt_dir / "journal", earlier=[Path(folder) for folder in job.journal_dirs])
     experience = Experience(
         _collector(context, spec, services, samples=spec.samples_per_question),
         publisher=publisher,
         rows=parts.train,
+        journal=journal,
         context=context,
     )
     trainer = _trainer(trainer_class, context=context, spec=spec, experience=experience, publisher=publisher)
-    publisher.publish(trainer.policy, step=0)
-    train(trainer, context=context, save_every=spec.save_every, more=lambda: experience.take_metrics(trainer))
+    resume = find_checkpoint(context)
+    if resume is not None:
+        load_adapter(trainer.policy, resume.folder)
+    publisher.publish(trainer.policy, step=0 if resume is None else resume.step)
+    train(
+        trainer,
+        context=context,
+        save_every=spec.save_every,
+        resume=resume,
+        more=lambda: experience.take_metrics(trainer),
+        kept=lambda step: journal.forget(before=step),
+    )
     target = context.attempt_dir / "adapter"
     sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
     trained_s = time.monotonic()

@@ -18,6 +18,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from rlt_train.data import IGNORED
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
+from rlt_train.resuming import ByLength, FromOurCheckpoints
 
 
 def collate_left(examples: Sequence[dict[str, list[int]]], *, pad_token_id: int) -> dict[str, Tensor]:
@@ -38,7 +39,7 @@ def collate_left(examples: Sequence[dict[str, list[int]]], *, pad_token_id: int)
     return batch
 
 
-class RltSftTrainer(SFTTrainer):
+class RltSftTrainer(FromOurCheckpoints, SFTTrainer):
     """TRL's SFT on sequences of our own encoding."""
 
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
@@ -49,6 +50,12 @@ class RltSftTrainer(SFTTrainer):
     def policy(self) -> PeftModel:
         """The model with the adapter that is trained."""
         return trained_policy(self)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> ByLength:
+        rows: Any = train_dataset or self.train_dataset
+        arguments = self.args
+        batch = arguments.train_batch_size * arguments.gradient_accumulation_steps
+        return ByLength([len(ids) for ids in rows["input_ids"]], batch=batch, seed=arguments.seed)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

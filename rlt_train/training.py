@@ -1,4 +1,4 @@
-"""Own the course of a TRL trainer inside a job: progress and checkpoints after each step, a clean end on a stop."""
+"""Own the course of a TRL trainer inside a job: progress and checkpoints after each step, a resume, a clean end."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,18 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlt_core.schemas.trainer import ProgressEvent
-from rlt_train.checkpoints import save_checkpoint
+from rlt_train.checkpoints import (
+    TRAINER_STATE,
+    Checkpoint,
+    newest_verified,
+    oldest_kept,
+    random_states,
+    save_checkpoint,
+)
 from rlt_train.context import JobContext
 from rlt_train.errors import StopRequested
+from rlt_train.models import trained_policy
+from rlt_train.resuming import load_adapter
 
 MICRO_BATCH_TOKENS = 4096
 """Tokens in one forward and backward pass at most: what 24 GiB hold of a small model's activations in fp32."""
@@ -46,17 +55,29 @@ class StepReporter(TrainerCallback):
     """Turn TRL's log of a step into a progress event, and save checkpoints when they are due."""
 
     def __init__(
-        self, trainer: Trainer, *, context: JobContext, save_every: int, more: Callable[[], dict[str, float]]
+        self,
+        trainer: Trainer,
+        *,
+        context: JobContext,
+        save_every: int,
+        first_step: int,
+        more: Callable[[], dict[str, float]],
+        kept: Callable[[int], None],
     ) -> None:
         self._trainer = trainer
         self._context = context
         self._save_every = save_every
+        self._first_step = first_step
         self._more = more
+        self._kept = kept
         self._began_s = time.monotonic()
+        self._randomness: dict[str, Any] = {}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save a checkpoint if this step is due for one."""
-        if self._save_every and state.global_step % self._save_every == 0:
+        self._randomness = random_states()  # a stop comes in the middle of a step, which will be done anew
+        due = self._save_every and state.global_step % self._save_every == 0
+        if due or state.global_step == state.max_steps:
             self.checkpoint(step=state.global_step)
 
     def on_log(
@@ -71,7 +92,7 @@ class StepReporter(TrainerCallback):
         if logs is None or "loss" not in logs:
             return
         numbers = {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}
-        per_step_s = (time.monotonic() - self._began_s) / max(state.global_step, 1)
+        per_step_s = (time.monotonic() - self._began_s) / max(state.global_step - self._first_step, 1)
         self._context.events.emit(
             ProgressEvent(
                 step=state.global_step,
@@ -82,24 +103,61 @@ class StepReporter(TrainerCallback):
         )
 
     def checkpoint(self, *, step: int) -> None:
-        """Save the state after `step` and say so."""
-        event = save_checkpoint(self._trainer, job=self._context.job, step=step)
+        """Save the state after `step` and say so; older ones go."""
+        job = self._context.job
+        event = save_checkpoint(self._trainer, job=job, step=step, randomness=self._randomness)
         if event is not None:
             self._context.events.emit(event)
+            self._kept(oldest_kept(job))
+
+
+def find_checkpoint(context: JobContext) -> Checkpoint | None:
+    """Find where an earlier attempt left off; what does not verify is said and passed over."""
+    found, faults = newest_verified(context.job.resume_points, job=context.job)
+    for fault in faults:
+        context.events.log(f"{fault}; an older one is looked for", level="warning")
+    if found is None:
+        if context.job.resume_points:
+            context.events.log("no checkpoint can be used: training starts anew", level="warning")
+        return None
+    context.events.log(f"goes on after step {found.step}")
+    if found.threads != torch.get_num_threads():
+        context.events.log(
+            f"the checkpoint was computed by {found.threads} threads, here are {torch.get_num_threads()}: sums are in "
+            "another order, so the last digits will differ",
+            level="warning",
+        )
+    return found
 
 
 def train(
-    trainer: Trainer, *, context: JobContext, save_every: int, more: Callable[[], dict[str, float]] = dict
+    trainer: Trainer,
+    *,
+    context: JobContext,
+    save_every: int,
+    resume: Checkpoint | None = None,
+    more: Callable[[], dict[str, float]] = dict,
+    kept: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Run the trainer to its end; on a stop, save the last whole step and raise StopRequested."""
-    reporter = StepReporter(trainer, context=context, save_every=save_every, more=more)
+    """Run the trainer to its end; on a stop, save the last whole step and raise StopRequested.
+
+    `more` gives a step's own metrics; `kept` hears of which step the oldest checkpoint is.
+    """
+    first_step = 0 if resume is None else resume.step
+    reporter = StepReporter(
+        trainer, context=context, save_every=save_every, first_step=first_step, more=more, kept=kept
+    )
     trainer.add_callback(reporter)
     trainer.remove_callback(PrinterCallback)
+    if resume is not None and resume.step >= trainer.args.max_steps:
+        load_adapter(trained_policy(trainer), resume.folder)
+        trainer.state = TrainerState.load_from_json(str(resume.folder / TRAINER_STATE))
+        return
     try:
-        trainer.train()
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume.folder))
     except StopRequested:
         step = trainer.state.global_step
-        if step > 0:
+        if step > first_step:
             reporter.checkpoint(step=step)
         context.events.log(f"stopped after step {step}", level="warning")
         raise

@@ -15,7 +15,7 @@ from rlt_train.context import JobContext
 from rlt_train.data import Example, load_splits, warmup_examples
 from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter
 from rlt_train.sft import RltSftTrainer, collate_left
-from rlt_train.training import common_arguments, micro_batch_rows, train
+from rlt_train.training import common_arguments, find_checkpoint, micro_batch_rows, train
 
 
 def run_warmup(context: JobContext) -> ResultEvent:
@@ -29,7 +29,7 @@ def run_warmup(context: JobContext) -> ResultEvent:
     if examples.dropped:
         context.events.log(f"{examples.dropped} of {len(rows)} rows are longer than {spec.max_tokens} tokens: left out")
     trainer = _trainer(context, spec, examples.kept)
-    train(trainer, context=context, save_every=spec.save_every)
+    train(trainer, context=context, save_every=spec.save_every, resume=find_checkpoint(context))
     target = context.attempt_dir / "adapter"
     sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
     return ResultEvent(
@@ -56,7 +56,6 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
         max_steps=steps,
         per_device_train_batch_size=rows,
         gradient_accumulation_steps=batch // rows,
-        train_sampling_strategy="group_by_length" if batch > 1 else "random",
         # The paper's run: cosine, 5% warm-up, weight decay 1e-4, betas 0.9 and 0.95, clipping at 1.
         lr_scheduler_type="cosine",
         warmup_steps=_rising_steps(steps),

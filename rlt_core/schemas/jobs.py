@@ -83,8 +83,8 @@ class WarmupSpec(_SpecBase):
     learning_rate: float = Field(default=5e-4, gt=0.0, le=1.0)
     max_tokens: int = Field(default=2048, ge=16, le=1_000_000)
     """Longest sequence; a longer row is dropped and counted."""
-    save_every: int = Field(default=0, ge=0, le=10_000_000)
-    """Steps between checkpoints; 0 saves at the end only."""
+    save_every: int = Field(default=25, ge=0, le=10_000_000)
+    """Steps between checkpoints; 0 saves at the end, and when it is stopped."""
 
 
 class RlSpec(_SpecBase):
@@ -108,6 +108,7 @@ class RlSpec(_SpecBase):
     reward: RewardConfig = Field(default_factory=RewardConfig)
     max_staleness: int = Field(default=0, ge=0, le=16)
     save_every: int = Field(default=5, ge=0, le=1_000_000)
+    """Steps between checkpoints; 0 saves at the end, and when it is stopped."""
     eval_every: int = Field(default=0, ge=0, le=1_000_000)
     promote: PromotePolicy = Field(default_factory=PromotePolicy)
 

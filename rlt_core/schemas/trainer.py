@@ -20,6 +20,15 @@ EXIT_STOPPED = 143
 """SIGTERM: the last whole step was saved as a checkpoint."""
 
 
+class ResumePoint(WireModel):
+    """A checkpoint that an earlier attempt told of, and that was stored while the job was its own."""
+
+    attempt: int
+    step: int
+    folder: str
+    manifest_sha256: str
+
+
 class TrainerJob(WireModel):
     """One attempt at one job, everything resolved: what `python -m rlt_train --job FILE` reads."""
 
@@ -40,6 +49,10 @@ class TrainerJob(WireModel):
     """The only folder that the trainer writes to."""
     events_path: str
     """JSON lines, one event each, appended."""
+    resume_points: list[ResumePoint] = Field(default_factory=list[ResumePoint])
+    """Where training may go on, the furthest first; the trainer takes the first that verifies."""
+    journal_dirs: list[str] = Field(default_factory=list[str])
+    """Rollouts of earlier attempts, the newest attempt's first."""
     start_adapter_dir: str | None = None
     """The adapter that training continues from; null starts from the bare base."""
     teacher_version: str | None = None

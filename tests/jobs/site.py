@@ -56,7 +56,11 @@ class Site:
             settings=self.settings,
             jobs=self.jobs,
             preparation=Preparation(
-                settings=self.settings, datasets=self.datasets, registry=self.registry, artifacts=self.artifacts
+                settings=self.settings,
+                jobs=self.jobs,
+                datasets=self.datasets,
+                registry=self.registry,
+                artifacts=self.artifacts,
             ),
             completion=Completion(
                 settings=self.settings, datasets=self.datasets, registry=self.registry, transport=transport

@@ -28,7 +28,7 @@ def main() -> int:
     known = {"ok": _ok, "gate": _gate, "gate-worse": _gate_worse, "crash": _crash, "hang": _hang}
     if name.startswith("exit-"):
         return int(name.removeprefix("exit-"))
-    return (known | {"stubborn": _stubborn, "no-result": _nothing}).get(name, _say_error)(job)
+    return (known | {"saved": _saved, "stubborn": _stubborn, "no-result": _nothing}).get(name, _say_error)(job)
 
 
 def _ok(job: dict[str, Any]) -> int:
@@ -100,6 +100,14 @@ def _crash(job: dict[str, Any]) -> int:
     print(f"about to crash in attempt {job['attempt']}", flush=True)  # noqa: T201 - what the log holds
     os.kill(os.getpid(), signal.SIGKILL)
     return 0
+
+
+def _saved(job: dict[str, Any]) -> int:
+    """Tell of two checkpoints, and end badly."""
+    for step in (2, 4):
+        path = f"{job['attempt_dir']}/checkpoints/step-{step}"
+        _emit(job, type="checkpoint", step=step, path=path, manifest_sha256=f"{step}" * 64)
+    return _crash(job)
 
 
 def _hang(job: dict[str, Any]) -> int:

@@ -255,6 +255,24 @@ def test_rollout_adapters_are_collected_when_the_job_has_ended(site: Site) -> No
     assert not folder.exists()
 
 
+def test_an_attempt_is_told_where_those_before_it_left_off(site: Site) -> None:
+    job = site.submit("saved-once")
+    assert site.run_one().status == "queued"
+    assert site.run_one().status == "succeeded"
+    told = json.loads(site.artifacts.job_file(job.id, 2).read_text())
+    first = site.artifacts.attempt_dir(job.id, 1)
+    assert told["journal_dirs"] == [str(first / "journal")]
+    assert told["resume_points"] == [
+        {
+            "attempt": 1,
+            "step": step,
+            "folder": str(first / "checkpoints" / f"step-{step}"),
+            "manifest_sha256": f"{step}" * 64,
+        }
+        for step in (4, 2)
+    ]
+
+
 def test_a_running_job_that_is_asked_to_pause_ends_its_trainer_and_goes_on_when_resumed(site: Site) -> None:
     job = site.submit("hang-once")
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
-from rlt_core.schemas.trainer import TrainerJob
+from rlt_core.schemas.trainer import ResumePoint, TrainerJob
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Registry, ResolvedVersion
 
 LEASE_SHARE = 0.8
@@ -20,6 +21,7 @@ class Preparation:
     """Resolves a job against the stores."""
 
     settings: Settings
+    jobs: JobStore
     datasets: DatasetStore
     registry: Registry
     artifacts: ArtifactStore
@@ -43,8 +45,28 @@ class Preparation:
             base_url=service_url(self.settings),
             format_id=self.settings.format,
             lease_s=self.settings.lease_s * LEASE_SHARE,
+            resume_points=self._resume_points(job),
+            journal_dirs=[
+                str(self._attempt_dir(job, earlier) / "journal") for earlier in range(job.attempt - 1, 0, -1)
+            ],
             **fields,
         )
+
+    def _resume_points(self, job: Job) -> list[ResumePoint]:
+        """List where earlier attempts may be taken up, the furthest first; only what the database knows counts."""
+        points = [
+            ResumePoint(
+                attempt=event.attempt,
+                step=event.data["step"],
+                folder=str(self._attempt_dir(job, event.attempt) / "checkpoints" / f"step-{event.data['step']}"),
+                manifest_sha256=event.data["manifest_sha256"],
+            )
+            for event in self.jobs.checkpoints(job.id)
+        ]
+        return sorted(points, key=lambda point: (point.step, point.attempt), reverse=True)
+
+    def _attempt_dir(self, job: Job, attempt: int) -> Path:
+        return self.artifacts.attempt_dir(job.id, attempt)
 
     def _splits(self, spec: WarmupSpec | RlSpec) -> dict[str, str]:
         named = spec.splits.model_dump().items()

@@ -111,7 +111,9 @@ def make_supervisor(settings: Settings, *, database: Database, jobs: JobStore, d
     return Supervisor(
         settings=settings,
         jobs=jobs,
-        preparation=Preparation(settings=settings, datasets=datasets, registry=registry, artifacts=artifacts),
+        preparation=Preparation(
+            settings=settings, jobs=jobs, datasets=datasets, registry=registry, artifacts=artifacts
+        ),
         completion=Completion(settings=settings, datasets=datasets, registry=registry),
         resolve_base=partial(_resolve_base, settings),
         trainer_command=settings.trainer_command or default_trainer_command(),

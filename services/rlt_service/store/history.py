@@ -31,15 +31,21 @@ def read(session: Session, job_id: str, *, after_seq: int, limit: int, types: tu
     query = select(JobEventRow).where(JobEventRow.job_id == job_id, JobEventRow.seq > after_seq)
     if types is not None:
         query = query.where(JobEventRow.type.in_(types))
-    rows = session.scalars(query.order_by(JobEventRow.seq).limit(limit))
-    return [
-        JobEvent(
-            seq=row.seq,
-            job_id=row.job_id,
-            attempt=row.attempt,
-            created_at=row.created_at,
-            type=row.type,
-            data=row.data,
-        )
-        for row in rows
-    ]
+    return [_event(row) for row in session.scalars(query.order_by(JobEventRow.seq).limit(limit))]
+
+
+def newest(session: Session, job_id: str, *, type_: str, limit: int) -> list[JobEvent]:
+    """Return up to `limit` events of a type, newest first."""
+    query = select(JobEventRow).where(JobEventRow.job_id == job_id, JobEventRow.type == type_)
+    return [_event(row) for row in session.scalars(query.order_by(JobEventRow.seq.desc()).limit(limit))]
+
+
+def _event(row: JobEventRow) -> JobEvent:
+    return JobEvent(
+        seq=row.seq,
+        job_id=row.job_id,
+        attempt=row.attempt,
+        created_at=row.created_at,
+        type=row.type,
+        data=row.data,
+    )

@@ -362,6 +362,11 @@ class JobStore:
             find_job(session, job_id, lock=False)
             return history.read(session, job_id, after_seq=after_seq, limit=limit, types=types)
 
+    def checkpoints(self, job_id: str, *, limit: int = 20) -> Sequence[JobEvent]:
+        """Return the last events that told of a checkpoint, the newest first: each was stored by its job's owner."""
+        with self._database.reading() as session:
+            return history.newest(session, job_id, type_="checkpoint", limit=limit)
+
     def using_dataset(self, dataset_id: str) -> Sequence[str]:
         """Return ids of jobs that have not ended and read this dataset."""
         with self._database.reading() as session:

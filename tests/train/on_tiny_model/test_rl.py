@@ -315,7 +315,8 @@ def test_checkpoint_names_every_file_with_its_hash(world: Any, fake_services: Se
     run_rl(world.context(job, fake_services(job)))
     folder = Path(job.attempt_dir) / "checkpoints" / "step-2"
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert set(manifest["files"]) == {"adapter/adapter_config.json", "adapter/adapter_model.safetensors", "state.pt"}
+    adapter = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+    assert set(manifest["files"]) == adapter | {"state.pt", "trainer_state.json"}
     assert (manifest["step"], manifest["attempt"], manifest["job_id"]) == (2, 1, JOB_ID)
     state = torch.load(folder / "state.pt", weights_only=True)
     assert state["optimizer"]["state"]

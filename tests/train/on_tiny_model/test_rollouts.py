@@ -27,7 +27,7 @@ def test_aborted_generation_is_asked_for_again(world: Any, fake_services: Callab
     services = PatientServices(inner, patience=clock.patience(), stop=StopFlag())
     request = ExplainRequest(question="q", solution="s", teacher="tiny@0", max_tokens=2, include=["tokens"])
     assert services.explain([request])[0].explanations[0].finish_reason == "stop"
-    assert len(clock.told) == 2
+    assert len(clock.told) == 3
     aborts[0] = 10**6
     with pytest.raises(RolloutFailedError):
         services.explain([request])

@@ -1,0 +1,284 @@
+"""A run that was killed and taken up again ends with the very bytes of the run that was not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlt_core.artifacts import adapter_sha256
+from rlt_core.schemas.trainer import CheckpointEvent, LogEvent, ProgressEvent, ResumePoint, TrainerEvent, TrainerJob
+from rlt_train.checkpoints import newest_verified
+from rlt_train.context import JobContext
+from rlt_train.rl import run_rl
+from rlt_train.warmup import run_warmup
+
+pytestmark = pytest.mark.training
+
+STEPS = 6
+Services = Callable[[Any], Any]
+
+
+class KilledError(BaseException):
+    """In SIGKILL's place: nothing in the trainer catches it, so nothing is saved on the way out."""
+
+
+def points_of(world: Any, jobs: list[TrainerJob]) -> list[ResumePoint]:
+    """Give what the database would know: the checkpoints that were told, the furthest first."""
+    found = [
+        ResumePoint(attempt=job.attempt, step=event.step, folder=event.path, manifest_sha256=event.manifest_sha256)
+        for job in jobs
+        for event in world.events(job)
+        if isinstance(event, CheckpointEvent)
+    ]
+    return sorted(found, key=lambda point: (point.step, point.attempt), reverse=True)
+
+
+def next_attempt(world: Any, killed: list[TrainerJob], job: TrainerJob) -> TrainerJob:
+    update = {
+        "attempt": len(killed) + 1,
+        "resume_points": points_of(world, killed),
+        "journal_dirs": [str(Path(each.attempt_dir) / "journal") for each in reversed(killed)],
+    }
+    return job.model_copy(update=update)
+
+
+def kill_when(context: JobContext, reached: Callable[[TrainerEvent], bool]) -> None:
+    """Kill the trainer as soon as it says a certain thing."""
+    emit = context.events.emit
+
+    def emit_or_die(event: TrainerEvent) -> None:
+        emit(event)
+        if reached(event):
+            raise KilledError
+
+    context.events.emit = emit_or_die
+
+
+def last_states(job: TrainerJob, step: int) -> dict[str, Any]:
+    folder = Path(job.attempt_dir) / "checkpoints" / f"step-{step}"
+    states: dict[str, Any] = torch.load(folder / "state.pt", weights_only=True)
+    trainer = json.loads((folder / "trainer_state.json").read_text())
+    return states | {"epoch": trainer["epoch"], "step": trainer["global_step"]}
+
+
+def assert_same(left: Any, right: Any, *, at: str = "") -> None:
+    """Compare states to the bit."""
+    assert type(left) is type(right), at
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), at
+    elif isinstance(left, dict):
+        assert list(left) == list(right), at
+        for key in left:
+            assert_same(left[key], right[key], at=f"{at}/{key}")
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right), at
+        for place, (mine, theirs) in enumerate(zip(left, right, strict=True)):
+            assert_same(mine, theirs, at=f"{at}/{place}")
+    else:
+        assert left == right, at
+
+
+@pytest.mark.parametrize("killed_at", [1, 3, 4, 6])
+def test_a_killed_warm_up_ends_with_the_bytes_of_one_that_was_not(world: Any, killed_at: int) -> None:
+    spec = {"max_steps": STEPS, "epochs": 10.0, "save_every": 2, "learning_rate": 0.05}  # three epochs of two steps
+    whole = world.warmup(**spec)
+    expected = run_warmup(world.context(whole))
+    killed = world.warmup(**spec)
+    context = world.context(killed)
+    kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == killed_at)
+    with pytest.raises(KilledError):
+        run_warmup(context)
+    again = next_attempt(world, [killed], world.warmup(**spec))
+    result = run_warmup(world.context(again))
+    assert result.sha256 == expected.sha256
+    steps = [event.step for event in world.events(again) if isinstance(event, ProgressEvent)]
+    assert steps == list(range(killed_at - killed_at % 2 + 1, STEPS + 1))
+    if steps:
+        assert_same(last_states(again, STEPS), last_states(whole, STEPS))
+
+
+KILLS = ("between steps", "in a rollout", "in a score", "in the optimizer step", "while a checkpoint is written")
+
+
+@pytest.mark.parametrize("where", KILLS)
+def test_a_killed_rl_run_ends_with_the_bytes_of_one_that_was_not(
+    world: Any, fake_services: Services, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {"steps": STEPS, "save_every": 2, "learning_rate": 0.05}  # 8 questions, 2 a step: four steps an epoch
+    whole = world.rl(spec)
+    expected = run_rl(world.context(whole, fake_services(whole)))
+    killed = world.rl(spec)
+    services = fake_services(killed)
+    context = world.context(killed, services)
+    with monkeypatch.context() as patch:
+        kill_rl(where, context=context, services=services, patch=patch)
+        with pytest.raises(KilledError):
+            run_rl(context)
+    again = next_attempt(world, [killed], world.rl(spec))
+    services = fake_services(again)
+    result = run_rl(world.context(again, services))
+    assert result.sha256 == expected.sha256
+    assert_same(last_states(again, STEPS), last_states(whole, STEPS))
+    # The killed step's own rollouts were on disk, unless it was killed before: then it is sampled again.
+    first = 2 if where == "while a checkpoint is written" else 4
+    sampled = {int(request.teacher.rpartition("@")[2]) for request in services.explained}
+    journaled = {"between steps": {5}, "in a rollout": {4, 5}, "in a score": {4, 5}, "in the optimizer step": {5}}
+    assert sampled == journaled.get(where, {4, 5})
+    assert result.cost["replayed_steps"] == STEPS - first - len(sampled)
+
+
+def kill_rl(where: str, *, context: JobContext, services: Any, patch: pytest.MonkeyPatch) -> None:
+    """Have it killed in its fifth step, or (a checkpoint) after its fourth."""
+    fifth = f"{context.job.job_id}.1@4"
+    explain, score = services.explain, services.score
+
+    def explain_or_die(requests: Any) -> Any:
+        if requests[0].teacher == fifth:
+            raise KilledError
+        return explain(requests)
+
+    def score_or_die(requests: Any) -> Any:
+        if services.explained[-1].teacher == fifth:
+            raise KilledError
+        return score(requests)
+
+    steps = [0]
+    step = torch.optim.AdamW.step
+
+    def step_or_die(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        steps[0] += 1
+        found = step(optimizer, *args, **kwargs)
+        if steps[0] == 5:
+            raise KilledError
+        return found
+
+    saved = [0]
+
+    def save_or_die(source: Any, target: Any) -> None:
+        if Path(target).name == "step-4":
+            saved[0] += 1
+            raise KilledError
+        replace(source, target)
+
+    from rlt_train import durable
+
+    replace = durable.os.replace
+    if where == "between steps":
+        kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == 5)
+    elif where == "in a rollout":
+        services.explain = explain_or_die
+    elif where == "in a score":
+        services.score = score_or_die
+    elif where == "in the optimizer step":
+        patch.setattr(torch.optim.AdamW, "step", step_or_die)
+    else:
+        patch.setattr(durable.os, "replace", save_or_die)
+
+
+def spoil(folder: Path, how: str) -> None:
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    content = weights.read_bytes()
+    if how == "truncated":
+        weights.write_bytes(content[:-1])
+    elif how == "a flipped bit":
+        weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif how == "missing":
+        weights.unlink()
+    elif how == "a link":
+        moved = weights.rename(folder.parent / "elsewhere")
+        weights.symlink_to(moved)
+    elif how == "a pickle in place of the state":
+        import pickle
+
+        (folder / "state.pt").write_bytes(pickle.dumps({"optimizer": 1}))
+    elif how == "a file more":
+        (folder / "more.bin").write_bytes(b"1")
+    elif how == "no manifest":
+        (folder / "manifest.json").unlink()
+    else:
+        text = (folder / "manifest.json").read_text()
+        (folder / "manifest.json").write_text(text.replace('"step": 4', '"step": 5'))
+
+
+FAULTS = (
+    "truncated",
+    "a flipped bit",
+    "missing",
+    "a link",
+    "a pickle in place of the state",
+    "a file more",
+    "no manifest",
+    "another manifest",
+)
+
+
+@pytest.fixture
+def trained(world: Any) -> TrainerJob:
+    job = world.warmup(max_steps=4, epochs=10.0, save_every=2)
+    run_warmup(world.context(job))
+    return job
+
+
+@pytest.mark.parametrize("how", FAULTS)
+def test_a_checkpoint_that_is_not_as_it_was_written_gives_way_to_the_one_before(
+    world: Any, trained: TrainerJob, how: str
+) -> None:
+    points = points_of(world, [trained])
+    assert [point.step for point in points] == [4, 2]
+    spoil(Path(points[0].folder), how)
+    found, faults = newest_verified(points, job=trained)
+    assert found is not None
+    assert (found.step, len(faults)) == (2, 1)
+    assert "step 4" in faults[0]
+
+
+def test_without_any_sound_checkpoint_training_starts_anew_and_says_so(world: Any, trained: TrainerJob) -> None:
+    for point in points_of(world, [trained]):
+        spoil(Path(point.folder), "truncated")
+    again = next_attempt(world, [trained], world.warmup(max_steps=4, epochs=10.0, save_every=2))
+    result = run_warmup(world.context(again))
+    assert result.sha256 == adapter_sha256(Path(trained.attempt_dir) / "adapter")
+    said = [event.message for event in world.events(again) if isinstance(event, LogEvent)]
+    assert said[-1] == "no checkpoint can be used: training starts anew"
+
+
+def test_a_checkpoint_of_another_spec_is_not_taken_up(world: Any, trained: TrainerJob) -> None:
+    other = world.warmup(max_steps=4, epochs=10.0, save_every=2, learning_rate=0.001)
+    found, faults = newest_verified(points_of(world, [trained]), job=other)
+    assert found is None
+    assert all("of another spec" in fault for fault in faults)
+
+
+def test_a_job_whose_training_was_done_only_ends(world: Any, trained: TrainerJob) -> None:
+    again = next_attempt(world, [trained], world.warmup(max_steps=4, epochs=10.0, save_every=2))
+    result = run_warmup(world.context(again))
+    assert (result.sha256, result.steps) == (adapter_sha256(Path(trained.attempt_dir) / "adapter"), 4)
+    assert not any(isinstance(event, ProgressEvent) for event in world.events(again))
+
+
+def test_only_the_two_newest_checkpoints_of_an_attempt_and_their_journal_stay(
+    world: Any, fake_services: Services
+) -> None:
+    job = world.rl({"steps": 5, "save_every": 1})
+    run_rl(world.context(job, fake_services(job)))
+    folder = Path(job.attempt_dir)
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-4", "step-5"]
+    assert sorted(path.name for path in (folder / "journal").iterdir()) == ["step-4.json"]
+
+
+def test_a_journal_of_other_weights_is_not_read(world: Any, fake_services: Services) -> None:
+    first = world.rl({"steps": 3, "save_every": 0, "learning_rate": 0.05})
+    context = world.context(first, fake_services(first))
+    kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == 2)
+    with pytest.raises(KilledError):
+        run_rl(context)
+    other = world.rl({"steps": 2, "save_every": 0, "learning_rate": 0.01})
+    other = other.model_copy(update={"attempt": 2, "journal_dirs": [str(Path(first.attempt_dir) / "journal")]})
+    services = fake_services(other)
+    result = run_rl(world.context(other, services))
+    # The start is the same policy, what came of it is not.
+    assert result.cost["replayed_steps"] == 1
+    assert {request.teacher.rpartition("@")[2] for request in services.explained} == {"1"}
