@@ -158,6 +158,18 @@ class JobStateError(ConflictError):
     code, title = "job_state", "Job state"
 
 
+class IdempotencyInProgressError(ConflictError):
+    """The first call with this key has not been answered yet."""
+
+    code, title, retryable = "idempotency_in_progress", "Idempotency key in use", True
+
+
+class IdempotencyKeyReusedError(InvalidRequestError):
+    """The key was used for another call."""
+
+    code, title = "idempotency_key_reused", "Idempotency key reused"
+
+
 class StaleAttemptError(ConflictError):
     """A write from an attempt that no longer owns its job (the fence)."""
 

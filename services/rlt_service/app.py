@@ -21,6 +21,7 @@ from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import NoEngine
 from rlt_service.engines import Engines
 from rlt_service.error_handlers import add_error_handlers
+from rlt_service.idempotency import IdempotentCalls
 from rlt_service.in_hand import InHand
 from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.celery_app import make_celery
@@ -103,6 +104,7 @@ def create_app(
     for router in (health.router, later.router, *_routers(settings)):
         app.router.routes.extend(router.routes)
     add_error_handlers(app)
+    app.add_middleware(IdempotentCalls)
     app.add_middleware(RequestIds)
     app.add_middleware(CallMetrics, metrics=metrics)
     return app

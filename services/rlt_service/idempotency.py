@@ -1,22 +1,178 @@
-"""Own what happens to an `Idempotency-Key`: none is honoured yet, so calls that do something refuse it."""
+"""Own what an `Idempotency-Key` does: the same call again gets the first answer and is not carried out again. ASGI.
 
+Only answers of success are kept: a call that failed may be sent again, and is tried again. What is larger than a few
+megabytes, and streams, are not kept.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
 from typing import Annotated
 
 from fastapi import Depends, Header
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rlt_core.errors import NotAvailableYetError
+from rlt_core.errors import (
+    IdempotencyKeyReusedError,
+    InvalidRequestError,
+    NotAvailableYetError,
+    PayloadTooLargeError,
+    RltError,
+)
+from rlt_service.problems import answer_of
+from rlt_service.store.idempotency import CALL, FirstAnswer, FirstAnswers, KeyedCall, in_progress
+
+LOGGER = logging.getLogger(__name__)
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+MAX_KEPT_BYTES = 4 * 2**20
+"""Largest answer that is kept."""
+_KEPT_HEADERS = ("content-type", "location", "rlt-teacher-version", "rlt-student-version")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_METHODS = frozenset({"POST", "PUT", "DELETE"})
 
 
-def refuse_idempotency_key(
-    key: Annotated[str | None, Header(alias="Idempotency-Key", description="Not available yet.")] = None,
+def described(
+    key: Annotated[
+        str | None, Header(alias=HEADER, description="The same call again with the same key gets the first answer.")
+    ] = None,
 ) -> None:
-    """Raise NotAvailableYetError rather than leave a caller in the belief that a second call is harmless."""
-    if key is not None:
+    """Tell the OpenAPI file of the header; the layer around the app acts on it."""
+
+
+Once = Depends(described)
+
+
+def refuse_key(headers: Headers) -> None:
+    """Raise NotAvailableYetError for a call that streams, whose answer is not kept."""
+    if HEADER in headers:
         raise NotAvailableYetError(
-            "Idempotency-Key is not available yet: send the call without it, and look at what is there before sending "
-            "it again",
-            param="/Idempotency-Key",
+            "Idempotency-Key is not available yet with stream: leave one of the two out", param=f"/{HEADER}"
         )
 
 
-NotTwice = Depends(refuse_idempotency_key)
+class IdempotentCalls:
+    """Carries a call with a key out once: a process knows what it runs, the database keeps two from making it twice."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._running: set[str] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call."""
+        key = Headers(scope=scope).get(HEADER) if scope["type"] == "http" else None
+        if key is None or scope["method"] not in _METHODS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            _check(key)
+            if key in self._running:
+                raise in_progress(key)
+            self._running.add(key)
+            try:
+                await self._once(key, scope, receive, send)
+            finally:
+                self._running.discard(key)
+        except RltError as error:
+            await answer_of(error, request_id=scope["state"]["request_id"])(scope, receive, send)
+
+    async def _once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        services = scope["app"].state.services
+        answers, body = FirstAnswers(services.database), _Body(scope, receive)
+        first = await asyncio.to_thread(answers.find, key)
+        if first is not None:
+            settings = services.settings
+            await body.read(most=max(settings.max_dataset_bytes, settings.max_body_bytes))
+            await _replay(key, first, body.fingerprint())(scope, receive, send)
+            return
+        sent = _Sent(send)
+        token = CALL.set(KeyedCall(key=key, fingerprint=body.fingerprint))
+        try:
+            await self._app(scope, body.receive, sent.send)
+        finally:
+            CALL.reset(token)
+        if sent.is_kept:
+            answer = FirstAnswer(
+                fingerprint=body.fingerprint(), status=sent.status, headers=sent.headers, body=bytes(sent.body)
+            )
+            try:
+                await asyncio.to_thread(answers.save, key, answer)
+            except RltError as error:  # it has been answered; what it made has kept its answer itself
+                LOGGER.warning("the answer to a call with a key was not kept as it was sent: %s", error)
+
+
+class _Body:
+    """A call's body as it comes, and the hash of the whole call."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self._digest = hashlib.sha256(f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n")
+
+    async def receive(self) -> Message:
+        """Pass a message on."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._digest.update(message.get("body", b""))
+        return message
+
+    async def read(self, *, most: int) -> None:
+        """Read to the end; raises PayloadTooLargeError."""
+        size, more = 0, True
+        while more:
+            message = await self.receive()
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+            if size > most:
+                raise PayloadTooLargeError(f"the body is larger than {most} bytes")
+
+    def fingerprint(self) -> str:
+        """Hash method, path, query and what was read of the body."""
+        return self._digest.hexdigest()
+
+
+class _Sent:
+    """An answer on its way, remembered."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self._whole = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is one that the same call gets again."""
+        streams = self.headers.get("content-type", "").startswith("text/event-stream")
+        return self._whole and 200 <= self.status < 300 and not streams and len(self.body) <= MAX_KEPT_BYTES
+
+    async def send(self, message: Message) -> None:
+        """Remember a message, and pass it on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = Headers(raw=message["headers"])
+            self.headers = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
+        elif message["type"] == "http.response.body":
+            if len(self.body) <= MAX_KEPT_BYTES:
+                self.body += message.get("body", b"")
+            self._whole = not message.get("more_body", False)
+        await self._send(message)
+
+
+def _check(key: str) -> None:
+    if not _KEY.fullmatch(key):
+        raise InvalidRequestError(
+            f"{HEADER} is 1 to 255 visible ASCII characters: a random UUID is a good one", param=f"/{HEADER}"
+        )
+
+
+def _replay(key: str, first: FirstAnswer, fingerprint: str) -> Response:
+    if first.fingerprint != fingerprint:
+        raise IdempotencyKeyReusedError(
+            f"{HEADER} {key!r} was used for another call: choose a new key for each", param=f"/{HEADER}"
+        )
+    return Response(first.body, status_code=first.status, headers={**first.headers, REPLAYED: "true"})

@@ -107,7 +107,7 @@ BAD_UPLOADS: list[tuple[str, str, str, dict[str, str], int, str, str | None]] = 
     ("absent column", f"?columns={quote(json.dumps({'id': '{x}'}))}", GOOD, JSONL, 422, "invalid_dataset", None),
     ("long name", "?name=" + "n" * 201, GOOD, JSONL, 422, "invalid_request", "/name"),
     ("name no UTF-8", "?name=%ED%A0%80", '{"question": 1}', JSONL, 422, "invalid_dataset", None),
-    ("key", "", GOOD, {**JSONL, "Idempotency-Key": "k"}, 422, "not_available_yet", "/Idempotency-Key"),
+    ("key", "", GOOD, {**JSONL, "Idempotency-Key": "k" * 256}, 422, "invalid_request", "/Idempotency-Key"),
     ("no boundary", "", GOOD, {"Content-Type": FORM}, 400, "malformed_request", None),
     ("long boundary", "", GOOD, {"Content-Type": f"{FORM}; boundary={'b' * 300}"}, 400, "malformed_request", None),
     ("no multipart", "", GOOD, MULTIPART, 400, "malformed_request", None),

@@ -205,11 +205,6 @@ def test_a_query_that_is_no_boolean_is_refused(control: Control, dataset: str) -
     check_problem(answer, 422, "invalid_request", "/dry_run")
 
 
-def test_an_idempotency_key_is_refused_rather_than_ignored(control: Control, dataset: str) -> None:
-    answer = control.http.post("/v1/train", json=rl(dataset), headers={"Idempotency-Key": "once"})
-    check_problem(answer, 422, "not_available_yet", "/Idempotency-Key")
-
-
 def test_a_warmup_of_another_base_is_not_available_yet(control: Control, dataset: str) -> None:
     answer = control.http.post("/v1/train", json=warmup(dataset, base_model="other/model"))
     check_problem(answer, 422, "not_available_yet", "/base_model")

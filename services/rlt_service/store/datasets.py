@@ -13,6 +13,7 @@ from rlt_core.schemas.datasets import Dataset, DatasetRow, DatasetRows
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.faults import storage_faults
+from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.jobs import jobs_using
 from rlt_service.store.tables import DatasetTable
 
@@ -44,6 +45,8 @@ class DatasetStore:
         try:
             with self._database.transaction() as session:
                 session.add(row)
+                location = {"content-type": JSON_TYPE, "location": f"/v1/datasets/{dataset_id}"}
+                keep(session, _dataset(row), status=201, headers=location)
         except RltError:
             self._artifacts.discard(kept)
             raise

@@ -27,6 +27,7 @@ from rlt_core.schemas.jobs import (
 )
 from rlt_service.store import history
 from rlt_service.store.database import Database
+from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import end_job, fenced_job, find_job, job_of, move_job, spec_of
 from rlt_service.store.job_rules import JobRules
 from rlt_service.store.tables import BellRow, JobRow, OutboxRow
@@ -99,7 +100,9 @@ class JobStore:
             session.flush()
             session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=spec.not_before))
             history.append(session, row, "queued")
-            return job_of(row)
+            job = job_of(row)
+            keep(session, job, status=202, headers={"content-type": JSON_TYPE, "location": f"/v1/jobs/{job.id}"})
+            return job
 
     def get(self, job_id: str) -> Job:
         """Return a job; raises NotFoundError."""

@@ -31,6 +31,7 @@ from rlt_core.schemas.teachers import (
 from rlt_service.store import aliases, evaluations, history, resolution
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
+from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.registration import Candidate, HeldOut, register, stage
 from rlt_service.store.resolution import ResolvedVersion, VersionFiles, version_name
@@ -121,7 +122,9 @@ class Registry:
         staged = stage(self._artifacts, candidate)
         try:
             with self._database.transaction() as session:
-                return _version(session, register(session, self._artifacts, candidate, staged, held_out))
+                made = _version(session, register(session, self._artifacts, candidate, staged, held_out))
+                keep(session, made, status=201, headers={"content-type": JSON_TYPE})
+                return made
         finally:
             self._artifacts.discard(staged)
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -134,6 +135,20 @@ class BellRow(Base):
     queue: Mapped[str] = mapped_column(String(40), primary_key=True)
     rings: Mapped[int] = mapped_column(Integer, default=0)
     quiet_until: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class IdempotentCallRow(Base):
+    """The first answer to calls with a key."""
+
+    __tablename__ = "idempotent_calls"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """Of method, path, query and body."""
+    status: Mapped[int] = mapped_column(Integer)
+    headers: Mapped[dict[str, str]] = mapped_column(Document)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
 class DatasetTable(Base):

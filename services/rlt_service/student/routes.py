@@ -10,7 +10,7 @@ from rlt_core.schemas.score import ScoreBatchResponse, ScoreRequest, ScoreRespon
 from rlt_service.batches import answer_items
 from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
-from rlt_service.idempotency import NotTwice
+from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.request_ids import request_id_of
 from rlt_service.use_cases import scorer_of
@@ -25,8 +25,8 @@ class ScoreItems(WireModel):
     items: Annotated[list[SkipValidation[ScoreRequest]], Field(min_length=1, max_length=256)]
 
 
-@router.post("/score", include_in_schema=False, dependencies=[NotTwice])
-@router.post("/v1/score", dependencies=[NotTwice])
+@router.post("/score", include_in_schema=False, dependencies=[Once])
+@router.post("/v1/score", dependencies=[Once])
 async def score(body: ScoreRequest, response: Response, services: ServicesDep, call: CallDep) -> ScoreResponse:
     """Judge explanations by how likely they make the solution to a student."""
     answer = await call.answer(scorer_of(services).score(body))
@@ -34,7 +34,7 @@ async def score(body: ScoreRequest, response: Response, services: ServicesDep, c
     return answer
 
 
-@router.post("/v1/score/batch", dependencies=[NotTwice])
+@router.post("/v1/score/batch", dependencies=[Once])
 async def score_batch(
     body: ScoreItems, request: Request, response: Response, services: ServicesDep, call: CallDep
 ) -> ScoreBatchResponse:

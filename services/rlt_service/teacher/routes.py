@@ -11,7 +11,7 @@ from rlt_core.schemas.explain import ExplainBatchResponse, ExplainRequest, Expla
 from rlt_service.batches import answer_items
 from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
-from rlt_service.idempotency import NotTwice
+from rlt_service.idempotency import Once, refuse_key
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.request_ids import request_id_of
 from rlt_service.teacher.event_stream import EVENT_STREAM, streaming
@@ -27,11 +27,11 @@ class ExplainItems(WireModel):
     items: Annotated[list[SkipValidation[ExplainRequest]], Field(min_length=1, max_length=256)]
 
 
-@router.post("/explain", include_in_schema=False, response_model=ExplainResponse, dependencies=[NotTwice])
+@router.post("/explain", include_in_schema=False, response_model=ExplainResponse, dependencies=[Once])
 @router.post(
     "/v1/explain",
     response_model=ExplainResponse,
-    dependencies=[NotTwice],
+    dependencies=[Once],
     responses={200: {"content": {EVENT_STREAM: {}}}},
 )
 async def explain(
@@ -40,13 +40,14 @@ async def explain(
     """Let a teacher explain how a question leads to its solution; with `stream`, in server-sent events."""
     explainer = explainer_of(services)
     if body.stream:
+        refuse_key(request.headers)
         return await streaming(call.stream(explainer.stream(body)), request_id=request_id_of(request))
     answer = await call.answer(explainer.explain(body))
     _stamp(response, [answer])
     return answer
 
 
-@router.post("/v1/explain/batch", dependencies=[NotTwice])
+@router.post("/v1/explain/batch", dependencies=[Once])
 async def explain_batch(
     body: ExplainItems, request: Request, response: Response, services: ServicesDep, call: CallDep
 ) -> ExplainBatchResponse:

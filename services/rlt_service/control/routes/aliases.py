@@ -9,7 +9,7 @@ from rlt_core.schemas.teachers import Alias, AliasHistory, AliasPut, AliasRollba
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import AliasName, PageLimit, RoleName
 from rlt_service.control.routes.wiring import promotion_of
-from rlt_service.idempotency import NotTwice
+from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 
 router = APIRouter(prefix="/v1/aliases", tags=["aliases"], route_class=JsonRoute)
@@ -22,7 +22,7 @@ def list_aliases(services: ServicesDep) -> Page[Alias]:
     return Page[Alias](data=services.registry.aliases())
 
 
-@router.put("/{role}/{alias}", dependencies=[NotTwice])
+@router.put("/{role}/{alias}", dependencies=[Once])
 async def put_alias(role: RoleName, alias: AliasName, request: AliasPut, services: ServicesDep) -> Alias:
     """Promote: point an alias at a version, if it points at `expected` now."""
     return await promotion_of(services).put(cast(Role, role), alias, request)
@@ -36,7 +36,7 @@ def alias_history(
     return services.registry.alias_history(cast(Role, role), alias, limit=limit, after=after)
 
 
-@router.post("/{role}/{alias}/rollback", dependencies=[NotTwice])
+@router.post("/{role}/{alias}/rollback", dependencies=[Once])
 async def roll_back(role: RoleName, alias: AliasName, request: AliasRollback, services: ServicesDep) -> Alias:
     """Point an alias back at `to`, or at the version before."""
     return await promotion_of(services).roll_back(cast(Role, role), alias, request)

@@ -11,7 +11,7 @@ from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import DatasetId, PageAfter, PageLimit, RowLimit, RowOffset
 from rlt_service.control.routes.wiring import uploader_of
 from rlt_service.control.upload import JSONL_TYPES, MULTIPART, check_not_compressed
-from rlt_service.idempotency import NotTwice
+from rlt_service.idempotency import Once
 from rlt_service.json_bodies import check_announced_length
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -26,7 +26,7 @@ _BODY = {
 }
 
 
-@router.post("", status_code=201, dependencies=[NotTwice], openapi_extra={"requestBody": _BODY})
+@router.post("", status_code=201, dependencies=[Once], openapi_extra={"requestBody": _BODY})
 async def create_dataset(
     request: Request,
     services: ServicesDep,
@@ -63,7 +63,7 @@ def get_rows(dataset_id: DatasetId, services: ServicesDep, offset: RowOffset = 0
     return services.datasets.rows(dataset_id, offset=offset, limit=limit)
 
 
-@router.delete("/{dataset_id}", dependencies=[NotTwice])
+@router.delete("/{dataset_id}", dependencies=[Once])
 def delete_dataset(dataset_id: DatasetId, services: ServicesDep) -> DatasetDeleted:
     """Delete a dataset that no waiting or running job reads."""
     services.datasets.delete(dataset_id)

@@ -17,7 +17,7 @@ from rlt_core.schemas.jobs import (
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import JobId, KindFilter, PageAfter, PageLimit
 from rlt_service.control.routes.wiring import reports_of, wake_workers
-from rlt_service.idempotency import NotTwice
+from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
@@ -41,19 +41,19 @@ def get_job(job_id: JobId, services: ServicesDep) -> Job:
     return services.jobs.get(job_id)
 
 
-@router.post("/{job_id}/cancel", dependencies=[NotTwice])
+@router.post("/{job_id}/cancel", dependencies=[Once])
 def cancel_job(job_id: JobId, services: ServicesDep) -> Job:
     """Ask a job to end; repeatable."""
     return services.jobs.cancel(job_id)
 
 
-@router.post("/{job_id}/pause", dependencies=[NotTwice])
+@router.post("/{job_id}/pause", dependencies=[Once])
 def pause_job(job_id: JobId, services: ServicesDep) -> Job:
     """Hold a queued job back; repeatable."""
     return services.jobs.pause(job_id)
 
 
-@router.post("/{job_id}/resume", dependencies=[NotTwice])
+@router.post("/{job_id}/resume", dependencies=[Once])
 def resume_job(job_id: JobId, services: ServicesDep) -> Job:
     """Put a paused job back into the queue; repeatable."""
     job = services.jobs.resume(job_id)
@@ -86,7 +86,7 @@ def job_checkpoints(job_id: JobId, services: ServicesDep) -> Page[Checkpoint]:
     return reports_of(services).checkpoints(job_id)
 
 
-@router.post("/{job_id}/rollouts", dependencies=[NotTwice])
+@router.post("/{job_id}/rollouts", dependencies=[Once])
 def publish_rollout(job_id: JobId, request: RolloutPublishRequest, services: ServicesDep) -> RolloutPublished:
     """Make the policy of one step callable under its exact name; for the job's own trainer."""
     return services.registry.publish_rollout(job_id, request)

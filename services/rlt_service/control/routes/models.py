@@ -7,7 +7,7 @@ from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel, Registe
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import ModelName, PageAfter, PageLimit, VersionNumber
 from rlt_service.control.routes.wiring import deleter_of, importer_of
-from rlt_service.idempotency import NotTwice
+from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 
 
@@ -27,7 +27,7 @@ def models_router(role: Role) -> APIRouter:
         """List the versions of a name, newest first."""
         return services.registry.versions(name, limit=limit, after=after)
 
-    @router.post("/{name}/versions", status_code=201, dependencies=[NotTwice], operation_id=f"register_{role}")
+    @router.post("/{name}/versions", status_code=201, dependencies=[Once], operation_id=f"register_{role}")
     async def register(
         name: ModelName, request: RegisterVersionRequest, services: ServicesDep, response: Response
     ) -> ModelVersion:
@@ -41,7 +41,7 @@ def models_router(role: Role) -> APIRouter:
         """Read one version; 0 is the untrained base."""
         return services.registry.get_version(f"{name}@{number}")
 
-    @router.delete("/{name}/versions/{number}", dependencies=[NotTwice], operation_id=f"delete_{role}_version")
+    @router.delete("/{name}/versions/{number}", dependencies=[Once], operation_id=f"delete_{role}_version")
     def delete_version(name: ModelName, number: VersionNumber, services: ServicesDep) -> VersionDeleted:
         """Delete a version that nothing uses; its number is never given again."""
         return deleter_of(services).delete(f"{name}@{number}")

@@ -8,7 +8,7 @@ from rlt_core.schemas.jobs import DryRun, Job, RlSpec, WarmupSpec
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.wiring import submission_of, wake_workers
 from rlt_service.control.specs import check_kind
-from rlt_service.idempotency import NotTwice
+from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 
 router = APIRouter(tags=["train"], route_class=JsonRoute)
@@ -20,7 +20,7 @@ async def known_kind(request: Request) -> None:
     check_kind(await request.json())
 
 
-CHECKS = [NotTwice, Depends(known_kind)]
+CHECKS = [Once, Depends(known_kind)]
 
 
 @router.post("/train", status_code=202, dependencies=CHECKS, include_in_schema=False)

@@ -1,0 +1,171 @@
+"""The same call twice: one effect, the first answer again, whatever comes between."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from rlt_core.errors import StorageUnavailableError
+from rlt_core.schemas.base import now_utc
+from rlt_service.engine.protocol import Weights
+from rlt_service.store.idempotency import FirstAnswers
+from rlt_service.store.tables import IdempotentCallRow
+from tests.support.control import JSONL, ROWS, Control, check_problem, control_app
+from tests.support.engines import Workshop
+from tests.support.service import make_app, serving
+
+UPLOAD = "".join(json.dumps(row) + "\n" for row in ROWS)
+EXPLAIN = {"question": "1+1?", "solution": "2"}
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Control]:
+    with control_app(tmp_path) as control:
+        yield control
+
+
+def spec(control: Control, **more: Any) -> dict[str, Any]:
+    return {"kind": "rl", "dataset": control.upload(), "target_name": "made", **more}
+
+
+def train(control: Control, body: dict[str, Any], *, key: str = "once") -> Any:
+    return control.http.post("/v1/train", json=body, headers={"Idempotency-Key": key})
+
+
+def count_jobs(control: Control) -> int:
+    return len(control.http.get("/v1/jobs").json()["data"])
+
+
+def test_the_same_submission_again_gets_the_first_answer_and_makes_no_second_job(control: Control) -> None:
+    body = spec(control)
+    first, second = (train(control, body) for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert (first.content, first.headers["location"]) == (second.content, second.headers["location"])
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    assert count_jobs(control) == 1
+    assert train(control, body, key="twice").json()["id"] != first.json()["id"]
+
+
+def test_the_first_answer_stays_what_it_was_while_the_job_goes_on(control: Control) -> None:
+    body = spec(control)
+    job = train(control, body).json()["id"]
+    control.http.post(f"/v1/jobs/{job}/cancel")
+    assert train(control, body).json()["status"] == "queued"
+
+
+@pytest.mark.parametrize("change", ["body", "query", "path"])
+def test_a_key_is_for_one_call_alone(control: Control, change: str) -> None:
+    body = spec(control)
+    train(control, body)
+    other = body | {"steps": 11} if change == "body" else body
+    url = {"query": "/v1/train?dry_run=true", "path": "/train"}.get(change, "/v1/train")
+    answer = control.http.post(url, json=other, headers={"Idempotency-Key": "once"})
+    check_problem(answer, 422, "idempotency_key_reused", "/Idempotency-Key")
+    assert count_jobs(control) == 1
+
+
+def test_a_call_that_failed_may_be_mended_and_sent_with_the_same_key(control: Control) -> None:
+    body = spec(control)
+    check_problem(train(control, body | {"steps": 0}), 422, "invalid_request", "/steps")
+    assert train(control, body).status_code == 202
+
+
+def test_an_upload_and_a_registration_are_carried_out_once(control: Control) -> None:
+    headers = JSONL | {"Idempotency-Key": "upload"}
+    made = [control.http.post("/v1/datasets", content=UPLOAD, headers=headers) for _ in range(2)]
+    assert [answer.json() for answer in made] == [made[0].json()] * 2
+    assert len(control.http.get("/v1/datasets").json()["data"]) == 1
+    control.import_folder("given")
+    register = {"url": "/v1/teachers/given/versions", "json": {"folder": "given"}}
+    done = [control.http.post(**register, headers={"Idempotency-Key": "register"}) for _ in range(2)]
+    assert [answer.json()["version"] for answer in done] == ["given@1"] * 2
+    assert [answer.headers.get("idempotency-replayed") for answer in done] == [None, "true"]
+
+
+def test_a_hundred_of_the_same_submission_at_once_make_one_job(control: Control) -> None:
+    body = spec(control)
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: train(control, body), range(100)))
+    assert {answer.status_code for answer in answers} <= {202, 409}
+    assert len({answer.json()["id"] for answer in answers if answer.status_code == 202}) == 1
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} <= {"idempotency_in_progress"}
+    assert count_jobs(control) == 1
+
+
+def test_a_server_killed_between_the_job_and_its_answer_knows_the_answer(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise StorageUnavailableError("in the place of a kill")
+
+    monkeypatch.setattr(FirstAnswers, "save", killed)
+    body = spec(control)
+    first, second = (train(control, body) for _ in range(2))
+    assert second.headers["idempotency-replayed"] == "true"
+    assert (first.json(), first.headers["location"]) == (second.json(), second.headers["location"])
+    assert count_jobs(control) == 1
+
+
+@pytest.mark.parametrize("what", ["job", "dataset", "version"])
+def test_two_processes_with_the_same_call_make_one_thing(
+    control: Control, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    control.import_folder("given")
+    headers = {"Idempotency-Key": "once"}
+    calls: dict[str, dict[str, Any]] = {
+        "job": {"url": "/v1/train", "json": spec(control)},
+        "dataset": {"url": "/v1/datasets", "content": UPLOAD},
+        "version": {"url": "/v1/teachers/given/versions", "json": {"folder": "given"}},
+    }
+    call = calls[what] | {"headers": headers | (JSONL if what == "dataset" else {})}
+    assert control.http.post(**call).status_code in (201, 202)
+    monkeypatch.setattr(FirstAnswers, "find", lambda *_: None)  # the other had not finished when this one looked
+    check_problem(control.http.post(**call), 409, "idempotency_in_progress")
+    assert count_jobs(control) == (1 if what == "job" else 0)
+    datasets = control.http.get("/v1/datasets").json()["data"]
+    assert len(datasets) == (2 if what == "dataset" else 1)
+    assert len(list((control.services.artifacts.root / "datasets").iterdir())) == len(datasets)
+
+
+def test_a_key_may_be_used_anew_after_a_day(control: Control) -> None:
+    body = spec(control)
+    first = train(control, body).json()["id"]
+    with control.services.database.transaction() as session:
+        session.execute(update(IdempotentCallRow).values(created_at=now_utc() - timedelta(hours=25)))
+    assert train(control, body).json()["id"] != first
+
+
+async def test_a_call_whose_first_one_still_runs_is_told_so(tmp_path: Path) -> None:
+    workshop = Workshop()
+    app = make_app(tmp_path, engine=workshop.make(Weights(base_model="fake")))
+    [engine] = workshop.made
+    headers = {"Idempotency-Key": "explain"}
+    async with serving(app) as client:
+        engine.may_generate.clear()
+        first = asyncio.create_task(client.post("/v1/explain", json=EXPLAIN, headers=headers))
+        while not engine.waiting:
+            await asyncio.sleep(0.01)
+        check_problem(await client.post("/v1/explain", json=EXPLAIN, headers=headers), 409, "idempotency_in_progress")
+        engine.may_generate.set()
+        made = await first
+        again = await client.post("/v1/explain", json=EXPLAIN, headers=headers)
+    assert (again.content, again.headers["idempotency-replayed"]) == (made.content, "true")
+    assert again.headers["rlt-teacher-version"] == made.headers["rlt-teacher-version"]
+
+
+def test_a_stream_with_a_key_is_refused(control: Control) -> None:
+    answer = control.http.post("/v1/explain", json=EXPLAIN | {"stream": True}, headers={"Idempotency-Key": "once"})
+    check_problem(answer, 422, "not_available_yet", "/Idempotency-Key")
+
+
+@pytest.mark.parametrize("key", ["", " ", "k" * 256, "a\tb"])
+def test_a_key_is_visible_characters_and_not_too_long(control: Control, key: str) -> None:
+    check_problem(train(control, spec(control), key=key), 422, "invalid_request", "/Idempotency-Key")
