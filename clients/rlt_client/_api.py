@@ -26,6 +26,11 @@ def path_of(*segments: str | int) -> str:
     return "/v1/" + "/".join(quote(str(segment), safe="@") for segment in segments)
 
 
+def once(idempotency_key: str | None) -> dict[str, str]:
+    """Give the header that makes a call safe to send again."""
+    return {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+
+
 class Api:
     """A pool of connections to one base URL; safe to share between threads."""
 
@@ -49,9 +54,17 @@ class Api:
         """GET and read the answer as `into`."""
         return self.call("GET", path, into=into, params=params)
 
-    def post(self, path: str, *, into: type[AnswerT], body: Any = None, params: Params | None = None) -> AnswerT:
+    def post(
+        self,
+        path: str,
+        *,
+        into: type[AnswerT],
+        body: Any = None,
+        params: Params | None = None,
+        idempotency_key: str | None = None,
+    ) -> AnswerT:
         """POST JSON and read the answer as `into`."""
-        return self.call("POST", path, into=into, body=body, params=params)
+        return self.read(self.send("POST", path, body=body, params=params, headers=once(idempotency_key)), into=into)
 
     def call(
         self,

@@ -110,6 +110,14 @@ def test_a_job_is_queued_listed_paused_and_cancelled(client: Client) -> None:
     assert client.jobs.logs(job.id) == ""
 
 
+def test_a_submission_and_an_upload_with_a_key_make_one_each(client: Client) -> None:
+    datasets = [client.datasets.create(ROWS, idempotency_key="rows") for _ in range(2)]
+    assert datasets[0] == datasets[1]
+    spec = {"kind": "rl", "dataset": datasets[0].id, "target_name": "keyed", "steps": 1}
+    jobs = [client.train(spec, idempotency_key="job") for _ in range(2)]
+    assert jobs[0] == jobs[1]
+
+
 def test_events_of_an_ended_job_come_by_stream_and_by_page_alike(client: Client) -> None:
     dataset = client.datasets.create(ROWS)
     job = client.train({"kind": "rl", "dataset": dataset.id, "target_name": "algebra"})

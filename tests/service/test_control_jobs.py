@@ -110,9 +110,12 @@ def test_series_are_thinned_evenly_and_keep_the_last_step(control: Control, max_
 
 def test_checkpoints_are_listed_newest_first_without_their_paths(control: Control) -> None:
     job = control.running_job()
-    for step in (5, 10):
+    folder = control.services.artifacts.attempt_dir(job.id, 1) / "checkpoints"
+    for step in (1, 5, 10):
+        (folder / f"step-{step}").mkdir(parents=True)
         data = {"step": step, "manifest_sha256": "ab" * 32, "path": "a-folder"}
         control.services.jobs.append_event(job.id, 1, "checkpoint", data)
+    (folder / "step-1").rmdir()  # an older one, which has given way
     found = control.http.get(f"/v1/jobs/{job.id}/checkpoints").json()["data"]
     assert [(entry["step"], entry["attempt"], entry["id"]) for entry in found] == [
         (10, 1, f"{job.id}.1.10"),

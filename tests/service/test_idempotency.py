@@ -125,7 +125,7 @@ def test_two_processes_with_the_same_call_make_one_thing(
         "dataset": {"url": "/v1/datasets", "content": UPLOAD},
         "version": {"url": "/v1/teachers/given/versions", "json": {"folder": "given"}},
     }
-    call = calls[what] | {"headers": headers | (JSONL if what == "dataset" else {})}
+    call: dict[str, Any] = calls[what] | {"headers": headers | (JSONL if what == "dataset" else {})}
     assert control.http.post(**call).status_code in (201, 202)
     monkeypatch.setattr(FirstAnswers, "find", lambda *_: None)  # the other had not finished when this one looked
     check_problem(control.http.post(**call), 409, "idempotency_in_progress")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlt_client._api import Api, path_of
+from rlt_client._api import Api, once, path_of
 from rlt_client._errors import APIError
 from rlt_client._resources.bodies import body_of
 from rlt_core.schemas.base import Page
@@ -28,8 +28,11 @@ class Datasets:
         *,
         name: str | None = None,
         columns: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
     ) -> Dataset:
         """Upload a JSONL file by its path, or rows; nothing is held in memory whole.
+
+        Sent again with the same `idempotency_key` (within a day), it gives the first dataset and makes no second.
 
         `columns` maps the contract's columns by templates over the uploaded row, such as
         `{"solution": "The answer is {answer}."}`. Raises UnprocessableEntityError whose `extra["lines"]`
@@ -37,8 +40,8 @@ class Datasets:
         """
         params = {"name": name, "columns": json.dumps(dict(columns)) if columns else None}
         if isinstance(source, str | Path):
-            return self._upload_file(Path(source), params=params)
-        return self._upload(_lines(source), params=params)
+            return self._upload_file(Path(source), params=params, headers=once(idempotency_key))
+        return self._upload(_lines(source), params=params, headers=once(idempotency_key))
 
     def get(self, dataset_id: str) -> Dataset:
         """Read what an upload came to."""
@@ -58,17 +61,19 @@ class Datasets:
         """Delete; raises ConflictError while a job that has not ended names it."""
         return self._api.call("DELETE", path_of("datasets", dataset_id), into=DatasetDeleted)
 
-    def _upload_file(self, path: Path, *, params: Mapping[str, str | None]) -> Dataset:
+    def _upload_file(self, path: Path, *, params: Mapping[str, str | None], headers: Mapping[str, str]) -> Dataset:
         try:
             file = path.open("rb")
         except OSError as error:
             raise APIError(f"cannot read {path}: {error.strerror}", param="source") from error
         with file:
-            return self._upload(file, params=params)
+            return self._upload(file, params=params, headers=headers)
 
-    def _upload(self, content: Iterable[bytes], *, params: Mapping[str, str | None]) -> Dataset:
+    def _upload(
+        self, content: Iterable[bytes], *, params: Mapping[str, str | None], headers: Mapping[str, str]
+    ) -> Dataset:
         response = self._api.send(
-            "POST", path_of("datasets"), content=content, params=params, headers={"Content-Type": JSONL}
+            "POST", path_of("datasets"), content=content, params=params, headers={"Content-Type": JSONL, **headers}
         )
         return self._api.read(response, into=Dataset)
 

@@ -39,11 +39,11 @@ class Jobs:
         return self._api.post(path_of("jobs", job_id, "cancel"), into=Job)
 
     def pause(self, job_id: str) -> Job:
-        """Hold a queued job back."""
+        """Hold a queued job back; ask a running one to save and make room. Repeatable."""
         return self._api.post(path_of("jobs", job_id, "pause"), into=Job)
 
     def resume(self, job_id: str) -> Job:
-        """Put a paused job back into the queue."""
+        """Put a paused job back into the queue, or take back that it is to pause."""
         return self._api.post(path_of("jobs", job_id, "resume"), into=Job)
 
     def metrics(self, job_id: str, *, after_step: int | None = None, max_points: int | None = None) -> JobMetrics:

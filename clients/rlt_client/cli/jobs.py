@@ -15,8 +15,9 @@ Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelle
 
 def build() -> typer.Typer:
     """Put the group together."""
-    group = typer.Typer(help="Training jobs: list, show, watch, logs, cancel.", no_args_is_help=True)
-    for name, command in (("list", show_list), ("show", show), ("watch", watch), ("logs", logs), ("cancel", cancel)):
+    group = typer.Typer(help="Training jobs: list, show, watch, logs, pause, resume, cancel.", no_args_is_help=True)
+    reading = (("list", show_list), ("show", show), ("watch", watch), ("logs", logs))
+    for name, command in (*reading, ("pause", pause), ("resume", resume), ("cancel", cancel)):
         group.command(name)(command)
     return group
 
@@ -75,16 +76,34 @@ def logs(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
         typer.echo(text, nl=not text.endswith("\n"))
 
 
+def pause(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
+    """Hold a job back; a running one saves a checkpoint and makes room."""
+    with state_of(context).client() as client:
+        _show_status(context, client.jobs.pause(job_id), as_json=as_json)
+
+
+def resume(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
+    """Let a paused job go on from its last checkpoint."""
+    with state_of(context).client() as client:
+        _show_status(context, client.jobs.resume(job_id), as_json=as_json)
+
+
 def cancel(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
     """End a job; a running one saves a checkpoint first."""
-    state = state_of(context)
-    with state.client() as client:
-        job = client.jobs.cancel(job_id)
+    with state_of(context).client() as client:
+        _show_status(context, client.jobs.cancel(job_id), as_json=as_json)
+
+
+def _show_status(context: typer.Context, job: Job, *, as_json: bool) -> None:
     if as_json:
         print_json(job)
-    else:
-        asked = job.cancel_requested and job.status == "running"
-        state.out.print(f"{job.id} {'is being cancelled' if asked else job.status}", markup=False)
+        return
+    shown = job.status
+    if job.status == "running" and job.cancel_requested:
+        shown = "is being cancelled"
+    elif job.status == "running" and job.pause_requested:
+        shown = "is being paused"
+    state_of(context).out.print(f"{job.id} {shown}", markup=False)
 
 
 def _step(job: Job) -> str:

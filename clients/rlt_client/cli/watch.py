@@ -44,6 +44,7 @@ def show_end(job: Job, *, state: State) -> None:
             state.out.print(f"  promotion: {promotion.alias} {promotion.outcome}: {promotion.reason}", markup=False)
     if job.error is not None:
         state.out.print(f"  error: {job.error.message} ({job.error.code})", style="red", markup=False)
+        state.out.print(f"  {job.error.remedy}", markup=False)
         if job.error.log_tail:
             state.out.print(job.error.log_tail, style="dim", markup=False)
 

@@ -38,7 +38,7 @@ class Reports:
         )
 
     def checkpoints(self, job_id: str) -> Page[Checkpoint]:
-        """Give the checkpoints of all attempts, newest first."""
+        """Give the checkpoints of all attempts that still lie there, newest first."""
         found = [
             Checkpoint(
                 id=f"{job_id}.{event.attempt}.{event.data['step']}",
@@ -49,6 +49,9 @@ class Reports:
                 manifest_sha256=event.data.get("manifest_sha256"),
             )
             for event in self._events(job_id, type_="checkpoint")
+            if (
+                self.artifacts.attempt_dir(job_id, event.attempt) / "checkpoints" / f"step-{event.data['step']}"
+            ).is_dir()
         ]
         return Page[Checkpoint](data=found[::-1])
 
