@@ -110,6 +110,12 @@ class NotImplementedYetError(RltError):
     code, status, title = "not_available_yet", 501, "Not available yet"
 
 
+class ForbiddenError(RltError):
+    """The caller may not do this."""
+
+    code, status, title = "forbidden", 403, "Forbidden"
+
+
 class NotFoundError(RltError, LookupError):
     """No such thing here (or it is not yours)."""
 

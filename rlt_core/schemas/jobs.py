@@ -49,6 +49,9 @@ class PromotePolicy(WireModel):
     when: Literal["never", "if_better", "always"] = "never"
 
 
+StudentName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class _SpecBase(WireModel):
     name: str | None = Field(default=None, max_length=200)
     """For people; need not be unique."""
@@ -91,9 +94,9 @@ class RlSpec(_SpecBase):
     """GRPO against the student's log-probs (paper, section 3; one step = questions x samples completions)."""
 
     kind: Literal["rl"]
-    teacher: str = "default"
+    teacher: str = Field(default="default", min_length=1, max_length=200)
     """Where the policy starts; also the reference of the KL penalty."""
-    student: str | list[str] = "default"
+    student: StudentName | list[StudentName] = "default"
     steps: int = Field(default=10, ge=1, le=1_000_000)
     questions_per_step: int = Field(default=4, ge=1, le=4096)
     samples_per_question: int = Field(default=8, ge=2, le=64)

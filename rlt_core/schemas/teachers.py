@@ -106,8 +106,8 @@ class AliasPut(WireModel):
 class AliasRollback(WireModel):
     """Move an alias back; `to` null is the version before."""
 
-    expected: str
-    to: str | None = None
+    expected: str = Field(max_length=200)
+    to: str | None = Field(default=None, max_length=200)
     by: str = Field(default="api", min_length=1, max_length=100)
 
 

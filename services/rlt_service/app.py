@@ -16,6 +16,7 @@ from rlt_core.schemas.base import Role
 from rlt_service import health, later
 from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
+from rlt_service.cross_site import OwnSiteOnly
 from rlt_service.engine.factory import base_reference, create_engine
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import NoEngine
@@ -105,6 +106,7 @@ def create_app(
         app.router.routes.extend(router.routes)
     add_error_handlers(app)
     app.add_middleware(IdempotentCalls)
+    app.add_middleware(OwnSiteOnly)
     app.add_middleware(RequestIds)
     app.add_middleware(CallMetrics, metrics=metrics)
     return app

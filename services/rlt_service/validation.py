@@ -9,6 +9,10 @@ from pydantic import BaseModel
 
 from rlt_core.errors import InvalidRequestError, RltError, UnknownFieldError
 
+LONGEST_GUESSED = 100
+"""Characters of a name that are compared with the known ones: the comparison reads all that it is given, slowly."""
+LONGEST_SHOWN = 200
+"""Characters of a caller's field name in an answer."""
 SYNONYMS = {"answer": "solution", "prompt": "question"}
 """Fields that people write for ours; tried before the nearest spelling."""
 
@@ -40,7 +44,7 @@ def invalid_request(errors: Sequence[Any], *, body: object, model: object = None
 def pointer(location: Location, *, body: object) -> str:
     """Write a location as a JSON pointer into the body; labels of unions are no part of it."""
     steps, _ = _walk(location, body)
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join("/" + str(step)[:LONGEST_SHOWN].replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def _walk(location: Location, body: object) -> tuple[list[int | str], bool]:
@@ -79,7 +83,7 @@ def _unknown(name: str, *, field: str, known: Iterable[str]) -> str:
     names = sorted(known)
     meant = SYNONYMS.get(field.lower())
     if meant not in names:
-        meant = next(iter(difflib.get_close_matches(field.lower(), names, n=1)), None)
+        meant = next(iter(difflib.get_close_matches(field[:LONGEST_GUESSED].lower(), names, n=1)), None)
     hint = f"did you mean {meant!r}?" if meant else f"known here: {', '.join(names) or 'none'}"
     return f"{name[:200]} is no field of this request; {hint}"
 

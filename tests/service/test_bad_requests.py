@@ -390,3 +390,10 @@ def test_several_findings_are_all_listed(app_client: TestClient) -> None:
 def test_more_than_the_server_ever_takes_is_refused_for_good(small: TestClient) -> None:
     found = check_problem(small.post("/v1/explain", json=GOOD | {"n": 5, "max_tokens": 16}), 422, "invalid_request")
     assert "takes 4" in found["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/explain", "/v1/score", "/v1/train"])
+def test_a_giant_field_name_gets_a_short_answer(app_client: TestClient, path: str) -> None:
+    answer = app_client.post(path, json={"kind": "rl", "a" * 2_000_000: 1})
+    assert answer.status_code == 422
+    assert len(answer.content) < 10_000

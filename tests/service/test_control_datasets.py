@@ -113,6 +113,7 @@ BAD_UPLOADS: list[tuple[str, str, str, dict[str, str], int, str, str | None]] = 
     ("no multipart", "", GOOD, MULTIPART, 400, "malformed_request", None),
     ("cut multipart", "", part(GOOD), MULTIPART, 400, "malformed_request", None),
     ("no file", "", "--b--\r\n", MULTIPART, 422, "invalid_request", None),
+    ("no end", "", part(GOOD) + "--b--\r\n" + "x" * 70_000, MULTIPART, 413, "payload_too_large", None),
     (
         "plain field",
         "",

@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rlt_core.columns import ColumnMap
@@ -13,6 +16,9 @@ from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.faults import storage_faults
+
+_VALIDATION = ThreadPoolExecutor(max_workers=2, thread_name_prefix="rlt-upload")
+"""Of its own: a few uploads of a gigabyte would take every thread that short work of other calls needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +35,8 @@ class Uploader:
         """Receive and store; raises what `receive` and `validate_rows` raise, and StorageUnavailableError."""
         with self.artifacts.incoming_file() as raw, self.artifacts.incoming_file() as clean:
             await receive(chunks, raw, content_type=content_type, max_bytes=self.settings.max_dataset_bytes)
-            return await asyncio.to_thread(self._keep, raw, clean, name=name, columns=columns)
+            keep = partial(self._keep, raw, clean, name=name, columns=columns)
+            return await asyncio.get_running_loop().run_in_executor(_VALIDATION, copy_context().run, keep)
 
     def _keep(self, raw: Path, clean: Path, *, name: str | None, columns: ColumnMap) -> Dataset:
         rows = self._validate(raw, clean, columns=columns)

@@ -28,7 +28,7 @@ def known_kind(kind: object) -> object:
         raise NotAvailableYetError(
             f"this server does not run {kind} jobs yet: it runs {' and '.join(KINDS)}", param="/kind"
         )
-    near = difflib.get_close_matches(str(kind), (*KINDS, *RESERVED_KINDS), n=1)
+    near = difflib.get_close_matches(str(kind)[:80], (*KINDS, *RESERVED_KINDS), n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     found = "the kind is missing" if kind is None else f"{str(kind)[:80]!r} is no kind of job"
     raise InvalidRequestError(f"{found}{hint}: this server runs {' and '.join(KINDS)}", param="/kind")

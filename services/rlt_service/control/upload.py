@@ -21,6 +21,8 @@ JSONL_TYPES = (
     "application/octet-stream",
 )
 MULTIPART = "multipart/form-data"
+MAX_AROUND_BYTES = 2**16
+"""Of a multipart body, beside its file."""
 MAX_BOUNDARY_BYTES = 70
 """RFC 2046, section 5.1.1."""
 
@@ -46,8 +48,9 @@ class BodySink:
 class MultipartSink:
     """Takes a multipart body apart and writes its one file; anything else in it is refused."""
 
-    def __init__(self, inner: BodySink, *, boundary: bytes) -> None:
+    def __init__(self, inner: BodySink, *, boundary: bytes, max_bytes: int) -> None:
         self._inner = inner
+        self._left_bytes = max_bytes + MAX_AROUND_BYTES
         self._files = 0
         self._ended = False
         self._header = bytearray()
@@ -67,7 +70,10 @@ class MultipartSink:
         )
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes; raises MalformedRequestError for a broken body."""
+        """Take the next bytes; raises MalformedRequestError for a broken body, PayloadTooLargeError."""
+        self._left_bytes -= len(chunk)
+        if self._left_bytes < 0:  # also what comes after the end, which nobody reads
+            raise PayloadTooLargeError("the multipart body holds much besides its file: send the file alone")
         try:
             self._parser.write(chunk)
         except FormParserError as error:
@@ -128,7 +134,7 @@ async def receive(chunks: AsyncIterator[bytes], path: Path, *, content_type: str
         with file:
             plain = BodySink(file, max_bytes=max_bytes)
             if media_type == MULTIPART:
-                await _receive_multipart(chunks, MultipartSink(plain, boundary=boundary))
+                await _receive_multipart(chunks, MultipartSink(plain, boundary=boundary, max_bytes=max_bytes))
             else:
                 await _pump(chunks, plain.write)
 

@@ -195,6 +195,6 @@ def _resolved(artifacts: ArtifactStore, row: VersionRow, *, role: Role, shadow: 
 
 def _missing(session: Session, *, role: Role, name: str) -> str:
     known = known_names(session, role)
-    close = get_close_matches(name, known, n=3)
+    close = get_close_matches(name[:200], known, n=3)
     hint = f"Did you mean {' or '.join(close)}?" if close else f"Known are {', '.join(known[:10]) or 'none yet'}."
-    return f"There is no {role} {name!r}. {hint}"
+    return f"There is no {role} {name[:200]!r}. {hint}"
