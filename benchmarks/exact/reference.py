@@ -20,8 +20,8 @@ def reference_logprobs(
     targets_T1 = torch.tensor(ids[start:])[:, None]
     with torch.inference_mode():
         logits_TV = model(torch.tensor([list(ids)])).logits[0, start - 1 : -1].double()
-    logits_TV[:, list(never)] = -torch.inf
-    return {t: (logits_TV / t).log_softmax(dim=-1).gather(1, targets_T1)[:, 0].tolist() for t in temperatures}
+        logits_TV[:, list(never)] = -torch.inf
+        return {t: (logits_TV / t).log_softmax(dim=-1).gather(1, targets_T1)[:, 0].tolist() for t in temperatures}
 
 
 def float64_logprobs(model: Any, ids: Sequence[int], *, start: int, temperature: float) -> list[float]:
