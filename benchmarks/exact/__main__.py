@@ -44,7 +44,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (options.out / "rows.jsonl").write_text(text, encoding="utf-8")
-    command = "make exact" if options.math == "exact" else f"make exact MATH={options.math}"
+    command = f"make exact MATH={options.math} ITEMS={options.count}"
     figures = {**figures_of(rows), **facts, "scoring_math": options.math, "command": command}
     options.out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     _say(json.dumps(figures, indent=1))

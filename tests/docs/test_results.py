@@ -55,12 +55,12 @@ def test_the_tables_of_performance_follow_from_the_committed_results() -> None:
     assert with_tables(page, DOCS / "results") == page
 
 
-@pytest.mark.parametrize("name", ["exact", "exact-fast"])
-def test_exact_json_follows_from_its_rows(name: str) -> None:
+@pytest.mark.parametrize(("name", "items"), [("exact", 500), ("exact-fast", 200)])
+def test_exact_json_follows_from_its_rows(name: str, items: int) -> None:
     found = read_json(name)
     rows = read_lines(DOCS / "results" / name / "rows.jsonl")
     assert exact.figures_of(rows).items() <= found.items()
-    assert found["items"] == len({row["id"] for row in rows}) == 500
+    assert found["items"] == len({row["id"] for row in rows}) == items
 
 
 def test_score_json_follows_from_its_rows() -> None:
