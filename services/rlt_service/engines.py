@@ -146,6 +146,10 @@ class Engines:
         async with self.lease(served) as engine:
             await engine.load(served.adapter)
 
+    async def abort(self) -> None:
+        """End what is in flight in every engine now; its callers get EngineUnavailableError."""
+        await asyncio.gather(*[engine.drain(timeout_s=0.0) for _, engine in self.all_ready()])
+
     async def stop(self, *, grace_s: float) -> None:
         """Let requests in flight finish up to the grace, then end every process of every engine."""
         bases = [host.stop(grace_s=grace_s) for host in self._hosts.values()]

@@ -1,10 +1,13 @@
 """Own `python -m rlt_service`: options over RLT_* settings, what must hold before listening, the server itself."""
 
 import argparse
+import asyncio
 import ipaddress
 import logging
+import math
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import cast
@@ -16,11 +19,14 @@ from pydantic import ValidationError
 from rlt_core.errors import ConfigurationError, RltError
 from rlt_service.app import create_app, open_state
 from rlt_service.container import Services
+from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.launch import port
 from rlt_service.launch.state_folder import StateFolder
 from rlt_service.settings import Settings
 from rlt_service.store.database import Database
 
+ANSWER_S = 3.0
+"""How long the answers to what was aborted may take."""
 KEEP_ALIVE_S = 75
 """Longer than clients keep an idle connection, so that none is closed under a request."""
 
@@ -65,15 +71,15 @@ def check_loopback(host: str) -> None:
         )
 
 
-def serve(settings: Settings) -> int:
-    """Run the server; an engine that does not start ends it with its message."""
+def serve(settings: Settings, *, make_engine: Callable[[Weights], Engine] | None = None) -> int:
+    """Run the server; an engine that does not start ends it with its message. `make_engine` is for tests."""
     failures: list[Exception] = []
 
     def fail(error: Exception) -> None:
         failures.append(error)
         server.should_exit = True
 
-    app = create_app(settings, on_engine_failure=fail)
+    app = create_app(settings, on_engine_failure=fail, make_engine=make_engine)
     server = LeavingServer(
         uvicorn.Config(
             app,
@@ -83,7 +89,8 @@ def serve(settings: Settings) -> int:
             log_config=None,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=max(1, int(settings.drain_grace_s)),
+            # What the engines abort after the grace still has to be answered.
+            timeout_graceful_shutdown=math.ceil(settings.drain_grace_s + ANSWER_S),
         )
     )
     server.run()
@@ -93,14 +100,34 @@ def serve(settings: Settings) -> int:
 
 
 class LeavingServer(uvicorn.Server):
-    """Tells the app's streams to end as soon as it is asked to: uvicorn itself waits for them to end."""
+    """Lets what is in flight end well when it is asked to end.
+
+    uvicorn itself takes nothing new and waits, also for streams that follow something for ever; and what takes too long
+    it cuts off without an answer.
+    """
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Say so, then stop as usual."""
+        """Tell streams to end and engines how long they have, then stop as usual."""
         services = getattr(cast(FastAPI, self.config.app).state, "services", None)
-        if isinstance(services, Services):
+        if isinstance(services, Services) and not services.leaving.is_set():
             services.leaving.set()
+            self._loop.call_soon_threadsafe(self._give_grace, services)
         super().handle_exit(sig, frame)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until asked to end."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def _give_grace(self, services: Services) -> None:
+        self._abort = asyncio.create_task(_abort_after(services, services.settings.drain_grace_s))
+
+
+async def _abort_after(services: Services, grace_s: float) -> None:
+    """Abort what runs in the engines once the grace is over: its callers then hear that they may ask again."""
+    await asyncio.sleep(grace_s)
+    if services.engines is not None:
+        await services.engines.abort()
 
 
 def _settings(arguments: Sequence[str]) -> Settings:
