@@ -62,7 +62,7 @@ slow: $(LOCKED) ## The tests that start processes (rlt up, brokers, workers) or 
 real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
 	@$(BIN)/pytest -m real
 
-exact: $(LOCKED) ## Hold scores of 500 items against transformers, token by token (30 minutes; needs DATA; MATH=fast, ITEMS=200)
+exact: $(LOCKED) ## Hold scores of 500 items against transformers, token by token (30 minutes; needs DATA; MATH=fast, ITEMS=120)
 	@$(BIN)/python -m benchmarks.exact --home $(RLT_HOME) --data $(DATA) --math $(MATH) --count $(ITEMS) \
 		--out docs/results/$(if $(filter exact,$(MATH)),exact,exact-$(MATH)); \
 		found=$$?; $(BIN)/python -m benchmarks.page; exit $$found

@@ -106,12 +106,15 @@ class LeavingServer(uvicorn.Server):
     it cuts off without an answer.
     """
 
+    _loop: asyncio.AbstractEventLoop | None = None
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Tell streams to end and engines how long they have, then stop as usual."""
         services = getattr(cast(FastAPI, self.config.app).state, "services", None)
         if isinstance(services, Services) and not services.leaving.is_set():
             services.leaving.set()
-            self._loop.call_soon_threadsafe(self._give_grace, services)
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._give_grace, services)
         super().handle_exit(sig, frame)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:

@@ -62,7 +62,7 @@ def work(control: Control, ended: threading.Event) -> None:
     supervisor = Supervisor(
         settings=services.settings,
         jobs=services.jobs,
-        preparation=Preparation(settings=services.settings, artifacts=services.artifacts, **stores),
+        preparation=Preparation(settings=services.settings, jobs=services.jobs, artifacts=services.artifacts, **stores),
         completion=Completion(settings=services.settings, transport=AppTransport(control.http), **stores),
         resolve_base=lambda: services.settings.home,
         trainer_command=services.settings.trainer_command,
