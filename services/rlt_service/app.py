@@ -197,7 +197,7 @@ async def _start(
     if "teacher" in settings.roles:
         shadow.start()
         stack.push_async_callback(shadow.stop)
-    live = LiveState(in_hand=in_hand, hosts={} if engines is None else engines.hosts)
+    live = LiveState(in_hand=in_hand, hosts=dict if engines is None else engines.every_host)
     metrics.watch(live)
     stack.callback(metrics.forget, live)
     return Services(

@@ -54,6 +54,10 @@ class Engines:
         """The engines that readiness rests on, by base."""
         return self._hosts
 
+    def every_host(self) -> Mapping[str, EngineHost]:
+        """Give the engines by what each holds: a base, or a fully trained version."""
+        return {**self._hosts, **{full.version: host for full, host in self._full.held}}
+
     def start(self) -> None:
         """Begin to start the bases' engines; returns at once."""
         for host in self._hosts.values():
@@ -70,8 +74,8 @@ class Engines:
 
     def all_ready(self) -> list[tuple[str, Engine]]:
         """Give the engines that answer now, each with what it holds: a base, or a fully trained version."""
-        named = [*self._hosts.items(), *((full.version, host) for full, host in self._full.held)]
-        return [(name, engine) for name, host in named if (engine := _running(host)) is not None]
+        hosts = self.every_host().items()
+        return [(name, engine) for name, host in hosts if (engine := _running(host)) is not None]
 
     @asynccontextmanager
     async def lease(self, version: ServedVersion) -> AsyncGenerator[Engine]:

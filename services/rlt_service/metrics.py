@@ -4,7 +4,7 @@ Labels come from the app's own routes, statuses and engines, never from what a c
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -81,16 +81,16 @@ class Metrics:
 class LiveState(Collector):
     """What is in hand and how the engine is, read when it is asked for."""
 
-    def __init__(self, *, in_hand: InHand, hosts: Mapping[str, EngineHost]) -> None:
-        """Take the owners of the facts, the engines' by the base that each holds; a process may have none."""
+    def __init__(self, *, in_hand: InHand, hosts: Callable[[], Mapping[str, EngineHost]]) -> None:
+        """Take the owners of the facts; `hosts` gives the engines' by the base or version that each holds."""
         self._in_hand = in_hand
         self._hosts = hosts
 
     def collect(self) -> Iterator[Metric]:
         """Read the facts."""
         yield GaugeMetricFamily("rlt_requests_in_hand", "Generations and scores in hand.", value=self._in_hand.requests)
-        if self._hosts:
-            yield from _engine_facts(self._hosts)
+        if hosts := self._hosts():
+            yield from _engine_facts(hosts)
 
 
 def _engine_facts(hosts: Mapping[str, EngineHost]) -> Iterable[Metric]:

@@ -208,6 +208,7 @@ def test_capabilities_list_the_engines_that_run(control: Control) -> None:
     assert found["engine"]["holds"] == held[0] == "fake"
     assert version in held
     assert len(held) == 3
+    assert f'rlt_scoring_worker_ok{{base="{version}",engine="fake"}} 1.0' in control.http.get("/metrics").text
 
 
 def test_students_may_have_a_base_of_their_own(tmp_path: Path, workshop: Workshop) -> None:

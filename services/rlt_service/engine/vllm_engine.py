@@ -1,7 +1,9 @@
 """The Engine on vLLM's AsyncLLM: one base model in one process group, LoRA versions on top, generation and scoring.
 
 Written for vLLM 0.32. What leans on its inside stands in `scoring_runner.py`, `scoring_runner_v2.py`,
-`scoring_variants.py`, `grouped_lora.py` and `scoring_worker.py`; `self_check.py` proves it at start. Issues that shape
+`scoring_variants.py`, `scoring_scheduler.py`, `generation_first.py`, `exact_math.py`, `output_layer.py`,
+`grouped_lora.py`, `patient_executor.py` and `scoring_worker.py`, each with a list of it at its head; `self_check.py`
+proves it at start. Issues that shape
 this module: a name or id that is used for a second adapter serves the first one's cache entries (#30931, #42125), so
 both are unique here and never reused; LoRA on lm_head is left out of prompt log-probs (#51594), so `adapters.py`
 refuses it.
