@@ -149,7 +149,8 @@ class _Attempt:
         return "fit"
 
     def _prepare(self) -> TrainerJob:
-        return self._supervisor.preparation.prepare(self._job, base_dir=self._supervisor.resolve_base())
+        with storage_faults(f"prepare {self._job.id}"):
+            return self._supervisor.preparation.prepare(self._job, base_dir=self._supervisor.resolve_base())
 
     def give_back(self, reason: str) -> None:
         """Return the job to the queue after a fault of the supervisor itself."""
