@@ -57,11 +57,14 @@ def save_checkpoint(
 
 
 def oldest_kept(job: TrainerJob) -> int:
-    """Remove all but the newest checkpoints of this attempt, and give the step of the oldest that stays."""
+    """Remove all but the newest checkpoints of this attempt; give the step of the oldest that a resume may need.
+
+    That is 0 until there are enough: a fallback would go to an earlier attempt's.
+    """
     folders = sorted((Path(job.attempt_dir) / "checkpoints").glob("step-*"), key=_step_of)
     for folder in folders[:-KEPT]:
         shutil.rmtree(folder, ignore_errors=True)
-    return _step_of(folders[-KEPT:][0]) if folders else 0
+    return _step_of(folders[-KEPT]) if len(folders) >= KEPT else 0
 
 
 def newest_verified(points: Sequence[ResumePoint], *, job: TrainerJob) -> tuple[Checkpoint | None, list[str]]:
@@ -90,6 +93,8 @@ def verified(point: ResumePoint, *, job: TrainerJob) -> Checkpoint:
     manifest: dict[str, Any] = json.loads(text)
     if (manifest["step"], manifest["spec_sha256"]) != (point.step, _spec_sha256(job)):
         raise UnfitCheckpointError(f"{name} is of another step or of another spec")
+    if (manifest["base_model"], manifest["format_id"]) != (job.base_model, job.format_id):
+        raise UnfitCheckpointError(f"{name} is of another base or format")
     wanted: dict[str, dict[str, Any]] = manifest["files"]
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
     if found != set(wanted):
@@ -122,7 +127,7 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
     inner["key"] = inner["key"].numpy().astype("uint32")
     numpy.random.set_state(numpy_state | {"state": inner})
     if "cuda_rng" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda_rng"])
+        torch.cuda.set_rng_state_all(states["cuda_rng"][: torch.cuda.device_count()])
 
 
 def _states(trainer: Trainer) -> dict[str, Any]:
@@ -157,7 +162,8 @@ def _manifest(folder: Path, *, job: TrainerJob, step: int) -> dict[str, Any]:
 
 
 def _spec_sha256(job: TrainerJob) -> str:
-    return hashlib.sha256(job.spec.model_dump_json().encode()).hexdigest()
+    # Without defaults: a field that a later version adds must not make every checkpoint one of another spec.
+    return hashlib.sha256(job.spec.model_dump_json(exclude_defaults=True).encode()).hexdigest()
 
 
 def _step_of(folder: Path) -> int:

@@ -81,6 +81,8 @@ class ByLength(EpochSampler):
         return len(self._lengths)
 
     def __iter__(self) -> Iterator[int]:  # noqa: D105 - as any Sampler's
+        if self._batch == 1:
+            return iter(torch.randperm(len(self._lengths), generator=self.generator()).tolist())
         return iter(LengthGroupedSampler(self._batch, lengths=self._lengths, generator=self.generator()))
 
 

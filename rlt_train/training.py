@@ -73,9 +73,14 @@ class StepReporter(TrainerCallback):
         self._began_s = time.monotonic()
         self._randomness: dict[str, Any] = {}
 
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Note the random states of a step that is whole: a stop comes in the middle of the next, or before its end."""
+        self._randomness = random_states()
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save a checkpoint if this step is due for one."""
-        self._randomness = random_states()  # a stop comes in the middle of a step, which will be done anew
         due = self._save_every and state.global_step % self._save_every == 0
         if due or state.global_step == state.max_steps:
             self.checkpoint(step=state.global_step)

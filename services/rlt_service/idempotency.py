@@ -47,12 +47,10 @@ def described(
 Once = Depends(described)
 
 
-def refuse_key(headers: Headers) -> None:
-    """Raise NotAvailableYetError for a call that streams, whose answer is not kept."""
+def refuse_key(headers: Headers, *, of: str) -> None:
+    """Raise NotAvailableYetError for a call whose answer is not kept: a stream, or a batch that may fail in parts."""
     if HEADER in headers:
-        raise NotAvailableYetError(
-            "Idempotency-Key is not available yet with stream: leave one of the two out", param=f"/{HEADER}"
-        )
+        raise NotAvailableYetError(f"{HEADER} is not available yet with {of}: leave it out", param=f"/{HEADER}")
 
 
 class IdempotentCalls:
@@ -69,7 +67,7 @@ class IdempotentCalls:
             await self._app(scope, receive, send)
             return
         try:
-            _check(key)
+            _check(key, Headers(scope=scope).get("content-type", ""))
             if key in self._running:
                 raise in_progress(key)
             self._running.add(key)
@@ -87,7 +85,12 @@ class IdempotentCalls:
         if first is not None:
             settings = services.settings
             await body.read(most=max(settings.max_dataset_bytes, settings.max_body_bytes))
-            await _replay(key, first, body.fingerprint())(scope, receive, send)
+            if first.fingerprint not in (body.head, body.fingerprint()):
+                raise IdempotencyKeyReusedError(
+                    f"{HEADER} {key!r} was used for another call: choose a new key for each", param=f"/{HEADER}"
+                )
+            headers = {**first.headers, REPLAYED: "true"}
+            await Response(first.body, status_code=first.status, headers=headers)(scope, receive, send)
             return
         sent = _Sent(send)
         token = CALL.set(KeyedCall(key=key, fingerprint=body.fingerprint))
@@ -111,12 +114,16 @@ class _Body:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
         self._digest = hashlib.sha256(f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n")
+        self.head = self._digest.hexdigest()
+        """Hash of the call without its body: what names a call that reads none."""
+        self._whole = False
 
     async def receive(self) -> Message:
         """Pass a message on."""
         message = await self._receive()
         if message["type"] == "http.request":
             self._digest.update(message.get("body", b""))
+            self._whole = not message.get("more_body", False)
         return message
 
     async def read(self, *, most: int) -> None:
@@ -130,8 +137,8 @@ class _Body:
                 raise PayloadTooLargeError(f"the body is larger than {most} bytes")
 
     def fingerprint(self) -> str:
-        """Hash method, path, query and what was read of the body."""
-        return self._digest.hexdigest()
+        """Hash method, path, query and body; without the body where nobody has read it to its end."""
+        return self._digest.hexdigest() if self._whole else self.head
 
 
 class _Sent:
@@ -163,16 +170,13 @@ class _Sent:
         await self._send(message)
 
 
-def _check(key: str) -> None:
+def _check(key: str, content_type: str) -> None:
+    if content_type.lower().startswith("multipart/"):
+        raise NotAvailableYetError(
+            f"{HEADER} is not available yet with multipart, whose boundary is another each time: send JSONL as it is",
+            param=f"/{HEADER}",
+        )
     if not _KEY.fullmatch(key):
         raise InvalidRequestError(
             f"{HEADER} is 1 to 255 visible ASCII characters: a random UUID is a good one", param=f"/{HEADER}"
         )
-
-
-def _replay(key: str, first: FirstAnswer, fingerprint: str) -> Response:
-    if first.fingerprint != fingerprint:
-        raise IdempotencyKeyReusedError(
-            f"{HEADER} {key!r} was used for another call: choose a new key for each", param=f"/{HEADER}"
-        )
-    return Response(first.body, status_code=first.status, headers={**first.headers, REPLAYED: "true"})

@@ -273,6 +273,19 @@ def test_an_attempt_is_told_where_those_before_it_left_off(site: Site) -> None:
     ]
 
 
+def test_all_attempts_train_against_the_same_student_though_its_alias_moves(site: Site) -> None:
+    job = site.submit_rl("crash-once")
+    site.run_one()
+    other = site.submit("ok", role="student", target_name="other", priority=100)
+    site.run_one()
+    assert site.jobs.get(other.id).status == "succeeded"
+    move = ("student", "default", "other@1")
+    site.registry.move_alias(*move, expected="tiny@0", reason="in between")
+    site.run_one()
+    told = [json.loads(site.artifacts.job_file(job.id, attempt).read_text()) for attempt in (1, 2)]
+    assert [each["student_version"] for each in told] == ["tiny@0", "tiny@0"]
+
+
 def test_a_running_job_that_is_asked_to_pause_ends_its_trainer_and_goes_on_when_resumed(site: Site) -> None:
     job = site.submit("hang-once")
 

@@ -18,6 +18,7 @@ TEXT = {"Content-Type": "text/plain"}  # what a page may send without asking for
         {"Sec-Fetch-Site": "same-site"},
         {"Origin": "https://elsewhere.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
     ],
 )
 def test_an_upload_from_a_foreign_page_is_refused(app_client: TestClient, headers: dict[str, str]) -> None:

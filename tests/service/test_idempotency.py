@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from rlt_core.errors import StorageUnavailableError
 from rlt_core.schemas.base import now_utc
@@ -161,9 +161,37 @@ async def test_a_call_whose_first_one_still_runs_is_told_so(tmp_path: Path) -> N
     assert again.headers["rlt-teacher-version"] == made.headers["rlt-teacher-version"]
 
 
-def test_a_stream_with_a_key_is_refused(control: Control) -> None:
-    answer = control.http.post("/v1/explain", json=EXPLAIN | {"stream": True}, headers={"Idempotency-Key": "once"})
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/explain", {"json": EXPLAIN | {"stream": True}}),
+        ("/v1/explain/batch", {"json": {"items": [EXPLAIN]}}),
+        ("/v1/score/batch", {"json": {"items": [EXPLAIN]}}),
+        ("/v1/datasets", {"files": {"file": ("rows.jsonl", UPLOAD)}}),
+    ],
+    ids=["stream", "batch", "scores", "multipart"],
+)
+def test_a_key_is_refused_where_the_answer_cannot_be_kept(control: Control, path: str, body: dict[str, Any]) -> None:
+    answer = control.http.post(path, **body, headers={"Idempotency-Key": "once"})
     check_problem(answer, 422, "not_available_yet", "/Idempotency-Key")
+
+
+@pytest.mark.parametrize("body", [{}, {"json": {}}, {"json": {"any": "thing"}}])
+def test_a_call_that_reads_no_body_is_replayed_whatever_it_brings(control: Control, body: dict[str, Any]) -> None:
+    url = f"/v1/jobs/{control.job().id}/cancel"
+    answers = [control.http.post(url, **body, headers={"Idempotency-Key": "cancel"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].headers["idempotency-replayed"] == "true"
+
+
+def test_old_answers_go_with_any_new_one(control: Control) -> None:
+    url = f"/v1/jobs/{control.job().id}/cancel"
+    control.http.post(url, headers={"Idempotency-Key": "old"})
+    with control.services.database.transaction() as session:
+        session.execute(update(IdempotentCallRow).values(created_at=now_utc() - timedelta(hours=25)))
+    control.http.post(url, headers={"Idempotency-Key": "new"})
+    with control.services.database.reading() as session:
+        assert [row.key for row in session.scalars(select(IdempotentCallRow))] == ["new"]
 
 
 @pytest.mark.parametrize("key", ["", " ", "k" * 256, "a\tb"])

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
@@ -30,7 +32,8 @@ class Preparation:
         """Resolve everything that the spec names; raises NotFoundError or InvalidRequestError for what is not there."""
         spec, base = job.spec, self.registry.base()
         folder = self.artifacts.make_dir(self.artifacts.attempt_dir(job.id, job.attempt))
-        fields = self._rl(spec, base) if isinstance(spec, RlSpec) else self._warmup(spec, base)
+        first = self._first_attempt(job)
+        fields = self._rl(spec, base, first) if isinstance(spec, RlSpec) else self._warmup(spec, base)
         return TrainerJob(
             job_id=job.id,
             attempt=job.attempt,
@@ -82,17 +85,30 @@ class Preparation:
             )
         return {}
 
-    def _rl(self, spec: RlSpec, base: ResolvedVersion) -> dict[str, str | None]:
+    def _first_attempt(self, job: Job) -> TrainerJob | None:
+        """Read what the first attempt that got that far was given; None where none did."""
+        for attempt in range(1, job.attempt):
+            try:
+                text = self.artifacts.job_file(job.id, attempt).read_text(encoding="utf-8")
+                return TrainerJob.model_validate_json(text)
+            except (OSError, ValidationError):
+                continue
+        return None
+
+    def _rl(self, spec: RlSpec, base: ResolvedVersion, first: TrainerJob | None) -> dict[str, str | None]:
         if isinstance(spec.student, list):
             raise InvalidRequestError("a list of students is not available yet: name one", param="/student")
-        teacher = _of_base(self.registry.resolve("teacher", spec.teacher), base)
+        # An alias may have moved since: all attempts train one policy against one student, or a resume would mix them.
+        teacher_name = (first and first.teacher_version) or spec.teacher
+        student_name = (first and first.student_version) or spec.student
+        teacher = _of_base(self.registry.resolve("teacher", teacher_name), base)
         if teacher.full is not None:
             raise NotAvailableYetError(
                 f"{teacher.version} is a fully trained model, from which training cannot go on yet: start from an "
                 "adapter or from the base.",
                 param="/teacher",
             )
-        student = _of_base(self.registry.resolve("student", spec.student), base, self.registry.base("student"))
+        student = _of_base(self.registry.resolve("student", student_name), base, self.registry.base("student"))
         return {
             "start_adapter_dir": str(teacher.adapter.path) if teacher.adapter is not None else None,
             "teacher_version": teacher.version,

@@ -15,7 +15,6 @@ from rlt_core.errors import (
     NotFoundError,
     RltError,
     StaleAttemptError,
-    StorageUnavailableError,
     UnavailableError,
 )
 from rlt_core.schemas.jobs import Job, JobError, JobResult, JobStatus
@@ -29,7 +28,7 @@ from rlt_service.jobs.promotion import Interrupted
 from rlt_service.jobs.relay import EventRelay
 from rlt_service.jobs.trainer_process import TrainerProcess
 from rlt_service.settings import Settings
-from rlt_service.store.faults import storage_faults
+from rlt_service.store.faults import StorageFullError, storage_faults
 from rlt_service.store.jobs import ClaimedJob, JobStore
 
 LOGGER = logging.getLogger(__name__)
@@ -116,7 +115,7 @@ class _Attempt:
         self._heartbeat.start()
         try:
             return self._run()
-        except StorageUnavailableError as error:
+        except StorageFullError as error:
             if self._supervisor.drain.requested:
                 raise
             self._suspend(JobError(code="disk_full", message=str(error), retryable=True))
@@ -139,7 +138,7 @@ class _Attempt:
             self._end("failed", JobError(code="invalid", message=str(error)))
             return "fit"
         except (RltError, OSError) as error:
-            if isinstance(error, StorageUnavailableError | StaleAttemptError):
+            if isinstance(error, UnavailableError | StaleAttemptError):
                 raise
             # No fault of the job: a worker with another base, or without its files, must not end what others can run.
             LOGGER.error("this worker cannot run %s: %s", self._job.id, error)
@@ -162,8 +161,8 @@ class _Attempt:
     def _stored(self, action: Callable[[], StoredT], *, patience_s: float = math.inf) -> StoredT:
         """Try again what the database or the disk did not take: what was trained must not be lost to an outage.
 
-        Raises the last UnavailableError when patience is spent or the worker drains, StaleAttemptError once the job
-        is somebody else's.
+        Raises the last UnavailableError when the worker drains, or when the disk is full for longer than patience;
+        StaleAttemptError once the job is somebody else's.
         """
         deadline_s, pause_s = time.monotonic() + patience_s, 0.1
         while True:
@@ -172,7 +171,8 @@ class _Attempt:
             except UnavailableError as error:
                 if self._heartbeat.lost:
                     raise StaleAttemptError(f"attempt {self._job.attempt} lost {self._job.id} meanwhile") from error
-                if self._supervisor.drain.requested or time.monotonic() >= deadline_s:
+                spent = isinstance(error, StorageFullError) and time.monotonic() >= deadline_s
+                if self._supervisor.drain.requested or spent:
                     raise
                 LOGGER.warning("%s: %s; trying again", self._job.id, error)
             time.sleep(pause_s)
@@ -290,7 +290,7 @@ class _Attempt:
     def _finish(self, made: ModelVersion, *, cost: dict[str, float]) -> None:
         completion = self._supervisor.completion
         try:
-            result = completion.result(self._job, made, cost=cost, keep_on=self._keeps_on)
+            result = self._stored(lambda: completion.result(self._job, made, cost=cost, keep_on=self._keeps_on))
         except Interrupted:
             self._give_back("its promotion was interrupted", crash=False)
             return

@@ -28,7 +28,13 @@ _STORAGE_SQLITE = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
+_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+_FULL_SQLITE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 _REMEDY = "Free some space, or make the state folder (RLT_HOME) writable, then try again."
+
+
+class StorageFullError(StorageUnavailableError):
+    """Nothing can be written until a human makes room, or lets it be written; for callers the same as its parent."""
 
 
 @contextmanager
@@ -39,17 +45,27 @@ def storage_faults(what: str) -> Generator[None]:
     except DBAPIError as error:
         if not _is_storage_fault(error):
             raise
-        raise StorageUnavailableError(f"Cannot {what}: {error.orig}. {_REMEDY}", retry_after_s=RETRY_AFTER_S) from error
+        raise _fault(f"{what}: {error.orig}", full=_sqlite_code(error) in _FULL_SQLITE) from error
     except PoolTimeoutError as error:
         raise StorageUnavailableError(f"Cannot {what}: {error}. Try again.", retry_after_s=RETRY_AFTER_S) from error
     except OSError as error:
         if error.errno not in _STORAGE_ERRNOS:
             raise
-        raise StorageUnavailableError(f"Cannot {what}: {error}. {_REMEDY}", retry_after_s=RETRY_AFTER_S) from error
+        raise _fault(f"{what}: {error}", full=error.errno in _FULL_ERRNOS) from error
+
+
+def _fault(what: str, *, full: bool) -> StorageUnavailableError:
+    kind = StorageFullError if full else StorageUnavailableError
+    return kind(f"Cannot {what}. {_REMEDY}", retry_after_s=RETRY_AFTER_S)
+
+
+def _sqlite_code(error: DBAPIError) -> int | None:
+    """Give SQLite's primary result code; None for another database's error."""
+    code: int | None = getattr(error.orig, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _is_storage_fault(error: DBAPIError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
-        code: int | None = getattr(error.orig, "sqlite_errorcode", None)
-        return code is not None and code & 0xFF in _STORAGE_SQLITE
+        return _sqlite_code(error) in _STORAGE_SQLITE
     return isinstance(error, OperationalError | InterfaceError)

@@ -7,7 +7,7 @@ knows the answer, or has done neither.
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 from sqlalchemy import delete
@@ -54,8 +54,7 @@ def keep(session: Session, answer: BaseModel, *, status: int, headers: Mapping[s
     call = CALL.get()
     if call is None:
         return
-    now = now_utc()
-    session.execute(delete(IdempotentCallRow).where(IdempotentCallRow.created_at < now - KEPT_FOR))
+    now = _forget_old(session)
     row = IdempotentCallRow(
         key=call.key,
         fingerprint=call.fingerprint(),
@@ -69,6 +68,13 @@ def keep(session: Session, answer: BaseModel, *, status: int, headers: Mapping[s
             session.add(row)
     except IntegrityError as error:
         raise in_progress(call.key) from error
+
+
+def _forget_old(session: Session) -> datetime:
+    """Delete what is too old, and say what time it is."""
+    now = now_utc()
+    session.execute(delete(IdempotentCallRow).where(IdempotentCallRow.created_at < now - KEPT_FOR))
+    return now
 
 
 def in_progress(key: str) -> IdempotencyInProgressError:
@@ -97,6 +103,7 @@ class FirstAnswers:
     def save(self, key: str, answer: FirstAnswer) -> None:
         """Store an answer as it went over the wire, in place of what `keep` wrote before it had that form."""
         with self._database.transaction() as session:
+            now = _forget_old(session)
             session.merge(
                 IdempotentCallRow(
                     key=key,
@@ -104,6 +111,6 @@ class FirstAnswers:
                     status=answer.status,
                     headers=dict(answer.headers),
                     body=answer.body,
-                    created_at=now_utc(),
+                    created_at=now,
                 )
             )

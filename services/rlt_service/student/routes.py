@@ -10,7 +10,7 @@ from rlt_core.schemas.score import ScoreBatchResponse, ScoreRequest, ScoreRespon
 from rlt_service.batches import answer_items
 from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
-from rlt_service.idempotency import Once
+from rlt_service.idempotency import Once, refuse_key
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.request_ids import request_id_of
 from rlt_service.use_cases import scorer_of
@@ -39,6 +39,7 @@ async def score_batch(
     body: ScoreItems, request: Request, response: Response, services: ServicesDep, call: CallDep
 ) -> ScoreBatchResponse:
     """Judge explanations of many questions; a bad item fails alone."""
+    refuse_key(request.headers, of="batches")
     scorer = scorer_of(services)
     answers = await call.answer(
         answer_items(body.items, model=ScoreRequest, answer=scorer.score, request_id=request_id_of(request))

@@ -40,7 +40,7 @@ async def explain(
     """Let a teacher explain how a question leads to its solution; with `stream`, in server-sent events."""
     explainer = explainer_of(services)
     if body.stream:
-        refuse_key(request.headers)
+        refuse_key(request.headers, of="stream")
         return await streaming(call.stream(explainer.stream(body)), request_id=request_id_of(request))
     answer = await call.answer(explainer.explain(body))
     _stamp(response, [answer])
@@ -52,6 +52,7 @@ async def explain_batch(
     body: ExplainItems, request: Request, response: Response, services: ServicesDep, call: CallDep
 ) -> ExplainBatchResponse:
     """Explain many questions; a bad item fails alone."""
+    refuse_key(request.headers, of="batches")
     explainer = explainer_of(services)
 
     async def whole(item: ExplainRequest) -> ExplainResponse:

@@ -12,6 +12,7 @@ from rlt_core.artifacts import adapter_sha256
 from rlt_core.schemas.trainer import CheckpointEvent, LogEvent, ProgressEvent, ResumePoint, TrainerEvent, TrainerJob
 from rlt_train.checkpoints import newest_verified
 from rlt_train.context import JobContext
+from rlt_train.errors import StopRequested
 from rlt_train.rl import run_rl
 from rlt_train.warmup import run_warmup
 
@@ -98,6 +99,57 @@ def test_a_killed_warm_up_ends_with_the_bytes_of_one_that_was_not(world: Any, ki
     assert steps == list(range(killed_at - killed_at % 2 + 1, STEPS + 1))
     if steps:
         assert_same(last_states(again, STEPS), last_states(whole, STEPS))
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [4096, 40])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_warm_up_goes_on_in_the_middle_of_an_epoch_also_in_micro_batches(
+    world: Any, batch: int, micro_batch_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlt_train.training.MICRO_BATCH_TOKENS", micro_batch_tokens)
+    # Two steps (or eight) an epoch: the third, and the eleventh, are in the middle of the second.
+    spec = {"epochs": 10.0, "learning_rate": 0.05, "batch_size": batch}
+    spec |= {"save_every": 3, "max_steps": 6} if batch == 4 else {"save_every": 11, "max_steps": 18}
+    whole = world.warmup(**spec)
+    expected = run_warmup(world.context(whole))
+    killed = world.warmup(**spec)
+    context = world.context(killed)
+    kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == spec["save_every"] + 1)
+    with pytest.raises(KilledError):
+        run_warmup(context)
+    again = next_attempt(world, [killed], world.warmup(**spec))
+    assert run_warmup(world.context(again)).sha256 == expected.sha256
+    assert_same(last_states(again, spec["max_steps"]), last_states(whole, spec["max_steps"]))
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, 5])
+def test_a_run_that_was_asked_to_stop_while_it_published_goes_on_to_the_same_bytes_and_so_does_the_next(
+    world: Any, fake_services: Services, stopped_at: int
+) -> None:
+    spec = {"steps": STEPS, "save_every": 0, "learning_rate": 0.05}
+    whole = world.rl(spec)
+    expected = run_rl(world.context(whole, fake_services(whole)))
+    attempts: list[TrainerJob] = []
+    for stop_at in dict.fromkeys((stopped_at, STEPS - 1)):
+        attempts.append(next_attempt(world, attempts, world.rl(spec)))
+        services = fake_services(attempts[-1])
+        services.publish = stopping(services.publish, at=stop_at)
+        with pytest.raises(StopRequested):
+            run_rl(world.context(attempts[-1], services))
+    last = next_attempt(world, attempts, world.rl(spec))
+    assert run_rl(world.context(last, fake_services(last))).sha256 == expected.sha256
+    assert_same(last_states(last, STEPS), last_states(whole, STEPS))
+
+
+def stopping(publish: Callable[..., str], *, at: int) -> Callable[..., str]:
+    """Ask for a stop after a step's weights have changed, in the wait for the service that follows."""
+
+    def publish_or_stop(*, step: int, sha256: str) -> str:
+        if step == at:
+            raise StopRequested
+        return publish(step=step, sha256=sha256)
+
+    return publish_or_stop
 
 
 KILLS = ("between steps", "in a rollout", "in a score", "in the optimizer step", "while a checkpoint is written")
@@ -267,6 +319,15 @@ def test_only_the_two_newest_checkpoints_of_an_attempt_and_their_journal_stay(
     folder = Path(job.attempt_dir)
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-4", "step-5"]
     assert sorted(path.name for path in (folder / "journal").iterdir()) == ["step-4.json"]
+
+
+def test_the_journal_stays_whole_until_a_fallback_would_find_a_checkpoint_of_this_attempt(
+    world: Any, fake_services: Services
+) -> None:
+    job = world.rl({"steps": 3, "save_every": 0})
+    run_rl(world.context(job, fake_services(job)))
+    names = sorted(path.name for path in (Path(job.attempt_dir) / "journal").iterdir())
+    assert names == ["step-0.json", "step-1.json", "step-2.json"]
 
 
 def test_a_journal_of_other_weights_is_not_read(world: Any, fake_services: Services) -> None:
