@@ -123,6 +123,20 @@ def test_a_token_is_generated_beside_few_that_are_scored() -> None:
     assert made.max_num_scheduled_tokens == MOST
 
 
+def test_of_the_steps_that_generate_every_fourth_scores() -> None:
+    made = scheduler([score("a"), written("w")], [score("c")])
+    given = [made.schedule().given for _ in range(9)]
+    assert [step.get("a", 0) for step in given] == [32, 0, 0, 0, 32, 0, 0, 0, 32]
+    assert [step["w"] for step in given] == [1] * 9
+    assert [each.name for each in made.running] == ["w", "a"]
+    assert (made.max_num_scheduled_tokens, made.max_num_active_reqs) == (MOST, ROOM)
+
+
+def test_scores_do_not_rest_where_generation_may_need_their_blocks() -> None:
+    made = scheduler([score("a"), written("w")], [], free_blocks=0)
+    assert [made.schedule().given.get("a", 0) for _ in range(3)] == [32, 32, 32]
+
+
 def test_beside_many_as_many_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlt_service.engine.generation_first.SCORED_BESIDE", 2)
     made = scheduler([score("a"), *(written(f"w{number}") for number in range(4))], [])

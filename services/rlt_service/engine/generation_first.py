@@ -24,6 +24,8 @@ from rlt_service.engine.prompt_rows import scoring_parameters
 
 SCORED_BESIDE = 32
 """Tokens that are scored in a step beside up to as many generated ones; beside more, as many as those."""
+SCORED_EVERY = 4
+"""Of the steps that generate, every fourth scores: a few rows by torch take several times as long as a token."""
 
 
 class GenerationFirst(Scheduler):
@@ -31,11 +33,14 @@ class GenerationFirst(Scheduler):
 
     last_start: Literal["none", "done", "vain"] = "none"
     """Whether the last step left scores out for generation to start, and whether anything then ran."""
+    rested: int = SCORED_EVERY - 1
+    """Steps since scores were last computed beside generation."""
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        """Schedule a step: one of generation that starts, one of generation and few scores, or a full one.
+        """Schedule a step: one of generation that starts or goes on, one of generation and few scores, or a full one.
 
-        No two steps in a row leave scores out, so however many ask for explanations, scores go on.
+        No two steps in a row leave scores out for others to start, and no more than three for those that run: however
+        many ask for explanations, scores go on.
         """
         generating, scores = _parted(self.running)
         arrived, later = _parted(self.waiting)
@@ -45,9 +50,11 @@ class GenerationFirst(Scheduler):
         self.waiting.remove_requests(later)  # and back at the end of the line
         before, limits = self.last_start, (self.max_num_scheduled_tokens, self.max_num_active_reqs)
         starts = bool(arrived) and before == "none" and self._finds_room(arrived[0], beside=len(generating))
-        self.running = generating if starts else generating + scores
+        rests = bool(generating) and not starts and self.rested < SCORED_EVERY - 1 and self._has_blocks(len(generating))
+        self.rested = self.rested + 1 if starts or rests else 0
+        self.running = generating if starts or rests else generating + scores
         held: list[Request] = []
-        if starts:
+        if starts or rests:
             self.max_num_active_reqs -= len(scores)
             held = _beyond_adapters(arrived, beside=generating + scores, most=self._most_adapters())
             self.waiting.remove_requests(held)
@@ -55,7 +62,7 @@ class GenerationFirst(Scheduler):
             scored = max(SCORED_BESIDE, len(generating))
             self.max_num_scheduled_tokens = min(limits[0], sum(map(_remaining, generating)) + scored)
         # The oldest scores go first: none begins where others that have begun could not all go on.
-        if not starts and (not scores or self.max_num_scheduled_tokens == limits[0]):
+        if not (starts or rests) and (not scores or self.max_num_scheduled_tokens == limits[0]):
             self._line_up(later)
             later = []
         try:
@@ -65,7 +72,7 @@ class GenerationFirst(Scheduler):
             for request in reversed(held):
                 self.waiting.prepend_request(request)
             self._line_up(later)
-            if starts:
+            if starts or rests:
                 self.running += scores
         self.last_start = "none" if not starts else "done" if step.total_num_scheduled_tokens else "vain"
         return step
@@ -76,6 +83,10 @@ class GenerationFirst(Scheduler):
     def _line_up(self, requests: Iterable[Request]) -> None:
         for request in requests:
             self.waiting.add_request(request)
+
+    def _has_blocks(self, wanted: int) -> bool:
+        """Tell whether each that generates could have one more; if not, vLLM must see the scores to take theirs."""
+        return self.kv_cache_manager.block_pool.get_num_free_blocks() >= wanted
 
     def _finds_room(self, request: Request, *, beside: int) -> bool:
         """Tell whether a request can start, with a block left for each that generates; if not, scores must end."""
