@@ -123,11 +123,11 @@ def test_a_token_is_generated_beside_few_that_are_scored() -> None:
     assert made.max_num_scheduled_tokens == MOST
 
 
-def test_of_the_steps_that_generate_every_fourth_scores() -> None:
+def test_of_the_steps_that_generate_every_sixth_scores() -> None:
     made = scheduler([score("a"), written("w")], [score("c")])
-    given = [made.schedule().given for _ in range(9)]
-    assert [step.get("a", 0) for step in given] == [32, 0, 0, 0, 32, 0, 0, 0, 32]
-    assert [step["w"] for step in given] == [1] * 9
+    given = [made.schedule().given for _ in range(13)]
+    assert [step.get("a", 0) for step in given] == [32, 0, 0, 0, 0, 0, 32, 0, 0, 0, 0, 0, 32]
+    assert [step["w"] for step in given] == [1] * 13
     assert [each.name for each in made.running] == ["w", "a"]
     assert (made.max_num_scheduled_tokens, made.max_num_active_reqs) == (MOST, ROOM)
 

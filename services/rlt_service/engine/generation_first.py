@@ -24,8 +24,8 @@ from rlt_service.engine.prompt_rows import scoring_parameters
 
 SCORED_BESIDE = 32
 """Tokens that are scored in a step beside up to as many generated ones; beside more, as many as those."""
-SCORED_EVERY = 4
-"""Of the steps that generate, every fourth scores: a few rows by torch take several times as long as a token."""
+SCORED_EVERY = 6
+"""Of the steps that generate, every sixth scores: a few rows by torch take several times as long as a token."""
 
 
 class GenerationFirst(Scheduler):
@@ -39,7 +39,7 @@ class GenerationFirst(Scheduler):
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         """Schedule a step: one of generation that starts or goes on, one of generation and few scores, or a full one.
 
-        No two steps in a row leave scores out for others to start, and no more than three for those that run: however
+        No two steps in a row leave scores out for others to start, and no more than five for those that run: however
         many ask for explanations, scores go on.
         """
         generating, scores = _parted(self.running)
