@@ -32,10 +32,6 @@ class Checkpoint:
     threads: int
     """Threads that computed it: another number sums in another order."""
 
-    def states(self) -> dict[str, Any]:
-        """Read optimizer, schedule and random states; plain types and tensors only."""
-        return torch.load(self.folder / STATE, map_location="cpu", weights_only=True)
-
 
 def save_checkpoint(
     trainer: Trainer, *, job: TrainerJob, step: int, randomness: Mapping[str, Any]
