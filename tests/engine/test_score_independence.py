@@ -21,7 +21,7 @@ from rlt_service.engine.vllm_engine import VllmEngine
 from rlt_service.engine.vllm_scoring import prove_scoring
 from rlt_service.engine.vllm_state import RunningVllm
 from rlt_service.settings import Settings
-from tests.support.tiny_model import save_tiny_model
+from benchmarks.reliability.tiny_model import save_tiny_model
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
