@@ -31,7 +31,8 @@ def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Tr
     wait_for(lambda: plant.jobs.get(job.id).progress.step >= 2, what="it trains")
     time.sleep(chance.uniform(0.0, 1.0))
     running = plant.jobs.get(job.id)
-    worker = wait_for(lambda: plant.worker_of(running), what="its worker is known")
+    worker = plant.worker_of(running)
+    assert worker is not None
     pids = wait_for(lambda: plant.pids_of(job.id, running.attempt), what="its trainer is known")
     plant.stop_between_writes(worker)
     wait_for(lambda: plant.jobs.get(job.id).attempt > running.attempt, what="another attempt runs")
