@@ -35,7 +35,9 @@ from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.registration import Candidate, HeldOut, register, stage
 from rlt_service.store.resolution import ResolvedVersion, VersionFiles, version_name
+from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRow, VersionRow
+from rlt_service.store.turns import take_turn
 
 KEPT_ROLLOUTS = 2
 """Newest steps of a job whose adapters can be called; older ones are collected at the next publication."""
@@ -52,6 +54,7 @@ class Registry:
         self._database = database
         self._artifacts = artifacts
 
+    @tried_again
     def ensure_base(
         self, *, name: str, base_model: str, format: str, plays: Sequence[Role] = ("teacher", "student")
     ) -> ModelVersion:
@@ -60,6 +63,7 @@ class Registry:
         Raises ConfigurationError where the name is that of another base, or of this one in another format.
         """
         with self._database.transaction() as session:
+            take_turn(session, "bases")
             row = session.scalar(select(VersionRow).where(VersionRow.name == name, VersionRow.number == 0))
             if row is None:
                 row = VersionRow(
@@ -193,7 +197,9 @@ class Registry:
         """
         published = RolloutPublished(version=f"{job_id}.{request.attempt}@{request.step}")
         with self._database.reading() as session:
-            fenced_job(session, job_id, request.attempt)  # before the files: a stale attempt hears that it is stale
+            fenced_job(
+                session, job_id, request.attempt, lock=False
+            )  # before the files: a stale attempt hears that it is stale
             if _was_published(session, job_id, request):
                 return published
         found = self._artifacts.checked_sha256(self._artifacts.rollout_dir(job_id, request.attempt, request.step))
@@ -232,6 +238,7 @@ class Registry:
             old = _collect(session, job_id, keep=0)
         self._discard_rollouts(job_id, old)
 
+    @tried_again
     def save_evaluation(self, evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> None:
         """Store a comparison with its rows."""
         with self._database.transaction() as session:
@@ -272,6 +279,7 @@ class Registry:
         with self._database.reading() as session:
             return aliases.get(session, role=role, alias=alias)
 
+    @tried_again
     def move_alias(
         self,
         role: Role,
