@@ -76,6 +76,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield url
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def module_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give what `database_url` gives, once a module."""
+    if request.param == "sqlite":
+        yield lay_schema(tmp_path_factory.mktemp("database"))
+        return
+    with postgres_url() as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def rlt_home_models() -> Path:
     """Name the state folder that keeps the converted builtin model between runs."""

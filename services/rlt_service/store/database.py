@@ -50,11 +50,18 @@ class Database:
     def start(self) -> None:
         """Create the folder and the schema. Raises ConfigurationError or StorageUnavailableError."""
         try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        try:
             url = make_url(self.url)
         except (ArgumentError, ValueError):  # which may quote the URL, and with it a password
             raise ConfigurationError(
-                "RLT_DATABASE_URL is no SQLAlchemy URL. Use sqlite:////path/rlt.db or postgresql://user@host/rlt, or leave "
-                "it out; write special characters of a password in percent form."
+                "RLT_DATABASE_URL is no SQLAlchemy URL. Use sqlite:////path/rlt.db or postgresql://user@host/rlt, or "
+                "leave it out; write special characters of a password in percent form."
             ) from None
         if is_postgres(url):
             self._start_postgres(url)
