@@ -2,24 +2,34 @@
 
 import pytest
 
-from rlt_core.errors import InvalidRequestError
+from rlt_core.errors import InvalidRequestError, ModelNotFoundError, NotFoundError
 from rlt_core.schemas.jobs import QUEUE, WarmupSpec
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Registry
 
+ODD = ["a\x00b", "a\ud83db"]
 
-def test_a_text_with_nul_is_refused_wherever_it_would_be_stored_or_looked_up(
-    jobs: JobStore, registry: Registry, warmup: WarmupSpec
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_text_that_cannot_be_stored_is_refused(
+    jobs: JobStore, registry: Registry, warmup: WarmupSpec, odd: str
 ) -> None:
-    with pytest.raises(InvalidRequestError, match=r"U\+0000"):
-        jobs.submit(warmup.model_copy(update={"name": "a\x00b"}))
-    with pytest.raises(InvalidRequestError, match=r"U\+0000"):
-        jobs.get("job_\x00")
-    with pytest.raises(InvalidRequestError, match=r"U\+0000"):
-        registry.move_alias("teacher", "default", "tiny@0", expected="tiny@0", reason="a\x00b")
-    with pytest.raises(InvalidRequestError, match=r"U\+D83D"):
-        jobs.get("job_\ud83d")
+    character = rf"U\+{ord(odd[1]):04X}"
+    with pytest.raises(InvalidRequestError, match=character):
+        jobs.submit(warmup.model_copy(update={"name": odd}))
+    with pytest.raises(InvalidRequestError, match=character):
+        registry.move_alias("teacher", "default", "tiny@0", expected="tiny@0", reason=odd)
     assert jobs.counts() == {}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_cannot_have_been_stored_is_not_there(jobs: JobStore, registry: Registry, odd: str) -> None:
+    with pytest.raises(NotFoundError):
+        jobs.get(odd)
+    with pytest.raises(ModelNotFoundError):
+        registry.resolve("teacher", odd)
+    with pytest.raises(InvalidRequestError, match="names no job"):
+        jobs.list(after=odd)
 
 
 def test_what_a_trainer_says_may_hold_anything(jobs: JobStore, warmup: WarmupSpec) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_service.store.faults import RETRY_AFTER_S, storage_faults
 from rlt_service.store.postgres import is_postgres, lock_migrations, postgres_engine
-from rlt_service.store.texts import refuse_what_cannot_be_stored
+from rlt_service.store.texts import keep_to_what_can_be_stored
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIN_FREE_BYTES = 32 * 2**20
@@ -158,7 +158,7 @@ def _sqlite_engine(url: str) -> Engine:
 
 
 def _watched(engine: Engine) -> Engine:
-    event.listen(engine, "before_cursor_execute", refuse_what_cannot_be_stored)
+    event.listen(engine, "before_cursor_execute", keep_to_what_can_be_stored, retval=True)
     return engine
 
 

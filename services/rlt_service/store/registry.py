@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from rlt_core.artifacts import Kind
 from rlt_core.errors import (
     ConfigurationError,
-    ConflictError,
     InvalidAdapterError,
     InvalidRequestError,
     InvalidWeightsError,
@@ -28,7 +27,7 @@ from rlt_core.schemas.teachers import (
     ModelVersion,
     NamedModel,
 )
-from rlt_service.store import aliases, evaluations, history, resolution
+from rlt_service.store import aliases, evaluations, history, resolution, rollouts
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
@@ -200,7 +199,7 @@ class Registry:
             fenced_job(
                 session, job_id, request.attempt, lock=False
             )  # before the files: a stale attempt hears that it is stale
-            if _was_published(session, job_id, request):
+            if rollouts.was_published(session, job_id, request):
                 return published
         found = self._artifacts.checked_sha256(self._artifacts.rollout_dir(job_id, request.attempt, request.step))
         if found != request.sha256:
@@ -210,7 +209,7 @@ class Registry:
             )
         with self._database.transaction() as session:
             job = fenced_job(session, job_id, request.attempt)
-            if _was_published(session, job_id, request):
+            if rollouts.was_published(session, job_id, request):
                 return published
             base = resolution.current_base(session)
             if base is None:
@@ -228,14 +227,14 @@ class Registry:
             )
             history.append(session, job, "published", {"step": request.step, "version": published.version})
             session.flush()
-            old = _collect(session, job_id, keep=KEPT_ROLLOUTS)
+            old = rollouts.collect(session, job_id, keep=KEPT_ROLLOUTS)
         self._discard_rollouts(job_id, old)
         return published
 
     def collect_rollouts(self, job_id: str) -> None:
         """Forget every rollout adapter of a job that has moved on."""
         with self._database.transaction() as session:
-            old = _collect(session, job_id, keep=0)
+            old = rollouts.collect(session, job_id, keep=0)
         self._discard_rollouts(job_id, old)
 
     @tried_again
@@ -334,37 +333,6 @@ def _row(session: Session, version: str) -> VersionRow:
     if row is None:
         raise resolution.missing_version(session, version, role="teacher", param="/version")
     return row
-
-
-def _was_published(session: Session, job_id: str, request: RolloutPublishRequest) -> bool:
-    """Tell whether this very policy is callable already; raises ConflictError for another one, or one behind it."""
-    row = session.get(RolloutRow, (job_id, request.attempt, request.step))
-    if row is not None and row.sha256 != request.sha256:
-        raise ConflictError(
-            f"Step {request.step} was published with sha256 {row.sha256}, and now {request.sha256} is announced: a "
-            "published policy never changes. Publish the changed one as the next step.",
-            param="/sha256",
-        )
-    if row is not None:
-        return True
-    steps = select(func.max(RolloutRow.step)).where(RolloutRow.job_id == job_id, RolloutRow.attempt == request.attempt)
-    newest = session.scalar(steps)
-    if newest is not None and request.step < newest:
-        raise ConflictError(
-            f"Step {request.step} lies behind step {newest}, which this attempt has published: policies are published "
-            "in order. Publish a step after it.",
-            param="/step",
-        )
-    return False
-
-
-def _collect(session: Session, job_id: str, *, keep: int) -> list[RolloutRow]:
-    """Delete all but the newest rows of a job; return what was deleted."""
-    query = select(RolloutRow).where(RolloutRow.job_id == job_id)
-    rows = list(session.scalars(query.order_by(RolloutRow.attempt.desc(), RolloutRow.step.desc())))
-    for row in rows[keep:]:
-        session.delete(row)
-    return rows[keep:]
 
 
 def _version(session: Session, row: VersionRow) -> ModelVersion:
