@@ -59,7 +59,7 @@ class Postgres:
         """Start the server, and wait until it answers."""
         options = [word for name, value in FAST.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            process: subprocess.Popen[bytes] = subprocess.Popen(
                 [self._binaries / "postgres", "-D", self.folder / "data", "-k", self.folder, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -67,11 +67,12 @@ class Postgres:
                 cwd="/",
                 **self._as_whom(),
             )
+        self._process = process
         ready = [self._binaries / "pg_isready", "-q", "-h", self.folder, "-U", "rlt"]
         for _ in range(600):
             if subprocess.run(ready, check=False).returncode == 0:
                 return
-            if self._process.poll() is not None:
+            if process.poll() is not None:
                 break
         raise AssertionError(f"Postgres did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
@@ -111,6 +112,7 @@ class Postgres:
             self.admin(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _as_whom(self) -> dict[str, Any]:
+        """Give Popen's words for the account."""
         return {} if self._account is None else {"user": self._account, "extra_groups": []}
 
 
