@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.control import Control, check_problem, control_app
-from tests.support.postgres import Postgres, own_postgres
+from tests.support.postgres import Postgres, own_postgres, postgres_url
 from tests.support.waiting import wait_until
 
 
@@ -61,7 +61,14 @@ def test_names_and_reasons_with_nul_are_422_and_ids_with_nul_are_not_there(contr
     assert control.http.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_burst_of_calls_waits_for_connections_and_all_are_answered(control: Control) -> None:
+@pytest.fixture
+def control_on_postgres(tmp_path: Path) -> Iterator[Control]:
+    with postgres_url() as url, control_app(tmp_path, database_url=url) as control:
+        yield control
+
+
+def test_a_burst_of_calls_waits_for_connections_and_all_are_answered(control_on_postgres: Control) -> None:
+    control = control_on_postgres
     dataset = control.upload()
 
     def call(number: int) -> int:
