@@ -161,6 +161,16 @@ def test_what_is_lost_each_time_is_given_up() -> None:
     assert len(tries) == TRIES
 
 
+def test_a_claim_goes_past_a_job_whose_row_another_holds(postgres: Database, warmup: WarmupSpec) -> None:
+    jobs = JobStore(postgres)
+    held, free = (jobs.submit(warmup).id for _ in range(2))
+    with postgres.transaction() as session:
+        session.execute(text("SELECT 1 FROM jobs WHERE id = :id FOR UPDATE"), {"id": held})
+        claimed = jobs.claim(queue=QUEUE, worker="w1")
+    assert claimed is not None
+    assert claimed.job.id == free
+
+
 @pytest.fixture
 def server() -> Iterator[Postgres]:
     with own_postgres() as server:
@@ -184,4 +194,15 @@ def test_a_server_that_was_started_again_is_met_without_a_restart_of_ours(server
     assert claimed.job.id == first.id
     with database.reading() as one, database.reading() as two:
         assert one.scalar(text("SELECT 1")) == two.scalar(text("SELECT 1"))
+    database.close()
+
+
+def test_a_restart_while_nobody_asked_is_not_noticed(server: Postgres) -> None:
+    database = Database(server.url("postgres"))
+    database.start()
+    jobs = JobStore(database)
+    assert jobs.counts() == {}
+    server.stop()
+    server.start()
+    assert jobs.counts() == {}
     database.close()
