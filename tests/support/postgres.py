@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -43,6 +42,7 @@ class Postgres:
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
         self._account = _account()
+        self._groups: list[int] | None = None if self._account is None else []
         self.folder = Path(tempfile.mkdtemp(prefix="rlt-pg-", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
         if self._account is not None:
@@ -52,20 +52,26 @@ class Postgres:
         """Make the cluster's files."""
         command = [self._binaries / "initdb", "-D", self.folder / "data", "-U", "rlt", "-E", "UTF8", "-A", "trust"]
         subprocess.run(
-            [*command, "--locale=C", "--no-sync"], check=True, capture_output=True, cwd="/", **self._as_whom()
+            [*command, "--locale=C", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            user=self._account,
+            extra_groups=self._groups,
         )
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
         options = [word for name, value in FAST.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
-            process: subprocess.Popen[bytes] = subprocess.Popen(
+            process = subprocess.Popen(
                 [self._binaries / "postgres", "-D", self.folder / "data", "-k", self.folder, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                **self._as_whom(),
+                user=self._account,
+                extra_groups=self._groups,
             )
         self._process = process
         ready = [self._binaries / "pg_isready", "-q", "-h", self.folder, "-U", "rlt"]
@@ -110,10 +116,6 @@ class Postgres:
             yield self.url(name)
         finally:
             self.admin(f"DROP DATABASE {name} WITH (FORCE)")
-
-    def _as_whom(self) -> dict[str, Any]:
-        """Give Popen's words for the account."""
-        return {} if self._account is None else {"user": self._account, "extra_groups": []}
 
 
 def postgres() -> Postgres:
