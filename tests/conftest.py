@@ -15,6 +15,8 @@ from rlt_service.caches import cache_environment
 from rlt_service.engine.factory import create_engine
 from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
+from tests.support.postgres import postgres_url
+from tests.support.schema import lay_schema
 
 # Machines are slow now and then; what a property holds does not depend on it.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -62,6 +64,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slow folders first; within a folder nothing moves."""
     ranks = {folder: rank for rank, folder in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the URL of a fresh database with the schema, once on each kind that is supported."""
+    if request.param == "sqlite":
+        yield lay_schema(tmp_path)
+        return
+    with postgres_url() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def module_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give what `database_url` gives, once a module."""
+    if request.param == "sqlite":
+        yield lay_schema(tmp_path_factory.mktemp("database"))
+        return
+    with postgres_url() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -90,9 +90,10 @@ def gone(pids: list[int]) -> bool:
     return all(not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids)
 
 
-def make_site(home: Path) -> Site:
+def make_site(home: Path, *, database_url: str | None = None) -> Site:
     settings = Settings(
         home=home,
+        database_url=database_url or lay_schema(home),
         service_url="http://service.test",
         lease_s=1.5,
         heartbeat_s=0.2,
@@ -101,7 +102,7 @@ def make_site(home: Path) -> Site:
         trainer_command=(sys.executable, str(STUB)),
         base_model=str(home),
     )
-    database = Database(lay_schema(home))
+    database = Database(settings.database)
     database.start()
     artifacts = ArtifactStore(settings.artifacts)
     datasets = DatasetStore(database, artifacts)

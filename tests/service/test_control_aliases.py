@@ -10,8 +10,8 @@ from tests.support.control import Control, check_problem, control_app
 
 
 @pytest.fixture(scope="module")
-def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
-    with control_app(tmp_path_factory.mktemp("home")) as made:
+def control(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Control]:
+    with control_app(tmp_path_factory.mktemp("home"), database_url=module_database_url) as made:
         yield made
 
 

@@ -12,8 +12,10 @@ from tests.support.control import ROWS, Control, check_problem, control_app
 
 
 @pytest.fixture(scope="module")
-def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
-    with control_app(tmp_path_factory.mktemp("home"), max_model_len=1024, max_lora_rank=32) as made:
+def control(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Control]:
+    with control_app(
+        tmp_path_factory.mktemp("home"), database_url=module_database_url, max_model_len=1024, max_lora_rank=32
+    ) as made:
         yield made
 
 

@@ -25,8 +25,8 @@ EXPLAIN = {"question": "1+1?", "solution": "2"}
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Iterator[Control]:
-    with control_app(tmp_path) as control:
+def control(tmp_path: Path, database_url: str) -> Iterator[Control]:
+    with control_app(tmp_path, database_url=database_url) as control:
         yield control
 
 

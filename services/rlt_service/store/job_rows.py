@@ -65,9 +65,9 @@ def find_job(session: Session, job_id: str, *, lock: bool = True) -> JobRow:
     return row
 
 
-def fenced_job(session: Session, job_id: str, attempt: int) -> JobRow:
+def fenced_job(session: Session, job_id: str, attempt: int, *, lock: bool = True) -> JobRow:
     """Return the row of a running job that belongs to `attempt`; raises NotFoundError, StaleAttemptError."""
-    row = find_job(session, job_id)
+    row = find_job(session, job_id, lock=lock)
     if row.status != "running" or row.attempt != attempt:
         raise StaleAttemptError(
             f"Attempt {attempt} no longer owns job {job_id}, which is {row.status} at attempt {row.attempt}: "
