@@ -1,4 +1,4 @@
-"""Own the copy of the database as of one moment, while others write to it; what it says is then read from that moment."""
+"""Own the copy of the database as of one moment, while others write to it; its contents are read as of that moment."""
 
 import os
 import shutil
@@ -113,8 +113,8 @@ def _dump_postgres(url: URL, target: Path, *, snapshot: str) -> None:
     program = shutil.which("pg_dump")
     if program is None:
         raise ConfigurationError(
-            "The database is Postgres, whose copy pg_dump makes, and there is no pg_dump here: install Postgres' client "
-            "programs, of the server's version or newer."
+            "The database is Postgres, whose copy pg_dump makes, and there is no pg_dump here: install Postgres' "
+            "client programs, of the server's version or newer."
         )
     command = [program, "--format=custom", f"--snapshot={snapshot}", f"--exclude-table-data={TRANSIENT}"]
     done = subprocess.run(

@@ -20,11 +20,10 @@ def copy_file(source: Path, target: Path, *, advance: Advance) -> tuple[int, str
 
     Raises OSError, FileNotFoundError where it has gone, InconsistentStateError for a link or anything else.
     """
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(source.lstat().st_mode):
+        raise InconsistentStateError(f"{source} is no plain file.")
     digest, size = hashlib.sha256(), 0
-    with os.fdopen(descriptor, "rb") as reading:
-        if not stat.S_ISREG(os.fstat(reading.fileno()).st_mode):
-            raise InconsistentStateError(f"{source} is no plain file.")
+    with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as reading:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as writing:
             while block := reading.read(_BLOCK_BYTES):

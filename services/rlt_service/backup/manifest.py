@@ -75,7 +75,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise InvalidBackupError(
-            f"{folder} is no backup: it has no {MANIFEST}, which is written last. Name the folder that `rlt backup` made."
+            f"{folder} is no backup: it has no {MANIFEST}, which is written last. Name one that `rlt backup` made."
         ) from error
     except OSError as error:
         raise InvalidBackupError(f"{path} cannot be read: {error}.") from error
@@ -83,6 +83,6 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InvalidBackupError(
-            f"{path} is not as this release writes it ({where or 'whole'}: {first['msg']}): take another backup, or the "
-            "release that wrote it."
+            f"{path} is not as this release writes it ({where or 'whole'}: {first['msg']}): take another backup, or "
+            "the release that wrote it."
         ) from error

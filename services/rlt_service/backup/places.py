@@ -1,4 +1,4 @@
-"""Own how a finished folder takes the place of another: at once, by the file system; and what a kill leaves beside it."""
+"""Own how a finished folder takes the place of another, at once, and what a kill leaves beside it."""
 
 import ctypes
 import errno
@@ -25,7 +25,7 @@ _RENAME_EXCHANGE: Final = 2
 
 @contextmanager
 def unfinished_folder(target: Path) -> Generator[Path]:
-    """Make a folder beside `target`, on its disk, that goes unless it was moved; so do those that a kill left behind."""
+    """Make a folder beside `target`, on its disk, that goes unless it was moved; so do leftovers of a kill."""
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}.part-"
     for left in target.parent.glob(f"{prefix}*"):

@@ -1,4 +1,4 @@
-"""Own the way from a backup to a state folder: verified while it is copied, brought up to date, put in place at once."""
+"""Own the way from a backup to a state folder: verified as it is copied, brought up to date, put in place at once."""
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -75,8 +75,8 @@ def _check_schema(manifest: Manifest) -> None:
     known = {revision.revision for revision in script.walk_revisions()}
     if manifest.schema_revision not in known:
         raise InvalidBackupError(
-            f"The backup was written by a newer RLT ({manifest.rlt}, schema {manifest.schema_revision}; this one knows up "
-            f"to {script.get_current_head()}): install that version to restore it."
+            f"The backup was written by a newer RLT ({manifest.rlt}, schema {manifest.schema_revision}; this one knows "
+            f"up to {script.get_current_head()}): install that version to restore it."
         )
 
 
