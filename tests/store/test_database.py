@@ -14,7 +14,8 @@ from sqlalchemy import create_engine, text
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_core.schemas.jobs import WarmupSpec
 from rlt_service.store.artifacts import ArtifactStore
-from rlt_service.store.database import MIN_FREE_BYTES, Database, migration_config
+from rlt_service.store.database import Database, migration_config
+from rlt_service.store.faults import MIN_FREE_BYTES
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Registry
 from rlt_service.store.tables import Base
