@@ -14,7 +14,7 @@ from rlt_client import Client
 from rlt_service.backup.restore import restore
 from rlt_service.backup.snapshot import back_up
 from tests.backup.history import Quiet, register
-from tests.jobs.site import STUB, Site, make_site
+from tests.jobs.site import Site, make_site, stub_environment
 from tests.support.server import running_up
 from tests.support.waiting import wait_until
 
@@ -97,8 +97,8 @@ def not_old(site: Site) -> bool:
     return any(name.name == "algebra" for name in site.registry.list_names("teacher").data)
 
 
-def test_a_restored_home_starts_and_its_waiting_jobs_finish(site: Site, tmp_path: Path) -> None:
-    environment = {"RLT_TRAINER_COMMAND": f'["{sys.executable}", "{STUB}"]', "RLT_BASE_NAME": "tiny"}
+def test_a_restored_home_starts_and_its_waiting_jobs_finish(tmp_path: Path) -> None:
+    environment = stub_environment(tmp_path)
     with running_up(tmp_path / "first", environment=environment) as up, Client(up.base_url) as client:
         row = {"question": "1 + 1?", "solution": "2", "reasoning_trace": "One more."}
         dataset = client.datasets.create([row] * 4)
