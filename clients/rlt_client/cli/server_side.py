@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import typer
@@ -28,6 +28,6 @@ def become(context: typer.Context, module: str, arguments: Sequence[str]) -> NoR
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
-def given(options: dict[str, object]) -> list[str]:
+def given(options: Mapping[str, object]) -> list[str]:
     """Write the options that were given as arguments again."""
     return [part for name, value in options.items() if value is not None for part in (name, str(value))]
