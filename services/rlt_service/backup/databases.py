@@ -130,4 +130,7 @@ def _dump_postgres(url: URL, target: Path, *, snapshot: str) -> None:
 
 def libpq_url(url: URL) -> str:
     """Write a URL as Postgres' own programs read it, without the password, which others would see."""
-    return url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    without = URL.create(  # `set` keeps what it is given as None
+        "postgresql", username=url.username, host=url.host, port=url.port, database=url.database, query=url.query
+    )
+    return without.render_as_string(hide_password=False)
