@@ -234,3 +234,15 @@ class ConfigurationError(RltError, ValueError):
     """Settings or the machine do not allow the server to start; the message says what to change."""
 
     code, title = "configuration", "Configuration"
+
+
+class InvalidBackupError(RltError, ValueError):
+    """A folder that is no whole backup of this project, or of a newer one; the message says what is wrong with it."""
+
+    code, status, title = "invalid_backup", 422, "Invalid backup"
+
+
+class InconsistentStateError(RltError):
+    """What the database names does not lie whole under the artifact root; the message says what."""
+
+    code, title = "inconsistent_state", "Inconsistent state"

@@ -1,5 +1,6 @@
 """An installation without engine and HTTP: stores on a folder, the stub trainer, a supervisor on demand."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
+from tests.engine.model_files import write_model
 from tests.support.schema import lay_schema
 
 STUB = Path(__file__).with_name("stub_trainer.py")
@@ -88,6 +90,13 @@ class Site:
 def gone(pids: list[int]) -> bool:
     """Whether none of the processes runs; a zombie does not."""
     return all(not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids)
+
+
+def stub_environment(folder: Path) -> dict[str, str]:
+    """Give what lets an `rlt up` train with the stub, on a base for which nothing is converted."""
+    base = write_model(folder / "base")
+    (base / "tokenizer.json").write_text("{}")
+    return {"RLT_TRAINER_COMMAND": json.dumps([sys.executable, str(STUB)]), "RLT_BASE_MODEL": str(base)}
 
 
 def make_site(home: Path, *, database_url: str | None = None) -> Site:

@@ -109,7 +109,7 @@ def test_a_call_of_a_role_that_is_not_played_names_it(tmp_path: Path) -> None:
 def test_control_alone_needs_no_engine(tmp_path: Path) -> None:
     with running_app(tmp_path, roles=("control",)) as client:
         assert services_of(client).engine is None
-        assert client.get("/readyz").json()["checks"].keys() == {"database", "broker"}
+        assert client.get("/readyz").json()["checks"].keys() == {"database", "artifacts", "broker"}
         check_problem(client.post("/v1/explain", json=GOOD), 404, "not_found")
 
 

@@ -184,6 +184,14 @@ def test_a_call_that_reads_no_body_is_replayed_whatever_it_brings(control: Contr
     assert answers[1].headers["idempotency-replayed"] == "true"
 
 
+def test_a_clock_that_is_set_back_an_hour_makes_no_second_job(control: Control) -> None:
+    body = spec(control)
+    first = train(control, body).json()["id"]
+    with control.services.database.transaction() as session:  # the row as a clock that is an hour behind finds it
+        session.execute(update(IdempotentCallRow).values(created_at=now_utc() + timedelta(hours=1)))
+    assert train(control, body).json()["id"] == first
+
+
 def test_old_answers_go_with_any_new_one(control: Control) -> None:
     url = f"/v1/jobs/{control.job().id}/cancel"
     control.http.post(url, headers={"Idempotency-Key": "old"})

@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_core.schemas.jobs import WarmupSpec
-from rlt_service.store.database import MIN_FREE_BYTES, Database
+from rlt_service.store.database import Database
+from rlt_service.store.faults import MIN_FREE_BYTES
 from rlt_service.store.jobs import JobStore
 from tests.support.schema import lay_schema
 

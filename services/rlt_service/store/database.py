@@ -1,7 +1,6 @@
 """Own the connection: short transactions, migrations at the start, SQLite's pragmas. Knows no table."""
 
 import fcntl
-import shutil
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -16,14 +15,12 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from rlt_core.errors import ConfigurationError, StorageUnavailableError
-from rlt_service.store.faults import RETRY_AFTER_S, storage_faults
+from rlt_core.errors import ConfigurationError
+from rlt_service.store.faults import check_room, free_bytes, storage_faults
 from rlt_service.store.postgres import is_postgres, lock_migrations, postgres_engine
 from rlt_service.store.texts import keep_to_what_can_be_stored
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-MIN_FREE_BYTES = 32 * 2**20
-"""Below this the database counts as not writable: the next fsync is likely to fail."""
 
 _PRAGMAS = (
     "PRAGMA busy_timeout=30000",
@@ -34,14 +31,10 @@ _PRAGMAS = (
 _IMMEDIATE = "rlt_begin_immediate"
 
 
-def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
-
-
 class Database:
     """One database for all stores. `start()` makes it, migrates it, and may be called by many processes at once."""
 
-    def __init__(self, url: str, *, free_bytes: Callable[[Path], int] = _free_bytes) -> None:
+    def __init__(self, url: str, *, free_bytes: Callable[[Path], int] = free_bytes) -> None:
         """Take an SQLAlchemy URL of SQLite or Postgres, and what tells how much room is left in a folder."""
         self.url = url
         self._free_bytes = free_bytes
@@ -108,11 +101,7 @@ class Database:
             return
         with storage_faults("look at the disk"):
             free = self._free_bytes(Path(name).parent)
-        if free < MIN_FREE_BYTES:
-            raise StorageUnavailableError(
-                f"Only {free} bytes are free beside the database {name}, {MIN_FREE_BYTES} are wanted. Free some space.",
-                retry_after_s=RETRY_AFTER_S,
-            )
+        check_room(Path(name), free)
 
     def close(self) -> None:
         """Close every connection; repeatable."""

@@ -1,9 +1,11 @@
 """Own the translation of faults of disk and database (full, read-only, locked, gone) into StorageUnavailableError."""
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -12,6 +14,9 @@ from rlt_core.errors import StorageUnavailableError
 
 RETRY_AFTER_S = 5.0
 """A human has to free space or mount again; asking more often helps nobody."""
+
+MIN_FREE_BYTES = 32 * 2**20
+"""Below this a disk counts as not writable: the next fsync is likely to fail."""
 
 _STORAGE_ERRNOS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE}
@@ -46,6 +51,20 @@ class StorageFullError(StorageUnavailableError):
 
 class TransactionLostError(StorageUnavailableError):
     """Postgres broke a transaction off in favour of another; nothing was written, and it may be tried again at once."""
+
+
+def free_bytes(folder: Path) -> int:
+    """Tell how much room a folder's disk has left."""
+    return shutil.disk_usage(folder).free
+
+
+def check_room(place: Path, free: int) -> None:
+    """Raise StorageUnavailableError where too little is left for a write to be likely to succeed."""
+    if free < MIN_FREE_BYTES:
+        raise StorageUnavailableError(
+            f"Only {free} bytes are free at {place}, {MIN_FREE_BYTES} are wanted. Free some space.",
+            retry_after_s=RETRY_AFTER_S,
+        )
 
 
 @contextmanager

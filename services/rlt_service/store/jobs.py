@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, cast, get_args
 
 from pydantic import ValidationError
-from sqlalchemy import CursorResult, delete, func, or_, select, update
+from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from rlt_core.errors import InvalidRequestError, JobStateError, StaleAttemptError
@@ -28,7 +28,7 @@ from rlt_core.schemas.jobs import (
 from rlt_service.store import history
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
-from rlt_service.store.job_rows import end_job, fenced_job, find_job, job_of, move_job, spec_of
+from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of
 from rlt_service.store.job_rules import JobRules
 from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import BellRow, JobRow, OutboxRow
@@ -205,7 +205,6 @@ class JobStore:
             return self._next(session, queue, lock=False) is not None
 
     def _next(self, session: Session, queue: str, *, lock: bool = True) -> JobRow | None:
-        due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now_utc())
         query = (
             select(JobRow)
             .where(
@@ -213,7 +212,7 @@ class JobStore:
                 JobRow.status == "queued",
                 JobRow.spec_version <= SPEC_VERSION,
                 JobRow.kind.in_(self._kinds_with_room(session, lock=lock)),
-                due,
+                is_due(),
             )
             .order_by(JobRow.priority.desc(), JobRow.ordinal)
             .limit(1)
