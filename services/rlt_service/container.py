@@ -9,6 +9,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from rlt_service.control.probe import Prober
+from rlt_service.database_check import DatabaseCheck
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
 from rlt_service.engines import Engines
@@ -32,6 +33,7 @@ class Services:
 
     settings: Settings
     database: Database
+    database_check: DatabaseCheck
     artifacts: ArtifactStore
     jobs: JobStore
     datasets: DatasetStore

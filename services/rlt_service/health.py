@@ -1,12 +1,9 @@
 """/healthz, /readyz and /metrics: whether the process answers, whether it can do its work, and how it has been."""
 
-import asyncio
-
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from rlt_core.errors import RltError
 from rlt_core.schemas.server import Check, Health, Readiness
 from rlt_service.container import Services, ServicesDep
 
@@ -39,7 +36,7 @@ async def metrics(services: ServicesDep) -> PlainTextResponse:
 
 async def readiness_of(services: Services) -> Readiness:
     """Check database and engine, without which nothing works, and the broker, without which jobs only wait."""
-    checks = {"database": await asyncio.to_thread(_database, services)}
+    checks = {"database": await services.database_check.ask()}
     # Engines of fully trained versions come and go with requests: nobody waits for them.
     for index, (base_model, host) in enumerate(services.engines.hosts.items() if services.engines is not None else ()):
         checks["engine" if index == 0 else f"engine {base_model}"] = await host.check()
@@ -50,11 +47,3 @@ async def readiness_of(services: Services) -> Readiness:
     if not needed:
         return Readiness(status="not_ready", checks=checks)
     return Readiness(status="ready" if all(check.ok for check in checks.values()) else "degraded", checks=checks)
-
-
-def _database(services: Services) -> Check:
-    try:
-        services.database.check()
-    except RltError as error:
-        return Check(ok=False, detail=error.detail)
-    return Check(ok=True)
