@@ -52,6 +52,7 @@ async def test_a_body_that_does_not_come_is_a_408_and_the_connection_ends(tmp_pa
         writer.close()
     first, _, body = answer.partition(b"\r\n\r\n")
     assert first.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in first.lower()
     problem = json.loads(body)
     assert (problem["code"], problem["retryable"]) == ("body_timeout", True)
     assert "1 bytes of the body came within 0.2 s" in problem["detail"]
