@@ -17,7 +17,6 @@ from rlt_service import health, later
 from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
 from rlt_service.cross_site import OwnSiteOnly
-from rlt_service.database_check import DatabaseCheck
 from rlt_service.engine.factory import base_reference, create_engine
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import NoEngine
@@ -204,7 +203,6 @@ async def _start(
     return Services(
         settings=settings,
         database=database,
-        database_check=DatabaseCheck(database),
         artifacts=artifacts,
         jobs=jobs,
         datasets=DatasetStore(database, artifacts),

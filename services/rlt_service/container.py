@@ -33,7 +33,6 @@ class Services:
 
     settings: Settings
     database: Database
-    database_check: DatabaseCheck
     artifacts: ArtifactStore
     jobs: JobStore
     datasets: DatasetStore
@@ -55,6 +54,13 @@ class Services:
     """Which versions requests of this process run on."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set when the server begins to stop: streams that follow something end, or they would hold it up."""
+
+    database_check: DatabaseCheck = field(init=False)
+    """What /readyz asks."""
+
+    def __post_init__(self) -> None:
+        """Keep one check for the life of the process: it holds a thread while the database hangs."""
+        object.__setattr__(self, "database_check", DatabaseCheck(self.database))
 
     @property
     def host(self) -> EngineHost | None:
