@@ -188,6 +188,12 @@ class PayloadTooLargeError(RltError, ValueError):
     code, status, title = "payload_too_large", 413, "Payload too large"
 
 
+class BodyTimeoutError(RltError, TimeoutError):
+    """The body did not come in time."""
+
+    code, status, title, retryable = "body_timeout", 408, "Body timeout", True
+
+
 class UnsupportedMediaTypeError(RltError, ValueError):
     """A content type that the call does not read."""
 

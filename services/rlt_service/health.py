@@ -41,7 +41,7 @@ async def metrics(services: ServicesDep) -> PlainTextResponse:
 async def readiness_of(services: Services) -> Readiness:
     """Check database, artifacts and engine, without which nothing works; without the broker jobs only wait."""
     checks = {
-        "database": await asyncio.to_thread(_found, services.database.check),
+        "database": await services.database_check.ask(),
         "artifacts": await asyncio.to_thread(_found, services.artifacts.check),
     }
     # Engines of fully trained versions come and go with requests: nobody waits for them.
