@@ -21,7 +21,7 @@ settings.register_profile("any-machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any-machine")
 
 
-KINDS = ("real", "processes", "training")
+KINDS = ("real", "processes", "training", "fuzz")
 """Markers of the tests that `make fast` leaves out."""
 SLOWEST_FIRST = ("train", "launch", "jobs", "docs", "packaging", "demo")
 """Folders whose files take long: begun last, one of them would keep a single core busy at the end."""
