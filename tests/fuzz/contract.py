@@ -117,7 +117,7 @@ def _headers_of_their_own() -> Callable[[Any, Any], Any]:
             return case
         if isinstance(key, str) and re.fullmatch(KEY_PATTERN, key):
             case.headers[KEY] = f"{key[:200]}-{number}"
-        if time.isdecimal() and int(time) >= 1:
+        if time.isdecimal() and 1 <= int(time) <= 2**53:
             case.headers[TIME] = "60000"
         return case
 

@@ -18,7 +18,7 @@ LIMITS: dict[str, Any] = {
     "max_text_characters": 20_000,
     "max_dataset_bytes": 10_000,
     "max_dataset_rows": 20,
-    "max_queued_requests": 128,
+    "max_queued_requests": 32,
     "lease_s": 3600.0,  # nobody beats for the running job
 }
 QUESTION = {"question": "What is 17 + 25?", "solution": "42"}
@@ -33,7 +33,7 @@ class BadInputServer:
 
     def stored(self) -> dict[str, Any]:
         """Give everything in database and artifacts but what changes by itself: bells, beats and kept answers."""
-        with self.control.services.database.read() as session:
+        with self.control.services.database.reading() as session:
             rows = {
                 table.name: session.execute(select(table)).all()
                 for table in Base.metadata.sorted_tables
@@ -58,7 +58,6 @@ def _names(control: Control) -> dict[str, object]:
     http.put("/v1/aliases/teacher/once", json={"version": first})
     control.import_folder("good")
     (control.services.artifacts.root / "imports" / "empty").mkdir()
-    control.services.registry.ensure_base(name="other", base_model="builtin:other", format="stratos@1")
     dataset = control.upload()
     running = control.running_job(dataset=dataset)
     read = control.upload(ROWS[:3])

@@ -10,9 +10,9 @@ from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRows
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import DatasetId, PageAfter, PageLimit, RowLimit, RowOffset
 from rlt_service.control.routes.wiring import uploader_of
-from rlt_service.control.upload import JSONL_TYPES, MULTIPART, check_not_compressed
+from rlt_service.control.upload import JSONL_TYPES, MULTIPART
 from rlt_service.idempotency import Once
-from rlt_service.json_bodies import check_announced_length
+from rlt_service.json_bodies import check_announced_length, check_not_compressed
 from rlt_service.openapi import LOCATION
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
