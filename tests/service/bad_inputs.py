@@ -88,6 +88,13 @@ BODIES = (
     ),
     unread("JSON of no stated type", b"{}", "of no stated type", headers={"Content-Type": ""}, **WRONG_TYPE),
     unread(
+        "a form with parts",
+        b"--b--",
+        "multipart/form-data",
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+        **WRONG_TYPE,
+    ),
+    unread(
         "a form",
         b"question=x&solution=y",
         "application/x-www-form-urlencoded",
@@ -173,6 +180,9 @@ EXPLANATIONS = (
     explain("a field far from any", "/zzz", "known here: include, max_tokens", code="unknown_field", zzz=1),
     explain("a field with a slash and a tilde", "/a~1b~0c", "a/b~c", code="unknown_field", **{"a/b~c": 1}),
     explain("a field of 50,000 characters", "/" + "a" * 200, "no field", code="unknown_field", **{"a" * 50_000: 1}),
+    explain("a number written as a text", "/n", "got '2'", n="2"),
+    explain("true for a number", "/seed", "got True", seed=True),
+    explain("0 for a boolean", "/stream", "boolean", stream=0),
     explain("no explanation wanted", "/n", "got 0", n=0),
     explain("more explanations than one call gives", "/n", "64", n=65),
     explain("half an explanation", "/n", "got 1.5", n=1.5),
@@ -338,4 +348,15 @@ TOKENS = (
     tokens("unknown_field", "logprobs", "completion_logprobs", code="unknown_field"),
 )
 
-TABLE = (*PATHS, *BODIES, *HEADERS, *EXPLANATIONS, *NAMES, *BATCHES, *SCORES, *TOKENS, *CONTROL)
+GROUPS = {
+    "Paths and methods": PATHS,
+    "Bodies, whatever the call": BODIES,
+    "Headers": HEADERS,
+    "Explanations": (*EXPLANATIONS, *NAMES),
+    "Batches": BATCHES,
+    "Scores": SCORES,
+    "Tokens of an explanation": TOKENS,
+    **CONTROL,
+}
+"""The table by what the rows are about, as the page has it."""
+TABLE = tuple(row for rows in GROUPS.values() for row in rows)

@@ -153,6 +153,11 @@ TRAINING = (
     ),
 )
 
+MORE_TRAINING = (
+    train("nearly greedy rollouts", "/temperature", "0.01", temperature=0.0099),
+    train("rollouts colder than any float32", "/temperature", "0.01", temperature=5e-324),
+)
+
 INVALID: dict[str, Any] = {"code": "invalid_request"}
 COLUMNS = INVALID | {"param": "/columns"}
 
@@ -292,6 +297,11 @@ DATASETS = (
         "a dataset's rows that are not there", f"GET /v1/datasets/{NO_DATASET}/rows", "no dataset", param="/dataset"
     ),
     absent("a job's id where a dataset's is wanted", "GET /v1/datasets/$job_ended", "no dataset"),
+    query("a word for an offset", "GET /v1/datasets/$dataset/rows?offset=x", "/offset", "integer"),
+    query("a window of 1,001 rows", "GET /v1/datasets/$dataset/rows?limit=1001", "/limit", "1000"),
+    query("a page of no datasets", "GET /v1/datasets?limit=0", "/limit", "got '0'"),
+    query("a page of too many datasets", "GET /v1/datasets?limit=101", "/limit", "100"),
+    upload("a bad line under a name that is no UTF-8", b'{"question": 1}', "no solution", query="?name=%ED%A0%80"),
     query("an offset before the first row", "GET /v1/datasets/$dataset/rows?offset=-1", "/offset", "got '-1'"),
     query("an offset of 70 bits", f"GET /v1/datasets/$dataset/rows?offset={2**70}", "/offset", "less than or equal"),
     query("a window of no rows", "GET /v1/datasets/$dataset/rows?limit=0", "/limit", "got '0'"),
@@ -335,6 +345,9 @@ JOBS = (
     query("a series of no points", "GET /v1/jobs/$job_ended/metrics?max_points=0", "/max_points", "got '0'"),
     query("a series after no step", "GET /v1/jobs/$job_ended/metrics?after_step=x", "/after_step", "integer"),
     query("a log of no bytes", "GET /v1/jobs/$job_ended/logs?max_bytes=0", "/max_bytes", "got '0'"),
+    query("events after 70 bits", f"GET /v1/jobs/$job_ended/events?after={2**70}", "/after", "less than or equal"),
+    publish("a policy of an attempt that is no number", "/attempt", "integer", attempt="one"),
+    publish("a policy of hash null", "/sha256", "string", sha256=None),
     publish("a policy of attempt 0", "/attempt", "got 0", attempt=0),
     publish("a policy of a step before the first", "/step", "got -1", step=-1),
     publish("a policy without a hash", "/sha256", "match", sha256="X"),
@@ -510,6 +523,20 @@ ALIASES = (
     ),
     roll_back("to roll back to what is not there", "/to", "nobody", expected="algebra@2", to="nobody@1", **NO_VERSION),
     roll_back("to roll back to a policy in training", "/to", "name a version", expected="algebra@2", to=ROLLOUT),
+    move("an alias that would hide the base", "/alias", "would hide them", alias="teacher/fake", expected=None),
+    move("a version that climbs", "/version", "no teacher", version="../algebra", **NO_VERSION),
+    move("a move to nowhere", "/version", "string", version=None),
+    move("an alias with a line feed at its end", None, "no alias", alias="teacher/main%0A", **ABSENT),
+    move("a role with a line feed at its end", None, "no role", alias="teacher%0A/main", **ABSENT),
+    move("an empty expectation", "/expected", "algebra@2", expected="", **MOVED),
+    roll_back("to roll back an alias in capitals", None, "no alias", alias="teacher/MAIN", expected="fake@0", **ABSENT),
+    roll_back("to roll back what is expected to be nothing", "/expected", "string", expected=None),
+    roll_back("to roll back to an empty name", "/to", "no teacher", expected="algebra@2", to="", **NO_VERSION),
+    query("a page of no moves", "GET /v1/aliases/teacher/main/history?limit=0", "/limit", "got '0'"),
+    query(
+        "a page of a history after 30 digits", f"GET /v1/aliases/teacher/main/history?after={10**30}", "/after", "match"
+    ),
+    absent("a history of a role that there is not", "GET /v1/aliases/tutor/main/history", "no role"),
     absent("a history that is not there", "GET /v1/aliases/teacher/fresh/history", "fresh", param="/alias"),
     query("a page of a history after a word", "GET /v1/aliases/teacher/main/history?after=x", "/after", "match"),
 )
@@ -564,4 +591,12 @@ OTHERS = (
     absent("a format without a version", "GET /v1/formats/stratos", "no format"),
 )
 
-CONTROL = (*TRAINING, *DATASETS, *JOBS, *VERSIONS, *ALIASES, *SHADOWS, *OTHERS)
+CONTROL = {
+    "Training": (*TRAINING, *MORE_TRAINING),
+    "Datasets": DATASETS,
+    "Jobs": JOBS,
+    "Versions": VERSIONS,
+    "Aliases": ALIASES,
+    "Shadows": SHADOWS,
+    "Evaluations and formats": OTHERS,
+}

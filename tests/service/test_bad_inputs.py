@@ -3,11 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.service.bad_inputs import TABLE
+from tests.service.bad_inputs import GROUPS, TABLE
+from tests.support import bad_input_kinds as kinds
 from tests.support.bad_input import BadInput, request_of
 from tests.support.bad_input_server import BadInputServer, bad_input_server
 from tests.support.control import check_problem
@@ -48,6 +50,24 @@ def test_a_dry_run_refuses_what_a_submission_refuses(server: BadInputServer, row
     check_problem(answer, row.status, row.code, row.param)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/score/batch"),
+        ("POST", "/v1/train"),
+        ("POST", "/v1/students/fresh/versions"),
+        ("POST", "/v1/jobs/$job_running/rollouts"),
+        ("PUT", "/v1/aliases/teacher/main"),
+        ("PUT", "/v1/aliases/teacher/main/shadow"),
+    ],
+)
+def test_every_call_that_reads_json_refuses_the_same_bodies(server: BadInputServer, method: str, path: str) -> None:
+    rows = [row for row in GROUPS["Bodies, whatever the call"] if row.status != 422]
+    for row in rows:
+        request = request_of(replace(row, call=f"{method} {path}"), server.names)
+        check_problem(server.control.http.request(**request), row.status, row.code, row.param)
+
+
 @pytest.mark.parametrize("path", ["/explain", "/score"])
 def test_the_short_paths_refuse_alike(server: BadInputServer, path: str) -> None:
     for row in TABLE:
@@ -57,8 +77,6 @@ def test_the_short_paths_refuse_alike(server: BadInputServer, path: str) -> None
 
 
 def test_the_good_calls_that_the_rows_spoil_are_themselves_answered(server: BadInputServer) -> None:
-    from tests.support import bad_input_kinds as kinds
-
     good: list[BadInput] = [
         BadInput(name="", call=kinds.EXPLAIN, body=kinds.QUESTION, why=""),
         BadInput(name="", call=kinds.SCORE, body=kinds.SCORED, why=""),
