@@ -14,6 +14,8 @@ ITEMS ?= 500
 # Calls that `make fuzz` draws in all, at least 50 of each operation, and where it begins.
 EXAMPLES ?= 10000
 SEED ?= 1
+# Files with properties, which `make fuzz` tries on more examples.
+PROPERTIES = $(shell grep -lE '^@given|^from hypothesis import' -r tests/core tests/tokens tests/service tests/client)
 # State of the server, the demo and the tests; nothing is written elsewhere.
 export RLT_HOME ?= $(CURDIR)/.rlt
 
