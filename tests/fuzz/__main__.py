@@ -1,6 +1,6 @@
 """Fuzz the whole contract and write what came of it: `make fuzz`, EXAMPLES calls (10,000).
 
-One line an operation goes to OUT/fuzz.jsonl, the run's seed, size, commit, date and machine to OUT/runs.json.
+One line an operation goes to OUT/fuzz.jsonl, the run's seed, size, commit, date and machine to OUT/fuzz.json.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> int:
         machine=provenance.machine(),
     )
     trials = write_trials(trials_of(records, seed=options.seed), options.out / f"{ROW}.jsonl")
-    save_run(options.out / "runs.json", ROW, run)
+    save_run(options.out / f"{ROW}.json", ROW, run)
     sys.stdout.write(summary_of(trials, run))
     return 0 if all(trial.passed for trial in trials) else 1
 

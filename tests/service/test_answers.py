@@ -192,6 +192,22 @@ def test_every_reference_of_the_contract_leads_somewhere(app_client: TestClient)
             place = place[step]
 
 
+def test_every_link_of_the_contract_fills_the_path_of_a_call(app_client: TestClient) -> None:
+    paths = app_client.get("/openapi.json").json()["paths"]
+    operations: list[Any] = [operation for methods in paths.values() for operation in methods.values()]
+    by_id = {operation["operationId"]: operation for operation in operations}
+    links = [
+        link
+        for operation in operations
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) >= 20
+    for link in links:
+        parameters = by_id[link["operationId"]]["parameters"]
+        assert link["parameters"].keys() == {one["name"] for one in parameters if one["in"] == "path"}
+
+
 def _references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         yield from [target for key, target in value.items() if key == "$ref"]

@@ -46,7 +46,7 @@ def test_a_bad_input_gets_its_documented_answer_and_leaves_nothing_behind(
 )
 def test_a_dry_run_refuses_what_a_submission_refuses(server: BadInputServer, row: BadInput) -> None:
     request = request_of(row, server.names)
-    answer = server.control.http.request(**request | {"url": f"{request['url']}?dry_run=true"})
+    answer = server.control.http.request(**{**request, "url": f"{request['url']}?dry_run=true"})
     check_problem(answer, row.status, row.code, row.param)
 
 
@@ -72,7 +72,7 @@ def test_every_call_that_reads_json_refuses_the_same_bodies(server: BadInputServ
 def test_the_short_paths_refuse_alike(server: BadInputServer, path: str) -> None:
     for row in TABLE:
         if row.call == f"POST /v1{path}" and "used" not in row.headers.values():
-            answer = server.control.http.request(**request_of(row, server.names) | {"url": path})
+            answer = server.control.http.request(**{**request_of(row, server.names), "url": path})
             check_problem(answer, row.status, row.code, row.param)
 
 

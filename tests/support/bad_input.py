@@ -50,7 +50,7 @@ def request_of(row: BadInput, names: Mapping[str, object]) -> dict[str, Any]:
     """Give what `client.request` takes, names put in."""
     request: dict[str, Any] = {"method": row.method, "url": _named(row.path, names), "headers": dict(row.headers)}
     if isinstance(row.body, tuple):
-        request["content"] = _chunks(row.body)  # pyright: ignore[reportUnknownArgumentType] - of bytes
+        request["content"] = _chunks(row.body)
     elif isinstance(row.body, bytes):
         request["content"] = row.body
     elif row.body is not NOTHING:

@@ -45,7 +45,7 @@ def train(name: str, param: str | None, why: str, /, *, code: str = "invalid_req
 
 def unread(name: str, content: bytes | tuple[bytes, ...], why: str, /, **answer: Any) -> BadInput:
     """Send /v1/explain a body that is not read as JSON."""
-    return BadInput(name=name, call=EXPLAIN, body=content, why=why, **({"status": 400} | MALFORMED | answer))
+    return BadInput(name=name, call=EXPLAIN, body=content, why=why, **(UNREAD | answer))
 
 
 def upload(name: str, content: object, why: str, /, *, query: str = "", **answer: Any) -> BadInput:
@@ -77,6 +77,7 @@ def header(name: str, call: str, field: str, value: str, why: str, /, body: obje
 
 
 MALFORMED: dict[str, Any] = {"code": "malformed_request"}
+UNREAD: dict[str, Any] = {"status": 400, **MALFORMED}
 TOO_LARGE: dict[str, Any] = {"status": 413, "code": "payload_too_large"}
 WRONG_TYPE: dict[str, Any] = {"status": 415, "code": "unsupported_media_type"}
 NOT_YET: dict[str, Any] = {"code": "not_available_yet"}
