@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rlt_client._sse import ServerSentEvent, parse
 
 PAYLOADS = st.dictionaries(st.text(max_size=5), st.text(max_size=12) | st.integers(), max_size=3).map(json.dumps)
-EVENTS = st.tuples(st.sampled_from(["progress", "log", "delta", "done"]), PAYLOADS, st.integers(1, 10**6))
+TEXTS = st.text(alphabet=" :{}x", min_size=1, max_size=6)
+EVENTS = st.tuples(st.sampled_from(["progress", "log", "delta", "done"]), PAYLOADS | TEXTS, st.integers(1, 10**6))
 
 
 def read(content: bytes, cuts: list[int]) -> list[ServerSentEvent]:

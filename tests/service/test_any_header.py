@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -39,6 +39,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield made
 
 
+@example(headers={"Origin": b"http://["}, call=CALLS[0])
+@example(headers={"X-Request-Timeout-Ms": b"1"}, call=CALLS[0])
 @given(headers=st.dictionaries(st.sampled_from(READ), VALUES, max_size=4), call=st.sampled_from(CALLS))
 def test_any_header_is_read_or_refused(
     client: TestClient, headers: dict[str, bytes], call: tuple[str, str, dict[str, object] | None]

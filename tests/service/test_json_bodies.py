@@ -24,12 +24,21 @@ VALUES = st.recursive(
 MAX_DEPTH = 4
 
 
+def nested(value: Any, containers: list[str]) -> Any:
+    for container in containers:
+        value = [value] if container == "list" else {"": value}
+    return value
+
+
+NESTED = st.builds(nested, VALUES, st.lists(st.sampled_from(["list", "object"]), max_size=6))
+
+
 def depth_of(value: Any) -> int:
     children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
     return 0 if not isinstance(value, dict | list) else 1 + max(map(depth_of, children), default=0)
 
 
-@given(value=VALUES, ascii_only=st.booleans())
+@given(value=NESTED, ascii_only=st.booleans())
 def test_what_json_can_say_is_read_as_it_was_meant_up_to_the_depth(value: Any, ascii_only: bool) -> None:
     try:
         content = json.dumps(value, ensure_ascii=ascii_only).encode()
