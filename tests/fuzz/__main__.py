@@ -27,10 +27,8 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=10_000, help="calls in all, at least 50 of an operation")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--key", help="an API key, sent with every call: for a server with keys")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)  # of the server; what is wrong stands in its answers
-    headers = {"Authorization": f"Bearer {options.key}"} if options.key else None
     began_s = time.monotonic()
     with TemporaryDirectory(prefix="rlt-fuzz-") as folder:
         records = fuzz_in_rounds(
@@ -38,7 +36,6 @@ def main() -> int:
             seed=options.seed,
             examples=EACH,
             total=options.examples,
-            headers=headers,
             told=lambda calls: print(f"{calls:,} calls", file=sys.stderr, flush=True),  # noqa: T201 - for people
         )
     run = Run(

@@ -6,7 +6,7 @@ The app is the real one, in process, on the fake engine; schemathesis draws the 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -23,7 +23,7 @@ from rlt_core.errors import EngineUnavailableError
 from rlt_service.control.upload import JSONL_TYPES
 from rlt_service.idempotency import KEY_PATTERN
 from tests.fuzz.seeds import Seeds, lay_seeds
-from tests.support.control import control_app
+from tests.support.control import Control, control_app
 from tests.support.service import make_app
 from tests.support.waiting import wait_until
 
@@ -65,6 +65,7 @@ for media_type in JSONL_TYPES:
     schemathesis.openapi.media_type(media_type, LINES.map(b"\n".join))
 
 
+MakeKey = Callable[[Control], str]
 Records = dict[str, OperationRecord]
 
 
@@ -75,20 +76,20 @@ def fuzz_contract(
     examples: int,
     phases: Sequence[str] = PHASES,
     only: Collection[str] = (),
-    headers: Mapping[str, str] | None = None,
+    keyed: MakeKey | None = None,
     **settings: Any,
 ) -> Records:
     """Fuzz every operation with about `examples` calls each drawn at random, beside those that bounds make.
 
     `only` names operations, as `POST /v1/train`; nothing is all of them.
-    `headers` go with every call, such as `Authorization: Bearer rlt_…` on a server with keys; None is one without.
+    `keyed` stores a key when all else is there, and gives it: it goes with every call. None is a server without keys.
     """
     with control_app(home, **settings) as control:
         seeds = lay_seeds(control)
+        headers = {"headers": {"Authorization": f"Bearer {keyed(control)}"}} if keyed is not None else {}
     app = make_app(home, **settings)
     config = SchemathesisConfig.from_dict(
-        _config(seeds, seed=seed, examples=examples, phases=phases, only=only)
-        | ({"headers": dict(headers)} if headers else {})
+        _config(seeds, seed=seed, examples=examples, phases=phases, only=only) | headers
     )
     records: Records = defaultdict(OperationRecord)
     try:

@@ -1,9 +1,9 @@
 """Own how often the contract is fuzzed: until each operation and all together have had their calls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz.contract import OperationRecord, Records, fuzz_contract
+from tests.fuzz.contract import MakeKey, OperationRecord, Records, fuzz_contract
 
 MOST_ROUNDS = 20
 
@@ -14,7 +14,7 @@ def fuzz_in_rounds(
     seed: int,
     examples: int,
     total: int = 0,
-    headers: Mapping[str, str] | None = None,
+    keyed: MakeKey | None = None,
     told: Callable[[int], None] = lambda calls: None,
 ) -> Records:
     """Fuzz until every operation with input has had `examples` calls, and all together `total`; seeds go up by one."""
@@ -27,7 +27,7 @@ def fuzz_in_rounds(
         only = () if not number or missing > 0 else short
         phases = {"phases": ("fuzzing",)} if only else {}
         found = fuzz_contract(
-            home / str(number), seed=seed + number, examples=examples, only=only, headers=headers, **phases
+            home / str(number), seed=seed + number, examples=examples, only=only, keyed=keyed, **phases
         )
         for label, record in found.items():
             add(records.setdefault(label, OperationRecord()), record)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.contract import MakeKey
 from tests.fuzz.rounds import calls_of, fuzz_in_rounds, sparse
 from tests.support.service import make_app
 
@@ -16,10 +17,9 @@ EXAMPLES = 50
 """Calls of each operation that takes any input; bounds of its values and other methods come in addition."""
 
 
-@pytest.mark.parametrize("headers", [None])
-def test_every_operation_answers_as_the_contract_says(tmp_path: Path, headers: dict[str, str] | None) -> None:
-    """A server with keys: one more set of `headers`, `{"Authorization": "Bearer rlt_…"}`."""
-    records = fuzz_in_rounds(tmp_path, seed=1, examples=EXAMPLES, headers=headers)
+@pytest.mark.parametrize("keyed", [None], ids=["without keys"])
+def test_every_operation_answers_as_the_contract_says(tmp_path: Path, keyed: MakeKey | None) -> None:
+    records = fuzz_in_rounds(tmp_path, seed=1, examples=EXAMPLES, keyed=keyed)
     told = [f"{label}: {title}: {words}" for label, one in records.items() for title, words in one.failures.items()]
     assert not told, "\n\n".join(told)
     described = make_app(tmp_path / "described").openapi()["paths"]
