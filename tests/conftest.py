@@ -19,13 +19,16 @@ from tests.support.postgres import postgres_url
 from tests.support.schema import lay_schema
 
 # Machines are slow now and then; what a property holds does not depend on it.
-settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any-machine")
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time: a test that fails fails again. `make fuzz` draws others, and many.
+settings.register_profile("ci", ANY_MACHINE, derandomize=True)
+settings.register_profile("fuzz", ANY_MACHINE, max_examples=2000, derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-KINDS = ("real", "processes", "training")
+KINDS = ("real", "processes", "training", "fuzz")
 """Markers of the tests that `make fast` leaves out."""
-SLOWEST_FIRST = ("train", "launch", "jobs", "docs", "packaging", "demo")
+SLOWEST_FIRST = ("fuzz", "train", "launch", "jobs", "docs", "packaging", "demo")
 """Folders whose files take long: begun last, one of them would keep a single core busy at the end."""
 
 

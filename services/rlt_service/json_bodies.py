@@ -32,6 +32,7 @@ class JsonRequest(Request):
         Raises UnsupportedMediaTypeError, PayloadTooLargeError, BodyTimeoutError, MalformedRequestError.
         """
         check_json_type(self.headers.get("content-type"))
+        check_not_compressed(self.headers.get("content-encoding", ""))
         check_announced_length(self.headers.get("content-length"), max_bytes=max_bytes)
         self._content = await read_bounded(self, max_bytes=max_bytes, max_s=max_s)
         if len(self._content) > INLINE_BYTES:
@@ -92,6 +93,12 @@ def check_json_type(content_type: str | None) -> None:
     raise UnsupportedMediaTypeError(
         f"the body is {media_type[:80] or 'of no stated type'}: send JSON with Content-Type: application/json"
     )
+
+
+def check_not_compressed(content_encoding: str) -> None:
+    """Raise UnsupportedMediaTypeError for a compressed body: what it unpacks to could not be bounded by its length."""
+    if content_encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaTypeError(f"the body is compressed ({content_encoding[:40]}): send it plain")
 
 
 def check_announced_length(content_length: str | None, *, max_bytes: int) -> None:
