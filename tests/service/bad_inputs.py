@@ -257,6 +257,9 @@ BATCHES = (
 
 SCORES = (
     BadInput(name="no explanations", call=SCORE, body=QUESTION, param="/explanations", why="missing"),
+    score("an empty solution to score", "/solution", "empty", solution=""),
+    score("a question of spaces to score", "/question", "empty", question=" "),
+    score("an answer beside the solution", "/answer", "'solution'", code="unknown_field", answer="4"),
     score("an empty list of explanations", "/explanations", "1", explanations=[]),
     score("more explanations than one call scores", "/explanations", "256", explanations=["4"] * 257),
     score("a number for an explanation", "/explanations/0", "string", explanations=[5]),

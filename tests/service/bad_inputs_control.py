@@ -229,6 +229,7 @@ ALIASES = (
         "a page of a history after 30 digits", f"GET /v1/aliases/teacher/main/history?after={10**30}", "/after", "match"
     ),
     absent("a history of a role that there is not", "GET /v1/aliases/tutor/main/history", "no role"),
+    absent("a history of an alias in capitals", "GET /v1/aliases/teacher/MAIN/history", "no alias"),
     absent("a history that is not there", "GET /v1/aliases/teacher/fresh/history", "fresh", param="/alias"),
     query("a page of a history after a word", "GET /v1/aliases/teacher/main/history?after=x", "/after", "match"),
 )
