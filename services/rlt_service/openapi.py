@@ -19,6 +19,7 @@ _WHY = {
     400: "The body cannot be read: not JSON, not UTF-8, nested too deep, broken multipart.",
     403: "The call was sent by a web page of another site.",
     404: "Something that the call names is not there.",
+    408: "The body did not come in time.",
     409: "The state of the thing does not allow the call, or the first call with this `Idempotency-Key` still runs.",
     413: "The body is larger than this server takes.",
     415: "The body is of a type that this call does not read, or compressed.",
@@ -86,7 +87,7 @@ def _refusals_by_form(method: str, operation: dict[str, Any]) -> Iterator[int]:
     if places & {"query", "header"} or "requestBody" in operation:
         yield 422
     if "requestBody" in operation:
-        yield from (400, 413, 415)
+        yield from (400, 408, 413, 415)
     if method != "get":
         yield 403
     if _takes_key(operation):

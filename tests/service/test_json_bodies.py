@@ -85,10 +85,10 @@ async def test_a_body_is_whole_or_too_large_whatever_its_pieces(pieces: list[byt
     content = b"".join(pieces)
     request = cast(Request, Pieces(pieces))
     if len(content) <= max_bytes:
-        assert await read_bounded(request, max_bytes=max_bytes) == content
+        assert await read_bounded(request, max_bytes=max_bytes, max_s=60.0) == content
         return
     with pytest.raises(PayloadTooLargeError, match=f"{max_bytes} bytes"):
-        await read_bounded(request, max_bytes=max_bytes)
+        await read_bounded(request, max_bytes=max_bytes, max_s=60.0)
 
 
 @given(text=st.none() | st.text(max_size=30) | st.integers(0, 10**25).map(str))
