@@ -58,7 +58,8 @@ class OperationRecord:
 
 TEXTS = st.text(max_size=30)
 ROW = st.fixed_dictionaries({"question": TEXTS, "solution": TEXTS}, optional={"id": TEXTS, "answer": TEXTS, "x": TEXTS})
-GOOD_LINES = st.lists(ROW.map(lambda row: json.dumps(row).encode()), min_size=1, max_size=4)
+GOOD_ROW = ROW.map(lambda row: row | {"question": f"How? {row['question']}", "solution": f"So: {row['solution']}"})
+GOOD_LINES = st.lists(GOOD_ROW.map(lambda row: json.dumps(row).encode()), min_size=1, max_size=4)
 LINES = GOOD_LINES | st.lists(st.binary(max_size=40) | ROW.map(lambda row: json.dumps(row).encode()), max_size=4)
 schemathesis.serializer(*JSONL_TYPES)(lambda _, body: body if isinstance(body, bytes) else str(body).encode())
 for media_type in JSONL_TYPES:
@@ -140,12 +141,16 @@ def _is_ready(app: Any) -> bool:
 def _config(seeds: Seeds, *, seed: int, examples: int, phases: Sequence[str], only: Collection[str]) -> dict[str, Any]:
     found = {"datasets": seeds.datasets, "jobs": seeds.jobs, "evaluations": seeds.evaluations, "names": seeds.names}
     found |= {"aliases": seeds.aliases, "versions": seeds.versions}
+    # What hypothesis draws by itself depends on the modules that are loaded: among tests it drew no good template once.
+    found |= {"templates": ("{}", '{"solution": "So: {solution}"}'), "encodings": ("identity",)}
     often = {
         "path.dataset_id": "datasets",
         "path.job_id": "jobs",
         "path.evaluation_id": "evaluations",
         "path.name": "names",
         "path.alias": "aliases",
+        "query.columns": "templates",
+        "header.content-encoding": "encodings",
         "body.dataset": "datasets",
         "body.teacher": "versions",
         "body.student": "versions",
