@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.reliability.plant import Plant
 from rlt_core.artifacts import adapter_sha256
+from rlt_core.schemas.jobs import RlSpec, WarmupSpec
 
 STUB = Path(__file__).with_name("stub_trainer.py")
 
@@ -23,6 +24,16 @@ def real_plant(home: Path, *, base_model: Path, **environment: str) -> Plant:
     """Make a plant whose jobs are the real trainer's, on a real (tiny) model."""
     command = (sys.executable, "-m", "rlt_train")
     return Plant(home, trainer_command=command, base_model=base_model, environment=environment)
+
+
+def real_spec(plant: Plant, number: int) -> WarmupSpec | RlSpec:
+    """Make a job of the real trainer, of a few seconds: a warm-up, or every other time rl."""
+    shared = {"dataset": plant.dataset, "target_name": "chaos", "seed": number, "lora": {"rank": 4, "alpha": 8.0}}
+    if number % 2:
+        small = {"steps": 8, "questions_per_step": 2, "samples_per_question": 2, "max_tokens": 16, "save_every": 2}
+        return RlSpec.model_validate({"kind": "rl", **shared, **small})
+    many = {"epochs": 40.0, "max_steps": 40, "batch_size": 4, "save_every": 4}
+    return WarmupSpec.model_validate({"kind": "warmup", "role": "teacher", **shared, **many})
 
 
 def lay_model(folder: Path) -> Path:

@@ -139,10 +139,18 @@ ROWS = (
         name="chaos",
         promise="all faults at random, 10 workers: what was acknowledged ends once, nothing twice, memory and file "
         "descriptors stay flat, no process left",
-        trials=chaos.trials,
+        trials=chaos.stub_trials,
         in_ci=300,
         in_full=20_000,
         real_parts=STUB,
+    ),
+    Row(
+        name="chaos-real",
+        promise="the same over jobs of the real trainer (`warmup` and `rl`), 3 workers",
+        trials=_on_tiny_model(chaos.real_trials),
+        in_ci=4,
+        in_full=100,
+        real_parts=REAL,
     ),
 )
 BY_NAME = {row.name: row for row in ROWS}
