@@ -76,11 +76,12 @@ class Control:
         closed: tuple[float, float] = (1.0, 1.0),
         student: str | None = None,
         format_id: str | None = None,
+        engine: str = "fake",
     ) -> str:
         """Store a comparison on 30 questions; `gain` in reward on each, `closed` shares of both versions."""
         base = self.services.registry.base()
         rows = [
-            evaluation_row(version=version, number=number, reward=reward, closed=number < share * 30)
+            evaluation_row(version=version, number=number, reward=reward, closed=number < share * 30, engine=engine)
             for version, reward, share in ((before, -1.0, closed[0]), (after, -1.0 + gain, closed[1]))
             for number in range(30)
         ]
@@ -126,7 +127,9 @@ def control_app(
         yield Control(http=http, services=app.state.services)
 
 
-def evaluation_row(*, version: str, number: int, reward: float, closed: bool = True) -> EvaluationRow:
+def evaluation_row(
+    *, version: str, number: int, reward: float, closed: bool = True, engine: str = "fake"
+) -> EvaluationRow:
     """Make the row of one question."""
     return EvaluationRow(
         question_id=str(number),
@@ -141,6 +144,7 @@ def evaluation_row(*, version: str, number: int, reward: float, closed: bool = T
         length=3,
         closed=closed,
         verbatim=False,
+        engine=engine,
     )
 
 

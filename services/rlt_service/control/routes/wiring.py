@@ -69,7 +69,7 @@ def deleter_of(services: Services) -> Deleter:
 
 def promotion_of(services: Services) -> Promotion:
     """Make the use case of an alias's move."""
-    return Promotion(registry=services.registry, prober=services.prober)
+    return Promotion(registry=services.registry, prober=services.prober, engine=services.settings.engine)
 
 
 def shadowing_of(services: Services) -> Shadowing:
