@@ -88,6 +88,8 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024)
     """Largest request body, datasets apart."""
+    max_small_body_bytes: int = Field(default=2**20, ge=1024)
+    """Largest request body of a key without the scope train."""
     max_dataset_bytes: int = Field(default=2**30, ge=1024)
     """Largest dataset upload."""
     max_dataset_rows: int = Field(default=1_000_000, ge=1)

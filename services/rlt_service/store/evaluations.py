@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from rlt_core.errors import NotFoundError
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
-from rlt_service.store.tables import EvaluationRowTable, EvaluationTable
+from rlt_service.store.ownership import owner, visible
+from rlt_service.store.tables import EvaluationRowTable, EvaluationTable, JobRow
 
 
 def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> None:
@@ -19,6 +20,7 @@ def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]
             before=evaluation.before,
             after=evaluation.after,
             job_id=evaluation.job,
+            owner=owner() or _owner_of(session, evaluation.job),
             body=evaluation.model_dump(mode="json"),
         )
     )
@@ -29,9 +31,16 @@ def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]
     )
 
 
+def _owner_of(session: Session, job_id: str | None) -> str | None:
+    """Find whose job made an evaluation."""
+    return None if job_id is None else session.scalar(select(JobRow.owner).where(JobRow.id == job_id))
+
+
 def get(session: Session, evaluation_id: str) -> Evaluation:
     """Return an evaluation; raises NotFoundError."""
-    row = session.scalar(select(EvaluationTable).where(EvaluationTable.id == evaluation_id))
+    row = session.scalar(
+        select(EvaluationTable).where(EvaluationTable.id == evaluation_id, visible(EvaluationTable.owner))
+    )
     if row is None:
         raise NotFoundError(f"There is no evaluation {evaluation_id!r}.", param="/evaluation")
     return Evaluation.model_validate(row.body)
@@ -39,7 +48,9 @@ def get(session: Session, evaluation_id: str) -> Evaluation:
 
 def latest(session: Session, *, before: str, after: str, student: str | None = None) -> Evaluation | None:
     """Return the newest comparison of exactly these two versions, by one student or by any."""
-    query = select(EvaluationTable).where(EvaluationTable.before == before, EvaluationTable.after == after)
+    query = select(EvaluationTable).where(
+        EvaluationTable.before == before, EvaluationTable.after == after, visible(EvaluationTable.owner)
+    )
     if student is not None:
         query = query.where(EvaluationTable.body["student"].as_string() == student)
     row = session.scalar(query.order_by(EvaluationTable.ordinal.desc()).limit(1))

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from rlt_core.columns import parse_columns
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRows
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import DatasetId, PageAfter, PageLimit, RowLimit, RowOffset
 from rlt_service.control.routes.wiring import uploader_of
@@ -14,7 +15,7 @@ from rlt_service.control.upload import JSONL_TYPES, MULTIPART, check_not_compres
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import check_announced_length
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Needs("train")])
 
 _FILE = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
 _BODY = {

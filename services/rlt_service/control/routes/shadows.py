@@ -7,13 +7,16 @@ from fastapi import APIRouter, Response
 from rlt_core.schemas.base import Role
 from rlt_core.schemas.shadows import Shadow, ShadowEnded, ShadowPut
 from rlt_core.schemas.teachers import Evaluation
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import AliasName, RoleName
 from rlt_service.control.routes.wiring import shadowing_of
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 
-router = APIRouter(prefix="/v1/aliases/{role}/{alias}/shadow", tags=["aliases"], route_class=JsonRoute)
+router = APIRouter(
+    prefix="/v1/aliases/{role}/{alias}/shadow", tags=["aliases"], route_class=JsonRoute, dependencies=[Needs("train")]
+)
 
 
 @router.put("", dependencies=[Once])
