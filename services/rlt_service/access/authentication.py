@@ -1,6 +1,7 @@
 """Own who a call comes from: keys looked up by id and remembered for seconds, the call's end counted. Plain ASGI."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, cast
@@ -30,7 +31,7 @@ class Authenticator:
         self._clock = clock
         self._known: dict[str, tuple[Key, float]] = {}
         self._needed = False
-        self._looked_at = -REMEMBERED_S
+        self._looked_at = -math.inf
 
     async def key_of(self, headers: Headers) -> Key | None:
         """Return the call's key; None on a server without keys. Raises UnauthenticatedError."""
@@ -46,6 +47,11 @@ class Authenticator:
                 "the key in Authorization is not known here, or was revoked: ask the server's operator for another"
             )
         return key
+
+    def forget(self) -> None:
+        """Look everything up anew, at the next call."""
+        self._known.clear()
+        self._looked_at = -math.inf
 
     async def _are_needed(self) -> bool:
         now = self._clock()
