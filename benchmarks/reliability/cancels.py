@@ -1,0 +1,54 @@
+"""Cancellation at random moments, of trainers that ignore SIGTERM and leave orphans in sessions of their own."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from benchmarks.reliability.ledger import book_of
+from benchmarks.reliability.parts import stub_plant
+from benchmarks.reliability.plant import Plant, is_gone, wait_for
+from benchmarks.reliability.trial import Trial
+
+TERMINAL_S = 30.0
+
+
+def trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+    """Cancel between the submission and the end."""
+    chance, plant = random.Random(seed), stub_plant(folder / "home")
+    try:
+        plant.start(workers=2)
+        for number in range(count):
+            yield _trial(plant, chance, number=number, seed=seed)
+    finally:
+        plant.end()
+
+
+def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Trial:
+    manner = chance.choice(("", "stubborn"))
+    job = plant.submit(plant.warmup(f"steps=20 step_s=0.1 {manner}"))
+    time.sleep(chance.uniform(0.0, 2.0))
+    began_s = time.monotonic()
+    httpx.post(f"{plant.address}/v1/jobs/{job.id}/cancel", timeout=30.0).raise_for_status()
+    wait_for(lambda: plant.has_ended(job.id), what="it has ended")
+    seconds = time.monotonic() - began_s
+    ended = plant.jobs.get(job.id)
+    pids = [pid for attempt in range(1, ended.attempt + 1) for pid in plant.pids_of(job.id, attempt)]
+    left = [pid for pid in pids if not is_gone(pid)]
+    wrong = book_of(plant, job.id).faults(save_every=1)
+    if left:
+        wrong.append(f"processes left: {left}")
+    if seconds > TERMINAL_S:
+        wrong.append(f"it ended after {seconds:.1f} s")
+    return Trial(
+        row="cancel",
+        number=number,
+        seed=seed,
+        fault="cancel" + (" of a trainer that ignores SIGTERM and has an orphan" if manner else ""),
+        # Work that was done before the next heartbeat brought the wish counts as done.
+        passed=not wrong and ended.status in ("cancelled", "succeeded"),
+        seconds=round(seconds, 3),
+        detail="; ".join(wrong) or f"{ended.status}, {len(pids)} processes had been started",
+    )

@@ -1,0 +1,87 @@
+"""Own the books: what a job's history must look like after any faults, whatever they were. Reads the database only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from benchmarks.reliability.plant import Plant
+from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent
+from rlt_service.store.tables import VersionRow
+
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """A job with all its events and the number of versions that it registered."""
+
+    job: Job
+    events: Sequence[JobEvent]
+    versions: int
+
+    def faults(self, *, save_every: int) -> list[str]:
+        """Say everything that is not as it must be; `save_every` bounds the steps that a kill may cost."""
+        return [*self._order_faults(), *self._end_faults(), *self._work_faults(save_every)]
+
+    def starts(self) -> list[JobEvent]:
+        """Give the beginnings of its attempts."""
+        return [event for event in self.events if event.type == "started"]
+
+    def lost_steps(self) -> list[int]:
+        """Say for each attempt but the first how many steps, known to the database, were taken again."""
+        lost: list[int] = []
+        furthest = 0
+        for attempt in range(1, self.job.attempt + 1):
+            steps = self._steps(attempt)
+            if steps and attempt > 1:
+                lost.append(max(0, furthest + 1 - steps[0]))
+            furthest = max([furthest, *steps])
+        return lost
+
+    def _steps(self, attempt: int) -> list[int]:
+        return [event.data["step"] for event in self.events if (event.type, event.attempt) == ("progress", attempt)]
+
+    def _order_faults(self) -> list[str]:
+        found: list[str] = []
+        if [event.seq for event in self.events] != list(range(1, len(self.events) + 1)):
+            found.append("its events are not numbered 1, 2, 3 …")
+        attempts = [event.attempt for event in self.events]
+        if attempts != sorted(attempts):
+            found.append("an event of a former attempt stands behind one of a later")
+        if [event.attempt for event in self.starts()] != list(range(1, self.job.attempt + 1)):
+            found.append("its attempts did not start once each, in order")
+        return found
+
+    def _end_faults(self) -> list[str]:
+        ends = [event.type for event in self.events if event.type in TERMINAL]
+        if self.job.status not in TERMINAL:
+            return [f"it has not ended: {self.job.status}"]
+        found: list[str] = []
+        if ends != [self.job.status] or self.events[-1].type != self.job.status:
+            found.append(f"its ends are {ends}, its status is {self.job.status}")
+        wanted = 1 if self.job.status == "succeeded" else 0
+        if self.versions != wanted:
+            found.append(f"{self.job.status} with {self.versions} registered versions")
+        return found
+
+    def _work_faults(self, save_every: int) -> list[str]:
+        found: list[str] = []
+        for attempt in range(1, self.job.attempt + 1):
+            steps = self._steps(attempt)
+            if steps and steps != list(range(steps[0], steps[0] + len(steps))):
+                found.append(f"steps of attempt {attempt} are {steps}")
+        if any(lost > save_every for lost in self.lost_steps()):
+            found.append(f"steps taken again: {self.lost_steps()}, more than {save_every}")
+        return found
+
+
+def book_of(plant: Plant, job_id: str) -> Book:
+    """Read a job's book."""
+    events: list[JobEvent] = []
+    while page := plant.jobs.events(job_id, after_seq=events[-1].seq if events else 0, limit=PAGE):
+        events += page
+    query = select(func.count()).where(VersionRow.job_id == job_id)
+    with plant.database.reading() as session:
+        versions = session.scalar(query) or 0
+    return Book(job=plant.jobs.get(job_id), events=events, versions=versions)

@@ -1,0 +1,48 @@
+"""Own what a plant is made of: a model folder good enough to be resolved, an adapter that changes nothing, the stub."""
+
+import json
+import struct
+import sys
+from pathlib import Path
+
+from benchmarks.reliability.plant import Plant
+from rlt_core.artifacts import adapter_sha256
+
+STUB = Path(__file__).with_name("stub_trainer.py")
+
+
+def stub_plant(home: Path, **environment: str) -> Plant:
+    """Make a plant whose jobs are stubs."""
+    template = lay_adapter(home / "template")
+    # -I and -S: nothing but the standard library, which starts in a few milliseconds.
+    command = (sys.executable, "-I", "-S", str(STUB), str(template), adapter_sha256(template))
+    return Plant(home, trainer_command=command, base_model=lay_model(home / "model"), environment=environment)
+
+
+def real_plant(home: Path, *, base_model: Path, **environment: str) -> Plant:
+    """Make a plant whose jobs are the real trainer's, on a real (tiny) model."""
+    command = (sys.executable, "-m", "rlt_train")
+    return Plant(home, trainer_command=command, base_model=base_model, environment=environment)
+
+
+def lay_model(folder: Path) -> Path:
+    """Lay a model folder just good enough to be resolved: the stub reads nothing of it."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+def lay_adapter(folder: Path) -> Path:
+    """Write a LoRA of rank 16 that an engine takes and that changes nothing: all its weights are 0."""
+    prefix, size = "base_model.model.model.layers.0.self_attn.q_proj", 16 * 8 * 4
+    header = {
+        f"{prefix}.lora_A.weight": {"dtype": "F32", "shape": [16, 8], "data_offsets": [0, size]},
+        f"{prefix}.lora_B.weight": {"dtype": "F32", "shape": [8, 16], "data_offsets": [size, 2 * size]},
+    }
+    head = json.dumps(header).encode()
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + bytes(2 * size))
+    config = {"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder

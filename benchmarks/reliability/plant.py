@@ -1,0 +1,231 @@
+"""Own an installation made of real processes, on a folder of its own: control, broker, workers; all can be killed."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import psutil
+
+from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.jobs import TERMINAL, Job, RlSpec, WarmupSpec
+from rlt_service.jobs.broker import EmbeddedValkey
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.database import Database
+from rlt_service.store.jobs import JobStore
+from rlt_service.store.registry import Registry
+
+LEASE_S = 3.0
+HEARTBEAT_S = 0.5
+RECONCILE_S = 0.5
+LOOK_S = 0.02
+WAIT_S = 120.0
+FoundT = TypeVar("FoundT")
+
+
+class Plant:
+    """One installation. What is killed stays dead until it is started again, as without a process manager."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        trainer_command: Sequence[str],
+        base_model: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the state folder, what workers start for a job, the base's folder, more variables for every process."""
+        self.home = home
+        self.port = free_port()
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.controls: list[subprocess.Popen[bytes]] = []
+        self.database = Database(f"sqlite:///{home / 'rlt.db'}")
+        self.artifacts = ArtifactStore(home / "artifacts")
+        self.jobs = JobStore(self.database)
+        self.registry = Registry(self.database, self.artifacts)
+        self.broker = EmbeddedValkey(home)
+        self.dataset = ""
+        self._trainer_command = list(trainer_command)
+        self._base_model = base_model
+        self._more = dict(environment or {})
+
+    @property
+    def address(self) -> str:
+        """Where its control service answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, *, workers: int, rows: Sequence[DatasetRow] = ()) -> None:
+        """Start control, broker and workers, and store a dataset."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.database.start()
+        self.broker.start()
+        self.start_control()
+        self.wait_ready()
+        wanted = rows or [
+            DatasetRow(question=f"{n} + 1?", solution=f"It is {n + 1}.", reasoning_trace=f"{n} + 1 = {n + 1}.")
+            for n in range(8)
+        ]
+        body = "".join(row.model_dump_json(exclude_none=True) + "\n" for row in wanted)
+        answer = httpx.post(
+            f"{self.address}/v1/datasets", content=body, headers={"content-type": "application/x-ndjson"}, timeout=30.0
+        )
+        self.dataset = answer.raise_for_status().json()["id"]
+        for _ in range(workers):
+            self.start_worker()
+
+    def start_control(self, *, roles: str = "teacher,student,control", port: int | None = None) -> None:
+        """Start a control service; with the other roles, on the fake engine."""
+        command = [sys.executable, "-m", "rlt_service", "--home", str(self.home), "--engine", "fake"]
+        command += ["--port", str(port or self.port), "--roles", roles]
+        self.controls.append(self._start(command, log="control.log"))
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker; gives its process at once."""
+        worker = self._start([sys.executable, "-m", "rlt_service.jobs.worker"], log="worker.log")
+        self.workers.append(worker)
+        return worker
+
+    def wait_ready(self, *, port: int | None = None) -> None:
+        """Wait until a control service answers."""
+        address = f"http://127.0.0.1:{port or self.port}/healthz"
+        wait_for(lambda: _answers(address), what="the control service answers")
+
+    def submit(self, spec: WarmupSpec | RlSpec) -> Job:
+        """Submit over HTTP; raises httpx.HTTPError where that fails."""
+        body = spec.model_dump(mode="json", exclude_unset=True)
+        answer = httpx.post(f"{self.address}/v1/train", json=body, timeout=30.0)
+        return Job.model_validate(answer.raise_for_status().json())
+
+    def warmup(self, name: str, **fields: object) -> WarmupSpec:
+        """Make a spec whose name tells a stub what to do."""
+        spec = {"kind": "warmup", "role": "teacher", "dataset": self.dataset, "target_name": "chaos", "name": name}
+        return WarmupSpec.model_validate(spec | fields)
+
+    def has_ended(self, job_id: str) -> bool:
+        """Whether nothing more happens to a job."""
+        return self.jobs.get(job_id).status in TERMINAL
+
+    def pids_of(self, job_id: str, attempt: int) -> list[int]:
+        """Give the processes that an attempt's stub wrote down."""
+        path = self.artifacts.attempt_dir(job_id, attempt) / "pids"
+        try:
+            return [int(pid) for pid in path.read_text().split()]
+        except FileNotFoundError:
+            return []
+
+    def worker_of(self, job: Job) -> subprocess.Popen[bytes] | None:
+        """Find the process of ours that runs a job."""
+        events = self.jobs.events(job.id, types=("started",))
+        wanted = str(events[-1].data["worker"]).rpartition(":")[2] if events else ""
+        return next((worker for worker in self.workers if str(worker.pid) == wanted), None)
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Send SIGKILL and reap."""
+        process.kill()
+        process.wait()
+        for processes in (self.workers, self.controls):
+            if process in processes:
+                processes.remove(process)
+
+    def stop_between_writes(self, worker: subprocess.Popen[bytes]) -> None:
+        """Send SIGSTOP while SQLite's one write lock is held here: frozen with it, a worker would stop everybody."""
+        lock = sqlite3.connect(self.home / "rlt.db", timeout=30.0, isolation_level=None)
+        try:
+            lock.execute("BEGIN IMMEDIATE")
+            worker.send_signal(signal.SIGSTOP)
+            wait_for(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, what="it stands still")
+            lock.execute("ROLLBACK")
+        finally:
+            lock.close()
+
+    def end(self) -> list[psutil.Process]:
+        """End everything; give what is left of it, which should be nothing."""
+        for process in [*self.workers, *self.controls]:
+            process.kill()
+            process.wait()
+        self.broker.stop()
+        self.database.close()
+        deadline_s = time.monotonic() + 10.0
+        while (left := self.processes()) and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        for process in left:
+            process.kill()
+        return left
+
+    def processes(self) -> list[psutil.Process]:
+        """List living processes that carry the state folder in command line or environment, this one apart."""
+        return [process for process in psutil.process_iter() if process.pid != os.getpid() and self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            words = [*process.cmdline(), process.environ().get("RLT_HOME", ""), process.cwd()]
+        except (psutil.Error, OSError):
+            return False
+        return any(str(self.home) in word for word in words)
+
+    def _start(self, command: Sequence[str], *, log: str) -> subprocess.Popen[bytes]:
+        with (self.home / log).open("ab") as output:
+            return subprocess.Popen(
+                command, env=self._environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def _environment(self) -> Mapping[str, str]:
+        return {
+            **os.environ,
+            "RLT_HOME": str(self.home),
+            "RLT_ENGINE": "fake",
+            "RLT_BASE_MODEL": str(self._base_model),
+            "RLT_SERVICE_URL": self.address,
+            "RLT_BROKER_URL": self.broker.url,
+            "RLT_LEASE_S": str(LEASE_S),
+            "RLT_HEARTBEAT_S": str(HEARTBEAT_S),
+            "RLT_RECONCILE_S": str(RECONCILE_S),
+            "RLT_CANCEL_GRACE_S": "2.0",
+            # Faults on purpose hit one job many times in a row: that must not end it.
+            "RLT_MAX_CRASHES": "100",
+            "RLT_TRAINER_COMMAND": json.dumps(self._trainer_command),
+            "OMP_NUM_THREADS": "1",
+            **self._more,
+        }
+
+
+def wait_for(found: Callable[[], FoundT], *, what: str, timeout_s: float = WAIT_S) -> FoundT:
+    """Look until something truthy is found; raises TimeoutError that names it."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (seen := found()):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"waited {timeout_s:.0f} s until {what}")
+        time.sleep(LOOK_S)
+    return seen
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie has."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2.0).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,55 @@
+"""A worker that stands still past its lease and comes back: what it says then is refused, and it ends its trainer."""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.reliability.ledger import book_of
+from benchmarks.reliability.parts import stub_plant
+from benchmarks.reliability.plant import LEASE_S, Plant, is_gone, wait_for
+from benchmarks.reliability.trial import Trial
+
+ENDS_S = 10.0
+"""Longest time from SIGCONT until the stale attempt's trainer is gone."""
+
+
+def trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+    """Stop workers between two writes, for a lease and some more."""
+    chance, plant = random.Random(seed), stub_plant(folder / "home")
+    try:
+        plant.start(workers=2)
+        for number in range(count):
+            yield _trial(plant, chance, number=number, seed=seed)
+    finally:
+        plant.end()
+
+
+def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Trial:
+    job = plant.submit(plant.warmup("steps=60 step_s=0.1"))
+    wait_for(lambda: plant.jobs.get(job.id).progress.step >= 2, what="it trains")
+    time.sleep(chance.uniform(0.0, 1.0))
+    running = plant.jobs.get(job.id)
+    worker = plant.worker_of(running)
+    assert worker is not None
+    pids = wait_for(lambda: plant.pids_of(job.id, running.attempt), what="its trainer is known")
+    plant.stop_between_writes(worker)
+    wait_for(lambda: plant.jobs.get(job.id).attempt > running.attempt, what="another attempt runs")
+    worker.send_signal(signal.SIGCONT)
+    began_s, had_ended = time.monotonic(), all(map(is_gone, pids))
+    wait_for(lambda: all(map(is_gone, pids)), what="the stale attempt's trainer is gone")
+    seconds = time.monotonic() - began_s
+    wait_for(lambda: plant.has_ended(job.id), what="the job has ended")
+    wrong = book_of(plant, job.id).faults(save_every=1)
+    if seconds > ENDS_S:
+        wrong.append(f"its trainer ended {seconds:.1f} s after the worker came back")
+    return Trial(
+        row="stalled-worker",
+        number=number,
+        seed=seed,
+        fault=f"SIGSTOP past a lease of {LEASE_S:.0f} s, then SIGCONT",
+        passed=not wrong and plant.jobs.get(job.id).status == "succeeded",
+        seconds=round(seconds, 3),
+        detail="; ".join(wrong) or ("its trainer had ended by itself" if had_ended else ""),
+    )
