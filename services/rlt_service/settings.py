@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     home: Path = Path.home() / ".rlt"
     """State folder: database, broker, artifacts, converted models, logs. Nothing is written elsewhere."""
     host: str = "127.0.0.1"
-    """Address to listen on; only loopback until keys exist."""
+    """Address to listen on; only loopback until there are keys (`rlt keys create`)."""
     port: int = Field(default=8400, ge=0, le=65535)
     """0 takes a free one."""
     roles: tuple[Role | Literal["control"], ...] = ("teacher", "student", "control")
