@@ -8,9 +8,9 @@ import pytest
 from fastapi.routing import APIRoute
 
 from rlt_service.access.scopes import checks_among
-from rlt_service.access.secrets import make_secret
-from rlt_service.store.keys import KeyScope, KeyStore
+from rlt_service.store.keys import KeyStore
 from tests.support.control import JSONL, Control, control_app
+from tests.support.keys import make_key
 
 PUBLIC = {"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
 """Probes and scrapers have no keys; the contract says nothing of anyone's work."""
@@ -20,15 +20,6 @@ PUBLIC = {"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
 def control(tmp_path: Path) -> Iterator[Control]:
     with control_app(tmp_path) as found:
         yield found
-
-
-def headers_of(control: Control, *scopes: KeyScope, max_per_minute: int | None = None) -> dict[str, str]:
-    secret = make_secret()
-    KeyStore(control.services.database).create(
-        secret.key_id, name="test", sha256=secret.sha256, scopes=scopes, max_per_minute=max_per_minute
-    )
-    control.services.authenticator.forget()
-    return {"Authorization": f"Bearer {secret.text}"}
 
 
 def upload(control: Control, headers: dict[str, str]) -> str:
@@ -47,7 +38,7 @@ def test_every_route_asks_for_a_scope_or_stands_among_the_public_ones(control: C
 
 def test_once_a_key_exists_a_call_without_one_is_refused(control: Control) -> None:
     assert control.http.get("/v1/jobs").status_code == 200
-    headers = headers_of(control, "train")
+    headers = make_key(control, "train")
     refused = control.http.get("/v1/jobs")
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
     assert refused.headers["WWW-Authenticate"].startswith("Bearer")
@@ -55,7 +46,7 @@ def test_once_a_key_exists_a_call_without_one_is_refused(control: Control) -> No
 
 
 def test_a_revoked_key_is_refused(control: Control) -> None:
-    headers = headers_of(control, "train")
+    headers = make_key(control, "train")
     keys = KeyStore(control.services.database)
     keys.revoke(keys.list()[0].id)
     control.services.authenticator.forget()
@@ -63,18 +54,18 @@ def test_a_revoked_key_is_refused(control: Control) -> None:
 
 
 def test_another_secret_for_a_known_id_is_refused(control: Control) -> None:
-    headers = headers_of(control, "train")
+    headers = make_key(control, "train")
     forged = headers["Authorization"][:-43] + "A" * 43
     assert control.http.get("/v1/jobs", headers={"Authorization": forged}).status_code == 401
 
 
 def test_a_lacking_scope_is_403_before_the_body_is_looked_at(control: Control) -> None:
-    headers = headers_of(control, "score")
+    headers = make_key(control, "score")
     assert control.http.post("/v1/train", content="{", headers=headers).status_code == 403
 
 
 def test_a_dataset_of_another_key_is_as_unknown_as_none(control: Control) -> None:
-    mine, theirs, admin = (headers_of(control, scope) for scope in ("train", "train", "admin"))
+    mine, theirs, admin = (make_key(control, scope) for scope in ("train", "train", "admin"))
     made = upload(control, mine)
     assert control.http.get(f"/v1/datasets/{made}", headers=mine).status_code == 200
     assert control.http.get(f"/v1/datasets/{made}", headers=admin).status_code == 200
@@ -87,7 +78,7 @@ def test_a_dataset_of_another_key_is_as_unknown_as_none(control: Control) -> Non
 
 
 def test_a_kept_answer_is_replayed_to_its_own_key_alone(control: Control) -> None:
-    mine, theirs = (headers_of(control, "train") | {"Idempotency-Key": "same"} for _ in range(2))
+    mine, theirs = (make_key(control, "train") | {"Idempotency-Key": "same"} for _ in range(2))
     first = upload(control, mine)
     assert upload(control, mine) == first
     assert upload(control, theirs) != first
@@ -96,7 +87,7 @@ def test_a_kept_answer_is_replayed_to_its_own_key_alone(control: Control) -> Non
 
 
 def test_a_key_over_its_rate_is_told_when_to_come_back(control: Control) -> None:
-    headers = headers_of(control, "train", max_per_minute=1)
+    headers = make_key(control, "train", max_per_minute=1)
     assert control.http.get("/v1/jobs", headers=headers).status_code == 200
     refused = control.http.get("/v1/jobs", headers=headers)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlt_core.errors import NotFoundError
+from rlt_core.errors import NotFoundError, StaleAttemptError
 from rlt_core.schemas.jobs import QUEUE, WarmupSpec
 from rlt_service.access.secrets import make_secret
 from rlt_service.store.database import Database
@@ -67,10 +67,28 @@ def test_an_attempts_key_works_for_the_jobs_owner_until_the_attempt_ends(
     assert found is not None
     assert (found.owner, found.sees_all, tuple(found.scopes)) == (owner.id, False, JOB_SCOPES)
     assert [key.id for key in keys.list()] == [owner.id]
+    with pytest.raises(StaleAttemptError):
+        keys.create_for_job("0" * 12, job_id=job.id, attempt=2, sha256=secret.sha256)
+    keys.end_for_job(job.id, attempt=2)
+    assert keys.find(secret.key_id) is not None
     jobs.requeue(job.id, 1, "the worker was asked to end", crash=False)
     assert keys.find(secret.key_id) is None
     assert jobs.claim(queue=QUEUE, worker="w2") is not None
     assert keys.find(secret.key_id) is None
+
+
+def test_the_key_of_an_admins_job_sees_all(keys: KeyStore, jobs: JobStore, warmup: WarmupSpec) -> None:
+    owner = made(keys, "admin")
+    token = VIEWER.set(Viewer(key=owner.id, sees_all=True))
+    job = jobs.submit(warmup)
+    VIEWER.reset(token)
+    assert jobs.claim(queue=QUEUE, worker="w1") is not None
+    keys.create_for_job("0" * 12, job_id=job.id, attempt=1, sha256="0" * 64)
+    found = keys.find("0" * 12)
+    assert found is not None
+    assert (found.owner, found.sees_all) == (owner.id, True)
+    keys.end_for_job(job.id, attempt=1)
+    assert keys.find("0" * 12) is None
 
 
 def test_a_key_of_a_job_from_before_the_keys_finds_what_has_no_owner(

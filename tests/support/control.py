@@ -36,9 +36,9 @@ class Control:
     http: TestClient
     services: Services
 
-    def upload(self, rows: Iterable[dict[str, Any]] = ROWS) -> str:
+    def upload(self, rows: Iterable[dict[str, Any]] = ROWS, *, headers: dict[str, str] | None = None) -> str:
         body = "".join(json.dumps(row) + "\n" for row in rows)
-        answer = self.http.post("/v1/datasets", content=body, headers=JSONL)
+        answer = self.http.post("/v1/datasets", content=body, headers=JSONL | (headers or {}))
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]
 

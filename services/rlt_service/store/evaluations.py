@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from rlt_core.errors import NotFoundError
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
-from rlt_service.store.ownership import owner, visible
-from rlt_service.store.tables import EvaluationRowTable, EvaluationTable, JobRow
+from rlt_service.store.ownership import visible
+from rlt_service.store.tables import EvaluationRowTable, EvaluationTable
+from rlt_service.store.version_owners import maker
 
 
 def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> None:
@@ -20,7 +21,7 @@ def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]
             before=evaluation.before,
             after=evaluation.after,
             job_id=evaluation.job,
-            owner=owner() or _owner_of(session, evaluation.job),
+            owner=maker(session, evaluation.job),
             body=evaluation.model_dump(mode="json"),
         )
     )
@@ -29,11 +30,6 @@ def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]
         EvaluationRowTable(evaluation_id=evaluation.id, position=position, body=row.model_dump(mode="json"))
         for position, row in enumerate(rows)
     )
-
-
-def _owner_of(session: Session, job_id: str | None) -> str | None:
-    """Find whose job made an evaluation."""
-    return None if job_id is None else session.scalar(select(JobRow.owner).where(JobRow.id == job_id))
 
 
 def get(session: Session, evaluation_id: str) -> Evaluation:
@@ -88,5 +84,6 @@ def all_rows(session: Session, evaluation_id: str) -> list[EvaluationRow]:
 
 def naming(session: Session, version: str) -> list[str]:
     """Return ids of evaluations that compared this version."""
-    query = select(EvaluationTable.id).where((EvaluationTable.after == version) | (EvaluationTable.before == version))
+    compared = (EvaluationTable.after == version) | (EvaluationTable.before == version)
+    query = select(EvaluationTable.id).where(compared, visible(EvaluationTable.owner))
     return list(session.scalars(query.order_by(EvaluationTable.ordinal)))

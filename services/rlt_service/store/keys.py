@@ -1,7 +1,7 @@
 """Own the keys: who may call, with which scopes and limits. Secrets are never here, only their SHA-256."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from rlt_core.errors import NotFoundError
 from rlt_core.schemas.base import now_utc
 from rlt_service.store.database import Database
+from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.tables import JobRow, KeyRow
 
 KeyScope = Literal["explain", "score", "train", "admin"]
@@ -71,8 +72,12 @@ class KeyStore:
         return _key(row)
 
     def create_for_job(self, key_id: str, *, job_id: str, attempt: int, sha256: str) -> None:
-        """Store the key of a running attempt, in place of those of attempts before: it ends when the attempt does."""
+        """Store the key of a running attempt, in place of those of attempts before: it ends when the attempt does.
+
+        Raises StaleAttemptError.
+        """
         with self._database.transaction() as session:
+            fenced_job(session, job_id, attempt)
             session.execute(delete(KeyRow).where(KeyRow.job_id == job_id))
             session.add(
                 KeyRow(
@@ -86,6 +91,11 @@ class KeyStore:
                 )
             )
 
+    def end_for_job(self, job_id: str, *, attempt: int) -> None:
+        """Forget the key of an attempt; repeatable."""
+        with self._database.transaction() as session:
+            session.execute(delete(KeyRow).where(KeyRow.job_id == job_id, KeyRow.attempt == attempt))
+
     def find(self, key_id: str) -> Key | None:
         """Return a key that may be used now; None for one that is unknown, revoked, or whose attempt has ended."""
         with self._database.reading() as session:
@@ -97,7 +107,7 @@ class KeyStore:
             job = session.scalar(select(JobRow).where(JobRow.id == row.job_id))
             if job is None or job.status != "running" or job.attempt != row.attempt:
                 return None
-            return _key(row, job=job)
+            return _job_key(session, row, job)
 
     def list(self) -> Sequence[Key]:
         """Return the keys of people and programs, the oldest first."""
@@ -129,7 +139,15 @@ def _find(session: Session, key_id: str) -> KeyRow:
     return row
 
 
-def _key(row: KeyRow, *, job: JobRow | None = None) -> Key:
+def _job_key(session: Session, row: KeyRow, job: JobRow) -> Key:
+    """Give a trainer's key: it finds what the key finds that its job was submitted with."""
+    submitter = None if job.owner is None else session.get(KeyRow, job.owner)
+    # A job without an owner was there before the keys: what it names has none either.
+    sees_all = job.owner is None or (submitter is not None and "admin" in submitter.scopes)
+    return replace(_key(row), owner=job.owner, sees_all=sees_all)
+
+
+def _key(row: KeyRow) -> Key:
     return Key(
         id=row.id,
         name=row.name,
@@ -139,7 +157,6 @@ def _key(row: KeyRow, *, job: JobRow | None = None) -> Key:
         max_at_once=row.max_at_once,
         created_at=row.created_at,
         revoked_at=row.revoked_at,
-        owner=row.id if job is None else job.owner,
-        # A job without an owner was there before the keys: what it names has none either.
-        sees_all="admin" in row.scopes or (job is not None and job.owner is None),
+        owner=row.id,
+        sees_all="admin" in row.scopes,
     )

@@ -214,6 +214,7 @@ class VersionRow(Base):
     """When a server last started with this base; null for trained versions."""
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """Set for good: the row keeps the number from being given again, and what the version came from."""
+    owner: Mapped[str | None] = mapped_column(String(16))
 
 
 class RolloutRow(Base):

@@ -1,4 +1,7 @@
-"""/v1/aliases/{role}/{alias}/shadow: a candidate that answers a sample of live traffic, unseen by callers."""
+"""/v1/aliases/{role}/{alias}/shadow: a candidate that answers a sample of live traffic, unseen by callers.
+
+For admin alone: the pairs hold what callers of every key asked.
+"""
 
 from typing import cast
 
@@ -16,7 +19,7 @@ from rlt_service.json_bodies import JsonRoute
 from rlt_service.openapi import LOCATION, refusals
 
 router = APIRouter(
-    prefix="/v1/aliases/{role}/{alias}/shadow", tags=["aliases"], route_class=JsonRoute, dependencies=[Needs("train")]
+    prefix="/v1/aliases/{role}/{alias}/shadow", tags=["aliases"], route_class=JsonRoute, dependencies=[Needs("admin")]
 )
 
 

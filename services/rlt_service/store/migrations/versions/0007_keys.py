@@ -8,7 +8,7 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-_OWNED = ("jobs", "datasets", "evaluations")
+_OWNED = ("jobs", "datasets", "evaluations", "versions")
 
 
 def upgrade() -> None:
