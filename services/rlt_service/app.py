@@ -23,6 +23,7 @@ from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import NoEngine
 from rlt_service.engines import Engines
 from rlt_service.error_handlers import add_error_handlers
+from rlt_service.host_names import KnownHosts, allowed_hosts
 from rlt_service.idempotency import IdempotentCalls
 from rlt_service.in_hand import InHand
 from rlt_service.jobs.bell import Bell, CeleryBell
@@ -110,6 +111,7 @@ def create_app(
     app.add_middleware(IdempotentCalls)
     app.add_middleware(Visits)
     app.add_middleware(OwnSiteOnly)
+    app.add_middleware(KnownHosts, allowed=allowed_hosts(settings))
     app.add_middleware(RequestIds)
     app.add_middleware(CallMetrics, metrics=metrics)
     return app

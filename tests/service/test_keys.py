@@ -1,6 +1,9 @@
 """Keys over HTTP: who is let in, what a scope allows, and that what one key made is unknown to another."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,14 @@ import pytest
 from fastapi.routing import APIRoute
 
 from rlt_service.access.scopes import checks_among
+from rlt_service.engine.fake_engine import FakeEngine
+from rlt_service.engine.protocol import GenerateRequest, GenerateResult
 from rlt_service.store.keys import KeyStore
 from tests.support.control import JSONL, Control, control_app
 from tests.support.keys import make_key
+from tests.support.waiting import wait_until
+
+TEXT = {"question": "2 + 3?", "solution": "5"}
 
 PUBLIC = {"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
 """Probes and scrapers have no keys; the contract says nothing of anyone's work."""
@@ -92,3 +100,62 @@ def test_a_key_over_its_rate_is_told_when_to_come_back(control: Control) -> None
     refused = control.http.get("/v1/jobs", headers=headers)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
     assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_a_key_with_as_many_calls_running_as_it_may_is_told_when_to_come_back(tmp_path: Path) -> None:
+    engine = SlowEngine()
+    with control_app(tmp_path, make_engine=lambda _: engine) as control, ThreadPoolExecutor(max_workers=1) as pool:
+        headers = make_key(control, "explain", max_at_once=1)
+        running = pool.submit(control.http.post, "/v1/explain", json=TEXT, headers=headers)
+        wait_until(engine.began.is_set, what="the first call to run")
+        refused = control.http.get("/v1/models", headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        assert int(refused.headers["Retry-After"]) >= 1
+        engine.go_on.set()
+        assert running.result(timeout=20.0).status_code == 200
+        assert control.http.get("/v1/models", headers=headers).status_code == 200
+
+
+class SlowEngine(FakeEngine):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.go_on = threading.Event(), threading.Event()
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        self.began.set()
+        while not self.go_on.is_set():
+            await asyncio.sleep(0.01)
+        return await super().generate(request)
+
+
+def test_a_key_without_the_scope_train_sends_small_bodies_and_one_with_it_large_ones(tmp_path: Path) -> None:
+    with control_app(tmp_path, max_small_body_bytes=2048, max_text_characters=10_000) as control:
+        large = TEXT | {"question": "Why? " * 1000, "max_tokens": 1}
+        assert control.http.post("/v1/explain", json=large).status_code != 413
+        narrow, wide = make_key(control, "explain"), make_key(control, "explain", "train")
+        refused = control.http.post("/v1/explain", json=large, headers=narrow)
+        assert (refused.status_code, refused.json()["code"]) == (413, "payload_too_large")
+        assert control.http.post("/v1/explain", json=large, headers=wide).status_code != 413
+
+
+def test_a_multipart_file_is_bounded_more_tightly_without_a_key(tmp_path: Path) -> None:
+    line = b'{"question": "1?", "solution": "1"}\n'
+    with control_app(tmp_path, max_open_multipart_bytes=1024) as control:
+        files = {"file": ("rows.jsonl", line * 100)}
+        refused = control.http.post("/v1/datasets", files=files)
+        assert (refused.status_code, refused.json()["code"]) == (413, "payload_too_large")
+        assert control.http.post("/v1/datasets", content=line * 100, headers=JSONL).status_code == 201
+        assert control.http.post("/v1/datasets", files={"file": ("rows.jsonl", line * 10)}).status_code == 201
+        headers = make_key(control, "train")
+        assert control.http.post("/v1/datasets", files=files, headers=headers).status_code == 201
+
+
+def test_the_contract_says_which_calls_need_a_key(control: Control) -> None:
+    described = control.http.get("/openapi.json").json()
+    assert described["components"]["securitySchemes"]["key"] == {"type": "http", "scheme": "bearer"}
+    for path, methods in described["paths"].items():
+        for operation in methods.values():
+            assert ("security" in operation) == (path not in PUBLIC), path
+            assert {"401", "403", "429"} <= operation["responses"].keys() or path in PUBLIC, path

@@ -117,7 +117,7 @@ def control_app(
     home: Path, *, make_engine: Callable[[Weights], Engine] | None = None, **settings: Any
 ) -> Generator[Control]:
     """Start the app with its state under `home`."""
-    given = Settings(home=home, engine="fake", broker_url="memory://", **settings)
+    given = Settings(home=home, engine="fake", broker_url="memory://", **{"allowed_hosts": ("*",)} | settings)
     if given.database_url is None:
         lay_schema(home)
     app = create_app(given, make_engine=make_engine)

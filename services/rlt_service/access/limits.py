@@ -48,4 +48,7 @@ class KeyLimits:
 
     def leave(self, key: Key) -> None:
         """Count a call that has ended."""
-        self._counts[key.id].running -= 1
+        count = self._counts[key.id]
+        count.running -= 1
+        if not count.running and key.max_per_minute is None:  # keys of attempts come and go
+            del self._counts[key.id]

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from rlt_core.columns import parse_columns
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRows
+from rlt_service.access.authentication import begin_visit
 from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import DatasetId, PageAfter, PageLimit, RowLimit, RowOffset
@@ -49,7 +50,9 @@ async def create_dataset(
     check_not_compressed(content_encoding)
     mapping = parse_columns(columns)
     check_announced_length(request.headers.get("content-length"), max_bytes=services.settings.max_dataset_bytes)
-    stored = await uploader_of(services).store(request.stream(), content_type=content_type, name=name, columns=mapping)
+    stored = await uploader_of(services, keyed=await begin_visit(request) is not None).store(
+        request.stream(), content_type=content_type, name=name, columns=mapping
+    )
     response.headers["Location"] = f"/v1/datasets/{stored.id}"
     return stored
 
