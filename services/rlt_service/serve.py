@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from rlt_core.errors import ConfigurationError, RltError
 from rlt_service.app import create_app, open_state
+from rlt_service.call_logs import keep_queries_out
 from rlt_service.container import Services
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.launch import port
@@ -35,6 +36,7 @@ KEEP_ALIVE_S = 75
 def run(arguments: Sequence[str]) -> int:
     """Serve until asked to end; gives the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    keep_queries_out()
     try:
         return serve(checked(_settings(arguments)))
     except ValidationError as error:
