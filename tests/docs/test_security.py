@@ -17,7 +17,7 @@ def promises() -> list[str]:
 
 
 @cache
-def tests_of(path: str) -> frozenset[str]:
+def names_in(path: str) -> frozenset[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
@@ -27,7 +27,7 @@ def test_every_promise_names_a_test_and_every_test_is_there() -> None:
     for line in promises():
         named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", line)
         assert named, line
-        assert [f"{path}::{name}" for path, name in named if name not in tests_of(path)] == []
+        assert [f"{path}::{name}" for path, name in named if name not in names_in(path)] == []
 
 
 def test_every_row_of_bad_inputs_that_is_named_is_there() -> None:
