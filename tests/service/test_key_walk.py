@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.control import Control, control_app
-from tests.support.keys import Headers, acting, make_key
+from tests.support.keys import Headers, acting, id_of, make_key
 
 PUBLIC = {"/healthz", "/readyz", "/metrics"}
 ANY_KEY = {"/v1/models", "/v1/formats", "/v1/formats/{format_id}", "/v1/capabilities", "/v1/chat/completions"}
@@ -191,6 +191,8 @@ def test_what_an_alias_has_served_is_known_to_all_and_deleted_by_its_maker_alone
         assert control.http.get(read, headers=theirs).status_code == 404
         move = {"version": version, "expected": "fake@0"}
         assert control.http.put("/v1/aliases/teacher/default", json=move, headers=mine).status_code == 200
+        history = control.http.get("/v1/aliases/teacher/default/history", headers=theirs).json()["data"]
+        assert history[0]["by"] == f"api (key {id_of(mine)})"
         answer = control.http.post("/v1/explain", json=text, headers=theirs)
         assert answer.json()["teacher"]["version"] == version
         back = {"expected": version, "to": "fake@0"}
