@@ -110,6 +110,12 @@ class NotImplementedYetError(RltError):
     code, status, title = "not_available_yet", 501, "Not available yet"
 
 
+class UnauthenticatedError(RltError):
+    """No key came with the call, or one that is unknown or revoked."""
+
+    code, status, title = "unauthenticated", 401, "Unauthenticated"
+
+
 class ForbiddenError(RltError):
     """The caller may not do this."""
 
@@ -204,6 +210,12 @@ class OverloadedError(RltError):
     """The server has as much in hand as it takes; try again after `Retry-After`."""
 
     code, status, title, retryable = "overloaded", 429, "Overloaded", True
+
+
+class RateLimitedError(RltError):
+    """A key has called as often, or has as many calls running, as it may."""
+
+    code, status, title, retryable = "rate_limited", 429, "Rate limited", True
 
 
 class UnavailableError(RltError):

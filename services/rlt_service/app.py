@@ -14,6 +14,7 @@ from rlt_core.errors import ConfigurationError
 from rlt_core.formats import FORMATS
 from rlt_core.schemas.base import Role
 from rlt_service import health, later
+from rlt_service.access.authentication import Authenticator, Visits
 from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
 from rlt_service.cross_site import OwnSiteOnly
@@ -22,6 +23,7 @@ from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import NoEngine
 from rlt_service.engines import Engines
 from rlt_service.error_handlers import add_error_handlers
+from rlt_service.host_names import KnownHosts, allowed_hosts
 from rlt_service.idempotency import IdempotentCalls
 from rlt_service.in_hand import InHand
 from rlt_service.jobs.bell import Bell, CeleryBell
@@ -38,6 +40,7 @@ from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.deletion import Deletion
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
 from rlt_service.store.shadows import ShadowStore
@@ -106,7 +109,9 @@ def create_app(
         app.router.routes.extend(router.routes)
     add_error_handlers(app)
     app.add_middleware(IdempotentCalls)
+    app.add_middleware(Visits)
     app.add_middleware(OwnSiteOnly)
+    app.add_middleware(KnownHosts, allowed=allowed_hosts(settings))
     app.add_middleware(RequestIds)
     app.add_middleware(CallMetrics, metrics=metrics)
     return app
@@ -203,6 +208,7 @@ async def _start(
     return Services(
         settings=settings,
         database=database,
+        authenticator=Authenticator(KeyStore(database)),
         artifacts=artifacts,
         jobs=jobs,
         datasets=DatasetStore(database, artifacts),

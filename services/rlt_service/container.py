@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from rlt_service.access.authentication import Authenticator
 from rlt_service.control.probe import Prober
 from rlt_service.database_check import DatabaseCheck
 from rlt_service.engine.protocol import Engine
@@ -33,6 +34,8 @@ class Services:
 
     settings: Settings
     database: Database
+    authenticator: Authenticator
+    """Finds the key of each call."""
     artifacts: ArtifactStore
     jobs: JobStore
     datasets: DatasetStore

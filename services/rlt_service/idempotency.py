@@ -12,6 +12,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +23,7 @@ from rlt_core.errors import (
     PayloadTooLargeError,
     RltError,
 )
+from rlt_service.access.authentication import begin_visit
 from rlt_service.problems import answer_of
 from rlt_service.store.idempotency import CALL, FirstAnswer, FirstAnswers, KeyedCall, in_progress
 
@@ -73,7 +75,11 @@ class IdempotentCalls:
             await self._app(scope, receive, send)
             return
         try:
+            # An answer is its own caller's alone: another's same key names another call.
+            caller = await begin_visit(HTTPConnection(scope))
             _check(key, Headers(scope=scope).get("content-type", ""))
+            if caller is not None:
+                key = hashlib.sha256(f"{caller.id} {key}".encode()).hexdigest()
             if key in self._running:
                 raise in_progress(key)
             self._running.add(key)

@@ -13,6 +13,8 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
 from rlt_core.errors import BodyTimeoutError, MalformedRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+from rlt_service.access.authentication import begin_visit
+from rlt_service.access.scopes import checks_among, has_scope
 from rlt_service.container import services_of
 from rlt_service.validation import invalid_request
 
@@ -62,10 +64,14 @@ class JsonRoute(APIRoute):
 
         async def strictly(request: Request) -> Response:
             settings = services_of(request).settings
+            # Who calls is known before a byte is read; the route's own dependencies come after its body.
+            for check in checks_among(self.dependencies):
+                await check(request)
+            max_bytes = settings.max_body_bytes
+            if (key := await begin_visit(request)) is not None and not has_scope(key, "train"):
+                max_bytes = min(max_bytes, settings.max_small_body_bytes)
             read = JsonRequest(request.scope, request.receive)
-            await read.read(
-                max_bytes=settings.max_body_bytes, max_s=settings.max_body_s, max_depth=settings.max_json_depth
-            )
+            await read.read(max_bytes=max_bytes, max_s=settings.max_body_s, max_depth=settings.max_json_depth)
             try:
                 return await handle(read)
             except RequestValidationError as error:

@@ -56,6 +56,8 @@ def problem_of(error: RltError, *, request_id: str) -> Problem:
 def answer_of(error: RltError, *, request_id: str) -> Response:
     """Answer with a problem; 429 and 503 always say when to come back."""
     headers: dict[str, str] = {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="rlt"'
     if error.status in (429, 503) or error.retry_after_s is not None:
         wait_s = DEFAULT_RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
         headers["Retry-After"] = str(max(1, math.ceil(wait_s)))

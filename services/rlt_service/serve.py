@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ipaddress
 import logging
 import math
 import socket
@@ -18,12 +17,15 @@ from pydantic import ValidationError
 
 from rlt_core.errors import ConfigurationError, RltError
 from rlt_service.app import create_app, open_state
+from rlt_service.call_logs import keep_queries_out
 from rlt_service.container import Services
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.launch import port
 from rlt_service.launch.state_folder import StateFolder
+from rlt_service.listening import is_loopback
 from rlt_service.settings import Settings
 from rlt_service.store.database import Database
+from rlt_service.store.keys import KeyStore
 
 ANSWER_S = 3.0
 """How long the answers to what was aborted may take."""
@@ -34,6 +36,7 @@ KEEP_ALIVE_S = 75
 def run(arguments: Sequence[str]) -> int:
     """Serve until asked to end; gives the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    keep_queries_out()
     try:
         return serve(checked(_settings(arguments)))
     except ValidationError as error:
@@ -47,28 +50,20 @@ def run(arguments: Sequence[str]) -> int:
 
 def checked(settings: Settings) -> Settings:
     """Give settings that can be served, with the port that was chosen; raises RltError that says what to change."""
-    check_loopback(settings.host)
     StateFolder(settings.home).prepare()
     # The app opens its state itself; here, its faults come without the server's traceback.
     database = Database(settings.database)
     try:
         open_state(settings, database)
+        if not is_loopback(settings.host) and not KeyStore(database).exist():
+            raise ConfigurationError(
+                f"the host {settings.host!r} is not loopback, and there are no keys yet, so that anyone could use this "
+                "server: make one (`rlt keys create NAME --scope admin`, with the same RLT_HOME or RLT_DATABASE_URL), "
+                "or listen on 127.0.0.1 (RLT_HOST or --host)"
+            )
     finally:
         database.close()
     return settings.model_copy(update={"port": port.claim(settings.host, settings.port)})
-
-
-def check_loopback(host: str) -> None:
-    """Raise ConfigurationError for an address that others reach: there are no keys yet."""
-    try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise ConfigurationError(
-            f"the host {host!r} is not loopback, and this server has no keys yet, so that anyone could use it: listen "
-            "on 127.0.0.1 (RLT_HOST or --host), and reach it through a tunnel or a proxy that asks who is there"
-        )
 
 
 def serve(settings: Settings, *, make_engine: Callable[[Weights], Engine] | None = None) -> int:
@@ -136,7 +131,7 @@ async def _abort_after(services: Services, grace_s: float) -> None:
 def _settings(arguments: Sequence[str]) -> Settings:
     parser = argparse.ArgumentParser(prog="python -m rlt_service", description="Serve; every option is also RLT_*.")
     parser.add_argument("--home", type=Path, help="state folder (RLT_HOME)")
-    parser.add_argument("--host", help="address, loopback only (RLT_HOST)")
+    parser.add_argument("--host", help="address; only loopback until there are keys (RLT_HOST)")
     parser.add_argument("--port", help="port, 0 takes a free one (RLT_PORT)")
     parser.add_argument("--roles", help="what this process plays, with commas between (RLT_ROLES, a JSON list)")
     parser.add_argument("--engine", help="vllm, or fake for tests (RLT_ENGINE)")

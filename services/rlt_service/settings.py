@@ -19,9 +19,12 @@ class Settings(BaseSettings):
     home: Path = Path.home() / ".rlt"
     """State folder: database, broker, artifacts, converted models, logs. Nothing is written elsewhere."""
     host: str = "127.0.0.1"
-    """Address to listen on; only loopback until keys exist."""
+    """Address to listen on; only loopback until there are keys (`rlt keys create`)."""
     port: int = Field(default=8400, ge=0, le=65535)
     """0 takes a free one."""
+    allowed_hosts: tuple[str, ...] | None = None
+    """Names by which callers may address the server (the Host header), `*` for any; null is the names of loopback where
+    it listens there, else any. Addresses in figures are always allowed."""
     roles: tuple[Role | Literal["control"], ...] = ("teacher", "student", "control")
     """What this process plays."""
     database_url: str | None = None
@@ -88,10 +91,14 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024)
     """Largest request body, datasets apart."""
+    max_small_body_bytes: int = Field(default=2**20, ge=1024)
+    """Largest request body of a key without the scope train."""
     max_body_s: float = Field(default=120.0, gt=0.0, le=3600.0)
     """Longest that a JSON body may take to come, seconds; after it 408 and the connection is closed."""
     max_dataset_bytes: int = Field(default=2**30, ge=1024)
     """Largest dataset upload."""
+    max_open_multipart_bytes: int = Field(default=64 * 2**20, ge=1024)
+    """Largest multipart upload of a dataset on a server without keys: a web page can have a browser send one."""
     max_dataset_rows: int = Field(default=1_000_000, ge=1)
     """Most rows of a dataset."""
     max_json_depth: int = Field(default=32, ge=4, le=256)

@@ -26,7 +26,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(home: Path) -> Iterator[Client]:
     settings = Settings(home=home, engine="fake", broker_url="memory://")
     with (
-        TestClient(create_app(settings), raise_server_exceptions=False) as app,
+        TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as app,
         Client("http://testserver", transport=AppTransport(app)) as made,
     ):
         wait_until(lambda: made.ready().status != "not_ready", what="the app is ready")

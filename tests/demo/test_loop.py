@@ -1,10 +1,7 @@
 """The demonstration from its first question to its rows: the real app, a worker, and a trainer that trains nothing."""
 
-import contextlib
 import io
-import sys
-import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +13,9 @@ from rlt_client import Client
 from rlt_client.demo.loop import DemoError, Demonstration, Outcome
 from rlt_client.demo.plan import DemoPlan
 from rlt_client.demo.show import Screen
-from rlt_core.schemas.jobs import QUEUE
-from rlt_service.jobs.completion import Completion
-from rlt_service.jobs.preparation import Preparation
-from rlt_service.jobs.supervisor import Drain, Supervisor
-from tests.jobs.site import STUB
 from tests.support.app_transport import AppTransport
-from tests.support.control import Control, control_app
+from tests.support.control import Control
+from tests.support.worked import worked_app
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,40 +33,6 @@ class StubPlan(DemoPlan):
     def rl_spec(self, *, dataset: str, teacher: str, student: str, steps: int) -> dict[str, Any]:
         spec = DemoPlan.rl_spec(self, dataset=dataset, teacher=teacher, student=student, steps=steps)
         return spec | {"name": self.rl}
-
-
-@contextlib.contextmanager
-def site(home: Path) -> Generator[Control]:
-    """Start the app with a worker beside it, which asks it over the test's transport."""
-    settings = {"service_url": "http://app", "heartbeat_s": 0.2}
-    with control_app(home, trainer_command=(sys.executable, str(STUB)), **settings) as control:
-        ended = threading.Event()
-        worker = threading.Thread(target=work, args=(control, ended))
-        worker.start()
-        yield control
-        ended.set()
-        worker.join()
-
-
-def work(control: Control, ended: threading.Event) -> None:
-    """Run one job after the other, as a worker does when it hears the bell."""
-    services = control.services
-    stores: dict[str, Any] = {"datasets": services.datasets, "registry": services.registry}
-    supervisor = Supervisor(
-        settings=services.settings,
-        jobs=services.jobs,
-        preparation=Preparation(settings=services.settings, jobs=services.jobs, artifacts=services.artifacts, **stores),
-        completion=Completion(settings=services.settings, transport=AppTransport(control.http), **stores),
-        resolve_base=lambda: services.settings.home,
-        trainer_command=services.settings.trainer_command,
-        drain=Drain(),
-    )
-    while not ended.is_set():
-        claimed = services.jobs.claim(queue=QUEUE, worker="test")
-        if claimed is None:
-            ended.wait(0.05)
-        else:
-            supervisor.run(claimed)
 
 
 def demonstrate(control: Control, plan: DemoPlan) -> tuple[Outcome, str]:
@@ -96,7 +55,7 @@ class Promoted:
 
 @pytest.fixture(scope="module")
 def promoted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Promoted]:
-    with site(tmp_path_factory.mktemp("promoted")) as control:
+    with worked_app(tmp_path_factory.mktemp("promoted")) as control:
         outcome, said = demonstrate(control, StubPlan(rl="gate"))
         yield Promoted(control=control, outcome=outcome, said=said)
 
@@ -134,14 +93,14 @@ def test_every_report_question_is_measured_once_a_model_and_none_was_trained_on(
 
 
 def test_a_job_that_fails_stops_the_demonstration_with_its_reason(tmp_path: Path) -> None:
-    with site(tmp_path) as control:
+    with worked_app(tmp_path) as control:
         with pytest.raises(DemoError, match="ended as failed: it was out_of_memory"):
             demonstrate(control, StubPlan(rl="out_of_memory"))
         assert served(control) == {"default": "demo-teacher@1"}
 
 
 def test_after_a_gate_that_refuses_the_swap_is_shown_on_an_alias_of_its_own(tmp_path: Path) -> None:
-    with site(tmp_path) as control:
+    with worked_app(tmp_path) as control:
         outcome, said = demonstrate(control, StubPlan(rl="gate-worse"))
         assert served(control) == {"default": "demo-teacher@1", "demo": "demo-teacher@2"}
         moves = control.services.registry.alias_history("teacher", "demo").data

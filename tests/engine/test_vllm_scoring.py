@@ -1,6 +1,7 @@
 """Scoring one sequence on a running engine, with a double in vLLM's place; vLLM itself must be installed."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,10 +33,12 @@ class Double:
     def __init__(self, answer: Callable[[Any, list[int]], Any], *, variants: tuple[str, ...] = ("v2",)) -> None:
         self.answer = answer
         self.asked: list[Any] = []
+        self.salts: list[str | None] = []
         self.variants = variants
 
     async def generate(self, prompt: Any, params: Any, request_id: str, *, lora_request: Any) -> AsyncIterator[Any]:
         self.asked.append(params)
+        self.salts.append(prompt.get("cache_salt"))
         yield self.answer(params, prompt["prompt_token_ids"])
 
     async def collective_rpc(self, method: str) -> list[Any]:
@@ -71,6 +74,23 @@ async def test_score_that_the_cache_left_whole_is_computed_once() -> None:
     result = await score_one(running(double), REQUEST, lora=None)
     assert (result.logprobs, result.cached_tokens, result.rescored) == ((-1.0, -2.0), 1, False)
     assert [params.skip_reading_prefix_cache for params in double.asked] == [False]
+
+
+async def test_scores_share_cached_prefixes_with_scores_of_the_same_salt_alone() -> None:
+    from rlt_service.engine.vllm_scoring import score_one
+
+    double = Double(lambda params, ids: scores([-1.0, -2.0]) if params.skip_reading_prefix_cache else scores(None))
+    for salt in (None, "ann", "bob"):
+        await score_one(running(double), replace(REQUEST, cache_salt=salt), lora=None)
+    once, again = double.salts[::2], double.salts[1::2]
+    assert once == again
+    assert len(set(once)) == 3
+    assert None not in once
+    params: Any = SimpleNamespace(skip_reading_prefix_cache=True)
+    generated = [_ async for _ in running(double).outputs([1, 2], params, lora=None, cache_salt="ann")]
+    assert generated
+    assert double.salts[-1] == "ann"
+    assert "ann" not in once
 
 
 @pytest.mark.parametrize("gap", [scores([-9.0, -9.0], cached=2), scores(None), scores([float("nan"), -2.0])])

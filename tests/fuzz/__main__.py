@@ -16,6 +16,7 @@ from benchmarks.reliability.trial import Trial, write_trials
 from rlt_client.demo import provenance
 from tests.fuzz.contract import Records
 from tests.fuzz.rounds import calls_of, fuzz_in_rounds
+from tests.support.keys import admin_key
 
 ROW = "fuzz"
 EACH = 50
@@ -24,20 +25,29 @@ EACH = 50
 def main() -> int:
     """Fuzz, write, print; the exit code is 1 where an answer was not as the contract says."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--examples", type=int, default=10_000, help="calls in all, at least 50 of an operation")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=10_000,
+        help="calls in all, half of them on a server with keys, at least 50 of an operation on each",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)  # of the server; what is wrong stands in its answers
     began_s = time.monotonic()
     with TemporaryDirectory(prefix="rlt-fuzz-") as folder:
-        records = fuzz_in_rounds(
-            Path(folder),
-            seed=options.seed,
-            examples=EACH,
-            total=options.examples,
-            told=lambda calls: print(f"{calls:,} calls", file=sys.stderr, flush=True),  # noqa: T201 - for people
-        )
+        records: Records = {}
+        for title, keyed in (("", None), (" with a key", admin_key)):
+            found = fuzz_in_rounds(
+                Path(folder) / (title.strip() or "open"),
+                seed=options.seed,
+                examples=EACH,
+                total=options.examples // 2,
+                keyed=keyed,
+                told=lambda calls: print(f"{calls:,} calls", file=sys.stderr, flush=True),  # noqa: T201 - for people
+            )
+            records |= {f"{label}{title}": record for label, record in found.items()}
     run = Run(
         seed=options.seed,
         count=calls_of(records),

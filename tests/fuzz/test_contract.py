@@ -9,6 +9,7 @@ import pytest
 
 from tests.fuzz.contract import MakeKey
 from tests.fuzz.rounds import calls_of, fuzz_in_rounds, sparse
+from tests.support.keys import admin_key
 from tests.support.service import make_app
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(400)]
@@ -17,7 +18,7 @@ EXAMPLES = 50
 """Calls of each operation that takes any input; bounds of its values and other methods come in addition."""
 
 
-@pytest.mark.parametrize("keyed", [None], ids=["without keys"])
+@pytest.mark.parametrize("keyed", [None, admin_key], ids=["without keys", "with a key"])
 def test_every_operation_answers_as_the_contract_says(tmp_path: Path, keyed: MakeKey | None) -> None:
     records = fuzz_in_rounds(tmp_path, seed=1, examples=EXAMPLES, keyed=keyed)
     told = [f"{label}: {title}: {words}" for label, one in records.items() for title, words in one.failures.items()]

@@ -19,6 +19,7 @@ from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
 from tests.engine.model_files import write_model
@@ -57,6 +58,7 @@ class Site:
         return Supervisor(
             settings=self.settings,
             jobs=self.jobs,
+            keys=KeyStore(self.database),
             preparation=Preparation(
                 settings=self.settings,
                 jobs=self.jobs,

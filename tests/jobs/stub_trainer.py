@@ -22,6 +22,7 @@ def main() -> int:
     job: dict[str, Any] = json.loads(Path(sys.argv[sys.argv.index("--job") + 1]).read_text())
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
     (Path(job["attempt_dir"]) / "pids").write_text(f"{os.getpid()}\n")
+    (Path(job["attempt_dir"]) / "api_key").write_text(os.environ.get("RLT_API_KEY", ""))
     name: str = job["spec"]["name"] or "ok"
     if name.endswith("-once"):
         name = name.removesuffix("-once") if job["attempt"] == 1 else "ok"

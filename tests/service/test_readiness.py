@@ -78,7 +78,7 @@ def test_an_engine_that_does_not_start_is_told_to_whoever_runs_the_server(tmp_pa
     app = create_app(
         Settings(home=tmp_path, engine="fake"), engine=Broken(), bell=SilentBell(), on_engine_failure=told.append
     )
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         wait_until(lambda: bool(told), what="the failure is told")
         assert str(told[0]) == "the model's folder is empty: fill it"
         detail = client.get("/readyz").json()["checks"]["engine"]["detail"]
@@ -97,7 +97,7 @@ def test_an_engine_that_died_is_not_ready(tmp_path: Path) -> None:
 
 def test_without_a_broker_the_server_is_degraded_and_serves(tmp_path: Path) -> None:
     app = create_app(Settings(home=tmp_path, engine="fake", reconcile_s=0.05), bell=Away())
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         wait_until(lambda: client.get("/readyz").json()["status"] == "ready", what="the app is ready")
         Control(http=client, services=services_of(client)).job()
         wait_until(lambda: client.get("/readyz").json()["status"] == "degraded", what="the broker is missed")

@@ -3,6 +3,8 @@
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -10,9 +12,11 @@ import pytest
 
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_service.app import open_state
-from rlt_service.serve import check_loopback, checked, run
+from rlt_service.listening import address_of, is_loopback
+from rlt_service.serve import checked, run
 from rlt_service.settings import Settings
 from rlt_service.store.database import Database
+from rlt_service.store.keys import KeyStore
 from tests.support.waiting import wait_until
 
 
@@ -23,19 +27,45 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
-def test_without_keys_only_loopback_is_listened_on(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="is not loopback"):
-        check_loopback(host)
+def test_without_keys_only_loopback_is_listened_on(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"is not loopback.*rlt keys create"):
+        checked(Settings(home=tmp_path, host=host, port=0, engine="fake"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.5.0.1", "::1", "localhost"])
-def test_loopback_is_listened_on(host: str) -> None:
-    check_loopback(host)
+def test_loopback_is_loopback(host: str) -> None:
+    assert is_loopback(host)
 
 
-def test_settings_with_another_host_cannot_be_served(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is not loopback"):
-        checked(Settings(home=tmp_path, host="0.0.0.0", port=0))
+def test_with_a_key_any_address_is_listened_on_also_when_it_was_revoked(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, host="0.0.0.0", port=0, engine="fake")
+    with opened(settings) as keys:
+        key = keys.create("0" * 12, name="ann", sha256="0" * 64, scopes=["admin"])
+    assert checked(settings).port > 0
+    with opened(settings) as keys:
+        keys.revoke(key.id)
+    assert checked(settings).port > 0
+
+
+@contextmanager
+def opened(settings: Settings) -> Generator[KeyStore]:
+    database = Database(settings.database)
+    database.start()
+    yield KeyStore(database)
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:1"),
+        ("::", "http://[::1]:1"),
+        ("::1", "http://[::1]:1"),
+        ("10.0.0.7", "http://10.0.0.7:1"),
+    ],
+)
+def test_what_listens_everywhere_is_reached_by_loopback(host: str, address: str) -> None:
+    assert address_of(host, 1) == address
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

@@ -21,12 +21,14 @@ from rlt_service.store.database import MIGRATIONS, Database, migration_config
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.idempotency import FirstAnswers
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.keys import KeyStore
 from rlt_service.store.registry import Registry
 from tests.support.control import evaluation_row
 
 REVISIONS = [revision.revision for revision in reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions()))]
 HEAD = REVISIONS[-1]
 JOB, DATASET, EVALUATION = "job_" + "0" * 20, "ds_" + "0" * 20, "eval_" + "0" * 20
+KEY = "a" * 12
 LONG_AGO = "2030-01-01 00:00:00.000000"
 NOTHING = Difference(mean=0.5, ci_low=0.1, ci_high=0.9, n=2)
 
@@ -121,6 +123,11 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
             {"evaluation_id": EVALUATION, "position": place, "body": answer.model_dump_json()}
             for place, answer in enumerate(answers)
         ],
+        "keys": [
+            {"id": KEY, "name": "ann", "sha256": "4" * 64, "scopes": '["train"]', "created_at": LONG_AGO},
+            {"id": "0" * 12, "name": f"{JOB}, attempt 1", "sha256": "5" * 64, "scopes": '["score"]'}
+            | {"created_at": LONG_AGO, "job_id": JOB, "attempt": 1},
+        ],
         "idempotent_calls": [
             {
                 "key": "k",
@@ -193,6 +200,8 @@ def check_rows(path: Path, counts: dict[str, int]) -> None:
     assert len(registry.evaluation_rows(EVALUATION).data) == 2
     if "idempotent_calls" in counts:
         assert FirstAnswers(database).find("k") is not None
+    if "keys" in counts:
+        assert [(key.id, key.scopes, key.owner) for key in KeyStore(database).list()] == [(KEY, ("train",), KEY)]
     claimed = jobs.claim(queue="train", worker="test")
     assert claimed is not None
     assert claimed.attempt == 2

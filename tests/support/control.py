@@ -36,9 +36,9 @@ class Control:
     http: TestClient
     services: Services
 
-    def upload(self, rows: Iterable[dict[str, Any]] = ROWS) -> str:
+    def upload(self, rows: Iterable[dict[str, Any]] = ROWS, *, headers: dict[str, str] | None = None) -> str:
         body = "".join(json.dumps(row) + "\n" for row in rows)
-        answer = self.http.post("/v1/datasets", content=body, headers=JSONL)
+        answer = self.http.post("/v1/datasets", content=body, headers=JSONL | (headers or {}))
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]
 
@@ -118,7 +118,7 @@ def control_app(
     home: Path, *, make_engine: Callable[[Weights], Engine] | None = None, **settings: Any
 ) -> Generator[Control]:
     """Start the app with its state under `home`."""
-    given = Settings(home=home, engine="fake", broker_url="memory://", **settings)
+    given = Settings(home=home, engine="fake", broker_url="memory://", **{"allowed_hosts": ("*",)} | settings)
     if given.database_url is None:
         lay_schema(home)
     app = create_app(given, make_engine=make_engine)

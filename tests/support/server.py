@@ -98,16 +98,17 @@ def running_up(
 
 
 @contextlib.contextmanager
-def running_service(home: Path) -> Generator[str]:
+def running_service(home: Path, *, output: Path = Path(os.devnull), host: str = "127.0.0.1") -> Generator[str]:
     """Start the server alone, as a process, with no broker and no worker; give its address when it is ready."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rlt_service", "--home", str(home), "--engine", "fake", "--port", str(port)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "RLT_BROKER_URL": "memory://"},
-    )
+    with output.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rlt_service", "--home", str(home), "--engine", "fake", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "RLT_BROKER_URL": "memory://", "RLT_HOST": host},
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: _listens(port) and _answers_ready(address), what="the server is ready", timeout_s=60.0)

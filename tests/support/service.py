@@ -37,7 +37,7 @@ def make_app(
     **settings: Any,
 ) -> FastAPI:
     """Make the app on the fake engine, or on those that a test gives; nothing has started yet."""
-    given = Settings(home=home, engine="fake", **settings)
+    given = Settings(home=home, engine="fake", **{"allowed_hosts": ("*",)} | settings)
     lay_schema(home)
     return create_app(given, engine=engine, make_engine=make_engine, bell=SilentBell())
 
@@ -55,7 +55,7 @@ async def serving(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
     """Run an app in the test's own event loop, and give a client of it when it is ready."""
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rlt.test") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         while (await client.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.01)

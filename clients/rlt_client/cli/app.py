@@ -9,12 +9,13 @@ import httpx
 import typer
 
 from rlt_client._errors import APIError
-from rlt_client.cli import backup, datasets, explain, jobs, models, score, train, up
+from rlt_client.cli import backup, datasets, explain, jobs, keys, models, score, train, up
 from rlt_client.cli.state import State, report, state_of
 
 HELP = """Explain, score, train, swap: talk to an RLT server, or start one with `rlt up`.
 
 The server is the one of --base-url, else RLT_BASE_URL, else the one that `rlt up` runs on this machine.
+Where it asks for a key, that of RLT_API_KEY is sent (`rlt keys` makes them).
 
 Exit codes: 0 done, 1 the server refused or failed, 2 wrong usage, 3 no server answers,
 4 the watched job did not succeed, 130 interrupted.
@@ -39,6 +40,7 @@ def build() -> typer.Typer:
     app.command("explain")(explain.explain)
     app.command("score")(score.score)
     app.command("train")(train.train)
+    app.add_typer(keys.build(), name="keys")
     app.add_typer(jobs.build(), name="jobs")
     app.add_typer(datasets.build(), name="datasets")
     app.add_typer(models.build(role="teacher"), name="teachers")

@@ -28,15 +28,29 @@ class Uploader:
     datasets: DatasetStore
     artifacts: ArtifactStore
     settings: Settings
+    keyed: bool
+    """Whether the caller has a key."""
 
     async def store(
         self, chunks: AsyncIterator[bytes], *, content_type: str, name: str | None, columns: ColumnMap
     ) -> Dataset:
         """Receive and store; raises what `receive` and `validate_rows` raise, and StorageUnavailableError."""
         with self.artifacts.incoming_file() as raw, self.artifacts.incoming_file() as clean:
-            await receive(chunks, raw, content_type=content_type, max_bytes=self.settings.max_dataset_bytes)
+            await receive(
+                chunks,
+                raw,
+                content_type=content_type,
+                max_bytes=self.settings.max_dataset_bytes,
+                max_multipart_bytes=self._max_multipart_bytes,
+            )
             keep = partial(self._keep, raw, clean, name=name, columns=columns)
             return await asyncio.get_running_loop().run_in_executor(_VALIDATION, copy_context().run, keep)
+
+    @property
+    def _max_multipart_bytes(self) -> int:
+        limits = self.settings
+        most = limits.max_dataset_bytes
+        return most if self.keyed else min(most, limits.max_open_multipart_bytes)
 
     def _keep(self, raw: Path, clean: Path, *, name: str | None, columns: ColumnMap) -> Dataset:
         rows = self._validate(raw, clean, columns=columns)

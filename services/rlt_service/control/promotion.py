@@ -9,7 +9,11 @@ from rlt_core.schemas.teachers import Alias, AliasPut, AliasRollback
 from rlt_service.control.gate import Gate
 from rlt_service.control.probe import Prober, prove
 from rlt_service.control.versions import check_alias_name, resolve_version
+from rlt_service.store.ownership import owner
 from rlt_service.store.registry import Registry, ResolvedVersion
+
+SAID_CHARACTERS = 80
+"""Of what a caller says of itself, where its key stands beside it: a history's entry has room for 100."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,11 @@ class Promotion:
             if evaluation is not None:
                 self.registry.get_evaluation(evaluation)
         return _Move(
-            to=to, expected=request.expected, reason=request.reason or reason, by=request.by, evaluation=evaluation
+            to=to,
+            expected=request.expected,
+            reason=request.reason or reason,
+            by=_asker(request.by),
+            evaluation=evaluation,
         )
 
     def _return(self, role: Role, alias: str, request: AliasRollback) -> _Move:
@@ -82,7 +90,9 @@ class Promotion:
                 param="/to",
             )
         to = resolve_version(self.registry, role, target, param="/to")
-        return _Move(to=to, expected=request.expected, reason=f"rolled back from {request.expected}", by=request.by)
+        return _Move(
+            to=to, expected=request.expected, reason=f"rolled back from {request.expected}", by=_asker(request.by)
+        )
 
     def _check_expected(self, role: Role, alias: str, *, expected: str | None) -> None:
         """Fail early, before a probe; what decides is the swap itself."""
@@ -97,3 +107,9 @@ class Promotion:
                 param="/expected",
                 extra={"version": present},
             )
+
+
+def _asker(said: str) -> str:
+    """Give who asks, for the history: what the caller says, and the key, which it cannot choose."""
+    key = owner()
+    return said if key is None else f"{said[:SAID_CHARACTERS]} (key {key})"

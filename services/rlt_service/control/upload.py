@@ -107,7 +107,9 @@ class MultipartSink:
         self._ended = True
 
 
-async def receive(chunks: AsyncIterator[bytes], path: Path, *, content_type: str, max_bytes: int) -> None:
+async def receive(
+    chunks: AsyncIterator[bytes], path: Path, *, content_type: str, max_bytes: int, max_multipart_bytes: int
+) -> None:
     """Write an upload to `path`.
 
     Raises UnsupportedMediaTypeError for another type than JSONL_TYPES and multipart, what the sinks raise, and
@@ -126,11 +128,12 @@ async def receive(chunks: AsyncIterator[bytes], path: Path, *, content_type: str
     with storage_faults("store the upload"):
         file = await asyncio.to_thread(path.open, "wb")
         with file:
-            plain = BodySink(file, max_bytes=max_bytes)
             if media_type == MULTIPART:
-                await _receive_multipart(chunks, MultipartSink(plain, boundary=boundary, max_bytes=max_bytes))
+                plain = BodySink(file, max_bytes=max_multipart_bytes)
+                parts = MultipartSink(plain, boundary=boundary, max_bytes=max_multipart_bytes)
+                await _receive_multipart(chunks, parts)
             else:
-                await _pump(chunks, plain.write)
+                await _pump(chunks, BodySink(file, max_bytes=max_bytes).write)
 
 
 async def _receive_multipart(chunks: AsyncIterator[bytes], parts: MultipartSink) -> None:

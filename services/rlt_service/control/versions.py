@@ -38,6 +38,8 @@ def check_new_name(registry: Registry, name: str, *, param: str) -> None:
     """Raise InvalidRequestError where no version can be made under `name`: an alias, or the name of a base."""
     if any(alias.alias == name for alias in registry.aliases()):
         raise InvalidRequestError(f"{name!r} is an alias: choose a name of its own for the versions", param=param)
+    if registry.name_use(name)[1]:  # else `teacher: name` would come to mean what another key made
+        raise InvalidRequestError(f"another key has versions named {name!r}: choose another name", param=param)
     try:
         untrained = registry.get_version(f"{name}@0")
     except ModelNotFoundError:
@@ -54,5 +56,6 @@ def check_alias_name(registry: Registry, role: Role, alias: str, *, param: str) 
     try:
         registry.versions(alias, limit=1)
     except ModelNotFoundError:
-        return
+        if not registry.name_use(alias)[0]:
+            return
     raise InvalidRequestError(f"versions are named {alias!r}, an alias would hide them: choose another", param=param)

@@ -65,6 +65,8 @@ class GenerateRequest:
     seed: int | None
     stop_text: str
     """The closing tag: a completion ends with the token that completes it."""
+    cache_salt: str | None = None
+    """Prefixes are shared with what has the same one alone: how fast an answer comes would tell what others asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class SequenceScoreRequest:
     """First wanted position, at least 1."""
     temperature: float
     adapter: AdapterRef | None
+    cache_salt: str | None = None
+    """As of a GenerateRequest; scores share with scores alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -260,7 +260,9 @@ class VllmEngine:
         async with (
             state.adapters.held(request.adapter) as lora,
             self._generating.turn(flow),
-            aclosing(state.outputs(request.prompt_token_ids, params, lora=lora)) as outputs,
+            aclosing(
+                state.outputs(request.prompt_token_ids, params, lora=lora, cache_salt=request.cache_salt)
+            ) as outputs,
         ):
             async for last in outputs:
                 deltas.append(delta := delta_of(last, index=index))

@@ -118,4 +118,6 @@ def _arguments(options: EngineOptions) -> AsyncEngineArgs:
         scheduler_cls=f"{_SCHEDULERS}.{'ScoringScheduler' if on_cpu else 'AsyncScoringScheduler'}",
         additional_config={EXACT_KEY: options.exact_math},
         disable_log_stats=True,
+        enable_log_requests=False,  # which would write prompts
+        trust_remote_code=False,
     )

@@ -39,10 +39,11 @@ async def score_one(
 ) -> SequenceScoreResult:
     """Score a sequence, again without the prefix cache where that reached into the wanted positions."""
     scoring = running.scoring
-    output = await running.scored_output(request.token_ids, scoring.params(request, read_cache=True), lora=lora)
+    send = partial(running.scored_output, request.token_ids, lora=lora, cache_salt=request.cache_salt)
+    output = await send(scoring.params(request, read_cache=True))
     if not scoring.has_gap(output, request):
         return scoring.read(output, request)
-    output = await running.scored_output(request.token_ids, scoring.params(request, read_cache=False), lora=lora)
+    output = await send(scoring.params(request, read_cache=False))
     return replace(scoring.read(output, request), rescored=True)
 
 

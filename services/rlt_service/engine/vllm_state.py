@@ -66,11 +66,19 @@ class RunningVllm:
             ) from error
 
     async def scored_output(
-        self, token_ids: Sequence[int], params: SamplingParams, *, lora: LoRARequest | None
+        self,
+        token_ids: Sequence[int],
+        params: SamplingParams,
+        *,
+        lora: LoRARequest | None,
+        cache_salt: str | None = None,
     ) -> RequestOutput:
         """Send a sequence to be scored through vLLM; it reads of the cache what other scores computed, nothing else.
 
+        Of those, what has the same `cache_salt`.
+
         Generation computes by faster kernels that round more (`exact_math.py`), and its batches are of any shape.
         """
-        outputs = self.outputs(token_ids, params, lora=lora, cache_salt=_SCORES)
+        salt = _SCORES if cache_salt is None else f"{_SCORES} {cache_salt}"
+        outputs = self.outputs(token_ids, params, lora=lora, cache_salt=salt)
         return [output async for output in outputs][-1]

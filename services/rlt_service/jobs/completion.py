@@ -52,23 +52,39 @@ class Completion:
         )
         return self.registry.register(candidate, held_out=_held_out(job, evaluation))
 
-    def result(self, job: Job, made: ModelVersion, *, cost: dict[str, float], keep_on: Callable[[], bool]) -> JobResult:
+    def result(
+        self,
+        job: Job,
+        made: ModelVersion,
+        *,
+        cost: dict[str, float],
+        keep_on: Callable[[], bool],
+        api_key: str | None = None,
+    ) -> JobResult:
         """Promote as the spec says, and name what the job made; raises Interrupted."""
         evaluation = self.registry.evaluation_of_job(job.id)
         return JobResult(
             teacher=made.version if made.role == "teacher" else None,
             student=made.version if made.role == "student" else None,
             evaluation=evaluation.id if evaluation is not None else None,
-            promotion=self._promote(job, made, evaluation, keep_on=keep_on),
+            promotion=self._promote(job, made, evaluation, keep_on=keep_on, api_key=api_key),
             cost=cost,
         )
 
     def _promote(
-        self, job: Job, made: ModelVersion, evaluation: Evaluation | None, *, keep_on: Callable[[], bool]
+        self,
+        job: Job,
+        made: ModelVersion,
+        evaluation: Evaluation | None,
+        *,
+        keep_on: Callable[[], bool],
+        api_key: str | None,
     ) -> PromotionResult | None:
         if not isinstance(job.spec, RlSpec):
             return None
-        promoter = Promoter(base_url=service_url(self.settings), keep_on=keep_on, transport=self.transport)
+        promoter = Promoter(
+            base_url=service_url(self.settings), keep_on=keep_on, api_key=api_key, transport=self.transport
+        )
         return promoter.promote(
             job.spec.promote,
             version=made.version,

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
+from rlt_service.listening import address_of
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.datasets import DatasetStore
@@ -140,5 +141,4 @@ def service_url(settings: Settings) -> str:
         return settings.service_url.rstrip("/")
     if settings.port == 0:
         raise ConfigurationError("RLT_PORT is 0, so a worker cannot know the address: set RLT_SERVICE_URL.")
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}"
+    return address_of(settings.host, settings.port)

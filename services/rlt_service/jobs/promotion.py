@@ -31,6 +31,8 @@ class Promoter:
     base_url: str
     keep_on: Callable[[], bool]
     """False ends the waiting."""
+    api_key: str | None = None
+    """Of the attempt that asks."""
     transport: httpx.BaseTransport | None = None
     """Null is the network."""
     sleep: Callable[[float], None] = time.sleep
@@ -42,7 +44,11 @@ class Promoter:
         if policy.when == "never":
             return PromotionResult(alias=policy.alias, outcome="skipped", reason="promote.when is never")
         with httpx.Client(
-            base_url=self.base_url, timeout=REQUEST_TIMEOUT_S, transport=self.transport, trust_env=False
+            base_url=self.base_url,
+            headers={"Authorization": f"Bearer {self.api_key}"} if self.api_key is not None else {},
+            timeout=REQUEST_TIMEOUT_S,
+            transport=self.transport,
+            trust_env=False,
         ) as client:
             return self._put(client, policy, version=version, evaluation=evaluation, student=student, job_id=job_id)
 

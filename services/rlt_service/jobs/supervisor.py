@@ -5,7 +5,9 @@ import math
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -20,16 +22,18 @@ from rlt_core.errors import (
 from rlt_core.schemas.jobs import Job, JobError, JobResult, JobStatus
 from rlt_core.schemas.teachers import ModelVersion
 from rlt_core.schemas.trainer import EXIT_DISK_FULL, EXIT_LEASE_LOST, EXIT_SUCCESS, ErrorEvent, TrainerJob
+from rlt_service.access.secrets import make_secret
 from rlt_service.caches import cache_environment
 from rlt_service.jobs.completion import Completion
 from rlt_service.jobs.heartbeat import Heartbeat
 from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.promotion import Interrupted
 from rlt_service.jobs.relay import EventRelay
-from rlt_service.jobs.trainer_process import TrainerProcess
+from rlt_service.jobs.trainer_process import API_KEY, TrainerProcess
 from rlt_service.settings import Settings
 from rlt_service.store.faults import StorageFullError, storage_faults
 from rlt_service.store.jobs import ClaimedJob, JobStore
+from rlt_service.store.keys import KeyStore
 
 LOGGER = logging.getLogger(__name__)
 
@@ -70,6 +74,7 @@ class Supervisor:
 
     settings: Settings
     jobs: JobStore
+    keys: KeyStore
     preparation: Preparation
     completion: Completion
     resolve_base: Callable[[], Path]
@@ -101,6 +106,8 @@ class _Attempt:
         self._jobs = supervisor.jobs
         self._job = job
         self._trainer: TrainerProcess | None = None
+        self._key = make_secret()
+        self._key_is_stored = False
         self._heartbeat = Heartbeat(
             supervisor.jobs,
             job_id=job.id,
@@ -122,6 +129,7 @@ class _Attempt:
             return "unfit"
         finally:
             self._heartbeat.stop()
+            self._end_key()
 
     def _run(self) -> Fitness:
         if self._heartbeat.lost:
@@ -178,6 +186,24 @@ class _Attempt:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
+    def _api_key(self) -> str:
+        """Give the attempt's own key, which works while the attempt runs; on a server without keys it is not looked at.
+
+        It is there from the start, since the server's first key may be made while a trainer runs.
+        """
+        if not self._key_is_stored:
+            id_, attempt, key = self._job.id, self._job.attempt, self._key
+            make = partial(self._supervisor.keys.create_for_job, job_id=id_, attempt=attempt, sha256=key.sha256)
+            self._stored(lambda: make(key.key_id))
+            self._key_is_stored = True
+        return self._key.text
+
+    def _end_key(self) -> None:
+        """Forget the key; one that stays where the database is away is refused all the same, since the attempt ends."""
+        if self._key_is_stored:
+            with suppress(UnavailableError):
+                self._supervisor.keys.end_for_job(self._job.id, attempt=self._job.attempt)
+
     def _end(self, status: JobStatus, error: JobError | None = None, *, result: JobResult | None = None) -> None:
         id_, attempt = self._job.id, self._job.attempt
         self._stored(lambda: self._jobs.finish(id_, attempt, status, error=error, result=result))
@@ -201,7 +227,7 @@ class _Attempt:
             self._supervisor.trainer_command,
             job_file=job_file,
             folder=folder,
-            environment=cache_environment(self._settings.home),
+            environment=cache_environment(self._settings.home) | {API_KEY: self._api_key()},
         )
         relay = EventRelay(self._jobs, job_id=self._job.id, attempt=self._job.attempt, path=Path(prepared.events_path))
         self._trainer = trainer
@@ -290,7 +316,10 @@ class _Attempt:
     def _finish(self, made: ModelVersion, *, cost: dict[str, float]) -> None:
         completion = self._supervisor.completion
         try:
-            result = self._stored(lambda: completion.result(self._job, made, cost=cost, keep_on=self._keeps_on))
+            key = self._api_key()
+            result = self._stored(
+                lambda: completion.result(self._job, made, cost=cost, keep_on=self._keeps_on, api_key=key)
+            )
         except Interrupted:
             self._give_back("its promotion was interrupted", crash=False)
             return

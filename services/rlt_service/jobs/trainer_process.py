@@ -15,6 +15,7 @@ import psutil
 LOG_TAIL_LINES = 200
 _LOG_TAIL_BYTES = 256 * 1024
 _GONE_TIMEOUT_S = 10.0
+API_KEY = "RLT_API_KEY"
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -52,7 +53,8 @@ class TrainerProcess:
         # Looked at before: children that this process already had are none of the trainer's.
         self._strangers = frozenset(child.pid for child in psutil.Process().children(recursive=True))
         # The folder it runs in is no place to import from.
-        environment = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"} | self._environment
+        inherited = {name: value for name, value in os.environ.items() if name != API_KEY}  # its own key, or none
+        environment = inherited | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"} | self._environment
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,

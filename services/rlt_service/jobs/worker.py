@@ -29,6 +29,7 @@ from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
 
@@ -111,6 +112,7 @@ def make_supervisor(settings: Settings, *, database: Database, jobs: JobStore, d
     return Supervisor(
         settings=settings,
         jobs=jobs,
+        keys=KeyStore(database),
         preparation=Preparation(
             settings=settings, jobs=jobs, datasets=datasets, registry=registry, artifacts=artifacts
         ),

@@ -13,6 +13,7 @@ from rlt_service.launch.broker_keeper import BrokerKeeper
 from rlt_service.launch.child import Child
 from rlt_service.launch.screen import Screen
 from rlt_service.launch.state_folder import StateFolder
+from rlt_service.listening import address_of
 from rlt_service.settings import Settings
 
 TICK_S: Final = 0.2
@@ -40,7 +41,7 @@ class Tree:
         try:
             with StateFolder(self._settings.home) as folder:
                 chosen = port.claim(self._settings.host, self._settings.port)
-                address = f"http://{self._settings.host}:{chosen}"
+                address = address_of(self._settings.host, chosen)
                 folder.note(pid=os.getppid(), address=address)
                 try:
                     self._start(folder, chosen_port=chosen, address=address)

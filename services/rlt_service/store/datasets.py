@@ -15,6 +15,7 @@ from rlt_service.store.database import Database
 from rlt_service.store.faults import storage_faults
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.jobs import jobs_using
+from rlt_service.store.ownership import owner, visible
 from rlt_service.store.tables import DatasetTable
 
 
@@ -41,6 +42,7 @@ class DatasetStore:
             size_bytes=size_bytes,
             sha256=sha256,
             columns=list(columns),
+            owner=owner(),
         )
         try:
             with self._database.transaction() as session:
@@ -59,10 +61,17 @@ class DatasetStore:
 
     def list(self, *, limit: int = 20, after: str | None = None) -> Page[Dataset]:
         """Return a page, newest first."""
-        query = select(DatasetTable).order_by(DatasetTable.ordinal.desc()).limit(limit + 1)
+        query = (
+            select(DatasetTable)
+            .where(visible(DatasetTable.owner))
+            .order_by(DatasetTable.ordinal.desc())
+            .limit(limit + 1)
+        )
         with self._database.reading() as session:
             if after is not None:
-                last = session.scalar(select(DatasetTable.ordinal).where(DatasetTable.id == after))
+                last = session.scalar(
+                    select(DatasetTable.ordinal).where(DatasetTable.id == after, visible(DatasetTable.owner))
+                )
                 if last is None:
                     raise InvalidRequestError(f"`after` names no dataset: {after!r}.", param="/after")
                 query = query.where(DatasetTable.ordinal < last)
@@ -100,7 +109,7 @@ class DatasetStore:
 
 
 def _find(session: Session, dataset_id: str) -> DatasetTable:
-    row = session.scalar(select(DatasetTable).where(DatasetTable.id == dataset_id))
+    row = session.scalar(select(DatasetTable).where(DatasetTable.id == dataset_id, visible(DatasetTable.owner)))
     if row is None:
         raise NotFoundError(f"There is no dataset {dataset_id!r}; GET /v1/datasets lists them.", param="/dataset")
     return row

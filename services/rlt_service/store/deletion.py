@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from rlt_core.errors import ConflictError, VersionInUseError
+from rlt_core.errors import ConflictError, ForbiddenError, VersionInUseError
 from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.jobs import TERMINAL
 from rlt_core.schemas.trainer import TrainerJob
@@ -13,6 +13,7 @@ from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.resolution import live_version, newest_version, version_name
 from rlt_service.store.tables import AliasRow, JobRow, ShadowRow, VersionRow
+from rlt_service.store.version_owners import is_own
 
 NAMED_USERS = 5
 """Users that the message names; `used_by` holds them all."""
@@ -29,13 +30,16 @@ class Deletion:
     def delete(self, version: str) -> str:
         """Delete a version that nothing needs; return its `name@number`.
 
-        Raises ModelNotFoundError, VersionInUseError, ConflictError for a base. Children keep its name as their parent.
+        Raises ModelNotFoundError, ForbiddenError, VersionInUseError, ConflictError for a base. Children keep its name
+        as their parent.
         """
         with self._database.transaction() as session:
             row = live_version(session, version, role="teacher", param="/number", lock=True)
             name = version_name(row)
             if row.number == 0:
                 raise ConflictError(f"{name} is an untrained base, on which versions stand: it cannot be deleted.")
+            if not is_own(row):
+                raise ForbiddenError(f"{name} was made by another key, which alone may delete it, and admin.")
             if users := list(_users(session, self._artifacts, row)):
                 more = f" and {len(users) - NAMED_USERS} more" if len(users) > NAMED_USERS else ""
                 raise VersionInUseError(

@@ -8,7 +8,9 @@ from sqlalchemy.orm import Session
 from rlt_core.errors import NotFoundError
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
+from rlt_service.store.ownership import visible
 from rlt_service.store.tables import EvaluationRowTable, EvaluationTable
+from rlt_service.store.version_owners import maker
 
 
 def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> None:
@@ -19,6 +21,7 @@ def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]
             before=evaluation.before,
             after=evaluation.after,
             job_id=evaluation.job,
+            owner=maker(session, evaluation.job),
             body=evaluation.model_dump(mode="json"),
         )
     )
@@ -31,7 +34,9 @@ def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]
 
 def get(session: Session, evaluation_id: str) -> Evaluation:
     """Return an evaluation; raises NotFoundError."""
-    row = session.scalar(select(EvaluationTable).where(EvaluationTable.id == evaluation_id))
+    row = session.scalar(
+        select(EvaluationTable).where(EvaluationTable.id == evaluation_id, visible(EvaluationTable.owner))
+    )
     if row is None:
         raise NotFoundError(f"There is no evaluation {evaluation_id!r}.", param="/evaluation")
     return Evaluation.model_validate(row.body)
@@ -39,7 +44,9 @@ def get(session: Session, evaluation_id: str) -> Evaluation:
 
 def latest(session: Session, *, before: str, after: str, student: str | None = None) -> Evaluation | None:
     """Return the newest comparison of exactly these two versions, by one student or by any."""
-    query = select(EvaluationTable).where(EvaluationTable.before == before, EvaluationTable.after == after)
+    query = select(EvaluationTable).where(
+        EvaluationTable.before == before, EvaluationTable.after == after, visible(EvaluationTable.owner)
+    )
     if student is not None:
         query = query.where(EvaluationTable.body["student"].as_string() == student)
     row = session.scalar(query.order_by(EvaluationTable.ordinal.desc()).limit(1))
@@ -77,5 +84,6 @@ def all_rows(session: Session, evaluation_id: str) -> list[EvaluationRow]:
 
 def naming(session: Session, version: str) -> list[str]:
     """Return ids of evaluations that compared this version."""
-    query = select(EvaluationTable.id).where((EvaluationTable.after == version) | (EvaluationTable.before == version))
+    compared = (EvaluationTable.after == version) | (EvaluationTable.before == version)
+    query = select(EvaluationTable.id).where(compared, visible(EvaluationTable.owner))
     return list(session.scalars(query.order_by(EvaluationTable.ordinal)))

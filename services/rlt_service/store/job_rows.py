@@ -23,6 +23,7 @@ from rlt_core.schemas.jobs import (
     WarmupSpec,
 )
 from rlt_service.store import history
+from rlt_service.store.ownership import visible
 from rlt_service.store.tables import JobRow, OutboxRow
 from rlt_service.store.transitions import check_transition
 
@@ -69,7 +70,7 @@ def spec_of(row: JobRow) -> WarmupSpec | RlSpec:
 
 def find_job(session: Session, job_id: str, *, lock: bool = True) -> JobRow:
     """Return a job's row; raises NotFoundError."""
-    query = select(JobRow).where(JobRow.id == job_id)
+    query = select(JobRow).where(JobRow.id == job_id, visible(JobRow.owner))
     row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
         raise NotFoundError(f"There is no job {job_id!r}; GET /v1/jobs lists them.")

@@ -30,6 +30,7 @@ from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of
 from rlt_service.store.job_rules import JobRules
+from rlt_service.store.ownership import owner, visible
 from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import BellRow, JobRow, OutboxRow
 from rlt_service.store.turns import take_turn
@@ -92,6 +93,7 @@ class JobStore:
                 progress_attempt=0,
                 best_step=0,
                 last_seq=0,
+                owner=owner(),
                 spec_version=SPEC_VERSION,
                 spec=spec.model_dump(mode="json"),
                 progress=Progress(total=spec.steps if isinstance(spec, RlSpec) else spec.max_steps).model_dump(),
@@ -118,14 +120,14 @@ class JobStore:
         kind: JobKind | None = None,
     ) -> Page[Job]:
         """Return a page, newest first; `after` is the last id of the page before."""
-        query = select(JobRow).order_by(JobRow.ordinal.desc()).limit(limit + 1)
+        query = select(JobRow).where(visible(JobRow.owner)).order_by(JobRow.ordinal.desc()).limit(limit + 1)
         if status is not None:
             query = query.where(JobRow.status == status)
         if kind is not None:
             query = query.where(JobRow.kind == kind)
         with self._database.reading() as session:
             if after is not None:
-                last = session.scalar(select(JobRow.ordinal).where(JobRow.id == after))
+                last = session.scalar(select(JobRow.ordinal).where(JobRow.id == after, visible(JobRow.owner)))
                 if last is None:
                     raise InvalidRequestError(f"`after` names no job: {after!r}.", param="/after")
                 query = query.where(JobRow.ordinal < last)
@@ -376,6 +378,7 @@ class JobStore:
     def checkpoints(self, job_id: str, *, limit: int = 20) -> Sequence[JobEvent]:
         """Return the last events that told of a checkpoint, the newest first: each was stored by its job's owner."""
         with self._database.reading() as session:
+            find_job(session, job_id, lock=False)
             return history.newest(session, job_id, type_="checkpoint", limit=limit)
 
     def using_dataset(self, dataset_id: str) -> Sequence[str]:

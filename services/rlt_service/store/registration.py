@@ -15,6 +15,7 @@ from rlt_service.store.artifacts import REFUSED, ArtifactStore
 from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.tables import VersionRow
 from rlt_service.store.turns import take_turn
+from rlt_service.store.version_owners import maker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,7 @@ def register(
         dataset_id=candidate.dataset_id,
         dataset_sha256=candidate.dataset_sha256,
         code_version=candidate.code_version,
+        owner=maker(session, candidate.job_id),
     )
     session.add(row)
     session.flush()

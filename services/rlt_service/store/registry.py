@@ -37,6 +37,7 @@ from rlt_service.store.resolution import ResolvedVersion, VersionFiles, version_
 from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRow, VersionRow
 from rlt_service.store.turns import take_turn
+from rlt_service.store.version_owners import known_version, name_use
 
 KEPT_ROLLOUTS = 2
 """Newest steps of a job whose adapters can be called; older ones are collected at the next publication."""
@@ -147,7 +148,7 @@ class Registry:
         newest = func.max(VersionRow.ordinal)
         query = (
             select(VersionRow.name, func.max(VersionRow.number), func.count(), func.min(VersionRow.created_at), newest)
-            .where(VersionRow.role == role, VersionRow.deleted_at.is_(None))
+            .where(VersionRow.role == role, VersionRow.deleted_at.is_(None), known_version())
             .group_by(VersionRow.name)
             .order_by(newest.desc())
         )
@@ -161,12 +162,17 @@ class Registry:
     def versions(self, name: str, *, limit: int = 100, after: str | None = None) -> Page[ModelVersion]:
         """Return a name's versions, newest first; `after` is `name@number`. Raises ModelNotFoundError."""
         with self._database.reading() as session:
-            query = select(VersionRow).where(VersionRow.name == name, VersionRow.deleted_at.is_(None))
+            query = select(VersionRow).where(VersionRow.name == name, VersionRow.deleted_at.is_(None), known_version())
             query = query.order_by(VersionRow.number.desc())
             found = [_version(session, row) for row in session.scalars(query)]
             if not found:
                 raise resolution.missing_version(session, name, role="teacher", param="/name")
         return _page(found, [item.version for item in found], limit=limit, after=after)
+
+    def name_use(self, name: str) -> tuple[bool, bool]:
+        """Tell whether versions have a name, whoever made them, and whether another than the caller made any."""
+        with self._database.reading() as session:
+            return name_use(session, name)
 
     def lineage(self, version: str) -> Lineage:
         """Return where a version comes from and what became of it, deleted or not; raises ModelNotFoundError."""
@@ -317,7 +323,7 @@ class Registry:
         """Return every name that can be called: aliases, names, versions; rollout adapters stay unlisted."""
         with self._database.reading() as session:
             cards = {item.alias: _card(item.alias, item.updated_at.timestamp()) for item in aliases.every(session)}
-            there = select(VersionRow).where(VersionRow.deleted_at.is_(None))
+            there = select(VersionRow).where(VersionRow.deleted_at.is_(None), known_version())
             for row in session.scalars(there.order_by(VersionRow.ordinal.desc())):
                 for name in (row.name, version_name(row)):
                     cards.setdefault(name, _card(name, row.created_at.timestamp()))

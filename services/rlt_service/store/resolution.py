@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 from rlt_core.errors import ModelNotFoundError
 from rlt_core.schemas.base import NAME_PATTERN, ROLLOUT_PATTERN, VERSION_PATTERN, Role, split_version
 from rlt_service.store.artifacts import ArtifactStore
-from rlt_service.store.tables import AliasRow, RolloutRow, ShadowRow, VersionRow
+from rlt_service.store.ownership import visible
+from rlt_service.store.tables import AliasRow, JobRow, RolloutRow, ShadowRow, VersionRow
+from rlt_service.store.version_owners import known_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +89,11 @@ def live_version(session: Session, version: str, *, role: Role, param: str, lock
 def find_version(session: Session, version: str) -> VersionRow | None:
     """Return the row of `name@number`, deleted or not; number 0 of a trained name is the base that it came from."""
     name, number = split_version(version)
-    row = session.scalar(select(VersionRow).where(VersionRow.name == name, VersionRow.number == number))
+    named = select(VersionRow).where(VersionRow.name == name, known_version())
+    row = session.scalar(named.where(VersionRow.number == number))
     if row is not None or number > 0:
         return row
-    trained = session.scalar(select(VersionRow).where(VersionRow.name == name).order_by(VersionRow.number).limit(1))
+    trained = session.scalar(named.order_by(VersionRow.number).limit(1))
     if trained is None:
         return None
     return session.scalar(
@@ -103,7 +106,7 @@ def find_version(session: Session, version: str) -> VersionRow | None:
 
 def newest_version(session: Session, *, role: Role, name: str) -> VersionRow | None:
     """Return the newest version of a name; where the name has versions of both roles, the newest of this one."""
-    there = select(VersionRow).where(VersionRow.name == name, VersionRow.deleted_at.is_(None))
+    there = select(VersionRow).where(VersionRow.name == name, VersionRow.deleted_at.is_(None), known_version())
     rows = list(session.scalars(there.order_by(VersionRow.number.desc())))
     return next((row for row in rows if row.role == role and row.number > 0), rows[0] if rows else None)
 
@@ -126,7 +129,7 @@ def version_name(row: VersionRow) -> str:
 def known_names(session: Session, role: Role) -> list[str]:
     """Return aliases of a role, names and versions: everything that can be called by name."""
     aliases = session.scalars(select(AliasRow.alias).where(AliasRow.role == role))
-    there = select(VersionRow).where(VersionRow.deleted_at.is_(None))
+    there = select(VersionRow).where(VersionRow.deleted_at.is_(None), known_version())
     rows = list(session.scalars(there.order_by(VersionRow.ordinal.desc())))
     return list(dict.fromkeys([*aliases, *(row.name for row in rows), *(version_name(row) for row in rows)]))
 
@@ -170,7 +173,8 @@ def _rollout(session: Session, artifacts: ArtifactStore, *, role: Role, name: st
     owner, step = split_version(name)
     job_id, _, attempt = owner.partition(".")
     row = session.get(RolloutRow, (job_id, int(attempt), step))
-    if row is None:
+    mine = select(JobRow.ordinal).where(JobRow.id == job_id, visible(JobRow.owner))
+    if row is None or session.scalar(mine) is None:
         raise ModelNotFoundError(
             f"There is no rollout adapter {name}: it was never published, or its job has moved on.", param=f"/{role}"
         )

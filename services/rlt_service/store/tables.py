@@ -98,6 +98,8 @@ class JobRow(Base):
     progress: Mapped[dict[str, Any]] = mapped_column(Document)
     result: Mapped[dict[str, Any] | None] = mapped_column(Document)
     error: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    owner: Mapped[str | None] = mapped_column(String(16))
+    """Key that it was submitted with."""
 
 
 class JobEventRow(Base):
@@ -137,6 +139,23 @@ class BellRow(Base):
     quiet_until: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class KeyRow(Base):
+    """An API key, or the one of a running attempt's trainer; its secret is known to its holder alone."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(Document)
+    max_per_minute: Mapped[int | None] = mapped_column(Integer)
+    max_at_once: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    job_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    attempt: Mapped[int | None] = mapped_column(Integer)
+
+
 class IdempotentCallRow(Base):
     """The first answer to calls with a key."""
 
@@ -164,6 +183,7 @@ class DatasetTable(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     columns: Mapped[list[str]] = mapped_column(Document)
+    owner: Mapped[str | None] = mapped_column(String(16))
 
 
 class VersionRow(Base):
@@ -194,6 +214,7 @@ class VersionRow(Base):
     """When a server last started with this base; null for trained versions."""
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """Set for good: the row keeps the number from being given again, and what the version came from."""
+    owner: Mapped[str | None] = mapped_column(String(16))
 
 
 class RolloutRow(Base):
@@ -286,6 +307,7 @@ class EvaluationTable(Base):
     after: Mapped[str] = mapped_column(String(80), index=True)
     job_id: Mapped[str | None] = mapped_column(String(40), index=True)
     body: Mapped[dict[str, Any]] = mapped_column(Document)
+    owner: Mapped[str | None] = mapped_column(String(16))
 
 
 class EvaluationRowTable(Base):

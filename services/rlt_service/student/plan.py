@@ -23,6 +23,7 @@ class Reader:
     """None is the untrained base."""
     codec: SequenceCodec
     max_model_len: int
+    cache_salt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +201,11 @@ def _planned(
             param=param,
         )
     request = SequenceScoreRequest(
-        token_ids=sequence.token_ids[:end], start=start, temperature=temperature, adapter=reader.adapter
+        token_ids=sequence.token_ids[:end],
+        start=start,
+        temperature=temperature,
+        adapter=reader.adapter,
+        cache_salt=reader.cache_salt,
     )
     return PlannedSequence(sequence=sequence, request=request)
 

@@ -7,6 +7,7 @@ from pydantic import Field, SkipValidation
 
 from rlt_core.schemas.base import WireModel
 from rlt_core.schemas.score import ScoreBatchResponse, ScoreRequest, ScoreResponse
+from rlt_service.access.scopes import Needs
 from rlt_service.batches import answer_items
 from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
@@ -17,7 +18,7 @@ from rlt_service.request_ids import request_id_of
 from rlt_service.use_cases import scorer_of
 from rlt_service.version_headers import stamp
 
-router = APIRouter(tags=["score"], route_class=JsonRoute)
+router = APIRouter(tags=["score"], route_class=JsonRoute, dependencies=[Needs("score")])
 
 
 class ScoreItems(WireModel):

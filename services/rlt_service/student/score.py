@@ -15,6 +15,7 @@ from rlt_service.in_hand import InHand, Load
 from rlt_service.metrics import Metrics
 from rlt_service.served import ServedVersion, Versions, check_text
 from rlt_service.settings import Settings
+from rlt_service.store.ownership import owner
 from rlt_service.student.assemble import Assembled, assemble
 from rlt_service.student.entries import Tokenizers, read_entries
 from rlt_service.student.plan import Reader, ScorePlan, Task, make_plan
@@ -104,7 +105,12 @@ class Scorer:
 
 
 def _reader(version: ServedVersion, engine: Engine) -> Reader:
-    return Reader(adapter=version.adapter, codec=engine.codec, max_model_len=engine.info.max_model_len)
+    return Reader(
+        adapter=version.adapter,
+        codec=engine.codec,
+        max_model_len=engine.info.max_model_len,
+        cache_salt=owner(),
+    )
 
 
 async def _ask(plan: ScorePlan, *, student: Engine, teacher: Engine) -> list[SequenceScoreResult]:

@@ -9,6 +9,7 @@ from rlt_service.engine.protocol import Completion, Engine, GenerateRequest, Seq
 from rlt_service.engine.request_checks import check_results
 from rlt_service.in_hand import Load
 from rlt_service.served import ServedVersion
+from rlt_service.store.ownership import owner
 from rlt_service.teacher.completions import read_completion
 
 GREEDY_TEMPERATURE = 1.0
@@ -37,6 +38,7 @@ class Generation:
             max_tokens=request.max_tokens,
             seed=request.seed,
             stop_text=self.engine.codec.format.explanation_close,
+            cache_salt=owner(),
         )
 
     @property
@@ -54,6 +56,7 @@ class Generation:
                 start=len(self.prompt),
                 temperature=self._logprob_temperature,
                 adapter=self.teacher.adapter,
+                cache_salt=owner(),
             )
             for completion in completions
         ]

@@ -8,6 +8,7 @@ from pydantic import Field, SkipValidation
 from rlt_core.errors import InvalidRequestError
 from rlt_core.schemas.base import WireModel
 from rlt_core.schemas.explain import ExplainBatchResponse, ExplainRequest, ExplainResponse
+from rlt_service.access.scopes import Needs
 from rlt_service.batches import answer_items
 from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
@@ -19,7 +20,7 @@ from rlt_service.teacher.event_stream import EVENT_STREAM, streaming
 from rlt_service.use_cases import explainer_of
 from rlt_service.version_headers import stamp
 
-router = APIRouter(tags=["explain"], route_class=JsonRoute)
+router = APIRouter(tags=["explain"], route_class=JsonRoute, dependencies=[Needs("explain")])
 
 
 class ExplainItems(WireModel):

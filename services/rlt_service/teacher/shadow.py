@@ -6,6 +6,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextvars import Context
 from typing import Protocol
 
 from rlt_core.comparison import states_solution
@@ -98,7 +99,8 @@ class ShadowTraffic:
         answering = self._answer(
             plan, work.request, explanations[0], served=work.teacher.version, explainer=explainer, scorer=scorer
         )
-        task = asyncio.create_task(answering)
+        # In nobody's name: the caller need not know of the candidate.
+        task = asyncio.create_task(answering, context=Context())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         task.add_done_callback(lambda _: self._in_flight.subtract([plan.alias]))

@@ -5,12 +5,13 @@ from fastapi import APIRouter
 from rlt_core.errors import NotImplementedYetError
 from rlt_core.schemas.server import Capabilities, FormatInfo, FormatList
 from rlt_core.schemas.teachers import ModelList
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control import about
 from rlt_service.control.routes.parameters import FormatId
 from rlt_service.control.routes.wiring import running_engines
 
-router = APIRouter(prefix="/v1", tags=["about"])
+router = APIRouter(prefix="/v1", tags=["about"], dependencies=[Needs("any")])
 
 
 @router.get("/models")

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Query
 
 from rlt_core.schemas.base import Page, Role
 from rlt_core.schemas.teachers import Alias, AliasHistory, AliasPut, AliasRollback
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import AliasName, PageLimit, RoleName
 from rlt_service.control.routes.wiring import promotion_of
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 
-router = APIRouter(prefix="/v1/aliases", tags=["aliases"], route_class=JsonRoute)
+router = APIRouter(prefix="/v1/aliases", tags=["aliases"], route_class=JsonRoute, dependencies=[Needs("train")])
 AfterMove = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="The `last_id` of the page before.")]
 
 

@@ -7,6 +7,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from rlt_core.columns import parse_columns
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRows
+from rlt_service.access.authentication import begin_visit
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import DatasetId, PageAfter, PageLimit, RowLimit, RowOffset
 from rlt_service.control.routes.wiring import uploader_of
@@ -15,7 +17,7 @@ from rlt_service.idempotency import Once
 from rlt_service.json_bodies import check_announced_length, check_not_compressed
 from rlt_service.openapi import LOCATION
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Needs("train")])
 
 _FILE = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
 _ROWS = '{"question": "What is 2 + 3?", "solution": "5"}\n{"question": "What is 4 + 4?", "solution": "8"}\n'
@@ -48,7 +50,9 @@ async def create_dataset(
     check_not_compressed(content_encoding)
     mapping = parse_columns(columns)
     check_announced_length(request.headers.get("content-length"), max_bytes=services.settings.max_dataset_bytes)
-    stored = await uploader_of(services).store(request.stream(), content_type=content_type, name=name, columns=mapping)
+    stored = await uploader_of(services, keyed=await begin_visit(request) is not None).store(
+        request.stream(), content_type=content_type, name=name, columns=mapping
+    )
     response.headers["Location"] = f"/v1/datasets/{stored.id}"
     return stored
 

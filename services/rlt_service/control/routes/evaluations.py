@@ -4,10 +4,11 @@ from fastapi import APIRouter
 
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import EvaluationId, RowLimit, RowOffset
 
-router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"])
+router = APIRouter(prefix="/v1/evaluations", tags=["evaluations"], dependencies=[Needs("train")])
 
 
 @router.get("/{evaluation_id}")

@@ -12,11 +12,12 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from rlt_core.errors import RltError
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.jobs import Job, JobEvent
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.event_stream import EventFeed, Silence
 from rlt_service.control.routes.parameters import JobId
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Needs("train")])
 
 EVENT_STREAM = "text/event-stream"
 Sequence = Annotated[int, Query(ge=0, le=2**53, description="Events after this one.")]

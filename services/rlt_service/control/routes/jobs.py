@@ -14,13 +14,14 @@ from rlt_core.schemas.jobs import (
     RolloutPublished,
     RolloutPublishRequest,
 )
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import JobId, KindFilter, PageAfter, PageLimit
 from rlt_service.control.routes.wiring import reports_of, wake_workers
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute, dependencies=[Needs("train")])
 
 
 @router.get("")

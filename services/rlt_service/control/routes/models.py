@@ -4,6 +4,7 @@ from fastapi import APIRouter, Response
 
 from rlt_core.schemas.base import Page, Role
 from rlt_core.schemas.teachers import Lineage, ModelVersion, NamedModel, RegisterVersionRequest, VersionDeleted
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import ModelName, PageAfter, PageLimit, VersionNumber
 from rlt_service.control.routes.wiring import deleter_of, importer_of
@@ -14,7 +15,7 @@ from rlt_service.openapi import LOCATION
 
 def models_router(role: Role) -> APIRouter:
     """Make the routes of one role; a name of either role can be read under both, since names are one namespace."""
-    router = APIRouter(prefix=f"/v1/{role}s", tags=[f"{role}s"], route_class=JsonRoute)
+    router = APIRouter(prefix=f"/v1/{role}s", tags=[f"{role}s"], route_class=JsonRoute, dependencies=[Needs("train")])
 
     @router.get("", operation_id=f"list_{role}s")
     def list_names(services: ServicesDep, limit: PageLimit = 20, after: PageAfter = None) -> Page[NamedModel]:

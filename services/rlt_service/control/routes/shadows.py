@@ -1,4 +1,7 @@
-"""/v1/aliases/{role}/{alias}/shadow: a candidate that answers a sample of live traffic, unseen by callers."""
+"""/v1/aliases/{role}/{alias}/shadow: a candidate that answers a sample of live traffic, unseen by callers.
+
+For admin alone: the pairs hold what callers of every key asked.
+"""
 
 from typing import cast
 
@@ -7,6 +10,7 @@ from fastapi import APIRouter, Response
 from rlt_core.schemas.base import Role
 from rlt_core.schemas.shadows import Shadow, ShadowEnded, ShadowPut
 from rlt_core.schemas.teachers import Evaluation
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import AliasName, RoleName
 from rlt_service.control.routes.wiring import shadowing_of
@@ -14,7 +18,9 @@ from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.openapi import LOCATION, refusals
 
-router = APIRouter(prefix="/v1/aliases/{role}/{alias}/shadow", tags=["aliases"], route_class=JsonRoute)
+router = APIRouter(
+    prefix="/v1/aliases/{role}/{alias}/shadow", tags=["aliases"], route_class=JsonRoute, dependencies=[Needs("admin")]
+)
 
 
 @router.put("", dependencies=[Once])

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from rlt_core.schemas.jobs import DryRun, Job, RlSpec, WarmupSpec
+from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.wiring import submission_of, wake_workers
 from rlt_service.control.specs import check_kind
@@ -12,7 +13,7 @@ from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.openapi import LOCATION, refusals
 
-router = APIRouter(tags=["train"], route_class=JsonRoute)
+router = APIRouter(tags=["train"], route_class=JsonRoute, dependencies=[Needs("train")])
 TrainBody = Annotated[WarmupSpec | RlSpec, Body(discriminator="kind")]
 
 

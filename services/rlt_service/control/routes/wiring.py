@@ -48,9 +48,9 @@ def reports_of(services: Services) -> Reports:
     return Reports(jobs=services.jobs, artifacts=services.artifacts)
 
 
-def uploader_of(services: Services) -> Uploader:
-    """Make the use case of an upload."""
-    return Uploader(datasets=services.datasets, artifacts=services.artifacts, settings=services.settings)
+def uploader_of(services: Services, *, keyed: bool) -> Uploader:
+    """Make the use case of an upload, of a caller with a key or on a server without keys."""
+    return Uploader(datasets=services.datasets, artifacts=services.artifacts, settings=services.settings, keyed=keyed)
 
 
 def importer_of(services: Services) -> Importer:

@@ -1,0 +1,69 @@
+"""Cached prefixes are shared within a key: else the time of an answer would tell what another key asked."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from rlt_service.engine.fake_engine import FakeEngine
+from rlt_service.engine.protocol import GenerateRequest, GenerateResult, SequenceScoreRequest, SequenceScoreResult
+from tests.support.control import Control, control_app
+from tests.support.keys import Headers, id_of, make_key
+
+TEXT = {"question": "2 + 3?", "solution": "5"}
+EXPLAIN = TEXT | {"include": ["score", "tokens"], "top_p": 0.9}
+SCORE = TEXT | {"explanations": ["Add."], "teacher": "default", "baseline": True}
+
+
+class Watched(FakeEngine):
+    """Remembers the salts that it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.salts: set[str | None] = set()
+        self.calls = 0
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        self._note(request)
+        return await super().generate(request)
+
+    async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
+        for request in requests:
+            self._note(request)
+        return await super().score(requests)
+
+    def _note(self, request: GenerateRequest | SequenceScoreRequest) -> None:
+        self.calls += 1
+        self.salts.add(request.cache_salt)
+
+
+@pytest.fixture
+def engine() -> Watched:
+    return Watched()
+
+
+@pytest.fixture
+def control(tmp_path: Path, engine: Watched) -> Iterator[Control]:
+    with control_app(tmp_path, make_engine=lambda _: engine) as found:
+        yield found
+
+
+def ask(control: Control, headers: Headers) -> None:
+    batch = {"items": [EXPLAIN, EXPLAIN]}
+    for path, body in (("/v1/explain", EXPLAIN), ("/v1/score", SCORE), ("/v1/explain/batch", batch)):
+        answer = control.http.post(path, json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+    streamed = control.http.post("/v1/explain", json=EXPLAIN | {"stream": True}, headers=headers)
+    assert "event: done" in streamed.text
+
+
+def test_every_request_of_a_key_carries_the_keys_own_salt(control: Control, engine: Watched) -> None:
+    ask(control, {})
+    assert engine.salts == {None}
+    for _ in range(2):
+        key = make_key(control, "explain", "score")
+        engine.salts.clear()
+        before = engine.calls
+        ask(control, key)
+        assert engine.calls > before + 10
+        assert engine.salts == {id_of(key)}
