@@ -9,6 +9,7 @@ from benchmarks.reliability import (
     broker_faults,
     cancels,
     chaos,
+    engine_kills,
     kills,
     resumes,
     serving_drain,
@@ -18,12 +19,15 @@ from benchmarks.reliability import (
 )
 from benchmarks.reliability.tiny_model import save_tiny_model
 from benchmarks.reliability.trial import Trial
+from rlt_service.engine.models import resolve_model
+from rlt_service.settings import Settings
 
 Trials = Callable[..., Iterator[Trial]]
 
 STUB = "control, broker, workers and supervisors are real processes on SQLite; the trainer is a stub without a model"
 REAL = "all processes are real, the trainer too, on a random Llama of two layers; the engine is the fake one"
 
+BUILTIN = "builtin:smollm2-135m"
 SERVER = "the server is a real process; its engine is the fake one, slowed down"
 
 
@@ -45,6 +49,14 @@ def _on_tiny_model(trials: Trials) -> Trials:
     def with_model(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
         with tempfile.TemporaryDirectory(prefix="rlt-tiny-") as model:
             yield from trials(count=count, seed=seed, folder=folder, base_model=save_tiny_model(Path(model) / "tiny"))
+
+    return with_model
+
+
+def _on_builtin_model(trials: Trials) -> Trials:
+    def with_model(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+        base_model = resolve_model(BUILTIN, state_folder=Settings().home)
+        yield from trials(count=count, seed=seed, folder=folder, base_model=base_model)
 
     return with_model
 
@@ -134,6 +146,24 @@ ROWS = (
         in_ci=0,
         in_full=5,
         real_parts=SERVER,
+    ),
+    Row(
+        name="engine-killed",
+        promise="the engine killed under 32 clients: each hears 503 with Retry-After within 5 s, /readyz says so "
+        "within 2 s, it is back by itself, no process of it is left, a running training goes on",
+        trials=engine_kills.fake_trials,
+        in_ci=3,
+        in_full=20,
+        real_parts="control, broker, worker and supervisor are real processes on SQLite; the engine is the fake one, "
+        "which dies with a process of its own; the trainer is a stub",
+    ),
+    Row(
+        name="engine-killed-real",
+        promise="the same, vLLM's core or worker killed (SmolLM2-135M)",
+        trials=_on_builtin_model(engine_kills.real_trials),
+        in_ci=0,
+        in_full=3,
+        real_parts="the engine is vLLM on CPU; the trainer is a stub",
     ),
     Row(
         name="chaos",
