@@ -71,16 +71,24 @@ def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[
         job = plant.submit(plant.warmup("steps=100000 step_s=0.1"))
         for number in range(count):
             if number and number % EACH_SERVER == 0:
-                plant.kill(plant.controls[0])
-                wait_for(lambda: not _engine(plant, course), what="the killed server's engine is gone")
-                plant.start_control()
+                _replace_server(plant, course)
             wait_for(lambda: _is_ready(plant), what="the server is ready", timeout_s=BACK_S)
             yield _trial(plant, course, job, chance=chance, number=number, seed=seed)
     finally:
+        engine = _engine(plant, course)
         left = plant.end()
+    left += psutil.wait_procs(engine, timeout=10.0)[1]
     if left:
         detail = f"left over: {[process.pid for process in left]}"
         yield Trial(row=course.row, number=count, seed=seed, fault="end", passed=False, detail=detail)
+
+
+def _replace_server(plant: Plant, course: Course) -> None:
+    """Kill the server, see that its engine ends with it, and start another."""
+    engine = _engine(plant, course)
+    plant.kill(plant.controls[0])
+    wait_for(lambda: not any(map(_lives, engine)), what="the killed server's engine is gone", timeout_s=10.0)
+    plant.start_control()
 
 
 def _trial(plant: Plant, course: Course, job: Job, *, chance: random.Random, number: int, seed: int) -> Trial:
@@ -139,12 +147,21 @@ def _told(client: "Future[Heard]", *, killed_s: float, wrong: list[str]) -> floa
 
 
 def _engine(plant: Plant, course: Course) -> list[psutil.Process]:
-    return [process for process in plant.processes() if course.is_engine(_words(process))]
+    """List the server's engine: it is below the server; by a title of its own, vLLM hides its environment."""
+    below = psutil.Process(plant.controls[0].pid).children(recursive=True) if plant.controls else []
+    return [process for process in below if course.is_engine(_words(process))]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _orphans(plant: Plant, course: Course, *, before: Sequence[psutil.Process]) -> list[str]:
     now = _engine(plant, course)
-    faults = [f"process {process.pid} of the dead engine lives" for process in before if process in now]
+    faults = [f"process {process.pid} of the dead engine lives" for process in before if _lives(process)]
     return faults if len(now) == len(before) else [*faults, f"{len(now)} engine processes, {len(before)} before"]
 
 

@@ -9,6 +9,7 @@ from benchmarks.reliability import (
     broker_faults,
     cancels,
     chaos,
+    cut_streams,
     engine_kills,
     kills,
     resumes,
@@ -164,6 +165,15 @@ ROWS = (
         in_ci=0,
         in_full=3,
         real_parts="the engine is vLLM on CPU; the trainer is a stub",
+    ),
+    Row(
+        name="sse",
+        promise="event streams of a running job cut inside an event, its server killed or ended meanwhile: a reader "
+        "with Last-Event-ID, the SDK and `rlt jobs watch` see each event once, in order",
+        trials=cut_streams.trials,
+        in_ci=20,
+        in_full=100,
+        real_parts=STUB,
     ),
     Row(
         name="chaos",
