@@ -16,9 +16,12 @@ from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import Plant, Serving, wait_for
 from benchmarks.reliability.trial import Trial
 from rlt_core.schemas.jobs import Job
+from rlt_service.caches import cache_environment
 
 CLIENTS = 32
-ANSWER_S, UNREADY_S, BACK_S = 5.0, 2.0, 180.0
+ANSWER_S, UNREADY_S = 5.0, 2.0
+BACK_S = 600.0
+"""vLLM starts in half a minute on two free cores; here no time is promised."""
 EACH_SERVER = 2
 """Kills of one server's engine: the third restart in a row waits 30 s, which says nothing more."""
 BODY: dict[str, Any] = {"question": "What is 17 + 25?", "solution": "42", "temperature": 0.0}
@@ -52,8 +55,8 @@ def fake_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
 
 
 def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
-    """Kill vLLM's core or its worker."""
-    environment = {"RLT_MAX_LORAS": "1", "RLT_KV_CACHE_GIB": "0.25"}
+    """Kill vLLM's core or its worker; compiled parts are those of the folder that keeps the model."""
+    environment = {"RLT_MAX_LORAS": "1", "RLT_KV_CACHE_GIB": "0.25", **cache_environment(base_model.parents[1])}
     plant = stub_plant(folder / "home", serving=Serving(engine="vllm"), base_model=base_model, **environment)
     course = Course(
         row="engine-killed-real",

@@ -18,6 +18,7 @@ from benchmarks.reliability import (
     stalls,
     submissions,
 )
+from benchmarks.reliability.by_tests import cases_of
 from benchmarks.reliability.tiny_model import save_tiny_model
 from benchmarks.reliability.trial import Trial
 from rlt_service.engine.models import resolve_model
@@ -28,6 +29,9 @@ Trials = Callable[..., Iterator[Trial]]
 STUB = "control, broker, workers and supervisors are real processes on SQLite; the trainer is a stub without a model"
 REAL = "all processes are real, the trainer too, on a random Llama of two layers; the engine is the fake one"
 
+OF_THE_SUITE = "A trial is a test case, run with every `make test`."
+RESUMES = "tests/train/on_tiny_model/test_resume.py"
+BAD_INPUTS = "tests/service/test_bad_inputs.py::test_a_bad_input"
 BUILTIN = "builtin:smollm2-135m"
 SERVER = "the server is a real process; its engine is the fake one, slowed down"
 
@@ -174,6 +178,57 @@ ROWS = (
         in_ci=20,
         in_full=100,
         real_parts=STUB,
+    ),
+    Row(
+        name="bad-adapters",
+        promise="adapters that are truncated, of another base or rank, NaN, a pickle, a link, changed after their "
+        "registration, and the like: refused with the reason, what served goes on serving",
+        trials=cases_of("bad-adapters", "tests/service/test_bad_adapters.py", "tests/engine/test_adapters.py"),
+        in_ci=0,
+        in_full=1,
+        real_parts="the app in process on the fake engine, which reads and checks adapters as the real one does",
+        note=OF_THE_SUITE,
+    ),
+    Row(
+        name="bad-checkpoints",
+        promise="checkpoints that are truncated, changed by a bit, incomplete, a link, a pickle, of another spec: "
+        "passed over for the one before, and training starts anew where none is sound",
+        trials=cases_of(
+            "bad-checkpoints",
+            f"{RESUMES}::test_a_checkpoint_that_is_not_as_it_was_written_gives_way_to_the_one_before",
+            f"{RESUMES}::test_without_any_sound_checkpoint_training_starts_anew_and_says_so",
+            f"{RESUMES}::test_a_checkpoint_of_another_spec_is_not_taken_up",
+        ),
+        in_ci=0,
+        in_full=1,
+        real_parts="the real trainer in process on a tiny model",
+        note=OF_THE_SUITE,
+    ),
+    Row(
+        name="disk-full",
+        promise="a disk that fills or is read-only: the job pauses with its last checkpoint whole and goes on when "
+        "there is room, submissions are 503 and never a false 202",
+        trials=cases_of(
+            "disk-full",
+            "tests/launch/test_small_disk.py",
+            "tests/train/on_tiny_model/test_full_disk.py",
+            "tests/service/test_control_storage.py",
+        ),
+        in_ci=0,
+        in_full=1,
+        real_parts="disks are small tmpfs; `rlt up` with a stub trainer, and the real trainer on a tiny model, as "
+        "processes; in `test_control_storage` a database that says it is full",
+        note=OF_THE_SUITE,
+    ),
+    Row(
+        name="bad-inputs",
+        promise="each row of the table of bad inputs: its documented 4xx with code and param, nothing stored, within "
+        "0.2 s",
+        trials=cases_of("bad-inputs", f"{BAD_INPUTS}_gets_its_documented_answer_and_leaves_nothing_behind", most_s=0.2),
+        in_ci=0,
+        in_full=1,
+        real_parts="the app in process on the fake engine and SQLite",
+        note=OF_THE_SUITE,
     ),
     Row(
         name="chaos",
