@@ -60,7 +60,8 @@ def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Ite
     plant = stub_plant(folder / "home", serving=Serving(engine="vllm"), base_model=base_model, **environment)
     course = Course(
         row="engine-killed-real",
-        body=BODY | {"max_tokens": 1500},
+        # Several long completions: at nearly any moment every client has some in hand.
+        body=BODY | {"temperature": 1.0, "n": 4, "max_tokens": 1500},
         is_engine=lambda words: bool(words) and words[0].startswith("VLLM::"),
     )
     yield from _trials(plant, course, count=count, seed=seed)
@@ -101,7 +102,7 @@ def _trial(plant: Plant, course: Course, job: Job, *, chance: random.Random, num
     wrong: list[str] = []
     with ThreadPoolExecutor(CLIENTS) as pool:
         clients = [pool.submit(_ask_until_refused, plant.address, course.body) for _ in range(CLIENTS)]
-        wait_for(lambda: _in_hand(plant) >= CLIENTS, what=f"{CLIENTS} calls are at work")
+        wait_for(lambda: _are_at_work(plant, clients), what=f"{CLIENTS} calls are at work")
         time.sleep(chance.uniform(0.0, 0.3))
         killed_s = time.monotonic()
         victim.kill()
@@ -125,6 +126,13 @@ def _trial(plant: Plant, course: Course, job: Job, *, chance: random.Random, num
         detail="; ".join(wrong),
         figures={"unready_s": round(unready_s, 3), "back_s": round(back_s, 3), "processes": len(victims)},
     )
+
+
+def _are_at_work(plant: Plant, clients: Sequence["Future[Heard]"]) -> bool:
+    """Tell whether there is as much in hand as clients; raises where one has been refused already."""
+    if early := [client.result() for client in clients if client.done()]:
+        raise RuntimeError(f"clients were refused before anything was killed: {early}")
+    return _in_hand(plant) >= CLIENTS
 
 
 def _ask_until_refused(address: str, body: dict[str, Any]) -> Heard:
