@@ -39,8 +39,8 @@ def _fuzz(folder: Path) -> dict[str, Any]:
 
 
 REAL_PARTS = {
-    "fake": "the app in process, on the fake engine; adapters are real files",
-    "real": "vLLM on CPU with SmolLM2-135M, two real adapters",
+    "fake": "the server is a process, on the fake engine; adapters are real files",
+    "real": "the server is a process, its engine vLLM on CPU with SmolLM2-135M; two real adapters",
 }
 
 
