@@ -84,6 +84,7 @@ def serve(settings: Settings, *, make_engine: Callable[[Weights], Engine] | None
             log_config=None,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
+            limit_concurrency=settings.max_connections,
             # What the engines abort after the grace still has to be answered.
             timeout_graceful_shutdown=math.ceil(settings.drain_grace_s + ANSWER_S),
         )

@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     """Engine requests in hand before /explain and /score answer 429."""
     max_queued_tokens: int = Field(default=4_194_304, ge=64)
     """Tokens of engine requests in hand, prompt and longest completion, before /explain and /score answer 429."""
+    max_connections: int = Field(default=8192, ge=2)
+    """Open connections, idle ones too, before further ones are answered 503 at once."""
     max_request_timeout_s: float = Field(default=3600.0, gt=0.0, le=86_400.0)
     """Longest that a call of /explain or /score may take, seconds; X-Request-Timeout-Ms asks for less."""
     max_shadow_pairs: int = Field(default=1000, ge=2, le=10_000)
