@@ -11,6 +11,7 @@ WORKER_TESTS = "tests/jobs/test_worker.py"
 RESUME_TESTS = "tests/train/on_tiny_model/test_resume.py"
 LIFELINE_TESTS = "tests/train/on_tiny_model/test_lifeline.py"
 FENCE_TEST = f"{JOB_TESTS}::test_every_write_of_an_attempt_that_lost_its_lease_is_refused"
+OVERTAKEN_TEST = f"{JOB_TESTS}::test_a_claim_of_a_row_that_another_took_meanwhile_takes_nothing"
 NEWER_SPEC_TEST = f"{JOB_TESTS}::test_a_spec_of_a_newer_version_or_kind_waits_for_a_newer_worker_and_holds_up_nobody"
 ORPHAN_TEST = f"{WORKER_TESTS}::test_a_cancelled_job_leaves_no_process_not_even_an_orphan_that_ignores_signals"
 SPOILT_TEST = f"{RESUME_TESTS}::test_a_checkpoint_that_is_not_as_it_was_written_gives_way_to_the_one_before"
@@ -36,7 +37,7 @@ JOB_GUARDS = (
         file="services/rlt_service/store/artifacts.py",
         old='return self._inside("jobs", job_id, f"attempt-{attempt}")',
         new='return self._inside("jobs", job_id, "attempt-1")',
-        tests={f"{SUPERVISOR_TESTS}::test_an_attempt_is_told_where_those_before_it_left_off[sqlite]": "assert"},
+        tests={"tests/store/test_artifacts.py::test_nothing_that_two_attempts_write_has_one_path": "assert"},
     ),
     Guard(
         name="compare-and-swap",
@@ -45,7 +46,10 @@ JOB_GUARDS = (
         file=JOBS,
         old='.where(JobRow.ordinal == row.ordinal, JobRow.status == "queued", JobRow.attempt == row.attempt)',
         new=".where(JobRow.ordinal == row.ordinal)",
-        tests={f"{JOB_TESTS}::test_a_claim_of_a_row_that_another_took_meanwhile_takes_nothing[sqlite]": "assert"},
+        tests={
+            f"{OVERTAKEN_TEST}[sqlite-running]": "cannot become running",
+            f"{OVERTAKEN_TEST}[sqlite-queued]": "assert ClaimedJob",
+        },
     ),
     Guard(
         name="outbox",
@@ -121,7 +125,7 @@ JOB_GUARDS = (
         file="services/rlt_service/jobs/supervisor.py",
         old="            elif time.monotonic() >= kill_at_s:\n",
         new="            elif False:\n",
-        tests={f"{ORPHAN_TEST}[sqlite]": "waited"},
+        tests={f"{ORPHAN_TEST}[sqlite]": "not within"},
     ),
     Guard(
         name="silent-supervisor",

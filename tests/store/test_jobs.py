@@ -59,21 +59,28 @@ def test_twenty_threads_claim_fifty_jobs_and_none_twice(jobs: JobStore, warmup: 
 
 
 class Overtaken(JobStore):
-    """Between its look at the queue and its claim, another takes the row."""
+    """Between its look at the queue and its claim, another takes the row, and may give it back."""
+
+    def __init__(self, database: Database, *, leaves_it: JobStatus) -> None:
+        super().__init__(database)
+        self._leaves_it = leaves_it
 
     def _next(self, session: Session, queue: str, *, lock: bool = True) -> JobRow | None:
         row = super()._next(session, queue, lock=lock)
         if row is not None:
-            taken = update(JobRow).where(JobRow.id == row.id).values(status="running", attempt=1, worker="another")
+            taken = (
+                update(JobRow).where(JobRow.id == row.id).values(status=self._leaves_it, attempt=1, worker="another")
+            )
             session.execute(taken.execution_options(synchronize_session=False))
         return row
 
 
+@pytest.mark.parametrize("status", ["running", "queued"])
 def test_a_claim_of_a_row_that_another_took_meanwhile_takes_nothing(
-    jobs: JobStore, database: Database, warmup: WarmupSpec
+    jobs: JobStore, database: Database, warmup: WarmupSpec, status: JobStatus
 ) -> None:
     job = jobs.submit(warmup)
-    claimed = Overtaken(database).claim(queue=QUEUE, worker="w1")
+    claimed = Overtaken(database, leaves_it=status).claim(queue=QUEUE, worker="w1")
     assert claimed is None
     with database.reading() as session:
         row = session.scalars(select(JobRow).where(JobRow.id == job.id)).one()
