@@ -27,6 +27,9 @@ _LONGEST_WORDS = 160
 
 Ending = Literal["passed", "failed", "error", "skipped", "hung", "missing"]
 
+_ENDINGS: dict[str, Ending] = {"failure": "failed", "error": "error", "skipped": "skipped"}
+"""What stands in a report for what."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -123,7 +126,7 @@ def outcomes_of(report: str) -> dict[tuple[str, str], Outcome]:
 
 def _outcome(case: ElementTree.Element, *, seconds: float) -> Outcome:
     # A fixture's fault while it is taken down comes beside the test's own failure, which goes first.
-    for tag, ending in (("failure", "failed"), ("error", "error"), ("skipped", "skipped")):
+    for tag, ending in _ENDINGS.items():
         fault = case.find(tag)
         if fault is not None:
             how = words_of(fault.get("message", ""))
