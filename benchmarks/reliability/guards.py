@@ -35,7 +35,7 @@ def main() -> int:
         task = progress.add_task("all tests with their guards", total=len(guards) + 1)
         for guard, found in tried(guards, folder=Path(folder)):
             rows += found
-            progress.console.print(f"{guard.name}: {_verdict(found)}", highlight=False, markup=False)
+            progress.console.print(f"{guard.name}: {_verdict(found)}", highlight=False, markup=False, soft_wrap=True)
             progress.update(task, advance=1, description=guard.name)
     write_rows(rows)
     unproved = [row for row in rows if not row.is_proof]
@@ -91,7 +91,7 @@ def _verdict(rows: Sequence[GuardRow]) -> str:
     unproved = [row for row in rows if not row.is_proof]
     if unproved:
         return "; ".join(f"NOT PROVED by {row.test}: {row.how}" for row in unproved)
-    return f"{len(rows)} tests fail without it: {rows[0].how}"
+    return f"{len(rows)} of {len(rows)} fail without it: {rows[0].how}"
 
 
 if __name__ == "__main__":
