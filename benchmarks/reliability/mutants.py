@@ -138,7 +138,7 @@ def words_of(message: str) -> str:
     """Give a failure's first line, without what differs from run to run."""
     first = next((line.strip() for line in message.splitlines() if line.strip()), "")
     first = re.sub(r"/[^\s'\")\]]*/", "…/", first)
-    first = re.sub(r"job_[0-9A-Za-z]{8,}", "job_…", first)
+    first = re.sub(r"\b([a-z]+)_[0-9a-f]{20}", r"\1_…", first)
     return first if len(first) <= _LONGEST_WORDS else first[:_LONGEST_WORDS] + "…"
 
 
