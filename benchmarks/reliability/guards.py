@@ -61,7 +61,7 @@ def rows_of(guard: Guard, *, before: Mapping[str, Outcome], after: Mapping[str, 
     for test, words in guard.tests.items():
         had, seen = before[test], after[test]
         passes = had.ending == "passed"
-        fails = seen.ending in ("failed", "hung") and words in seen.how
+        fails = seen.ending == "hung" or (seen.ending == "failed" and words in seen.how)
         rows.append(
             GuardRow(
                 guard=guard.name,

@@ -75,7 +75,7 @@ def guard() -> Guard:
     ("before", "after", "passes", "fails"),
     [
         (Outcome(ending="passed"), Outcome(ending="failed", how="assert 1 == 2"), True, True),
-        (Outcome(ending="passed"), Outcome(ending="hung", how="Failed: Timeout; assert"), True, True),
+        (Outcome(ending="passed"), Outcome(ending="hung", how="Failed: Timeout (>90.0s)"), True, True),
         (Outcome(ending="passed"), Outcome(ending="passed"), True, False),
         (Outcome(ending="passed"), Outcome(ending="failed", how="NameError: x"), True, False),
         (Outcome(ending="passed"), Outcome(ending="error", how="assert"), True, False),
