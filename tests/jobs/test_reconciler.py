@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -80,6 +81,18 @@ def test_a_lost_lease_puts_the_job_back_and_rings_even_after_an_outage(site: Sit
     bell.away = False
     reconciler.round()
     assert bell.rung == [QUEUE]
+
+
+def test_a_wall_clock_that_jumps_takes_no_job_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = site.settings.model_copy(update={"lease_s": 60.0})
+    watcher = Reconciler(patient, jobs=site.jobs, outbox=site.outbox, bell=FakeBell())
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    watcher.round()
+    wall_clock = time.time
+    monkeypatch.setattr(time, "time", lambda: wall_clock() + 3600.0)
+    watcher.round()
+    assert site.jobs.get(job.id).status == "running"
 
 
 def test_two_watchers_give_a_lost_job_back_once(site: Site) -> None:
