@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlt_core.errors import RltError
+from rlt_core.job_errors import job_code
 from rlt_core.schemas.trainer import (
     EXIT_DISK_FULL,
     EXIT_FAILURE,
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def error_event(error: Exception, *, folder: Path) -> ErrorEvent:
     """Name what broke by a stable code, and tell whether another attempt could help; `folder` is where it wrote."""
     if isinstance(error, RltError):
-        return ErrorEvent(code=error.code, message=str(error), retryable=error.retryable)
+        code = job_code(error.code, status=error.status)
+        return ErrorEvent(code=code, message=str(error), retryable=error.retryable or code == "engine_unavailable")
     message = f"{type(error).__name__}: {error}"
     if disk_is_full(error, folder=folder):
         return ErrorEvent(code="disk_full", message=message, retryable=True)

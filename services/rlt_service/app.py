@@ -176,7 +176,7 @@ async def _start(
     reconciler = None
     if "control" in settings.roles:
         ringing = CeleryBell(make_celery(settings)) if bell is None else bell
-        reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=ringing)
+        reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=ringing, artifacts=artifacts)
         reconciler.start()
         stack.push_async_callback(asyncio.to_thread, reconciler.stop)
     leases = Leases()

@@ -123,7 +123,9 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     broker.start()
     plant = Plant(site, broker)
     celery = make_celery(site.settings)
-    control = Reconciler(site.settings, jobs=site.jobs, outbox=site.outbox, bell=CeleryBell(celery))
+    control = Reconciler(
+        site.settings, jobs=site.jobs, outbox=site.outbox, bell=CeleryBell(celery), artifacts=site.artifacts
+    )
     control.start()
     plant.start_worker()
     yield plant

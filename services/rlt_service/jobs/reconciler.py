@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 
 from rlt_core.errors import StaleAttemptError, UnavailableError
-from rlt_core.schemas.jobs import QUEUE
+from rlt_core.schemas.jobs import QUEUE, JobError
 from rlt_service.jobs.bell import Bell, ring_again, ring_owed
 from rlt_service.jobs.broker import EmbeddedValkey
+from rlt_service.jobs.last_words import log_tail
 from rlt_service.jobs.lease import LeaseWatcher
+from rlt_service.jobs.verdict import LEASE_LOST
 from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.jobs import JobStore, RunningJob
 from rlt_service.store.outbox import Outbox
 
@@ -27,6 +30,7 @@ class Reconciler:
         jobs: JobStore,
         outbox: Outbox,
         bell: Bell,
+        artifacts: ArtifactStore,
         broker: EmbeddedValkey | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -34,6 +38,7 @@ class Reconciler:
         self._jobs = jobs
         self._outbox = outbox
         self._bell = bell
+        self._artifacts = artifacts
         self._broker = broker
         self._clock = clock
         self._period_s = min(settings.reconcile_s, settings.lease_s / 3)
@@ -78,9 +83,11 @@ class Reconciler:
             LOGGER.warning("%s", error.detail)
 
     def _give_back(self, lost: RunningJob) -> None:
-        reason = "the worker stopped answering: its lease ran out"
+        # Nobody else can tell: whoever ran the trainer is gone, and the log outlives both.
+        tail = log_tail(self._artifacts.log_path(lost.id, lost.attempt))
+        error = JobError(code="worker_lost", message=LEASE_LOST, retryable=True, log_tail=tail)
         try:
-            job = self._jobs.requeue(lost.id, lost.attempt, reason, beat=lost.beat)
+            job = self._jobs.requeue(lost.id, lost.attempt, LEASE_LOST, beat=lost.beat, error=error)
         except StaleAttemptError:
             return  # another watcher, or the supervisor itself, was first, or it beats again
         LOGGER.warning("lease of %s attempt %d ran out: now %s", lost.id, lost.attempt, job.status)

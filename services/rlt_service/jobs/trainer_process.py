@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
-LOG_TAIL_LINES = 200
-_LOG_TAIL_BYTES = 256 * 1024
+from rlt_service.jobs.last_words import log_tail
+from rlt_service.store.artifacts import LOG_NAME
+
 _GONE_TIMEOUT_S = 10.0
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -45,7 +45,7 @@ class TrainerProcess:
     @property
     def log_path(self) -> Path:
         """What the trainer printed."""
-        return self._folder / "trainer.log"
+        return self._folder / LOG_NAME
 
     def start(self) -> None:
         """Start it; raises OSError if the command cannot be run."""
@@ -113,13 +113,7 @@ class TrainerProcess:
 
     def log_tail(self) -> str:
         """Return the last lines that it printed."""
-        try:
-            with self.log_path.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-                lines = deque(log.read().decode("utf-8", errors="replace").splitlines(), maxlen=LOG_TAIL_LINES)
-        except FileNotFoundError:
-            return ""
-        return "\n".join(lines)
+        return log_tail(self.log_path)
 
     def _descendants(self) -> list[psutil.Process]:
         children = psutil.Process().children(recursive=True)

@@ -77,7 +77,8 @@ def serve(settings: Settings) -> None:
     jobs = JobStore(database, settings.job_rules)
     celery = make_celery(settings)
     bell = CeleryBell(celery)
-    reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=bell)
+    artifacts = ArtifactStore(settings.artifacts)
+    reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=bell, artifacts=artifacts)
     if settings.broker_url is None:
         EmbeddedValkey(settings.home).start()
     drain = Drain()

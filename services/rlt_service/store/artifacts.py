@@ -15,6 +15,8 @@ from rlt_service.store.faults import storage_faults
 
 REFUSED: dict[Kind, type[InvalidRequestError]] = {"adapter": InvalidAdapterError, "full": InvalidWeightsError}
 """What is raised for files of a kind."""
+LOG_NAME = "trainer.log"
+"""What an attempt's trainer printed."""
 _FOLDER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
@@ -36,6 +38,10 @@ class ArtifactStore:
     def job_file(self, job_id: str, attempt: int) -> Path:
         """Return what an attempt's trainer is told."""
         return self.attempt_dir(job_id, attempt) / "job.json"
+
+    def log_path(self, job_id: str, attempt: int) -> Path:
+        """Return what an attempt's trainer printed."""
+        return self.attempt_dir(job_id, attempt) / LOG_NAME
 
     def rollout_dir(self, job_id: str, attempt: int, step: int) -> Path:
         """Folder of the policy after one step."""
