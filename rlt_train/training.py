@@ -22,9 +22,6 @@ from rlt_train.errors import StopRequested
 from rlt_train.models import trained_policy
 from rlt_train.resuming import load_adapter
 
-MICRO_BATCH_TOKENS = 4096
-"""Tokens in one forward and backward pass at most: what 24 GiB hold of a small model's activations in fp32."""
-
 
 def common_arguments(context: JobContext) -> dict[str, Any]:
     """Give the settings that every kind shares: TRL itself saves, reports and prints nothing."""
@@ -43,12 +40,6 @@ def common_arguments(context: JobContext) -> dict[str, Any]:
         "remove_unused_columns": False,
         "dataloader_pin_memory": accelerated,
     }
-
-
-def micro_batch_rows(rows: int, *, tokens_per_row: int) -> int:
-    """Choose the largest divisor of `rows` whose tokens fit into one pass (at least 1)."""
-    fitting = [size for size in range(1, rows + 1) if rows % size == 0 and size * tokens_per_row <= MICRO_BATCH_TOKENS]
-    return max(fitting, default=1)
 
 
 class StepReporter(TrainerCallback):

@@ -9,6 +9,9 @@ from rlt_core.schemas.base import UtcTime, WireModel, now_utc
 from rlt_core.schemas.jobs import JobKind, JobSpec
 from rlt_core.schemas.teachers import Difference
 
+KEPT_CHECKPOINTS = 2
+"""Checkpoints of an attempt that stay: the newest, and the one before, for when the newest does not verify."""
+
 EXIT_SUCCESS = 0
 """The result event stands in the file."""
 EXIT_FAILURE = 1
