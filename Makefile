@@ -11,6 +11,14 @@ DATA ?= ../shared/data
 # Whose products and attention `make exact` holds against transformers: RLT_SCORING_MATH, exact or fast.
 MATH ?= exact
 ITEMS ?= 500
+# Calls that `make fuzz` draws in all, at least 50 of each operation, and where it begins.
+EXAMPLES ?= 10000
+SEED ?= 1
+# Share of each row's trials that `make chaos` makes, and which rows (all of them where none is named).
+SHARE ?= 1
+ROWS ?=
+# Files with properties, which `make fuzz` tries on more examples.
+PROPERTIES = $(shell grep -lE '^@given|^from hypothesis import' -r tests/core tests/tokens tests/service tests/client)
 # State of the server, the demo and the tests; nothing is written elsewhere.
 export RLT_HOME ?= $(CURDIR)/.rlt
 
@@ -22,7 +30,7 @@ LOCKED := $(VENV)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo test check fast slow real exact bench-score bench-explain bench-swap lint types contracts format lock
+.PHONY: help setup up demo test check fast slow real fuzz chaos exact bench-score bench-explain bench-swap lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,13 +62,20 @@ test: $(LOCKED) lint types contracts fast slow real ## Everything that a submiss
 check: $(LOCKED) lint types contracts fast ## Format, lint, types, import contracts, fast tests
 
 fast: $(LOCKED) ## The tests on the fake engine, in seconds
-	@$(BIN)/pytest -m "not real and not processes and not training" $(IN_PARALLEL)
+	@$(BIN)/pytest -m "not real and not processes and not training and not fuzz" $(IN_PARALLEL)
 
-slow: $(LOCKED) ## The tests that start processes (rlt up, brokers, workers) or train a tiny model, without vLLM
-	@$(BIN)/pytest -m "processes or training" $(IN_PARALLEL)
+slow: $(LOCKED) ## The tests that start processes (rlt up, brokers, workers), train a tiny model, or fuzz the contract, without vLLM
+	@$(BIN)/pytest -m "processes or training or fuzz" $(IN_PARALLEL)
 
 real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
 	@$(BIN)/pytest -m real
+
+fuzz: $(LOCKED) ## Fuzz every operation of the contract, then parsers by properties (5 minutes; EXAMPLES=10000, SEED=1)
+	@$(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seed $(SEED) --out docs/results/reliability
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m "not real and not processes and not training and not fuzz" $(PROPERTIES) $(IN_PARALLEL)
+
+chaos: $(LOCKED) ## Harm real processes on purpose and write docs/reliability.md (an hour; ROWS="cancel broker", SHARE=0.1, SEED=1)
+	@$(BIN)/python -m benchmarks.reliability --out docs/results/reliability --seed $(SEED) --share $(SHARE) $(if $(ROWS),--rows $(ROWS))
 
 exact: $(LOCKED) ## Hold scores of 500 items against transformers, token by token (30 minutes; needs DATA; MATH=fast, ITEMS=120)
 	@$(BIN)/python -m benchmarks.exact --home $(RLT_HOME) --data $(DATA) --math $(MATH) --count $(ITEMS) \

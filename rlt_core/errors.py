@@ -188,6 +188,12 @@ class PayloadTooLargeError(RltError, ValueError):
     code, status, title = "payload_too_large", 413, "Payload too large"
 
 
+class BodyTimeoutError(RltError, TimeoutError):
+    """The body did not come in time."""
+
+    code, status, title, retryable = "body_timeout", 408, "Body timeout", True
+
+
 class UnsupportedMediaTypeError(RltError, ValueError):
     """A content type that the call does not read."""
 
@@ -234,3 +240,15 @@ class ConfigurationError(RltError, ValueError):
     """Settings or the machine do not allow the server to start; the message says what to change."""
 
     code, title = "configuration", "Configuration"
+
+
+class InvalidBackupError(RltError, ValueError):
+    """A folder that is no whole backup of this project, or of a newer one; the message says what is wrong with it."""
+
+    code, status, title = "invalid_backup", 422, "Invalid backup"
+
+
+class InconsistentStateError(RltError):
+    """What the database names does not lie whole under the artifact root; the message says what."""
+
+    code, title = "inconsistent_state", "Inconsistent state"

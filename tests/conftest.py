@@ -15,15 +15,20 @@ from rlt_service.caches import cache_environment
 from rlt_service.engine.factory import create_engine
 from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
+from tests.support.postgres import postgres_url
+from tests.support.schema import lay_schema
 
 # Machines are slow now and then; what a property holds does not depend on it.
-settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any-machine")
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time: a test that fails fails again. `make fuzz` draws others, and many.
+settings.register_profile("ci", ANY_MACHINE, derandomize=True)
+settings.register_profile("fuzz", ANY_MACHINE, max_examples=2000, derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-KINDS = ("real", "processes", "training")
+KINDS = ("real", "processes", "training", "fuzz")
 """Markers of the tests that `make fast` leaves out."""
-SLOWEST_FIRST = ("train", "launch", "jobs", "docs", "packaging", "demo")
+SLOWEST_FIRST = ("fuzz", "train", "launch", "jobs", "docs", "packaging", "demo")
 """Folders whose files take long: begun last, one of them would keep a single core busy at the end."""
 
 
@@ -62,6 +67,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slow folders first; within a folder nothing moves."""
     ranks = {folder: rank for rank, folder in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the URL of a fresh database with the schema, once on each kind that is supported."""
+    if request.param == "sqlite":
+        yield lay_schema(tmp_path)
+        return
+    with postgres_url() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def module_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give what `database_url` gives, once a module."""
+    if request.param == "sqlite":
+        yield lay_schema(tmp_path_factory.mktemp("database"))
+        return
+    with postgres_url() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

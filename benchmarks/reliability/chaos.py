@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -155,7 +156,7 @@ class Chaos:
             except JobStateError:
                 return  # it has ended, or is being cancelled
 
-    def _mortal(self) -> list[psutil.Popen]:
+    def _mortal(self) -> list[subprocess.Popen[bytes]]:
         return [worker for worker in self._plant.workers if worker.pid not in self._veterans]
 
 

@@ -5,7 +5,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.reliability import broker_faults, cancels, chaos, kills, resumes, stalls, submissions
+from benchmarks.reliability import (
+    broker_faults,
+    cancels,
+    chaos,
+    kills,
+    resumes,
+    serving_drain,
+    serving_overload,
+    stalls,
+    submissions,
+)
 from benchmarks.reliability.tiny_model import save_tiny_model
 from benchmarks.reliability.trial import Trial
 
@@ -13,6 +23,8 @@ Trials = Callable[..., Iterator[Trial]]
 
 STUB = "control, broker, workers and supervisors are real processes on SQLite; the trainer is a stub without a model"
 REAL = "all processes are real, the trainer too, on a random Llama of two layers; the engine is the fake one"
+
+SERVER = "the server is a real process; its engine is the fake one, slowed down"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +35,7 @@ class Row:
     promise: str
     trials: Trials
     in_ci: int
+    """0 where it bounds times that a busy machine does not keep."""
     in_full: int
     real_parts: str
     note: str = ""
@@ -104,6 +117,23 @@ ROWS = (
         in_ci=6,
         in_full=50,
         real_parts=STUB,
+    ),
+    Row(
+        name="drain",
+        promise="asked to end with 32 calls in flight: every one is answered, the server is gone within 35 s",
+        trials=serving_drain.trials,
+        in_ci=1,
+        in_full=20,
+        real_parts=SERVER,
+    ),
+    Row(
+        name="overload",
+        promise="512 calls and 4 batches of 256 at once: only 200, 429 and 503, none lost, /healthz p99 below 100 ms, "
+        "memory back within 10%",
+        trials=serving_overload.trials,
+        in_ci=0,
+        in_full=5,
+        real_parts=SERVER,
     ),
     Row(
         name="chaos",

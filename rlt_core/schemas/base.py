@@ -38,6 +38,15 @@ class WireModel(BaseModel):
     )
 
 
+class RequestModel(WireModel):
+    """A body of a caller: each value is of the JSON type that the contract says, and none is converted to it.
+
+    `"5"` is no number and 1 no boolean: who sends them means something else, or has it wrong.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+
 class Page(WireModel, Generic[ItemT]):
     """One page of a list, newest first."""
 

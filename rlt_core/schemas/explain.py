@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from rlt_core.schemas.base import MIN_TEMPERATURE, EngineRef, UtcTime, VersionRef, WireModel
+from rlt_core.schemas.base import MIN_TEMPERATURE, EngineRef, RequestModel, UtcTime, VersionRef, WireModel
 from rlt_core.schemas.score import CompletionTokens, ScoreResponse
 from rlt_core.schemas.server import BatchItemError
 
@@ -21,7 +21,7 @@ def _samples_or_is_greedy(temperature: float) -> float:
     return temperature
 
 
-class ExplainRequest(WireModel):
+class ExplainRequest(RequestModel):
     """A question with its solution; the teacher writes what leads from one to the other."""
 
     question: str = Field(min_length=1)

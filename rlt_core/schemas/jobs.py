@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from rlt_core.job_errors import remedy_of
-from rlt_core.schemas.base import MIN_TEMPERATURE, Name, Role, UtcTime, WireModel
+from rlt_core.schemas.base import MIN_TEMPERATURE, Name, RequestModel, Role, UtcTime, WireModel
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
 from rlt_core.schemas.score import RewardConfig
 
@@ -24,7 +24,7 @@ TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 LINEAR_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-class LoraSpec(WireModel):
+class LoraSpec(RequestModel):
     """A low-rank adapter; targets name linear layers (never `lm_head`: vLLM ignores it when scoring, #51594)."""
 
     rank: int = Field(default=16, ge=1, le=512)
@@ -32,7 +32,7 @@ class LoraSpec(WireModel):
     targets: list[str] = Field(default_factory=lambda: list(LINEAR_TARGETS), min_length=1, max_length=32)
 
 
-class Splits(WireModel):
+class Splits(RequestModel):
     """Held-out parts of the dataset, as fractions of its rows or ids of other datasets; they share no question."""
 
     select: float | str = 0.0
@@ -43,7 +43,7 @@ class Splits(WireModel):
     """For figures only."""
 
 
-class PromotePolicy(WireModel):
+class PromotePolicy(RequestModel):
     """What happens to an alias when the job has succeeded."""
 
     alias: Name = "default"
@@ -53,7 +53,7 @@ class PromotePolicy(WireModel):
 StudentName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class _SpecBase(WireModel):
+class _SpecBase(RequestModel):
     name: str | None = Field(default=None, max_length=200)
     """For people; need not be unique."""
     dataset: str = Field(min_length=1, max_length=200)
@@ -65,7 +65,7 @@ class _SpecBase(WireModel):
     """Seconds that all attempts together may run."""
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher first."""
-    not_before: UtcTime | None = None
+    not_before: Annotated[UtcTime, Field(strict=False)] | None = None
     resume_from: str | None = None
     splits: Splits = Field(default_factory=Splits)
     lora: LoraSpec | None = Field(default_factory=LoraSpec)
@@ -240,7 +240,7 @@ class Checkpoint(WireModel):
     manifest_sha256: str | None = None
 
 
-class RolloutPublishRequest(WireModel):
+class RolloutPublishRequest(RequestModel):
     """A trainer says that the policy of one step lies, whole, in its attempt's folder."""
 
     attempt: int = Field(ge=1, le=999_999)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from rlt_core.rewards import KlEstimator, RewardWeights
-from rlt_core.schemas.base import MIN_TEMPERATURE, EngineRef, UtcTime, VersionRef, WireModel
+from rlt_core.schemas.base import MIN_TEMPERATURE, EngineRef, RequestModel, UtcTime, VersionRef, WireModel
 from rlt_core.schemas.server import BatchItemError
 
 ScoreInclude = Literal["tokens", "sequence"]
@@ -13,7 +13,7 @@ Term = Literal["solution", "kl", "format"]
 Alignment = Literal["tokens", "characters"]
 
 
-class RewardConfig(WireModel):
+class RewardConfig(RequestModel):
     """Coefficients of the reward (paper's run as defaults) and the temperature that divides the student's logits."""
 
     solution_mean: float = Field(default=1.0, ge=-1e6, le=1e6)
@@ -29,14 +29,14 @@ class RewardConfig(WireModel):
         return RewardWeights(**self.model_dump())
 
 
-class CompletionTokens(WireModel):
+class CompletionTokens(RequestModel):
     """Exactly what was generated, closing tag included; `explanation` is T as [start, end) in it."""
 
     prompt_token_ids: list[int] = Field(default_factory=list[int])
     completion_token_ids: list[int]
     completion_logprobs: list[float]
     """Natural logs at `temperature`, one a completion token."""
-    explanation: tuple[int, int]
+    explanation: Annotated[tuple[int, int], Field(strict=False)]
     temperature: float = Field(ge=MIN_TEMPERATURE, le=2.0)
     straddled: bool = False
     """Whether a token held both explanation and closing tag; its text part is scored without KL."""
@@ -44,7 +44,7 @@ class CompletionTokens(WireModel):
     """What the ids are of, as /explain names it. Null: the teacher's where one is named, else the student's."""
 
 
-class ExplanationInput(WireModel):
+class ExplanationInput(RequestModel):
     """An explanation to score: its text or, with `tokens`, exactly those ids and teacher log-probs."""
 
     text: str = ""
@@ -52,7 +52,7 @@ class ExplanationInput(WireModel):
     well_formed: bool = True
 
 
-class ScoreRequest(WireModel):
+class ScoreRequest(RequestModel):
     """Explanations of one question, to be judged by one student."""
 
     question: str = Field(min_length=1)

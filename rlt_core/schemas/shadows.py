@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from rlt_core.schemas.base import Role, UtcTime, WireModel
+from rlt_core.schemas.base import RequestModel, Role, UtcTime, WireModel
 
 
-class ShadowPut(WireModel):
+class ShadowPut(RequestModel):
     """Let a candidate answer beside what an alias serves."""
 
     version: str = Field(min_length=1, max_length=200)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rlt_core.schemas.base import Role, UtcTime, Version, WireModel
+from rlt_core.schemas.base import RequestModel, Role, UtcTime, Version, WireModel
 from rlt_core.schemas.jobs import JobSpec
 
 
@@ -61,7 +61,7 @@ class Lineage(WireModel):
     promotions: list["AliasChange"] = Field(default_factory=list["AliasChange"])
 
 
-class RegisterVersionRequest(WireModel):
+class RegisterVersionRequest(RequestModel):
     """Register an adapter or a fully trained model that lies under the artifact root, as `imports/<folder>`."""
 
     folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
@@ -88,7 +88,7 @@ class Alias(WireModel):
     updated_at: UtcTime
 
 
-class AliasPut(WireModel):
+class AliasPut(RequestModel):
     """Move an alias: a compare-and-swap on `expected`."""
 
     version: str = Field(min_length=1, max_length=200)
@@ -103,7 +103,7 @@ class AliasPut(WireModel):
     """Who asks, for the history: a person, a pipeline; a job gives its id."""
 
 
-class AliasRollback(WireModel):
+class AliasRollback(RequestModel):
     """Move an alias back; `to` null is the version before."""
 
     expected: str = Field(max_length=200)

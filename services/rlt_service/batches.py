@@ -29,7 +29,8 @@ async def answer_items(
 
     async def one(index: int, item: object) -> AnswerT | BatchItemError:
         try:
-            return await answer(read_item(item, model=model))
+            # In a thread: hundreds of items in one turn of the event loop would hold every other caller up.
+            return await answer(await asyncio.to_thread(read_item, item, model=model))
         except RltError as error:
             found = error
         except Exception:  # an item's boundary: what breaks one of ours must not take the others along

@@ -9,6 +9,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from rlt_service.control.probe import Prober
+from rlt_service.database_check import DatabaseCheck
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
 from rlt_service.engines import Engines
@@ -53,6 +54,13 @@ class Services:
     """Which versions requests of this process run on."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set when the server begins to stop: streams that follow something end, or they would hold it up."""
+
+    database_check: DatabaseCheck = field(init=False)
+    """What /readyz asks."""
+
+    def __post_init__(self) -> None:
+        """Keep one check for the life of the process: it holds a thread while the database hangs."""
+        object.__setattr__(self, "database_check", DatabaseCheck(self.database))
 
     @property
     def host(self) -> EngineHost | None:

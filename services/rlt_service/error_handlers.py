@@ -12,7 +12,7 @@ from rlt_core.errors import NotFoundError, RltError
 from rlt_service.json_bodies import request_error
 from rlt_service.problems import answer_of, from_http_exception
 from rlt_service.request_ids import request_id_of
-from rlt_service.roles import absent_role
+from rlt_service.roles import absent_role, methods_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         return _answer(request, error_here)
     response = _answer(request, from_http_exception(request, error))
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(methods_of(request))
     return response
 
 

@@ -1,6 +1,7 @@
 """/healthz, /readyz and /metrics: whether the process answers, whether it can do its work, and how it has been."""
 
 import asyncio
+from collections.abc import Callable
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -38,8 +39,11 @@ async def metrics(services: ServicesDep) -> PlainTextResponse:
 
 
 async def readiness_of(services: Services) -> Readiness:
-    """Check database and engine, without which nothing works, and the broker, without which jobs only wait."""
-    checks = {"database": await asyncio.to_thread(_database, services)}
+    """Check database, artifacts and engine, without which nothing works; without the broker jobs only wait."""
+    checks = {
+        "database": await services.database_check.ask(),
+        "artifacts": await asyncio.to_thread(_found, services.artifacts.check),
+    }
     # Engines of fully trained versions come and go with requests: nobody waits for them.
     for index, (base_model, host) in enumerate(services.engines.hosts.items() if services.engines is not None else ()):
         checks["engine" if index == 0 else f"engine {base_model}"] = await host.check()
@@ -52,9 +56,9 @@ async def readiness_of(services: Services) -> Readiness:
     return Readiness(status="ready" if all(check.ok for check in checks.values()) else "degraded", checks=checks)
 
 
-def _database(services: Services) -> Check:
+def _found(check: Callable[[], None]) -> Check:
     try:
-        services.database.check()
+        check()
     except RltError as error:
         return Check(ok=False, detail=error.detail)
     return Check(ok=True)

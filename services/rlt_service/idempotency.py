@@ -32,13 +32,19 @@ REPLAYED = "Idempotency-Replayed"
 MAX_KEPT_BYTES = 4 * 2**20
 """Largest answer that is kept."""
 _KEPT_HEADERS = ("content-type", "location", "rlt-teacher-version", "rlt-student-version")
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY_PATTERN = r"^[\x21-\x7e]{1,255}$"
+_KEY = re.compile(KEY_PATTERN.strip("^$"))
 _METHODS = frozenset({"POST", "PUT", "DELETE"})
 
 
 def described(
     key: Annotated[
-        str | None, Header(alias=HEADER, description="The same call again with the same key gets the first answer.")
+        str | None,
+        Header(
+            alias=HEADER,
+            pattern=KEY_PATTERN,
+            description="The same call again with the same key gets the first answer.",
+        ),
     ] = None,
 ) -> None:
     """Tell the OpenAPI file of the header; the layer around the app acts on it."""

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
-from rlt_core.errors import MalformedRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
+from rlt_core.errors import BodyTimeoutError, MalformedRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
 from rlt_service.container import services_of
 from rlt_service.validation import invalid_request
 
@@ -26,11 +26,15 @@ class JsonRequest(Request):
     _content: bytes
     _parsed: Any
 
-    async def read(self, *, max_bytes: int, max_depth: int) -> None:
-        """Read and parse; raises UnsupportedMediaTypeError, PayloadTooLargeError, MalformedRequestError."""
+    async def read(self, *, max_bytes: int, max_s: float, max_depth: int) -> None:
+        """Read and parse.
+
+        Raises UnsupportedMediaTypeError, PayloadTooLargeError, BodyTimeoutError, MalformedRequestError.
+        """
         check_json_type(self.headers.get("content-type"))
+        check_not_compressed(self.headers.get("content-encoding", ""))
         check_announced_length(self.headers.get("content-length"), max_bytes=max_bytes)
-        self._content = await read_bounded(self, max_bytes=max_bytes)
+        self._content = await read_bounded(self, max_bytes=max_bytes, max_s=max_s)
         if len(self._content) > INLINE_BYTES:
             self._parsed = await asyncio.to_thread(parse_json, self._content, max_depth=max_depth)
         else:
@@ -59,7 +63,9 @@ class JsonRoute(APIRoute):
         async def strictly(request: Request) -> Response:
             settings = services_of(request).settings
             read = JsonRequest(request.scope, request.receive)
-            await read.read(max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
+            await read.read(
+                max_bytes=settings.max_body_bytes, max_s=settings.max_body_s, max_depth=settings.max_json_depth
+            )
             try:
                 return await handle(read)
             except RequestValidationError as error:
@@ -89,19 +95,34 @@ def check_json_type(content_type: str | None) -> None:
     )
 
 
+def check_not_compressed(content_encoding: str) -> None:
+    """Raise UnsupportedMediaTypeError for a compressed body: what it unpacks to could not be bounded by its length."""
+    if content_encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaTypeError(f"the body is compressed ({content_encoding[:40]}): send it plain")
+
+
 def check_announced_length(content_length: str | None, *, max_bytes: int) -> None:
     """Raise PayloadTooLargeError before a byte is read, where the length is announced."""
     if content_length is not None and content_length.isdecimal() and int(content_length[:20]) > max_bytes:
         raise _too_large(max_bytes)
 
 
-async def read_bounded(request: Request, *, max_bytes: int) -> bytes:
-    """Read a body that may come in chunks without a length; raises PayloadTooLargeError at the limit."""
+async def read_bounded(request: Request, *, max_bytes: int, max_s: float) -> bytes:
+    """Read a body that may come in chunks without a length; raises PayloadTooLargeError and BodyTimeoutError."""
     content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > max_bytes:
-            raise _too_large(max_bytes)
+    deadline = asyncio.timeout(max_s)
+    try:
+        async with deadline:
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > max_bytes:
+                    raise _too_large(max_bytes)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise BodyTimeoutError(
+            f"{len(content)} bytes of the body came within {max_s:g} s, and not its end: send it faster, or less"
+        ) from None
     return bytes(content)
 
 

@@ -60,6 +60,8 @@ def answer_of(error: RltError, *, request_id: str) -> Response:
         wait_s = DEFAULT_RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
         headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
     body = problem_of(error, request_id=request_id).model_dump_json()
+    if error.status == 408:
+        headers["Connection"] = "close"  # else the rest of the body would hold it open
     return Response(body, status_code=error.status, headers=headers, media_type=MEDIA_TYPE)
 
 

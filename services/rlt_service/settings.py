@@ -88,6 +88,8 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024)
     """Largest request body, datasets apart."""
+    max_body_s: float = Field(default=120.0, gt=0.0, le=3600.0)
+    """Longest that a JSON body may take to come, seconds; after it 408 and the connection is closed."""
     max_dataset_bytes: int = Field(default=2**30, ge=1024)
     """Largest dataset upload."""
     max_dataset_rows: int = Field(default=1_000_000, ge=1)

@@ -34,7 +34,9 @@ def test_the_version_is_the_package_s(rlt: Rlt, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"rlt {importlib.metadata.version('rlt')}\n"
 
 
-@pytest.mark.parametrize("command", ["up", "explain", "score", "train", "jobs", "datasets", "teachers", "students"])
+@pytest.mark.parametrize(
+    "command", ["up", "backup", "restore", "explain", "score", "train", "jobs", "datasets", "teachers", "students"]
+)
 def test_every_command_explains_itself(rlt: Rlt, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert rlt(command, "--help") == 0
     assert "Usage: rlt" in capsys.readouterr().out

@@ -2,12 +2,13 @@
 
 import json
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlt_core.columns import MAX_TEMPLATE_CHARACTERS, NO_COLUMNS, parse_columns, parse_template
+from rlt_core.columns import MAX_TEMPLATE_CHARACTERS, NO_COLUMNS, TARGETS, parse_columns, parse_template
 from rlt_core.errors import InvalidDatasetError, InvalidRequestError
 
 ROOM = 1000
@@ -126,3 +127,38 @@ def test_a_parsed_template_written_out_again_is_the_same_template(text: str) -> 
         "{" + column + "}" + literal for column, literal in zip(template.columns, literals[1:], strict=True)
     )
     assert again == text
+
+
+@given(st.text() | st.recursive(st.none() | st.text() | st.integers(), lambda inner: st.lists(inner)).map(json.dumps))
+def test_any_text_is_columns_or_refused_by_its_parameter(text: str) -> None:
+    param = "/columns"
+    try:
+        parse_columns(text)
+    except InvalidRequestError as error:
+        param = error.param
+    assert param == "/columns"
+
+
+@given(
+    templates=st.dictionaries(st.sampled_from(TARGETS), st.text(alphabet="{}abc ", max_size=12), max_size=3),
+    row=st.dictionaries(
+        st.sampled_from("abc"),
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just([]),
+        max_size=3,
+    ),
+)
+def test_any_templates_fill_any_row_or_are_refused(templates: dict[str, str], row: dict[str, Any]) -> None:
+    filled: dict[str, object] | None = None
+    param = "/columns"
+    try:
+        filled = parse_columns(json.dumps(templates)).apply(row, max_characters=20)
+    except (InvalidRequestError, InvalidDatasetError) as error:
+        param = error.param
+    assert param == "/columns"
+    if filled is None:
+        return
+    assert filled.keys() == row.keys() | templates.keys()
+    assert all(isinstance(filled[target], str) and len(str(filled[target])) <= 20 for target in templates)
+    assert {name: filled[name] for name in row.keys() - templates.keys()} == {
+        name: row[name] for name in row.keys() - templates.keys()
+    }

@@ -43,7 +43,7 @@ def test_codes_and_statuses_are_such_as_the_contract_has(kind: type[RltError]) -
     assert 400 <= kind.status < 600
     assert kind.title
     if kind.retryable:
-        assert kind.status in (409, 429, 500, 503, 504)
+        assert kind.status in (408, 409, 429, 500, 503, 504)
 
 
 def test_the_errors_that_users_make_are_never_a_500() -> None:

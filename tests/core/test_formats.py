@@ -1,6 +1,8 @@
 """The format: what teacher and student read, segment by segment."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rlt_core.errors import NotFoundError
 from rlt_core.formats import FORMATS, R1_1, STRATOS_1, ExplanationPiece, Format, Segment, SegmentKind, get_format
@@ -104,3 +106,30 @@ def test_a_format_is_found_by_its_name_and_version() -> None:
     assert all(format_id == found.id for format_id, found in FORMATS.items())
     with pytest.raises(NotFoundError, match=r"no format 'r2@7'; this server has r1@1, stratos@1"):
         get_format("r2@7")
+
+
+@pytest.mark.parametrize("format", FORMATS.values(), ids=list(FORMATS))
+@given(texts=st.tuples(*[st.text(max_size=20) | st.sampled_from(sorted(tags(STRATOS_1) | tags(R1_1)))] * 4))
+def test_texts_stay_in_their_segments_whatever_they_say(format: Format, texts: tuple[str, str, str, str]) -> None:
+    """A tag in a text is text: it opens and closes nothing."""
+    question, solution, explanation, rest = texts
+    piece = ExplanationPiece(text=explanation, rest=rest)
+    plain = ExplanationPiece(text="e", rest="r" if rest else "")
+    for made, usual in (
+        (
+            format.teacher(question=question, solution=solution, explanation=piece),
+            format.teacher(question="q", solution="s", explanation=plain),
+        ),
+        (
+            format.student(question=question, solution=solution, explanation=piece),
+            format.student(question="q", solution="s", explanation=plain),
+        ),
+    ):
+        assert kinds(made.assistant) == kinds(usual.assistant)
+        assert (made.question, made.instruction) == (question, usual.instruction)
+        told = {segment.kind: segment.text for segment in made.assistant if segment.kind != SegmentKind.TAG}
+        wanted = {SegmentKind.SOLUTION: solution, SegmentKind.EXPLANATION: explanation}
+        assert told == wanted | ({SegmentKind.EXPLANATION_REST: rest} if rest else {})
+        assert [segment.text for segment in made.assistant if segment.kind == SegmentKind.TAG] == [
+            segment.text for segment in usual.assistant if segment.kind == SegmentKind.TAG
+        ]

@@ -34,13 +34,16 @@ def kinds(root: type[RltError]) -> Iterator[type[RltError]]:
         yield from kinds(kind)
 
 
+KINDS: list[type[RltError]] = sorted(set(kinds(RltError)), key=lambda kind: kind.__name__)
+
+
 def test_every_code_that_is_written_down_has_a_remedy() -> None:
     written = {code for module in MODULES for code in codes_of(ast.parse(module.read_text()))}
     assert {"worker_lost", "out_of_memory", "invalid", "max_runtime", "trainer_failed", "disk_full"} <= written
     assert written <= REMEDIES.keys()
 
 
-@pytest.mark.parametrize("kind", sorted(set(kinds(RltError)), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_error_of_a_call_becomes_a_kind_with_a_remedy(kind: type[RltError]) -> None:
     code = job_code(kind.code, status=kind.status)
     assert code in REMEDIES

@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ CLOSE = "<|end_of_explanation|>"
 
 
 def version(name: str) -> AdapterRef:
-    return AdapterRef(version=name, path=Path("nowhere"), sha256="0" * 64)
+    return AdapterRef(version=name, path=Path("nowhere"), sha256=hashlib.sha256(name.encode()).hexdigest())
 
 
 @pytest_asyncio.fixture
@@ -43,12 +44,19 @@ def test_later_versions_find_everything_likelier_up_to_the_tenth() -> None:
     assert values == pytest.approx([-2.0, -1.9, -1.6, -1.0, -1.0])
 
 
-async def test_versions_write_different_explanations(engine: FakeEngine) -> None:
+async def test_other_weights_write_other_explanations(engine: FakeEngine) -> None:
     base, first, second = [
         (await engine.generate(_request(engine, adapter=adapter))).completions[0].token_ids
         for adapter in (None, version("a@1"), version("b@1"))
     ]
     assert len({base, first, second}) == 3
+
+
+async def test_the_same_weights_under_another_name_write_the_same(engine: FakeEngine) -> None:
+    here = version("a@1")
+    there = replace(here, version="b@1")
+    written = [await engine.generate(_request(engine, adapter=adapter)) for adapter in (here, there)]
+    assert written[0].completions[0].token_ids == written[1].completions[0].token_ids
 
 
 async def test_all_completions_close_unless_asked_otherwise(engine: FakeEngine) -> None:

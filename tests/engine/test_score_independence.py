@@ -13,6 +13,7 @@ import pytest_asyncio
 import torch
 from transformers import AutoModelForCausalLM
 
+from benchmarks.reliability.tiny_model import save_tiny_model
 from rlt_core.errors import InvalidRequestError
 from rlt_service.engine import vllm_engine
 from rlt_service.engine.protocol import SequenceScoreRequest, Weights
@@ -21,7 +22,6 @@ from rlt_service.engine.vllm_engine import VllmEngine
 from rlt_service.engine.vllm_scoring import prove_scoring
 from rlt_service.engine.vllm_state import RunningVllm
 from rlt_service.settings import Settings
-from benchmarks.reliability.tiny_model import save_tiny_model
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 

@@ -165,6 +165,25 @@ def test_engine_ends_when_its_owner_was_killed(rlt_home_models: Path, tmp_path: 
     wait_until(lambda: not any(_runs(process) for process in processes), what="core and worker have ended")
 
 
+@pytest.mark.parametrize("after_s", [0.05, 1.0, 3.0, 6.0, 10.0, 16.0])
+def test_nothing_is_left_of_an_engine_whose_owner_was_killed_while_it_started(
+    rlt_home_models: Path, tmp_path: Path, after_s: float
+) -> None:
+    script = tmp_path / "owner.py"
+    script.write_text(OWNER, encoding="utf-8")
+    below: list[psutil.Process] = []
+    with subprocess.Popen([sys.executable, str(script), str(rlt_home_models)], stdout=subprocess.DEVNULL) as owner:
+        try:
+            wait_until(lambda: bool(psutil.Process(owner.pid).children()), what="the core begins", timeout_s=120.0)
+            begun_s = time.monotonic()
+            wait_until(lambda: time.monotonic() > begun_s + after_s, what="the moment has come")
+            below = psutil.Process(owner.pid).children(recursive=True)
+        finally:
+            owner.kill()
+    assert below
+    wait_until(lambda: not any(_runs(process) for process in below), what="all have ended", timeout_s=10.0)
+
+
 def _engine_processes(owner_pid: int) -> list[psutil.Process]:
     """List the core and the worker below the owner: those that vLLM named so."""
     return [

@@ -1,5 +1,6 @@
 """An installation without engine and HTTP: stores on a folder, the stub trainer, a supervisor on demand."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
+from tests.engine.model_files import write_model
 from tests.support.schema import lay_schema
 
 STUB = Path(__file__).with_name("stub_trainer.py")
@@ -90,9 +92,17 @@ def gone(pids: list[int]) -> bool:
     return all(not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE for pid in pids)
 
 
-def make_site(home: Path) -> Site:
+def stub_environment(folder: Path) -> dict[str, str]:
+    """Give what lets an `rlt up` train with the stub, on a base for which nothing is converted."""
+    base = write_model(folder / "base")
+    (base / "tokenizer.json").write_text("{}")
+    return {"RLT_TRAINER_COMMAND": json.dumps([sys.executable, str(STUB)]), "RLT_BASE_MODEL": str(base)}
+
+
+def make_site(home: Path, *, database_url: str | None = None) -> Site:
     settings = Settings(
         home=home,
+        database_url=database_url or lay_schema(home),
         service_url="http://service.test",
         lease_s=1.5,
         heartbeat_s=0.2,
@@ -101,7 +111,7 @@ def make_site(home: Path) -> Site:
         trainer_command=(sys.executable, str(STUB)),
         base_model=str(home),
     )
-    database = Database(lay_schema(home))
+    database = Database(settings.database)
     database.start()
     artifacts = ArtifactStore(settings.artifacts)
     datasets = DatasetStore(database, artifacts)

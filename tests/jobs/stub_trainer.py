@@ -1,5 +1,6 @@
 """A trainer that does at once what its job's name says: it keeps the contract of rlt_core.schemas.trainer, no torch."""
 
+import hashlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 
 from rlt_core.artifacts import adapter_sha256
 
-EXIT_LEASE_LOST = 75
+EXIT_DISK_FULL, EXIT_LEASE_LOST = 74, 75
 
 
 def main() -> int:
@@ -29,7 +30,9 @@ def main() -> int:
     known["odd-metrics"] = _odd_metrics
     if name.startswith("exit-"):
         return int(name.removeprefix("exit-"))
-    return (known | {"saved": _saved, "stubborn": _stubborn, "no-result": _nothing}).get(name, _say_error)(job)
+    return (known | {"saves": _saves, "saved": _saved, "stubborn": _stubborn, "no-result": _nothing}).get(
+        name, _say_error
+    )(job)
 
 
 def _ok(job: dict[str, Any], *, steps: tuple[int, ...] = (1, 2)) -> int:
@@ -117,6 +120,28 @@ def _saved(job: dict[str, Any]) -> int:
         path = f"{job['attempt_dir']}/checkpoints/step-{step}"
         _emit(job, type="checkpoint", step=step, path=path, manifest_sha256=f"{step}" * 64)
     return _crash(job)
+
+
+def _saves(job: dict[str, Any]) -> int:
+    """Save whole checkpoints, one after the other, until the disk takes no more."""
+    step = 0
+    try:
+        while True:
+            step += 1
+            folder = Path(job["attempt_dir"]) / "checkpoints" / f"step-{step}"
+            part = folder.with_name(f".step-{step}.part")
+            part.mkdir(parents=True)
+            (part / "state.pt").write_bytes(bytes(256 * 1024))
+            digest = hashlib.sha256(bytes(256 * 1024)).hexdigest()
+            manifest = json.dumps({"files": {"state.pt": {"size": 256 * 1024, "sha256": digest}}}).encode()
+            (part / "manifest.json").write_bytes(manifest)
+            part.rename(folder)
+            sha256 = hashlib.sha256(manifest).hexdigest()
+            _emit(job, type="checkpoint", step=step, path=str(folder), manifest_sha256=sha256)
+            time.sleep(0.05)
+    except OSError as error:
+        print(f"stub trainer: {error}", flush=True)  # noqa: T201 - what the log holds
+        return EXIT_DISK_FULL
 
 
 def _hang(job: dict[str, Any]) -> int:

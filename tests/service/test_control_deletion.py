@@ -17,8 +17,8 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
-    with control_app(tmp_path_factory.mktemp("home")) as made:
+def control(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> Iterator[Control]:
+    with control_app(tmp_path_factory.mktemp("home"), database_url=module_database_url) as made:
         yield made
 
 

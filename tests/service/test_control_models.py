@@ -73,34 +73,6 @@ def test_number_0_of_a_name_is_the_untrained_base(control: Control) -> None:
     assert control.http.get("/v1/teachers/grown/versions/0").json()["version"] == base
 
 
-BAD_REGISTRATIONS: list[tuple[str, dict[str, Any], int, str, str | None]] = [
-    ("fresh", {"folder": "nowhere"}, 404, "not_found", "/folder"),
-    ("fresh", {"folder": "../versions"}, 422, "invalid_request", "/folder"),
-    ("fresh", {"folder": ".."}, 422, "invalid_request", "/folder"),
-    ("fresh", {"folder": "/etc"}, 422, "invalid_request", "/folder"),
-    ("fresh", {"folder": ""}, 422, "invalid_request", "/folder"),
-    ("fresh", {}, 422, "invalid_request", "/folder"),
-    ("fresh", {"folder": "good", "path": "x"}, 422, "unknown_field", "/path"),
-    ("fresh", {"folder": "good", "format": "r1@1"}, 422, "invalid_request", "/format"),
-    ("fresh", {"folder": "good", "parent": "nobody@1"}, 404, "model_not_found", "/parent"),
-    ("fresh", {"folder": "good", "parent": "nobody"}, 422, "invalid_request", "/parent"),
-    ("default", {"folder": "good"}, 422, "invalid_request", "/name"),
-    ("fake", {"folder": "good"}, 422, "invalid_request", "/name"),
-    ("Fresh", {"folder": "good"}, 404, "not_found", None),
-    ("..%2Ffresh", {"folder": "good"}, 404, "not_found", None),
-    ("f" * 64, {"folder": "good"}, 404, "not_found", None),
-]
-
-
-@pytest.mark.parametrize(("name", "fields", "status", "code", "param"), BAD_REGISTRATIONS)
-def test_a_registration_that_cannot_be_is_refused(
-    control: Control, name: str, fields: dict[str, Any], status: int, code: str, param: str | None
-) -> None:
-    control.import_folder("good")
-    assert control.services.registry.base().version == "fake@0"
-    check_problem(register(control, name, **fields), status, code, param)
-
-
 @pytest.mark.parametrize(
     "path",
     [

@@ -65,9 +65,9 @@ def test_a_dataset_is_stored_with_its_row_or_not_at_all(control: Control, pragma
 
 
 def test_a_dataset_is_refused_where_its_file_cannot_be_written(tmp_path: Path) -> None:
-    # In /sys nobody can make a folder, root included.
-    (tmp_path / "artifacts").symlink_to("/sys")
     with control_app(tmp_path) as control:
+        # In /sys nobody can make a folder, root included.
+        (tmp_path / "artifacts").symlink_to("/sys")
         answer = control.http.post("/v1/datasets", content='{"question": "q", "solution": "s"}', headers=JSONL)
         assert "RLT_HOME" in check_problem(answer, 503, "storage_unavailable")["detail"]
         assert control.http.get("/v1/datasets").json()["data"] == []
@@ -78,3 +78,15 @@ def test_a_server_that_cannot_write_says_that_it_is_not_ready(control: Control) 
     answer = control.http.get("/readyz")
     assert answer.status_code == 503
     assert not answer.json()["checks"]["database"]["ok"]
+
+
+def test_a_server_whose_artifacts_cannot_be_written_says_that_it_is_not_ready_and_why(
+    control: Control, tmp_path: Path
+) -> None:
+    assert control.http.get("/readyz").json()["checks"]["artifacts"]["ok"]
+    (tmp_path / "artifacts").symlink_to("/sys")  # has no room, for nobody
+    answer = control.http.get("/readyz")
+    assert answer.status_code == 503
+    assert "Free some space" in answer.json()["checks"]["artifacts"]["detail"]
+    assert answer.json()["checks"]["database"]["ok"]
+    assert control.http.get("/v1/aliases").status_code == 200

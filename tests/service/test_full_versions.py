@@ -219,6 +219,7 @@ def test_students_may_have_a_base_of_their_own(tmp_path: Path, workshop: Worksho
         assert explain(control, "default")["teacher"]["version"] == "fake@0"
         assert list(control.http.get("/readyz").json()["checks"]) == [
             "database",
+            "artifacts",
             "engine",
             "engine /models/other",
             "broker",

@@ -25,8 +25,8 @@ EXPLAIN = {"question": "1+1?", "solution": "2"}
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Iterator[Control]:
-    with control_app(tmp_path) as control:
+def control(tmp_path: Path, database_url: str) -> Iterator[Control]:
+    with control_app(tmp_path, database_url=database_url) as control:
         yield control
 
 
@@ -182,6 +182,14 @@ def test_a_call_that_reads_no_body_is_replayed_whatever_it_brings(control: Contr
     answers = [control.http.post(url, **body, headers={"Idempotency-Key": "cancel"}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[1].headers["idempotency-replayed"] == "true"
+
+
+def test_a_clock_that_is_set_back_an_hour_makes_no_second_job(control: Control) -> None:
+    body = spec(control)
+    first = train(control, body).json()["id"]
+    with control.services.database.transaction() as session:  # the row as a clock that is an hour behind finds it
+        session.execute(update(IdempotentCallRow).values(created_at=now_utc() + timedelta(hours=1)))
+    assert train(control, body).json()["id"] == first
 
 
 def test_old_answers_go_with_any_new_one(control: Control) -> None:

@@ -52,7 +52,7 @@ SCORE = st.tuples(
 
 
 @pytest.mark.parametrize(("path", "bodies"), [("/v1/explain", EXPLAIN), ("/v1/score", SCORE)])
-@settings(max_examples=150)
+@settings(max_examples=max(150, settings().max_examples))
 @given(data=st.data())
 def test_no_body_of_a_user_is_a_500(
     app_client: TestClient, path: str, bodies: st.SearchStrategy[Any], data: st.DataObject

@@ -9,12 +9,11 @@ from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Registry
-from tests.support.schema import lay_schema
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(lay_schema(tmp_path))
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     database.start()
     yield database
     database.close()

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from rlt_core.errors import (
     InvalidRequestError,
@@ -16,6 +16,7 @@ from rlt_core.schemas.jobs import QUEUE, SPEC_VERSION, JobError, JobResult, JobS
 from rlt_service.store.database import Database
 from rlt_service.store.job_rules import JobRules
 from rlt_service.store.jobs import ClaimedJob, JobStore
+from rlt_service.store.outbox import Outbox
 from rlt_service.store.tables import JobRow
 
 LOST = JobError(code="worker_lost", message="gone")
@@ -68,6 +69,21 @@ def test_a_job_is_not_claimed_before_its_time(jobs: JobStore, warmup: WarmupSpec
     assert claim(jobs).job.id == due.id
     assert jobs.claim(queue=QUEUE, worker="w1") is None
     assert jobs.get(waiting.id).status == "queued"
+
+
+def test_a_clock_that_is_set_back_an_hour_prolongs_no_pause_of_a_job_that_ran(
+    database: Database, jobs: JobStore, warmup: WarmupSpec
+) -> None:
+    job = jobs.submit(warmup)
+    claim(jobs)
+    jobs.requeue(job.id, 1, "unfit", crash=False, later_s=60.0)
+    assert jobs.claim(queue=QUEUE, worker="w1") is None
+    with database.transaction() as session:  # the row as a clock that is an hour behind finds it
+        row = session.scalars(select(JobRow)).one()
+        assert row.not_before is not None
+        row.not_before += timedelta(hours=1)
+    assert Outbox(database).waiting() == [QUEUE]
+    assert claim(jobs).attempt == 2
 
 
 def test_a_job_of_another_queue_is_left_alone(jobs: JobStore, warmup: WarmupSpec) -> None:

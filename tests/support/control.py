@@ -1,4 +1,4 @@
-"""A control service in process on the fake engine and a real SQLite store, and what its tests lay into it."""
+"""A control service in process on the fake engine and a real store, and what its tests lay into it."""
 
 import contextlib
 import json
@@ -118,7 +118,8 @@ def control_app(
 ) -> Generator[Control]:
     """Start the app with its state under `home`."""
     given = Settings(home=home, engine="fake", broker_url="memory://", **settings)
-    lay_schema(home)
+    if given.database_url is None:
+        lay_schema(home)
     app = create_app(given, make_engine=make_engine)
     with TestClient(app, raise_server_exceptions=False) as http:
         wait_until(lambda: http.get("/readyz").status_code == 200, what="the app is ready")

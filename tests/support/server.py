@@ -50,14 +50,21 @@ class Up:
 
 @contextlib.contextmanager
 def starting_up(
-    home: Path, *, arguments: Sequence[str] = ("--engine", "fake"), environment: Mapping[str, str] | None = None
+    home: Path,
+    *,
+    arguments: Sequence[str] = ("--engine", "fake"),
+    environment: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
 ) -> Generator[Up]:
-    """Start `rlt up` with its state under `home`, give it at once, end it with the block."""
+    """Start `rlt up` with its state under `home`, give it at once, end it with the block.
+
+    `within` is a command that becomes it somewhere else, such as on a small disk.
+    """
     home.mkdir(parents=True, exist_ok=True)
     port, output = free_port(), home.parent / f"{home.name}-up.log"
     with output.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "rlt_client", "up", "--home", str(home), "--port", str(port), *arguments],
+            [*within, sys.executable, "-m", "rlt_client", "up", "--home", str(home), "--port", str(port), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -81,10 +88,11 @@ def running_up(
     *,
     arguments: Sequence[str] = ("--engine", "fake"),
     environment: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
     ready_within_s: float = 60.0,
 ) -> Generator[Up]:
     """Start `rlt up` with its state under `home`, give it when it is ready, end it with the block."""
-    with starting_up(home, arguments=arguments, environment=environment) as up:
+    with starting_up(home, arguments=arguments, environment=environment, within=within) as up:
         wait_until(lambda: is_ready(up), what="rlt up is ready", timeout_s=ready_within_s)
         yield up
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+from pydantic import WithJsonSchema
+
 from rlt_core.errors import NotFoundError
 from rlt_core.schemas.base import NAME_PATTERN
 
@@ -12,6 +14,7 @@ EVALUATION = r"eval_[a-z0-9]{16,32}"
 NUMBER = r"(0|[1-9][0-9]{0,8})"
 FORMAT = r"[a-z0-9][a-z0-9-]{0,62}@[1-9][0-9]{0,8}(\+folded)?"
 NAME = NAME_PATTERN.strip("^$")
+ROLE = r"teacher|student"
 
 
 def known_form(pattern: str, *, kind: str) -> Callable[[str], str]:
@@ -24,3 +27,8 @@ def known_form(pattern: str, *, kind: str) -> Callable[[str], str]:
         return value
 
     return check
+
+
+def described(pattern: str) -> WithJsonSchema:
+    """Say the form in the contract, where a refusal would otherwise be the first that a caller hears of it."""
+    return WithJsonSchema({"type": "string", "pattern": f"^({pattern})$"})

@@ -107,12 +107,6 @@ class MultipartSink:
         self._ended = True
 
 
-def check_not_compressed(content_encoding: str) -> None:
-    """Raise UnsupportedMediaTypeError for a compressed body: what it unpacks to could not be bounded by its length."""
-    if content_encoding.strip().lower() not in ("", "identity"):
-        raise UnsupportedMediaTypeError(f"the body is compressed ({content_encoding[:40]}): send it plain")
-
-
 async def receive(chunks: AsyncIterator[bytes], path: Path, *, content_type: str, max_bytes: int) -> None:
     """Write an upload to `path`.
 

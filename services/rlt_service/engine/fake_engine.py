@@ -258,9 +258,9 @@ class FakeEngine:
         return Completion(index=index, token_ids=ids, logprobs=logprobs, finish_reason=finish_reason)
 
     def _dice(self, request: GenerateRequest, *, index: int, seed: int) -> random.Random:
-        """Make dice that depend on version, prompt, seed and index, and on nothing else."""
-        version = None if request.adapter is None else request.adapter.version
-        facts = repr((version or self._own or None, tuple(request.prompt_token_ids), seed, index))
+        """Make dice that depend on weights (not on their name), prompt, seed and index, and on nothing else."""
+        weights = None if request.adapter is None else request.adapter.sha256
+        facts = repr((weights or self._own or None, tuple(request.prompt_token_ids), seed, index))
         return random.Random(hashlib.sha256(facts.encode()).digest())
 
     def _explanation(self, request: GenerateRequest, *, dice: random.Random) -> list[int]:

@@ -24,11 +24,11 @@ from vllm.v1.worker.gpu_worker import Worker
 
 from rlt_service.engine.exact_math import use_exact_math
 from rlt_service.engine.grouped_lora import use_grouped_lora
+from rlt_service.engine.owner import OWNER_VARIABLE
 from rlt_service.engine.prompt_rows import EXACT_KEY
 from rlt_service.engine.scoring_runner import PromptScoring, ScoringCPUModelRunner, ScoringGPUModelRunner
 from rlt_service.engine.scoring_runner_v2 import positions_scored_by, put_in_place
 from rlt_service.engine.scoring_variants import VariantName
-from rlt_service.engine.vllm_environment import OWNER_VARIABLE
 
 _OWNER_CHECK_S = 1.0
 

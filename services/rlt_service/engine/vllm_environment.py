@@ -7,9 +7,7 @@ from pathlib import Path
 
 from rlt_service.caches import cache_environment
 from rlt_service.engine.machine import thread_binding
-
-OWNER_VARIABLE = "RLT_ENGINE_OWNER_PID"
-"""Names the process that owns the engine; its worker ends when the owner ends."""
+from rlt_service.engine.owner import OWNER_VARIABLE, tied_children
 
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
 """For glibc: tensors of up to 32 MiB, the most that it takes, come from memory that stays. Mapped anew in each layer
@@ -39,7 +37,8 @@ def vllm_environment(home: Path, *, v1_runner: bool = False, keep_memory: bool =
     os.environ.update({name: value for name, value in wanted.items() if name not in before})
     os.environ[OWNER_VARIABLE] = str(os.getpid())
     try:
-        yield
+        with tied_children():
+            yield
     finally:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import tempfile
 import time
@@ -28,6 +29,8 @@ from rlt_core.errors import ConfigurationError, UnavailableError
 MAX_SOCKET_PATH = 100
 """Kernels take 104-108 bytes."""
 STOP_TIMEOUT_S = 5.0
+ANSWER_PATIENCE_S = 5.0
+"""How long a server that lives may take to answer before it counts as hung."""
 
 # Neither Valkey's configuration nor a broker URL quotes, so other characters do not survive them.
 _PLAIN_PATH = re.compile(r"^[A-Za-z0-9/._-]+$")
@@ -88,10 +91,35 @@ class EmbeddedValkey:
         """
         _make_private(self._folders.socket.parent)
         with _exclusive(self._folders.socket.with_suffix(".lock")):
-            if not self.alive():
+            if not self._answers_soon():
                 self._forget()
+                if self.listens():
+                    raise UnavailableError(
+                        f"The broker of {self._folders.data} runs, and has not answered for {ANSWER_PATIENCE_S:g} s: "
+                        "jobs wait in the database. Where it stays so, end its valkey-server; another is started then.",
+                        retry_after_s=5.0,
+                    )
                 self._start_anew()
         return self.url
+
+    def _answers_soon(self) -> bool:
+        """Wait for a server that listens: one that a busy machine slows down must not get a second over its files."""
+        deadline_s = time.monotonic() + ANSWER_PATIENCE_S
+        while not (answers := self.alive()) and self.listens() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        return answers
+
+    def listens(self) -> bool:
+        """Tell whether a server lives, also one that has no time to answer: the kernel takes calls for it."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(str(self._folders.socket))
+            except (ConnectionRefusedError, FileNotFoundError):
+                return False
+            except OSError:  # its queue is full
+                return True
+        return True
 
     def _start_anew(self) -> None:
         try:

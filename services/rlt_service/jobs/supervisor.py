@@ -41,7 +41,7 @@ POLL_S = 0.1
 STORAGE_PATIENCE_S = 30.0
 """How long a write that the disk does not take is tried again before the job pauses for a human."""
 LONGEST_PAUSE_S = 5.0
-UNFIT_PAUSE_S = 60.0
+UNFIT_PAUSE_S = 60.0  # job_rows.LONGEST_PAUSE_S: a longer one would pass for a clock that was set back
 """How long a job waits that found no fit surroundings: it would find the same ones again at once."""
 
 StopReason = Literal["cancelled", "paused", "max_runtime", "drain", "lost"]

@@ -12,6 +12,8 @@ from rlt_service.jobs.broker import EmbeddedValkey
 
 LOOK_S: Final = 5.0
 """Between two looks; without a broker jobs only wait, nothing is lost."""
+SLOW_LOOKS: Final = 3
+"""Looks in a row at which a server that lives did not answer, before it counts as hung: a busy machine is no fault."""
 
 
 class BrokerKeeper:
@@ -21,6 +23,7 @@ class BrokerKeeper:
         self._broker = EmbeddedValkey(home)
         self._monotonic = monotonic
         self._looked_s = monotonic()
+        self._slow = 0
         self.pids: frozenset[int] = frozenset()
         """Its processes, where this launcher started them."""
 
@@ -41,6 +44,10 @@ class BrokerKeeper:
             return
         self._looked_s = self._monotonic()
         if self._broker.alive():
+            self._slow = 0
+            return
+        self._slow += 1
+        if self._broker.listens() and self._slow < SLOW_LOOKS:
             return
         try:
             self.start()

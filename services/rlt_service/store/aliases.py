@@ -7,6 +7,7 @@ from rlt_core.errors import AliasMovedError, InvalidRequestError, NotFoundError
 from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.teachers import Alias, AliasChange, AliasHistory
 from rlt_service.store.tables import AliasChangeRow, AliasRow, ShadowPairRow, ShadowRow
+from rlt_service.store.turns import take_turn
 
 
 def move(
@@ -21,6 +22,7 @@ def move(
     evaluation: str | None = None,
 ) -> Alias:
     """Point an alias at a version if it points at `expected` now (None: it is new); raises AliasMovedError."""
+    take_turn(session, "alias", role, alias)  # two that make it new have no row to wait for
     row = session.get(AliasRow, (role, alias), with_for_update=True)
     present = row.version if row is not None else None
     if present != expected:

@@ -1,17 +1,18 @@
 """Own the folders of datasets, job attempts and versions: every path is made here, under one root, no link followed."""
 
+import errno
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rlt_core.artifacts import WEIGHTS_SUFFIX, Kind, version_files, version_sha256
 from rlt_core.errors import InvalidAdapterError, InvalidRequestError, InvalidWeightsError, NotFoundError
 from rlt_core.schemas.base import NAME_PATTERN, split_version
-from rlt_service.store.faults import storage_faults
+from rlt_service.store.faults import check_room, free_bytes, storage_faults
 
 REFUSED: dict[Kind, type[InvalidRequestError]] = {"adapter": InvalidAdapterError, "full": InvalidWeightsError}
 """What is raised for files of a kind."""
@@ -23,9 +24,20 @@ _FOLDER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 class ArtifactStore:
     """Paths under one root, shared between hosts where there are several."""
 
-    def __init__(self, root: Path) -> None:
-        """Take the root; nothing is made before it is needed."""
+    def __init__(self, root: Path, *, free_bytes: Callable[[Path], int] = free_bytes) -> None:
+        """Take the root, and what tells how much room is left there; nothing is made before it is needed."""
         self.root = root
+        self._free_bytes = free_bytes
+
+    def check(self) -> None:
+        """Raise StorageUnavailableError unless files could be written here; writes nothing itself."""
+        folder = next(folder for folder in (self.root, *self.root.absolute().parents) if folder.exists())
+        with storage_faults(f"write below {self.root}"):
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(folder))
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            check_room(folder, self._free_bytes(folder))
 
     def dataset_path(self, dataset_id: str) -> Path:
         """JSONL file of a dataset."""

@@ -1,7 +1,6 @@
-"""Own the connection: SQLite's pragmas, short transactions, migrations at the start. Knows no table."""
+"""Own the connection: short transactions, migrations at the start, SQLite's pragmas. Knows no table."""
 
 import fcntl
-import shutil
 import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,16 +11,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from rlt_core.errors import ConfigurationError, StorageUnavailableError
-from rlt_service.store.faults import RETRY_AFTER_S, storage_faults
+from rlt_core.errors import ConfigurationError
+from rlt_service.store.faults import check_room, free_bytes, storage_faults
+from rlt_service.store.postgres import is_postgres, lock_migrations, postgres_engine
+from rlt_service.store.texts import keep_to_what_can_be_stored
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-MIN_FREE_BYTES = 32 * 2**20
-"""Below this the database counts as not writable: the next fsync is likely to fail."""
 
 _PRAGMAS = (
     "PRAGMA busy_timeout=30000",
@@ -32,15 +31,11 @@ _PRAGMAS = (
 _IMMEDIATE = "rlt_begin_immediate"
 
 
-def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
-
-
 class Database:
     """One database for all stores. `start()` makes it, migrates it, and may be called by many processes at once."""
 
-    def __init__(self, url: str, *, free_bytes: Callable[[Path], int] = _free_bytes) -> None:
-        """Take an SQLAlchemy URL (`sqlite:///path` for a file), and what tells how much room is left in a folder."""
+    def __init__(self, url: str, *, free_bytes: Callable[[Path], int] = free_bytes) -> None:
+        """Take an SQLAlchemy URL of SQLite or Postgres, and what tells how much room is left in a folder."""
         self.url = url
         self._free_bytes = free_bytes
         self._engine: Engine | None = None
@@ -48,20 +43,28 @@ class Database:
     def start(self) -> None:
         """Create the folder and the schema. Raises ConfigurationError or StorageUnavailableError."""
         try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        try:
             url = make_url(self.url)
-        except ArgumentError as error:
+        except (ArgumentError, ValueError):  # which may quote the URL, and with it a password
             raise ConfigurationError(
-                f"RLT_DATABASE_URL is no SQLAlchemy URL ({error}). Use sqlite:////path/rlt.db, or leave it out."
-            ) from error
-        if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-            if url.get_backend_name() == "sqlite":
-                raise ConfigurationError(f"{self.url} is in memory: several processes share it, so name a file.")
-            self._engine = create_engine(url, pool_pre_ping=True)
-            with storage_faults("open the database"), self._engine.begin() as connection:
-                # Any constant: only starters of this project contend for it.
-                connection.execute(text("SELECT pg_advisory_xact_lock(7251108)"))
-                _migrate(connection)
+                "RLT_DATABASE_URL is no SQLAlchemy URL. Use sqlite:////path/rlt.db or postgresql://user@host/rlt, or "
+                "leave it out; write special characters of a password in percent form."
+            ) from None
+        if is_postgres(url):
+            self._start_postgres(url)
             return
+        if url.drivername.partition("+")[0] != "sqlite":
+            raise ConfigurationError(
+                f"RLT_DATABASE_URL names {url.drivername!r}: use sqlite:////path/rlt.db or postgresql://user@host/rlt."
+            )
+        if not url.database or url.database == ":memory:":
+            raise ConfigurationError(f"{self.url} is in memory: several processes share it, so name a file.")
         path = Path(url.database.removeprefix("file:"))  # SQLite also takes a path as a URI
         with storage_faults(f"open the database {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +72,13 @@ class Database:
                 self._engine = _sqlite_engine(self.url)
                 with self._engine.execution_options(**{_IMMEDIATE: True}).begin() as connection:
                     _migrate(connection)
+
+    def _start_postgres(self, url: URL) -> None:
+        self._engine = _watched(postgres_engine(url))
+        shown = url.render_as_string(hide_password=True)
+        with storage_faults(f"open the database {shown}"), self._engine.begin() as connection:
+            lock_migrations(connection)
+            _migrate(connection)
 
     @contextmanager
     def transaction(self) -> Generator[Session]:
@@ -79,7 +89,7 @@ class Database:
     @contextmanager
     def reading(self) -> Generator[Session]:
         """Open a session that only reads: a snapshot that waits for no writer."""
-        with storage_faults("read the database"), self._sessions(self._started()).begin() as session:
+        with storage_faults("read the database"), self._sessions(self._reader()).begin() as session:
             yield session
 
     def check(self) -> None:
@@ -91,11 +101,7 @@ class Database:
             return
         with storage_faults("look at the disk"):
             free = self._free_bytes(Path(name).parent)
-        if free < MIN_FREE_BYTES:
-            raise StorageUnavailableError(
-                f"Only {free} bytes are free beside the database {name}, {MIN_FREE_BYTES} are wanted. Free some space.",
-                retry_after_s=RETRY_AFTER_S,
-            )
+        check_room(Path(name), free)
 
     def close(self) -> None:
         """Close every connection; repeatable."""
@@ -111,6 +117,12 @@ class Database:
     @staticmethod
     def _sessions(engine: Engine) -> sessionmaker[Session]:
         return sessionmaker(engine, expire_on_commit=False)
+
+    def _reader(self) -> Engine:
+        engine = self._started()
+        if engine.dialect.name == "sqlite":  # every transaction of it is a snapshot
+            return engine
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def _writer(self) -> Engine:
         return self._started().execution_options(**{_IMMEDIATE: True})
@@ -131,6 +143,11 @@ def _sqlite_engine(url: str) -> Engine:
 
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", begin)
+    return _watched(engine)
+
+
+def _watched(engine: Engine) -> Engine:
+    event.listen(engine, "before_cursor_execute", keep_to_what_can_be_stored, retval=True)
     return engine
 
 
@@ -143,7 +160,7 @@ def _migrate(connection: Connection) -> None:
     if foreign := set(current) - {revision.revision for revision in script.walk_revisions()}:
         raise ConfigurationError(
             f"The database was written by a newer RLT (schema {', '.join(sorted(foreign))}; this one knows up to "
-            f"{script.get_current_head()}). Install that version again, or set RLT_HOME to another folder."
+            f"{script.get_current_head()}). Install that version again, or name another database."
         )
     try:
         command.upgrade(config, "head")

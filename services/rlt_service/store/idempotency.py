@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from rlt_core.errors import IdempotencyInProgressError
 from rlt_core.schemas.base import now_utc
 from rlt_service.store.database import Database
+from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import IdempotentCallRow
+from rlt_service.store.turns import take_turn
 
 JSON_TYPE = "application/json"
 KEPT_FOR = timedelta(hours=24)
@@ -73,7 +75,13 @@ def keep(session: Session, answer: BaseModel, *, status: int, headers: Mapping[s
 def _forget_old(session: Session) -> datetime:
     """Delete what is too old, and say what time it is."""
     now = now_utc()
-    session.execute(delete(IdempotentCallRow).where(IdempotentCallRow.created_at < now - KEPT_FOR))
+    old = select(IdempotentCallRow.key).where(IdempotentCallRow.created_at < now - KEPT_FOR)
+    # What another call forgets just now is left to it.
+    session.execute(
+        delete(IdempotentCallRow)
+        .where(IdempotentCallRow.key.in_(old.with_for_update(skip_locked=True)))
+        .execution_options(synchronize_session=False)
+    )
     return now
 
 
@@ -100,9 +108,11 @@ class FirstAnswers:
                 return None
             return FirstAnswer(fingerprint=row.fingerprint, status=row.status, headers=row.headers, body=row.body)
 
+    @tried_again
     def save(self, key: str, answer: FirstAnswer) -> None:
         """Store an answer as it went over the wire, in place of what `keep` wrote before it had that form."""
         with self._database.transaction() as session:
+            take_turn(session, "key", key)
             now = _forget_old(session)
             session.merge(
                 IdempotentCallRow(

@@ -1,10 +1,11 @@
 """Own what a row of the jobs table means: the job that people see, the fence, and the one way to change its status."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, cast
 
 from pydantic import ValidationError
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from rlt_core.errors import NotFoundError, StaleAttemptError
@@ -24,6 +25,16 @@ from rlt_core.schemas.jobs import (
 from rlt_service.store import history
 from rlt_service.store.tables import JobRow, OutboxRow
 from rlt_service.store.transitions import check_transition
+
+LONGEST_PAUSE_S = 60.0
+"""That a job which ran is kept from running again."""
+
+
+def is_due() -> ColumnElement[bool]:
+    """Select jobs whose time has come; one that ran only pauses: beyond the longest pause, the clock was set back."""
+    now = now_utc()
+    went_back = and_(JobRow.attempt > 0, JobRow.not_before > now + timedelta(seconds=LONGEST_PAUSE_S))
+    return or_(JobRow.not_before.is_(None), JobRow.not_before <= now, went_back)
 
 
 def job_of(row: JobRow) -> Job:
@@ -65,9 +76,9 @@ def find_job(session: Session, job_id: str, *, lock: bool = True) -> JobRow:
     return row
 
 
-def fenced_job(session: Session, job_id: str, attempt: int) -> JobRow:
+def fenced_job(session: Session, job_id: str, attempt: int, *, lock: bool = True) -> JobRow:
     """Return the row of a running job that belongs to `attempt`; raises NotFoundError, StaleAttemptError."""
-    row = find_job(session, job_id)
+    row = find_job(session, job_id, lock=lock)
     if row.status != "running" or row.attempt != attempt:
         raise StaleAttemptError(
             f"Attempt {attempt} no longer owns job {job_id}, which is {row.status} at attempt {row.attempt}: "

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, cast, get_args
 
 from pydantic import ValidationError
-from sqlalchemy import CursorResult, delete, func, or_, select, text, update
+from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from rlt_core.errors import InvalidRequestError, JobStateError, StaleAttemptError
@@ -28,14 +28,13 @@ from rlt_core.schemas.jobs import (
 from rlt_service.store import history
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
-from rlt_service.store.job_rows import end_job, fenced_job, find_job, job_of, move_job, spec_of
+from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of
 from rlt_service.store.job_rules import JobRules
+from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import BellRow, JobRow, OutboxRow
+from rlt_service.store.turns import take_turn
 
 MAX_PAGE = 1000
-
-_CLAIMS = 7251109
-"""Names the lock that Postgres holds while a claim counts what runs; any constant will do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +70,7 @@ class JobStore:
         self._database = database
         self._rules = rules or JobRules()
 
+    @tried_again
     def submit(self, spec: WarmupSpec | RlSpec) -> Job:
         """Store a job, the bell it is owed, and its first event, all or none."""
         with self._database.transaction() as session:
@@ -139,6 +139,7 @@ class JobStore:
             query = select(JobRow.status, func.count()).group_by(JobRow.status)
             return {row[0]: row[1] for row in session.execute(query)}
 
+    @tried_again
     def cancel(self, job_id: str) -> Job:
         """Cancel: at once while nobody runs it, else ask its supervisor. Repeatable; JobStateError once it ended."""
         with self._database.transaction() as session:
@@ -151,6 +152,7 @@ class JobStore:
                 move_job(session, row, "cancelled")
             return job_of(row)
 
+    @tried_again
     def pause(self, job_id: str) -> Job:
         """Pause: at once while nobody runs it, else ask its supervisor, who saves first. Repeatable; JobStateError."""
         with self._database.transaction() as session:
@@ -165,6 +167,7 @@ class JobStore:
                 move_job(session, row, "paused")
             return job_of(row)
 
+    @tried_again
     def resume(self, job_id: str) -> Job:
         """Put a paused job back into the queue, or take back that it is to pause; repeatable."""
         with self._database.transaction() as session:
@@ -178,6 +181,7 @@ class JobStore:
                 session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=row.not_before))
             return job_of(row)
 
+    @tried_again
     def claim(self, *, queue: str, worker: str) -> ClaimedJob | None:
         """Take the next due job (of highest priority, then the oldest) by compare-and-swap; None when nothing waits.
 
@@ -201,28 +205,27 @@ class JobStore:
             return self._next(session, queue, lock=False) is not None
 
     def _next(self, session: Session, queue: str, *, lock: bool = True) -> JobRow | None:
-        due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now_utc())
         query = (
             select(JobRow)
             .where(
                 JobRow.queue == queue,
                 JobRow.status == "queued",
                 JobRow.spec_version <= SPEC_VERSION,
-                JobRow.kind.in_(self._kinds_with_room(session)),
-                due,
+                JobRow.kind.in_(self._kinds_with_room(session, lock=lock)),
+                is_due(),
             )
             .order_by(JobRow.priority.desc(), JobRow.ordinal)
             .limit(1)
         )
         return session.scalar(query.with_for_update(skip_locked=True) if lock else query)
 
-    def _kinds_with_room(self, session: Session) -> Sequence[str]:
+    def _kinds_with_room(self, session: Session, *, lock: bool) -> Sequence[str]:
         kinds: tuple[JobKind, ...] = get_args(JobKind)
         limits = self._rules.max_running
         if not limits:
             return kinds
-        if session.get_bind().dialect.name == "postgresql":  # SQLite lets one claim at a time anyway
-            session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CLAIMS})
+        if lock:  # what runs is counted by one claim at a time
+            take_turn(session, "claims")
         query = select(JobRow.kind, func.count()).where(JobRow.status == "running").group_by(JobRow.kind)
         running = {row[0]: row[1] for row in session.execute(query)}
         return [kind for kind in kinds if kind not in limits or running.get(kind, 0) < limits[kind]]
@@ -243,6 +246,7 @@ class JobStore:
         session.execute(delete(BellRow).where(BellRow.queue == row.queue))
         return ClaimedJob(job=job_of(row), attempt=row.attempt)
 
+    @tried_again
     def beat(self, job_id: str, attempt: int, *, runtime_s: float | None = None) -> LeaseState:
         """Renew the lease by counting; raises StaleAttemptError when the job belongs to another attempt or ended.
 
@@ -262,6 +266,7 @@ class JobStore:
         """Add one event of the running attempt; fenced."""
         self.record(job_id, attempt, [(type_, data)])
 
+    @tried_again
     def record(
         self,
         job_id: str,
@@ -280,6 +285,7 @@ class JobStore:
                 if progress.step > row.best_step:
                     row.best_step, row.crashes, row.progress_attempt = progress.step, 0, attempt
 
+    @tried_again
     def finish(
         self,
         job_id: str,
@@ -299,6 +305,7 @@ class JobStore:
             end_job(session, row, status, error)
             return job_of(row)
 
+    @tried_again
     def requeue(
         self,
         job_id: str,
@@ -336,6 +343,7 @@ class JobStore:
                 session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=row.not_before))
             return job_of(row)
 
+    @tried_again
     def suspend(self, job_id: str, attempt: int, error: JobError) -> Job:
         """Pause a running job that cannot go on until a human has acted (a full disk); fenced.
 

@@ -7,7 +7,10 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from rlt_core.schemas.base import now_utc
 from rlt_service.store.database import Database
+from rlt_service.store.job_rows import is_due
+from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import BellRow, JobRow, OutboxRow
+from rlt_service.store.turns import take_turn
 
 FIRST_QUIET_S = 5.0
 """Seconds after a ring in vain before the same queue is rung again; doubles each time."""
@@ -31,6 +34,7 @@ class Outbox:
                 newest[row.queue] = max(row.ordinal, newest.get(row.queue, 0))
         return sorted(newest.items())
 
+    @tried_again
     def rung(self, queue: str, *, up_to: int) -> None:
         """Forget the bells that a successful ring has paid; rows that are not due yet stay."""
         with self._database.transaction() as session:
@@ -43,13 +47,15 @@ class Outbox:
     def waiting(self) -> list[str]:
         """Return queues with due rows that nobody has claimed."""
         with self._database.reading() as session:
-            query = select(JobRow.queue).where(JobRow.status == "queued", _due(JobRow.not_before, now_utc())).distinct()
+            query = select(JobRow.queue).where(JobRow.status == "queued", is_due()).distinct()
             return sorted(session.scalars(query))
 
+    @tried_again
     def take_turn(self, queue: str) -> bool:
         """Win the right to ring a waiting queue again; the next turn comes after twice the time."""
         now = now_utc()
         with self._database.transaction() as session:
+            take_turn(session, "bell", queue)
             bell = session.get(BellRow, queue, with_for_update=True)
             if bell is None:
                 bell = BellRow(queue=queue, rings=0, quiet_until=now)
@@ -60,6 +66,7 @@ class Outbox:
             bell.rings = min(bell.rings + 1, 32)
         return True
 
+    @tried_again
     def answered(self, queue: str) -> None:
         """Somebody heard the bell: start the back-off anew."""
         with self._database.transaction() as session:

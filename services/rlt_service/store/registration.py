@@ -14,6 +14,7 @@ from rlt_service.store import evaluations
 from rlt_service.store.artifacts import REFUSED, ArtifactStore
 from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.tables import VersionRow
+from rlt_service.store.turns import take_turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ def register(
         done = session.scalar(select(VersionRow).where(VersionRow.job_id == candidate.job_id))
         if done is not None:
             return done
+    take_turn(session, "versions", candidate.name)
     newest = session.scalar(select(func.max(VersionRow.number)).where(VersionRow.name == candidate.name)) or 0
     row = VersionRow(
         name=candidate.name,

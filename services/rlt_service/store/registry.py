@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from rlt_core.artifacts import Kind
 from rlt_core.errors import (
     ConfigurationError,
-    ConflictError,
     InvalidAdapterError,
     InvalidRequestError,
     InvalidWeightsError,
@@ -28,14 +27,16 @@ from rlt_core.schemas.teachers import (
     ModelVersion,
     NamedModel,
 )
-from rlt_service.store import aliases, evaluations, history, resolution
+from rlt_service.store import aliases, evaluations, history, resolution, rollouts
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.registration import Candidate, HeldOut, register, stage
 from rlt_service.store.resolution import ResolvedVersion, VersionFiles, version_name
+from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRow, VersionRow
+from rlt_service.store.turns import take_turn
 
 KEPT_ROLLOUTS = 2
 """Newest steps of a job whose adapters can be called; older ones are collected at the next publication."""
@@ -52,6 +53,7 @@ class Registry:
         self._database = database
         self._artifacts = artifacts
 
+    @tried_again
     def ensure_base(
         self, *, name: str, base_model: str, format: str, plays: Sequence[Role] = ("teacher", "student")
     ) -> ModelVersion:
@@ -60,6 +62,7 @@ class Registry:
         Raises ConfigurationError where the name is that of another base, or of this one in another format.
         """
         with self._database.transaction() as session:
+            take_turn(session, "bases")
             row = session.scalar(select(VersionRow).where(VersionRow.name == name, VersionRow.number == 0))
             if row is None:
                 row = VersionRow(
@@ -193,8 +196,10 @@ class Registry:
         """
         published = RolloutPublished(version=f"{job_id}.{request.attempt}@{request.step}")
         with self._database.reading() as session:
-            fenced_job(session, job_id, request.attempt)  # before the files: a stale attempt hears that it is stale
-            if _was_published(session, job_id, request):
+            fenced_job(
+                session, job_id, request.attempt, lock=False
+            )  # before the files: a stale attempt hears that it is stale
+            if rollouts.was_published(session, job_id, request):
                 return published
         found = self._artifacts.checked_sha256(self._artifacts.rollout_dir(job_id, request.attempt, request.step))
         if found != request.sha256:
@@ -204,7 +209,7 @@ class Registry:
             )
         with self._database.transaction() as session:
             job = fenced_job(session, job_id, request.attempt)
-            if _was_published(session, job_id, request):
+            if rollouts.was_published(session, job_id, request):
                 return published
             base = resolution.current_base(session)
             if base is None:
@@ -222,16 +227,17 @@ class Registry:
             )
             history.append(session, job, "published", {"step": request.step, "version": published.version})
             session.flush()
-            old = _collect(session, job_id, keep=KEPT_ROLLOUTS)
+            old = rollouts.collect(session, job_id, keep=KEPT_ROLLOUTS)
         self._discard_rollouts(job_id, old)
         return published
 
     def collect_rollouts(self, job_id: str) -> None:
         """Forget every rollout adapter of a job that has moved on."""
         with self._database.transaction() as session:
-            old = _collect(session, job_id, keep=0)
+            old = rollouts.collect(session, job_id, keep=0)
         self._discard_rollouts(job_id, old)
 
+    @tried_again
     def save_evaluation(self, evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> None:
         """Store a comparison with its rows."""
         with self._database.transaction() as session:
@@ -272,6 +278,7 @@ class Registry:
         with self._database.reading() as session:
             return aliases.get(session, role=role, alias=alias)
 
+    @tried_again
     def move_alias(
         self,
         role: Role,
@@ -326,37 +333,6 @@ def _row(session: Session, version: str) -> VersionRow:
     if row is None:
         raise resolution.missing_version(session, version, role="teacher", param="/version")
     return row
-
-
-def _was_published(session: Session, job_id: str, request: RolloutPublishRequest) -> bool:
-    """Tell whether this very policy is callable already; raises ConflictError for another one, or one behind it."""
-    row = session.get(RolloutRow, (job_id, request.attempt, request.step))
-    if row is not None and row.sha256 != request.sha256:
-        raise ConflictError(
-            f"Step {request.step} was published with sha256 {row.sha256}, and now {request.sha256} is announced: a "
-            "published policy never changes. Publish the changed one as the next step.",
-            param="/sha256",
-        )
-    if row is not None:
-        return True
-    steps = select(func.max(RolloutRow.step)).where(RolloutRow.job_id == job_id, RolloutRow.attempt == request.attempt)
-    newest = session.scalar(steps)
-    if newest is not None and request.step < newest:
-        raise ConflictError(
-            f"Step {request.step} lies behind step {newest}, which this attempt has published: policies are published "
-            "in order. Publish a step after it.",
-            param="/step",
-        )
-    return False
-
-
-def _collect(session: Session, job_id: str, *, keep: int) -> list[RolloutRow]:
-    """Delete all but the newest rows of a job; return what was deleted."""
-    query = select(RolloutRow).where(RolloutRow.job_id == job_id)
-    rows = list(session.scalars(query.order_by(RolloutRow.attempt.desc(), RolloutRow.step.desc())))
-    for row in rows[keep:]:
-        session.delete(row)
-    return rows[keep:]
 
 
 def _version(session: Session, row: VersionRow) -> ModelVersion:

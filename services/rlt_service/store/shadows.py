@@ -14,7 +14,9 @@ from rlt_core.schemas.shadows import Shadow, ShadowCounts
 from rlt_core.schemas.teachers import EvaluationRow
 from rlt_service.store import aliases, resolution
 from rlt_service.store.database import Database
+from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import AliasRow, ShadowPairRow, ShadowRow
+from rlt_service.store.turns import take_turn
 
 ROLE = "teacher"
 """Only teachers answer questions that somebody asks."""
@@ -59,6 +61,7 @@ class ShadowStore:
         self._database = database
         self._max_pairs = max_pairs
 
+    @tried_again
     def put(self, alias: str, version: str, *, share: float, max_in_flight: int, student: str) -> Shadow:
         """Set an alias's shadow; the same candidate before the same student goes on counting.
 
@@ -67,6 +70,7 @@ class ShadowStore:
         with self._database.transaction() as session:
             candidate = resolution.live_version(session, version, role=ROLE, param="/version", lock=True)
             name = resolution.version_name(candidate)
+            take_turn(session, "alias", ROLE, alias)
             if aliases.get(session, role=ROLE, alias=alias).version == name:
                 raise ConflictError(
                     f"{name} is what the alias {alias!r} serves: name another version as its shadow", param="/version"
@@ -96,16 +100,19 @@ class ShadowStore:
         with self._database.reading() as session:
             return _shadow(session, _find(session, alias))
 
+    @tried_again
     def end(self, alias: str) -> None:
         """Forget an alias's shadow and its pairs; raises NotFoundError."""
         with self._database.transaction() as session:
+            take_turn(session, "alias", ROLE, alias)
             aliases.end_shadow(session, _find(session, alias))
 
+    @tried_again
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Count what became of drawn requests, and keep the newest pairs; what outlived its shadow is dropped."""
         fates = Counter((outcome.alias, outcome.version, outcome.fate) for outcome in outcomes)
         with self._database.transaction() as session:
-            for alias, version in {(outcome.alias, outcome.version) for outcome in outcomes}:
+            for alias, version in sorted({(outcome.alias, outcome.version) for outcome in outcomes}):
                 counted = session.execute(
                     update(ShadowRow)
                     .where(ShadowRow.role == ROLE, ShadowRow.alias == alias, ShadowRow.version == version)

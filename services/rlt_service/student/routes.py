@@ -12,6 +12,7 @@ from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
 from rlt_service.idempotency import Once, refuse_key
 from rlt_service.json_bodies import JsonRoute
+from rlt_service.openapi import refusals
 from rlt_service.request_ids import request_id_of
 from rlt_service.use_cases import scorer_of
 from rlt_service.version_headers import stamp
@@ -26,7 +27,7 @@ class ScoreItems(WireModel):
 
 
 @router.post("/score", include_in_schema=False, dependencies=[Once])
-@router.post("/v1/score", dependencies=[Once])
+@router.post("/v1/score", dependencies=[Once], responses=refusals(404, 429))
 async def score(body: ScoreRequest, response: Response, services: ServicesDep, call: CallDep) -> ScoreResponse:
     """Judge explanations by how likely they make the solution to a student."""
     answer = await call.answer(scorer_of(services).score(body))
@@ -34,7 +35,7 @@ async def score(body: ScoreRequest, response: Response, services: ServicesDep, c
     return answer
 
 
-@router.post("/v1/score/batch", dependencies=[Once])
+@router.post("/v1/score/batch", dependencies=[Once], responses=refusals(429))
 async def score_batch(
     body: ScoreItems, request: Request, response: Response, services: ServicesDep, call: CallDep
 ) -> ScoreBatchResponse:

@@ -13,6 +13,7 @@ from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
 from rlt_service.idempotency import Once, refuse_key
 from rlt_service.json_bodies import JsonRoute
+from rlt_service.openapi import refusals
 from rlt_service.request_ids import request_id_of
 from rlt_service.teacher.event_stream import EVENT_STREAM, streaming
 from rlt_service.use_cases import explainer_of
@@ -32,7 +33,7 @@ class ExplainItems(WireModel):
     "/v1/explain",
     response_model=ExplainResponse,
     dependencies=[Once],
-    responses={200: {"content": {EVENT_STREAM: {}}}},
+    responses={200: {"content": {EVENT_STREAM: {}}}, **refusals(404, 429)},
 )
 async def explain(
     body: ExplainRequest, request: Request, response: Response, services: ServicesDep, call: CallDep
@@ -47,7 +48,7 @@ async def explain(
     return answer
 
 
-@router.post("/v1/explain/batch", dependencies=[Once])
+@router.post("/v1/explain/batch", dependencies=[Once], responses=refusals(429))
 async def explain_batch(
     body: ExplainItems, request: Request, response: Response, services: ServicesDep, call: CallDep
 ) -> ExplainBatchResponse:

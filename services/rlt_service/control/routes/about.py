@@ -19,7 +19,9 @@ def list_models(services: ServicesDep) -> ModelList:
     return ModelList(data=services.registry.callable_models())
 
 
-@router.post("/chat/completions", status_code=501, response_model=None)
+@router.post(
+    "/chat/completions", status_code=501, response_model=None, response_description="What is not available yet."
+)
 def chat() -> None:
     """Refuse: this server explains and scores; OpenAI's chat comes later."""
     raise NotImplementedYetError(

@@ -10,30 +10,38 @@ from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRows
 from rlt_service.container import ServicesDep
 from rlt_service.control.routes.parameters import DatasetId, PageAfter, PageLimit, RowLimit, RowOffset
 from rlt_service.control.routes.wiring import uploader_of
-from rlt_service.control.upload import JSONL_TYPES, MULTIPART, check_not_compressed
+from rlt_service.control.upload import JSONL_TYPES, MULTIPART
 from rlt_service.idempotency import Once
-from rlt_service.json_bodies import check_announced_length
+from rlt_service.json_bodies import check_announced_length, check_not_compressed
+from rlt_service.openapi import LOCATION
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
 _FILE = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
+_ROWS = '{"question": "What is 2 + 3?", "solution": "5"}\n{"question": "What is 4 + 4?", "solution": "8"}\n'
 _BODY = {
     "required": True,
     "content": {
-        **{media_type: {"schema": {"type": "string"}} for media_type in JSONL_TYPES},
+        **{media_type: {"schema": {"type": "string"}, "example": _ROWS} for media_type in JSONL_TYPES},
         MULTIPART: {"schema": _FILE},
     },
 }
 
 
-@router.post("", status_code=201, dependencies=[Once], openapi_extra={"requestBody": _BODY})
+@router.post(
+    "",
+    status_code=201,
+    dependencies=[Once],
+    responses={201: {"headers": LOCATION}},
+    openapi_extra={"requestBody": _BODY},
+)
 async def create_dataset(
     request: Request,
     services: ServicesDep,
     response: Response,
     name: Annotated[str | None, Query(max_length=200)] = None,
     columns: Annotated[str | None, Query(max_length=100_000, description="Templates by column, JSON.")] = None,
-    content_type: Annotated[str, Header()] = "",
+    content_type: Annotated[str, Header(include_in_schema=False)] = "",
     content_encoding: Annotated[str, Header()] = "identity",
 ) -> Dataset:
     """Upload JSONL, one question a line; one bad line and nothing is stored."""

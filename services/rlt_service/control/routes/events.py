@@ -29,7 +29,7 @@ async def job_events(
     services: ServicesDep,
     after: Sequence = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    accept: Annotated[str, Header()] = "",
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
     last_event_id: LastEventId = None,
 ) -> Page[JobEvent] | Response:
     """Read the events of a job, oldest first; with `Accept: text/event-stream` follow them to the job's end."""

@@ -9,6 +9,7 @@ from rlt_service.control.routes.parameters import ModelName, PageAfter, PageLimi
 from rlt_service.control.routes.wiring import deleter_of, importer_of
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
+from rlt_service.openapi import LOCATION
 
 
 def models_router(role: Role) -> APIRouter:
@@ -27,7 +28,13 @@ def models_router(role: Role) -> APIRouter:
         """List the versions of a name, newest first."""
         return services.registry.versions(name, limit=limit, after=after)
 
-    @router.post("/{name}/versions", status_code=201, dependencies=[Once], operation_id=f"register_{role}")
+    @router.post(
+        "/{name}/versions",
+        status_code=201,
+        dependencies=[Once],
+        responses={201: {"headers": LOCATION}},
+        operation_id=f"register_{role}",
+    )
     async def register(
         name: ModelName, request: RegisterVersionRequest, services: ServicesDep, response: Response
     ) -> ModelVersion:

@@ -9,14 +9,20 @@ from rlt_core.schemas.jobs import JobKind
 from rlt_service.control import names
 from rlt_service.control.specs import known_kind
 
-JobId = Annotated[str, AfterValidator(names.known_form(names.JOB, kind="job"))]
-DatasetId = Annotated[str, AfterValidator(names.known_form(names.DATASET, kind="dataset"))]
-EvaluationId = Annotated[str, AfterValidator(names.known_form(names.EVALUATION, kind="evaluation"))]
-ModelName = Annotated[str, AfterValidator(names.known_form(names.NAME, kind="model"))]
-VersionNumber = Annotated[str, AfterValidator(names.known_form(names.NUMBER, kind="version number"))]
-AliasName = Annotated[str, AfterValidator(names.known_form(names.NAME, kind="alias"))]
-RoleName = Annotated[str, AfterValidator(names.known_form("teacher|student", kind="role"))]
-FormatId = Annotated[str, AfterValidator(names.known_form(names.FORMAT, kind="format"))]
+JobId = Annotated[str, AfterValidator(names.known_form(names.JOB, kind="job")), names.described(names.JOB)]
+DatasetId = Annotated[
+    str, AfterValidator(names.known_form(names.DATASET, kind="dataset")), names.described(names.DATASET)
+]
+EvaluationId = Annotated[
+    str, AfterValidator(names.known_form(names.EVALUATION, kind="evaluation")), names.described(names.EVALUATION)
+]
+ModelName = Annotated[str, AfterValidator(names.known_form(names.NAME, kind="model")), names.described(names.NAME)]
+VersionNumber = Annotated[
+    str, AfterValidator(names.known_form(names.NUMBER, kind="version number")), names.described(names.NUMBER)
+]
+AliasName = Annotated[str, AfterValidator(names.known_form(names.NAME, kind="alias")), names.described(names.NAME)]
+RoleName = Annotated[str, AfterValidator(names.known_form(names.ROLE, kind="role")), names.described(names.ROLE)]
+FormatId = Annotated[str, AfterValidator(names.known_form(names.FORMAT, kind="format")), names.described(names.FORMAT)]
 
 KindFilter = Annotated[JobKind, BeforeValidator(known_kind)]
 

@@ -12,6 +12,7 @@ from rlt_service.control.routes.parameters import AliasName, RoleName
 from rlt_service.control.routes.wiring import shadowing_of
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
+from rlt_service.openapi import LOCATION, refusals
 
 router = APIRouter(prefix="/v1/aliases/{role}/{alias}/shadow", tags=["aliases"], route_class=JsonRoute)
 
@@ -22,7 +23,7 @@ async def put_shadow(role: RoleName, alias: AliasName, request: ShadowPut, servi
     return await shadowing_of(services).put(cast(Role, role), alias, request)
 
 
-@router.get("")
+@router.get("", responses=refusals(422))
 def get_shadow(role: RoleName, alias: AliasName, services: ServicesDep) -> Shadow:
     """Read the candidate, and what became of the requests that were drawn."""
     return shadowing_of(services).get(cast(Role, role), alias)
@@ -34,7 +35,7 @@ def end_shadow(role: RoleName, alias: AliasName, services: ServicesDep) -> Shado
     return shadowing_of(services).end(cast(Role, role), alias)
 
 
-@router.post("/evaluation", status_code=201, dependencies=[Once])
+@router.post("/evaluation", status_code=201, dependencies=[Once], responses={201: {"headers": LOCATION}})
 def evaluate_shadow(role: RoleName, alias: AliasName, services: ServicesDep, response: Response) -> Evaluation:
     """Store what the pairs so far show, so that a promotion can rest on it."""
     made = shadowing_of(services).evaluate(cast(Role, role), alias)

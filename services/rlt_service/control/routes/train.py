@@ -12,6 +12,7 @@ from rlt_service.control.routes.wiring import dry_runner_of, submission_of, wake
 from rlt_service.control.specs import check_kind
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
+from rlt_service.openapi import LOCATION, refusals
 
 router = APIRouter(tags=["train"], route_class=JsonRoute)
 TrainBody = Annotated[WarmupSpec | RlSpec, Body(discriminator="kind")]
@@ -31,7 +32,11 @@ CHECKS = [Once, Depends(known_kind)]
     status_code=202,
     response_model=Job | DryRun,
     dependencies=CHECKS,
-    responses={200: {"model": DryRun, "description": "The dry run's answer."}},
+    responses={
+        200: {"model": DryRun, "description": "The dry run's answer."},
+        202: {"headers": LOCATION},
+        **refusals(404),
+    },
 )
 async def train(
     spec: TrainBody,

@@ -1,0 +1,58 @@
+"""What is slow holds nobody else up: a database that hangs, a body that does not come."""
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from rlt_service.database_check import DatabaseCheck
+from rlt_service.store.database import Database
+from tests.support.listening import listening
+from tests.support.service import make_app
+
+TINY = 0.2
+
+
+class Hanging(Database):
+    """Answers when it is released."""
+
+    def __init__(self) -> None:
+        super().__init__("sqlite:///nowhere.db")
+        self.asked = 0
+        self.release = threading.Event()
+
+    def check(self) -> None:
+        self.asked += 1
+        self.release.wait()
+
+
+async def test_a_database_that_hangs_is_told_in_time_and_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlt_service.database_check.DATABASE_S", TINY)
+    database = Hanging()
+    check = DatabaseCheck(database)
+    try:
+        async with asyncio.timeout(10.0):
+            found = await asyncio.gather(*[check.ask() for _ in range(20)])
+    finally:
+        database.release.set()
+    assert {(one.ok, one.detail) for one in found} == {(False, "the database did not answer within 0.2 s")}
+    assert database.asked == 1
+    while not (await check.ask()).ok:
+        await asyncio.sleep(0.01)
+
+
+async def test_a_body_that_does_not_come_is_a_408_and_the_connection_ends(tmp_path: Path) -> None:
+    async with listening(make_app(tmp_path, max_body_s=TINY)) as port, asyncio.timeout(20.0):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = "POST /v1/explain HTTP/1.1\r\nHost: rlt.test\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+        answer = await reader.read()  # to the connection's end
+        writer.close()
+    first, _, body = answer.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in first.lower()
+    problem = json.loads(body)
+    assert (problem["code"], problem["retryable"]) == ("body_timeout", True)
+    assert "1 bytes of the body came within 0.2 s" in problem["detail"]

@@ -1,0 +1,78 @@
+"""The real trainer on a real disk that fills: what was told is whole, and the next attempt goes on from it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlt_core.schemas.trainer import (
+    EXIT_DISK_FULL,
+    EXIT_FAILURE,
+    EXIT_SUCCESS,
+    TRAINER_EVENT,
+    CheckpointEvent,
+    ErrorEvent,
+    ResumePoint,
+    TrainerJob,
+)
+from rlt_train.checkpoints import verified
+from tests.support.small_disk import SmallDisk, small_disk
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.training
+
+STEPS = 60
+
+
+def attempt(world: Any, disk: SmallDisk, number: int, **fields: Any) -> TrainerJob:
+    folder = disk.path / f"attempt-{number}"
+    (disk.seen / folder.name).mkdir()
+    spec = {"kind": "warmup", "role": "teacher", "batch_size": 4, "max_steps": STEPS, "save_every": 1}
+    places = {"attempt_dir": str(folder), "events_path": str(folder / "events.jsonl")}
+    return world.job(spec, **(places | {"attempt": number} | fields))
+
+
+def start(disk: SmallDisk, job: TrainerJob, file: Path) -> subprocess.Popen[bytes]:
+    file.write_text(job.model_dump_json())
+    return subprocess.Popen(disk.command(sys.executable, "-m", "rlt_train", "--job", str(file), "--no-watch"))
+
+
+def told(disk: SmallDisk, number: int) -> list[Any]:
+    """Read an attempt's events; a line that the full disk cut off is none."""
+    try:
+        text = (disk.seen / f"attempt-{number}" / "events.jsonl").read_text()
+    except FileNotFoundError:
+        return []
+    return [TRAINER_EVENT.validate_json(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def checkpoints(disk: SmallDisk, number: int) -> list[CheckpointEvent]:
+    return [event for event in told(disk, number) if isinstance(event, CheckpointEvent)]
+
+
+def test_the_last_checkpoint_that_was_told_is_whole_and_the_next_attempt_goes_on_from_it(
+    world: Any, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", size_mib=16) as disk:
+        first = start(disk, attempt(world, disk, 1), tmp_path / "first.json")
+        wait_until(lambda: bool(checkpoints(disk, 1)), what="it has saved", timeout_s=120.0)
+        disk.fill()
+        assert first.wait(timeout=120) in (EXIT_DISK_FULL, EXIT_FAILURE)
+        errors = [event.code for event in told(disk, 1) if isinstance(event, ErrorEvent)]
+        assert errors in ([], ["disk_full"])
+        last = checkpoints(disk, 1)[-1]
+        assert last.step < STEPS
+        inside = ResumePoint(attempt=1, step=last.step, folder=last.path, manifest_sha256=last.manifest_sha256)
+        seen = inside.model_copy(update={"folder": str(disk.seen / Path(last.path).relative_to(disk.path))})
+        job = attempt_after(world, disk, inside)
+        assert verified(seen, job=job).step == last.step
+        second = start(disk, job, tmp_path / "second.json")
+        assert second.wait(timeout=120) == EXIT_SUCCESS
+        assert checkpoints(disk, 2)[0].step == last.step + 1
+
+
+def attempt_after(world: Any, disk: SmallDisk, point: ResumePoint) -> TrainerJob:
+    disk.free()
+    return attempt(world, disk, 2, resume_points=[point])
