@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -40,7 +40,7 @@ class TrainerProcess:
         self._folder = folder
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
-        self._strangers: frozenset[int] = frozenset()
+        self._strangers: frozenset[psutil.Process] = frozenset()
 
     @property
     def log_path(self) -> Path:
@@ -49,8 +49,8 @@ class TrainerProcess:
 
     def start(self) -> None:
         """Start it; raises OSError if the command cannot be run."""
-        # Looked at before: children that this process already had are none of the trainer's.
-        self._strangers = frozenset(child.pid for child in psutil.Process().children(recursive=True))
+        # Looked at before: children that this process already had are none of the trainer's, nor is what they start.
+        self._strangers = frozenset(psutil.Process().children())
         # The folder it runs in is no place to import from.
         environment = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"} | self._environment
         with self.log_path.open("ab") as log:
@@ -116,5 +116,19 @@ class TrainerProcess:
         return log_tail(self.log_path)
 
     def _descendants(self) -> list[psutil.Process]:
-        children = psutil.Process().children(recursive=True)
-        return [child for child in children if child.pid not in self._strangers]
+        """List the trainer, orphans of it that this process has adopted, and all below them."""
+        found = newcomers(psutil.Process().children(), strangers=self._strangers)
+        below = [process for child in found for process in _below(child)]
+        return [*found, *below]
+
+
+def newcomers(children: Iterable[psutil.Process], *, strangers: Collection[psutil.Process]) -> list[psutil.Process]:
+    """Leave out strangers; what has a stranger's number by now is none: psutil compares when they began, too."""
+    return [child for child in children if child not in strangers]
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
