@@ -21,6 +21,7 @@ from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
+from rlt_service.store.retention import Retention
 from tests.engine.model_files import write_model
 from tests.support.schema import lay_schema
 
@@ -37,6 +38,7 @@ class Site:
     artifacts: ArtifactStore
     datasets: DatasetStore
     registry: Registry
+    retention: Retention
     outbox: Outbox
     dataset: str
 
@@ -129,6 +131,7 @@ def make_site(home: Path, *, database_url: str | None = None) -> Site:
         artifacts=artifacts,
         datasets=datasets,
         registry=registry,
+        retention=Retention(database, artifacts),
         outbox=Outbox(database),
         dataset=dataset.id,
     )

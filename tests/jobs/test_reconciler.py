@@ -24,6 +24,7 @@ def make(site: Site, bell: FakeBell, *, clock: Clock | None = None) -> Reconcile
         outbox=site.outbox,
         bell=bell,
         artifacts=site.artifacts,
+        retention=site.retention,
         clock=clock or Clock(),
     )
 
@@ -140,7 +141,9 @@ def test_two_watchers_give_a_lost_job_back_once(site: Site) -> None:
 def test_waking_the_thread_brings_a_round_now(site: Site) -> None:
     bell = FakeBell()
     slow = site.settings.model_copy(update={"reconcile_s": 500.0, "lease_s": 1500.0})
-    reconciler = Reconciler(slow, jobs=site.jobs, outbox=site.outbox, bell=bell, artifacts=site.artifacts)
+    reconciler = Reconciler(
+        slow, jobs=site.jobs, outbox=site.outbox, bell=bell, artifacts=site.artifacts, retention=site.retention
+    )
     reconciler.start()
     site.submit("ok")
     reconciler.wake()

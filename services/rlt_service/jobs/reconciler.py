@@ -1,4 +1,4 @@
-"""Own the thread that mends: bells not rung, rows that nobody came for, leases that ran out, a dead broker."""
+"""Own the thread that mends: bells not rung, rows that nobody came for, lost leases, a dead broker, left folders."""
 
 import logging
 import threading
@@ -16,8 +16,12 @@ from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.jobs import JobStore, RunningJob
 from rlt_service.store.outbox import Outbox
+from rlt_service.store.retention import Retention
 
 LOGGER = logging.getLogger(__name__)
+
+SWEEP_S = 300.0
+"""Between two looks for folders that nobody needs any more."""
 
 
 class Reconciler:
@@ -31,6 +35,7 @@ class Reconciler:
         outbox: Outbox,
         bell: Bell,
         artifacts: ArtifactStore,
+        retention: Retention,
         broker: EmbeddedValkey | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -39,8 +44,10 @@ class Reconciler:
         self._outbox = outbox
         self._bell = bell
         self._artifacts = artifacts
+        self._retention = retention
         self._broker = broker
         self._clock = clock
+        self._swept_s: float | None = None
         self._period_s = min(settings.reconcile_s, settings.lease_s / 3)
         self._watcher = LeaseWatcher(lease_s=settings.lease_s)
         self._wake = threading.Event()
@@ -81,6 +88,9 @@ class Reconciler:
         except UnavailableError as error:
             self.broker_detail = error.detail
             LOGGER.warning("%s", error.detail)
+        if self._swept_s is None or now_s - self._swept_s >= SWEEP_S:
+            self._retention.sweep()
+            self._swept_s = now_s
 
     def _give_back(self, lost: RunningJob) -> None:
         # Nobody else can tell: whoever ran the trainer is gone, and the log outlives both.

@@ -31,6 +31,7 @@ from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
+from rlt_service.store.retention import Retention
 
 LOGGER = logging.getLogger(__name__)
 
@@ -78,7 +79,14 @@ def serve(settings: Settings) -> None:
     celery = make_celery(settings)
     bell = CeleryBell(celery)
     artifacts = ArtifactStore(settings.artifacts)
-    reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=bell, artifacts=artifacts)
+    reconciler = Reconciler(
+        settings,
+        jobs=jobs,
+        outbox=Outbox(database),
+        bell=bell,
+        artifacts=artifacts,
+        retention=Retention(database, artifacts),
+    )
     if settings.broker_url is None:
         EmbeddedValkey(settings.home).start()
     drain = Drain()

@@ -18,6 +18,7 @@ REFUSED: dict[Kind, type[InvalidRequestError]] = {"adapter": InvalidAdapterError
 """What is raised for files of a kind."""
 LOG_NAME = "trainer.log"
 """What an attempt's trainer printed."""
+_ATTEMPT = re.compile(r"attempt-([1-9][0-9]{0,8})")
 _FOLDER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
@@ -46,6 +47,12 @@ class ArtifactStore:
     def attempt_dir(self, job_id: str, attempt: int) -> Path:
         """Return the only folder that an attempt writes to."""
         return self._inside("jobs", job_id, f"attempt-{attempt}")
+
+    def attempts(self, job_id: str) -> set[int]:
+        """Give the attempts of a job whose folders lie here."""
+        folder = self._inside("jobs", job_id)
+        found = [_ATTEMPT.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+        return {int(match[1]) for match in found if match is not None}
 
     def job_file(self, job_id: str, attempt: int) -> Path:
         """Return what an attempt's trainer is told."""
