@@ -24,6 +24,8 @@ class EventRelay:
         self._tail = EventTail(path)
         self._unsent: list[TrainerEvent] = []
         self._warned: set[str] = set()
+        self.step = 0
+        """The furthest that the trainer told of."""
         self.result: ResultEvent | None = None
         self.evaluation: EvaluationEvent | None = None
         self.error: ErrorEvent | None = None
@@ -41,6 +43,8 @@ class EventRelay:
                 progress = _progress(event)
         self._jobs.record(self._job_id, self._attempt, [_public(event) for event in self._unsent], progress=progress)
         self._unsent = []
+        if progress is not None:
+            self.step = progress.step
 
     def _odd_metrics(self, event: TrainerEvent) -> list[LogEvent]:
         """Warn once of each metric that was no number."""

@@ -17,6 +17,7 @@ from rlt_core.errors import (
     StaleAttemptError,
     UnavailableError,
 )
+from rlt_core.log_records import FORMAT_VARIABLE, bind, bound
 from rlt_core.schemas.jobs import Job, JobError, JobResult, JobStatus
 from rlt_core.schemas.teachers import ModelVersion
 from rlt_core.schemas.trainer import EXIT_LEASE_LOST, EXIT_SUCCESS, TrainerJob
@@ -83,9 +84,15 @@ class Supervisor:
 
     def run(self, claimed: ClaimedJob) -> Fitness:
         """Bring one attempt to its end; whatever happens, the row says so or another worker will."""
+        with bound(job=claimed.job.id, attempt=claimed.attempt):
+            return self._run(claimed)
+
+    def _run(self, claimed: ClaimedJob) -> Fitness:
         attempt = _Attempt(self, claimed.job)
         try:
-            return attempt.run()
+            fitness = attempt.run()
+            LOGGER.info("attempt %d of %s has ended", claimed.attempt, claimed.job.id)
+            return fitness
         except StaleAttemptError as error:
             LOGGER.warning("gave up %s: %s", claimed.job.id, error)
         except UnavailableError as error:
@@ -208,7 +215,7 @@ class _Attempt:
             self._supervisor.trainer_command,
             job_file=job_file,
             folder=folder,
-            environment=cache_environment(self._settings.home),
+            environment=cache_environment(self._settings.home) | {FORMAT_VARIABLE: self._settings.log_format},
         )
         relay = EventRelay(self._jobs, job_id=self._job.id, attempt=self._job.attempt, path=Path(prepared.events_path))
         self._trainer = trainer
@@ -254,6 +261,8 @@ class _Attempt:
     def _copy(self, relay: EventRelay) -> None:
         try:
             relay.copy()
+            if relay.step:
+                bind(step=relay.step)
         except StaleAttemptError:
             self._heartbeat.lost = True
         except UnavailableError as error:
