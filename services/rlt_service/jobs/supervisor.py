@@ -226,7 +226,7 @@ class _Attempt:
             ended = self._watch(trainer, relay)
         finally:
             trainer.end()
-        self._stored(relay.copy)
+        self._stored(lambda: _copied(relay))
         self._conclude(ended, relay, trainer)
 
     def _watch(self, trainer: TrainerProcess, relay: EventRelay) -> _Ended:
@@ -260,9 +260,7 @@ class _Attempt:
 
     def _copy(self, relay: EventRelay) -> None:
         try:
-            relay.copy()
-            if relay.step:
-                bind(step=relay.step)
+            _copied(relay)
         except StaleAttemptError:
             self._heartbeat.lost = True
         except UnavailableError as error:
@@ -337,3 +335,10 @@ class _Attempt:
     def _beat_trainer(self) -> None:
         if self._trainer is not None:
             self._trainer.beat()
+
+
+def _copied(relay: EventRelay) -> None:
+    """Copy what is new; records name the step from here on."""
+    relay.copy()
+    if relay.step:
+        bind(step=relay.step)

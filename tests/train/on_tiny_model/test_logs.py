@@ -62,4 +62,4 @@ def test_a_trainer_that_breaks_says_why_in_one_record(world: Any, tmp_path: Path
 def test_text_is_for_people(world: Any, tmp_path: Path) -> None:
     code, log = run(world.warmup(), tmp_path, form="text")
     assert code == 0
-    assert "INFO rlt_train.training: step 3 of 3 is done" in log
+    assert "INFO rlt_train.training: step 2 of 2 is done" in log
