@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rlt_core.log_records import LogFormat
 from rlt_core.schemas.base import Role
 from rlt_core.schemas.jobs import QUEUE, JobKind
 from rlt_service.store.job_rules import JobRules
@@ -86,6 +87,8 @@ class Settings(BaseSettings):
     """Queues that a worker of this process's machine hears."""
     max_running_jobs: dict[JobKind, Annotated[int, Field(ge=1)]] = Field(default_factory=dict[JobKind, int])
     """How many jobs of a kind run at once, as {"rl": 1}; a kind that is not named has no limit but the workers."""
+    log_format: LogFormat = "text"
+    """`json`: a record a line, with job, attempt, step and request id, from servers, workers and trainers alike."""
     trainer_command: tuple[str, ...] = ()
     """What a worker starts for a job, `--job FILE` added; empty is `rlt_train` in this interpreter."""
 
