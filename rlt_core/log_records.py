@@ -105,6 +105,9 @@ class PrintedLines(io.TextIOBase):
 class _Handler(logging.StreamHandler[TextIO]):
     """The one that this module has set up."""
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop a record that cannot be written: saying so would be one more, and a full disk must end no work."""
+
 
 def set_up(form: str, *, level: int = logging.INFO, stream: TextIO | None = None) -> None:
     """Let this process log in `form` to `stream`, by default its standard error; replaces what was set up before."""
