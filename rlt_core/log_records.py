@@ -71,14 +71,19 @@ def told(error: BaseException) -> str:
     """Give an error and what led to it, each with the lines that it came through."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     parts = [] if before is None else [told(before)]
-    if isinstance(error, BaseExceptionGroup):
-        parts += [told(part) for part in error.exceptions]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - of any kind
+    parts += [told(part) for part in _grouped(error)]
     said = str(error)
     if isinstance(error, ValidationError):
         found = error.errors(include_input=False, include_context=False, include_url=False)
         said = "; ".join(f"{'.'.join(map(str, entry['loc']))}: {entry['type']}" for entry in found)
     lines = "".join(traceback.format_tb(error.__traceback__))
     return "\n".join([*parts, f"{lines}{type(error).__qualname__}: {said}"])
+
+
+def _grouped(error: BaseException) -> tuple[BaseException, ...]:
+    if not isinstance(error, BaseExceptionGroup):
+        return ()
+    return error.exceptions  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - errors of any kind
 
 
 class PrintedLines(io.TextIOBase):
@@ -99,6 +104,9 @@ class PrintedLines(io.TextIOBase):
 
 class _Handler(logging.StreamHandler[TextIO]):
     """The one that this module has set up."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop a record that cannot be written: saying so would be one more, and a full disk must end no work."""
 
 
 def set_up(form: str, *, level: int = logging.INFO, stream: TextIO | None = None) -> None:

@@ -70,6 +70,8 @@ class Rehearsal(WireModel):
     teacher: str | None = None
     student: str | None = None
     engine: EngineRef | None = None
+    prompt_tokens: int = 0
+    """Of the teacher (rl)."""
     generated_tokens: int = 0
     generate_s: float = 0.0
     """For all rows at the same time, as a step samples them."""

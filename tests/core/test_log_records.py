@@ -69,6 +69,17 @@ def test_setting_up_twice_writes_each_record_once(written: io.StringIO) -> None:
     assert [record["message"] for record in records(written)] == ["once"]
 
 
+@pytest.mark.usefixtures("kept")
+def test_a_log_that_cannot_be_written_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise OSError(28, "No space left on device")
+
+    log_records.set_up("json", stream=Full())
+    monkeypatch.setattr("sys.stderr", PrintedLines(LOGGER))
+    LOGGER.warning("lost")
+
+
 def test_what_is_printed_becomes_records_line_by_line(written: io.StringIO) -> None:
     printed = PrintedLines(LOGGER)
     printed.write("half a ")

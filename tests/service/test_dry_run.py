@@ -154,6 +154,13 @@ def test_rows_that_a_warm_up_would_leave_out_are_counted(control: Control) -> No
     assert any("2 of the 12 rows" in warning for warning in found.warnings)
 
 
+def test_rows_that_a_warm_up_would_leave_out_are_not_tried(control: Control) -> None:
+    long = {"question": "why?", "solution": "because", "reasoning_trace": "so it is and " * 2000}
+    found = dry_run(control, warmup(control.upload([long, long | {"question": "how?"}, *ROWS]), max_tokens=300))
+    assert found.rehearsal is not None
+    assert (len(found.rehearsal.rows), found.rehearsal.not_scored) == (5, None)
+
+
 def test_how_many_rows_do_not_fit_is_said(control: Control) -> None:
     long = {"question": "why " * 300, "solution": "because"}
     dataset = control.upload([*ROWS, long, long | {"solution": "therefore"}])
@@ -204,6 +211,13 @@ def test_players_elsewhere_are_asked_over_http(control: Control, dataset: str) -
     found = asyncio.run(runner.run(JOB_SPEC.validate_python(rl(dataset))))
     assert found.rehearsal is not None
     assert (len(found.rehearsal.rows), found.rehearsal.not_scored) == (5, None)
+    here = dry_run(control, rl(dataset))
+    assert found.estimates is not None
+    assert here.estimates is not None
+    assert found.lengths is None
+    assert found.estimates.total_s.value is not None
+    # All rows against the first five, and what each process makes of the same seeds.
+    assert found.estimates.scored_tokens.value == pytest.approx(here.estimates.scored_tokens.value, rel=0.2)
 
 
 @pytest.mark.parametrize(

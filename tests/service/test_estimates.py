@@ -137,6 +137,16 @@ def test_without_a_trial_the_longest_completion_is_assumed_and_said() -> None:
     assert "max_tokens = 50" in work_of(RL, rows, train_rows=6, gate_rows=0, compared=1).generated_basis
 
 
+def test_without_a_tokenizer_the_rows_that_were_tried_elsewhere_are_the_measure() -> None:
+    # Two rows: prompts of 60 tokens together; read with their 50 explanation tokens and without: 130 = 2 * 40 + 50.
+    tried = TRIED.model_copy(update={"prompt_tokens": 60, "scored_tokens": 130})
+    rows = counted(RL, lengths=None, rehearsal=tried)
+    assert (rows.row, rows.longest, rows.reader, rows.completion) == (30.0, 30, 20.0, 25.0)
+    assert work_of(RL, rows, train_rows=6, gate_rows=0, compared=1).scored == 10 * 8 * (20.0 + 25.0)
+    spec = WarmupSpec(kind="warmup", role="teacher", dataset="d", target_name="t")
+    assert counted(spec, lengths=None, rehearsal=tried).row == 65.0
+
+
 def test_without_the_penalty_the_reference_is_not_computed() -> None:
     rows = counted(RL, lengths=LENGTHS, rehearsal=TRIED)
     assert work_of(RL.model_copy(update={"beta": 0.0}), rows, train_rows=6, gate_rows=0, compared=1).passes == 2

@@ -2,18 +2,20 @@
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Estimates, Lengths
 from rlt_core.schemas.jobs import DryRun, RlSpec, WarmupSpec
 from rlt_core.splits import HELD_OUT
 from rlt_service.control.estimates import Machine, Speeds, estimate
-from rlt_service.control.lengths import measure_lengths
+from rlt_service.control.lengths import first_fitting, measure_lengths
 from rlt_service.control.model_shape import read_shape
-from rlt_service.control.rehearsal import Players, Rehearsed, rehearse
+from rlt_service.control.rehearsal import REHEARSED_ROWS, Players, Rehearsed, rehearse
 from rlt_service.control.specs import Spec
 from rlt_service.control.submission import Checked, Submission
 from rlt_service.control.workload import counted, work_of
@@ -40,7 +42,7 @@ class DryRunner:
         lengths = await asyncio.to_thread(self._lengths, checked)
         rehearsed = await rehearse(
             spec,
-            checked.parts.train,
+            await asyncio.to_thread(self._tried, checked),
             players=self.players,
             teacher=checked.teacher.version if checked.teacher is not None else None,
             student=await asyncio.to_thread(self._student, checked),
@@ -55,6 +57,18 @@ class DryRunner:
             spec=checked.spec,
             codec=self.engine.codec,
             max_model_len=self.engine.info.max_model_len,
+        )
+
+    def _tried(self, checked: Checked) -> Sequence[DatasetRow]:
+        """Choose the rows of the trial: one that training leaves out would only say that it is too long."""
+        if self.engine is None or not isinstance(checked.spec, WarmupSpec):
+            return checked.parts.train[:REHEARSED_ROWS]
+        return first_fitting(
+            checked.parts.train,
+            spec=checked.spec,
+            codec=self.engine.codec,
+            max_model_len=self.engine.info.max_model_len,
+            count=REHEARSED_ROWS,
         )
 
     def _student(self, checked: Checked) -> str:

@@ -3,6 +3,7 @@
 import heapq
 import math
 from collections.abc import Sequence
+from itertools import islice
 
 from rlt_core.errors import InvalidRequestError, PromptTooLongError
 from rlt_core.formats import ExplanationPiece
@@ -75,6 +76,14 @@ def measure_lengths(
         limit_tokens=spec.max_tokens,
         too_long=sum(tokens > spec.max_tokens for tokens in counts),
     )
+
+
+def first_fitting(
+    rows: Sequence[DatasetRow], *, spec: WarmupSpec, codec: SequenceCodec, max_model_len: int, count: int
+) -> list[DatasetRow]:
+    """Give the first rows that a warm-up trains on and that the engine can read."""
+    limit = min(spec.max_tokens, max_model_len)
+    return list(islice((row for row in rows if _warmup_tokens(row, spec=spec, codec=codec) <= limit), count))
 
 
 def check_some_row_fits(rows: Sequence[DatasetRow], *, spec: WarmupSpec, codec: SequenceCodec) -> None:

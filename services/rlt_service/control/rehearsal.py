@@ -115,6 +115,7 @@ async def _rl(spec: RlSpec, rows: Sequence[DatasetRow], *, players: Players, tea
         teacher=teacher,
         student=student,
         engine=scores[0].engine,
+        prompt_tokens=sum(answer.usage.prompt_tokens for answer in answers),
         generated_tokens=sum(answer.usage.completion_tokens for answer in answers),
         generate_s=generated_s - began_s,
         scored_tokens=sum(score.usage.prompt_tokens for score in scores),

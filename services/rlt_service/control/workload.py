@@ -10,7 +10,7 @@ from rlt_core.schemas.trainer import KEPT_CHECKPOINTS
 from rlt_service.control.estimates import Work
 from rlt_service.store.registry import KEPT_ROLLOUTS
 
-UNKNOWN = "no row could be counted: this process has no tokenizer, and no engine was reached"
+UNKNOWN = "no row could be counted: this process has no tokenizer, and none was tried elsewhere"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,10 @@ class Counted:
 
 
 def counted(spec: WarmupSpec | RlSpec, *, lengths: Lengths | None, rehearsal: Rehearsal) -> Counted:
-    """Take means from the tokenizer's count; of completions, which nobody can count before, from the rehearsal."""
+    """Take means from the tokenizer's count; of completions, which nobody can count before, from the rehearsal.
+
+    A process without a tokenizer takes all of them from the rehearsal.
+    """
     longest = spec.max_tokens
     tried = len(rehearsal.rows)
     completion, basis = float(spec.max_tokens), f"max_tokens = {spec.max_tokens}, the most that it can be"
@@ -42,6 +45,9 @@ def counted(spec: WarmupSpec | RlSpec, *, lengths: Lengths | None, rehearsal: Re
     if lengths is not None:
         row, longest, reader = lengths.mean_tokens, lengths.longest_tokens, lengths.mean_reader_tokens
         fitting = 1.0 - lengths.too_long / max(lengths.looked_at, 1)
+    elif tried:
+        row, reader = _tried_means(spec, rehearsal)
+        longest = math.ceil(row) if isinstance(spec, RlSpec) else longest
     return Counted(
         row=row,
         longest=min(longest, spec.max_tokens) if isinstance(spec, WarmupSpec) else longest,
@@ -50,6 +56,16 @@ def counted(spec: WarmupSpec | RlSpec, *, lengths: Lengths | None, rehearsal: Re
         completion_basis=basis,
         fitting=fitting,
     )
+
+
+def _tried_means(spec: WarmupSpec | RlSpec, rehearsal: Rehearsal) -> tuple[float, float | None]:
+    """Take means from what other processes, which have the tokenizer, counted of the rows that were tried."""
+    tried = len(rehearsal.rows)
+    if not isinstance(spec, RlSpec):
+        return rehearsal.scored_tokens / tried, None
+    # Each row was read twice, with its explanation and, for the baseline, without.
+    beside = max(rehearsal.scored_tokens - rehearsal.generated_tokens, 0)
+    return rehearsal.prompt_tokens / tried, beside / (2 * tried)
 
 
 def work_of(spec: WarmupSpec | RlSpec, rows: Counted, *, train_rows: int, gate_rows: int, compared: int) -> Work:
