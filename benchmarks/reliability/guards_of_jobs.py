@@ -154,7 +154,6 @@ JOB_GUARDS = (
         new='if path.stat().st_size != facts["size"]:',
         tests={
             f"{SPOILT_TEST}[a flipped bit]": "assert",
-            f"{SPOILT_TEST}[a pickle in place of the state]": "assert",
         },
     ),
     Guard(
