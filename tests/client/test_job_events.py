@@ -113,3 +113,12 @@ def test_waiting_ends_with_its_time(client: Client, server: Canned, make_job: Bo
     server.says(*[httpx.Response(200, json=make_job("running")) for _ in range(3)])
     with pytest.raises(rlt_client.APITimeoutError, match="still running"):
         client.jobs.wait("job_1", poll_s=0, timeout_s=0)
+
+
+def test_a_connection_that_has_gone_silent_is_left_after_a_minute_and_taken_up_again(
+    client: Client, server: Canned, make_job: Bodies
+) -> None:
+    server.says(stream([1], done=False), httpx.Response(200, json=make_job("running")))
+    server.says(httpx.ReadTimeout("silent"), httpx.Response(200, json=make_job("running")), stream([2], done=True))
+    assert [found.seq for found in client.jobs.events("job_1", reconnect_pause_s=0)] == [1, 2]
+    assert [request.extensions["timeout"]["read"] for request in server.requests] == [60.0, 600.0, 60.0, 600.0, 60.0]

@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -153,10 +153,10 @@ def test_above_its_connections_a_server_refuses_at_once_and_takes_more_when_some
         def status() -> int:
             return httpx.get(f"{service.address}/healthz", timeout=10.0).status_code
 
-        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
-        wait_until(lambda: status() == 503, what="no more is taken")
-        for connection in idle:
-            connection.close()
+        with ExitStack() as idle:
+            for _ in range(8):
+                idle.enter_context(socket.create_connection(("127.0.0.1", port)))
+            wait_until(lambda: status() == 503, what="no more is taken")
         wait_until(lambda: status() == 200, what="there is room again")
 
 
