@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks.reliability.engine_server import DELAY_VARIABLE, MARK
+from benchmarks.reliability.engine_server import MARK
 from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import Plant, Serving, wait_for
 from benchmarks.reliability.trial import Trial
@@ -49,7 +49,7 @@ class Heard:
 def fake_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
     """Kill the process that the fake engine dies with."""
     serving = Serving(module="benchmarks.reliability.engine_server")
-    plant = stub_plant(folder / "home", serving=serving, **{DELAY_VARIABLE: "2.0"})
+    plant = stub_plant(folder / "home", serving=serving, RLT_CHAOS_DELAY_S="2.0")
     course = Course(row="engine-killed", body=BODY, is_engine=lambda words: MARK in words)
     yield from _trials(plant, course, count=count, seed=seed)
 
