@@ -1,7 +1,6 @@
 """Own what the log says of each call: caller, method, path, status. Not the query, in which texts of users stand."""
 
 import logging
-from typing import cast
 
 ACCESS_LOGGER = "uvicorn.access"
 
@@ -13,7 +12,7 @@ class WithoutQuery(logging.Filter):
         """Change the record, and let it through."""
         match record.args:
             case (caller, method, str(path), *rest):
-                record.args = (caller, method, path.partition("?")[0], *cast("list[object]", rest))
+                record.args = (caller, method, path.partition("?")[0], *rest)
             case _:
                 pass
         return True

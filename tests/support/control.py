@@ -117,7 +117,8 @@ def control_app(
     home: Path, *, make_engine: Callable[[Weights], Engine] | None = None, **settings: Any
 ) -> Generator[Control]:
     """Start the app with its state under `home`."""
-    given = Settings(home=home, engine="fake", broker_url="memory://", **{"allowed_hosts": ("*",)} | settings)
+    fields: dict[str, Any] = {"allowed_hosts": ("*",)} | settings
+    given = Settings(home=home, engine="fake", broker_url="memory://", **fields)
     if given.database_url is None:
         lay_schema(home)
     app = create_app(given, make_engine=make_engine)
