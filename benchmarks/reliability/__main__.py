@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,7 +49,8 @@ def _run(row: Row, *, seed: int, share: float, out: Path) -> int:
     began_s = time.monotonic()
     with TemporaryDirectory(prefix="rlt-chaos-") as folder:
         trials = row.trials(count=count, seed=seed, folder=Path(folder))
-        made = write_trials(_shown(trials, row, count=count), out / f"{row.name}.jsonl")
+        whole = _whole(_shown(trials, row, count=count), row, seed=seed)
+        made = write_trials(whole, out / f"{row.name}.jsonl")
     failed = [trial for trial in made if not trial.passed]
     save_run(
         out / "runs.json",
@@ -66,6 +68,18 @@ def _run(row: Row, *, seed: int, share: float, out: Path) -> int:
     for trial in failed[:10]:
         sys.stderr.write(f"  {trial.number}: {trial.fault}: {trial.detail}\n")
     return len(failed)
+
+
+def _whole(trials: Iterator[Trial], row: Row, *, seed: int) -> Iterator[Trial]:
+    """Give all trials under the row's name; what breaks the run off, such as a job that never ends, is a failure."""
+    number = 0
+    try:
+        for trial in trials:
+            number += 1
+            yield replace(trial, row=row.name)
+    except Exception as error:
+        detail = f"broken off by {type(error).__name__}: {error}"[:1000]
+        yield Trial(row=row.name, number=number, seed=seed, fault="the run", passed=False, detail=detail)
 
 
 def _shown(trials: Iterator[Trial], row: Row, *, count: int) -> Iterator[Trial]:

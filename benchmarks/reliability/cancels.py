@@ -10,7 +10,7 @@ import httpx
 from benchmarks.reliability.ledger import book_of
 from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import Plant, is_gone, wait_for
-from benchmarks.reliability.trial import Trial
+from benchmarks.reliability.trial import Trial, left_over
 
 TERMINAL_S = 30.0
 
@@ -23,7 +23,8 @@ def trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
         for number in range(count):
             yield _trial(plant, chance, number=number, seed=seed)
     finally:
-        plant.end()
+        left = plant.end()
+    yield from left_over(left, row="cancel", number=count, seed=seed)
 
 
 def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Trial:
@@ -36,10 +37,10 @@ def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Tr
     seconds = time.monotonic() - began_s
     ended = plant.jobs.get(job.id)
     pids = [pid for attempt in range(1, ended.attempt + 1) for pid in plant.pids_of(job.id, attempt)]
-    left = [pid for pid in pids if not is_gone(pid)]
+    left = {pid for pid in pids if not is_gone(pid)} | plant.trainers_of(job.id)
     wrong = book_of(plant, job.id).faults(save_every=1)
     if left:
-        wrong.append(f"processes left: {left}")
+        wrong.append(f"processes left: {sorted(left)}")
     if seconds > TERMINAL_S:
         wrong.append(f"it ended after {seconds:.1f} s")
     return Trial(

@@ -106,28 +106,32 @@ def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[
         sending = threading.Thread(target=submitter.run, daemon=True)
         sending.start()
         watched = [Leaks("the veteran worker", psutil.Process(plant.workers[0].pid))]
-        pause = random.Random(seed + 1)
+        pause, died = random.Random(seed + 1), list[str]()
         while sending.is_alive():
             time.sleep(pause.uniform(*course.between_s))
             harm.strike()
-            _restart_dead(plant)
+            died += _restart_dead(plant)
             for leaks in watched:
                 leaks.look()
         _settle(plant)
-        yield from _judged(plant, harm, submitter, watched, seed=seed, seconds=time.monotonic() - began_s)
+        yield from _judged(plant, harm, submitter, watched, died, seed=seed, seconds=time.monotonic() - began_s)
     finally:
         left = plant.end()
     yield _about_all("processes left", [str(process.pid) for process in left], count + 2, row=course.row, seed=seed)
 
 
-def _restart_dead(plant: Plant) -> None:
-    """Start again what ended by itself, as a process manager would."""
+def _restart_dead(plant: Plant) -> list[str]:
+    """Start again what ended by itself, as a process manager would; give what it was."""
+    died: list[str] = []
     for worker in [worker for worker in plant.workers if worker.poll() is not None]:
+        died.append(f"worker, exit code {worker.returncode}")
         plant.workers.remove(worker)
         plant.start_worker()
     if plant.controls[0].poll() is not None:
+        died.append(f"control, exit code {plant.controls[0].returncode}")
         plant.controls.clear()
         plant.start_control()
+    return died
 
 
 def _settle(plant: Plant) -> None:
@@ -143,13 +147,22 @@ def _settle(plant: Plant) -> None:
 
 
 def _judged(
-    plant: Plant, harm: Harm, submitter: Submitter, watched: list[Leaks], *, seed: int, seconds: float
+    plant: Plant,
+    harm: Harm,
+    submitter: Submitter,
+    watched: list[Leaks],
+    died: list[str],
+    *,
+    seed: int,
+    seconds: float,
 ) -> Iterator[Trial]:
     sent, course = submitter.acknowledged, submitter.course
     for number, job in enumerate(sent):
         yield _judge(plant, course, job, may_be_cancelled=job in harm.cancelled, number=number, seed=seed)
     stored = sum(plant.jobs.counts().values())
-    wrong = [] if len(set(sent)) == stored else [f"{len(set(sent))} acknowledged, {stored} stored"]
+    found = (submitter.count, len(sent), len(set(sent)), stored)
+    wrong = [] if len(set(found)) == 1 else ["{} to send, {} acknowledged, {} jobs named, {} stored".format(*found)]
+    wrong += [f"ended by itself: {name}" for name in died]
     harms = ", ".join(f"{name} {times}" for name, times in sorted(harm.done.items()))
     told = f"all: {harms}; answers {dict(submitter.statuses)}"
     figures: dict[str, float] = {"seconds": round(seconds, 1), "faults": harm.done.total(), "jobs": len(sent)}

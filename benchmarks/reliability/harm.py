@@ -28,7 +28,7 @@ class Harm:
         """Never killed: memory is watched on them."""
         self.cancelled: set[str] = set()
         self.done: Counter[str] = Counter()
-        self._faults: dict[str, tuple[int, Callable[[], None]]] = {
+        self._faults: dict[str, tuple[int, Callable[[], bool]]] = {
             "kill worker": (4, self._kill_worker),
             "kill trainer": (6, self._kill_trainer),
             "stop worker": (2, self._stop_worker),
@@ -41,73 +41,80 @@ class Harm:
         }
 
     def strike(self) -> None:
-        """Do one of them, by weight."""
+        """Do one of them, by weight; counted where it harmed something."""
         names = list(self._faults)
         name = self._chance.choices(names, weights=[self._faults[name][0] for name in names])[0]
-        self._faults[name][1]()
-        self.done[name] += 1
+        self.done[name] += self._faults[name][1]()
 
-    def _kill_worker(self) -> None:
+    def _kill_worker(self) -> bool:
         self._plant.kill(self._chance.choice(self._mortal()))
         self._plant.start_worker()
+        return True
 
-    def _kill_trainer(self) -> None:
+    def _kill_trainer(self) -> bool:
         below = [child for worker in self._plant.workers for child in _children(worker.pid)]
-        if below:
-            _kill(self._chance.choice(below).pid)
+        return bool(below) and _kill(self._chance.choice(below).pid)
 
-    def _stop_worker(self) -> None:
+    def _stop_worker(self) -> bool:
         worker = self._chance.choice(self._mortal())
         self._plant.stop_between_writes(worker)
         resume = threading.Timer(self._chance.uniform(1.0, 6.0), _continue, [worker.pid])
         resume.daemon = True
         resume.start()
+        return True
 
-    def _kill_control(self) -> None:
+    def _kill_control(self) -> bool:
         self._plant.kill(self._plant.controls[0])
         self._plant.start_control()
+        return True
 
-    def _kill_broker(self) -> None:
+    def _kill_broker(self) -> bool:
         pid = self._plant.broker.pid
-        if pid is not None:
-            _kill(pid)
+        killed = pid is not None and _kill(pid)
         time.sleep(self._chance.uniform(0.0, 1.0))
         self._plant.broker.start()
+        return killed
 
-    def _flush_broker(self) -> None:
+    def _flush_broker(self) -> bool:
         socket = str(broker_folders(self._plant.home).socket)
         with redis.Redis(unix_socket_path=socket, socket_timeout=5.0) as client:
             client.flushall()
+        return True
 
-    def _hold_database(self) -> None:
+    def _hold_database(self) -> bool:
         lock = sqlite3.connect(self._plant.home / "rlt.db", timeout=30.0, isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")
         time.sleep(self._chance.uniform(0.1, 1.0))
         lock.execute("ROLLBACK")
         lock.close()
+        return True
 
     def _some_job(self) -> str | None:
         alive = [job for status in ("running", "queued") for job in self._plant.jobs.list(status=status, limit=50).data]
         return self._chance.choice(alive).id if alive else None
 
-    def _cancel(self) -> None:
+    def _cancel(self) -> bool:
         job = self._some_job()
-        if job is not None:
-            try:
-                self._plant.jobs.cancel(job)
-                self.cancelled.add(job)
-            except JobStateError:
-                return  # it has ended meanwhile
+        if job is None:
+            return False
+        try:
+            self._plant.jobs.cancel(job)
+        except JobStateError:
+            return False  # it has ended meanwhile
+        self.cancelled.add(job)
+        return True
 
-    def _pause(self) -> None:
+    def _pause(self) -> bool:
         job = self._some_job()
-        if job is not None:
-            try:
-                self._plant.jobs.pause(job)
-                time.sleep(0.2)
-                self._plant.jobs.resume(job)
-            except JobStateError:
-                return  # it has ended, or is being cancelled
+        if job is None:
+            return False
+        try:
+            self._plant.jobs.pause(job)
+            time.sleep(0.2)
+            self._plant.jobs.resume(job)
+        except JobStateError:
+            return False  # it has ended, or is being cancelled
+        return True
 
     def _mortal(self) -> list[subprocess.Popen[bytes]]:
         return [worker for worker in self._plant.workers if worker.pid not in self._veterans]
@@ -120,11 +127,12 @@ def _children(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _kill(pid: int) -> None:
+def _kill(pid: int) -> bool:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
-        return
+        return False
+    return True
 
 
 def _continue(pid: int) -> None:

@@ -11,7 +11,7 @@ import psutil
 from benchmarks.reliability.ledger import book_of
 from benchmarks.reliability.parts import real_plant, real_spec, stub_plant
 from benchmarks.reliability.plant import Plant, wait_for
-from benchmarks.reliability.trial import Trial
+from benchmarks.reliability.trial import Trial, left_over
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 
 AGAIN_S = 8.0
@@ -96,9 +96,7 @@ def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[
         yield from _judged(plant, course, jobs, kills, seed=seed)
     finally:
         left = plant.end()
-    if left:
-        detail = f"left over: {[process.pid for process in left]}"
-        yield Trial(row=course.row, number=count, seed=seed, fault="end", passed=False, seconds=0.0, detail=detail)
+    yield from left_over(left, row=course.row, number=count, seed=seed)
 
 
 def _keep_busy(plant: Plant, course: Course, jobs: list[str]) -> None:
@@ -172,6 +170,8 @@ def _judged(plant: Plant, course: Course, jobs: list[str], kills: list[_Kill], *
         seconds = again[0].created_at.timestamp() - kill.at_s if again else 0.0
         if seconds > course.again_s:
             wrong = [*wrong, f"ran again after {seconds:.1f} s"]
+        if not again and not wrong:
+            continue  # it had done its work when it was hit: nothing was tried
         yield Trial(
             row=course.row,
             number=number,
@@ -179,7 +179,7 @@ def _judged(plant: Plant, course: Course, jobs: list[str], kills: list[_Kill], *
             fault=kill.fault,
             passed=not wrong,
             seconds=round(seconds, 3),
-            detail="; ".join(wrong) or ("" if again else "had done its work by then"),
+            detail="; ".join(wrong),
             figures={"attempt": kill.attempt},
         )
     unhit = {job: wrong for job, wrong in faults.items() if wrong}

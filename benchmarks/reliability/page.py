@@ -34,7 +34,16 @@ def figures_of(results: Path) -> dict[str, Any]:
         trials = read_trials(results / "reliability" / f"{row.name}.jsonl")
         run = runs[row.name]
         figures = row_of(trials, name=row.name, promise=row.promise, real_parts=row.real_parts, note=row.note)
-        rows.append(figures | {"seed": run.seed, "commit": run.commit, "date": run.date, "duration_s": run.seconds})
+        rows.append(
+            figures
+            | {
+                "seed": run.seed,
+                "commit": run.commit,
+                "date": run.date,
+                "machine": run.machine,
+                "duration_s": run.seconds,
+            }
+        )
     rows += committed_rows(results)
     newest = max(runs.values(), key=lambda run: run.date)
     return {

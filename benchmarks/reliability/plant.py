@@ -131,6 +131,11 @@ class Plant:
         except FileNotFoundError:
             return []
 
+    def trainers_of(self, job_id: str) -> set[int]:
+        """Give the living processes that have a job's folder on their command line, whichever attempt's."""
+        mark = str(self.home / "artifacts" / "jobs" / job_id)
+        return {process.pid for process in self.processes() if any(mark in word for word in _words(process))}
+
     def worker_of(self, job: Job) -> subprocess.Popen[bytes] | None:
         """Find the process of ours that runs a job."""
         events = self.jobs.events(job.id, types=("started",))
@@ -232,6 +237,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def _answers(url: str) -> bool:

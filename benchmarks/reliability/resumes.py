@@ -13,7 +13,7 @@ import torch
 from benchmarks.reliability.ledger import book_of
 from benchmarks.reliability.parts import real_plant
 from benchmarks.reliability.plant import Plant, wait_for
-from benchmarks.reliability.trial import Trial
+from benchmarks.reliability.trial import Trial, left_over
 from rlt_core.artifacts import adapter_sha256
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 
@@ -41,9 +41,12 @@ def trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator
                 job = plant.submit(_spec(plant, kind))
                 wait_for(lambda job=job: plant.has_ended(job.id), what="the unbroken run has ended", timeout_s=300.0)
                 whole[kind] = _final(plant, plant.jobs.get(job.id))
-            yield _trial(plant, kind, whole[kind], chance, number=number, seed=seed)
+            while (trial := _trial(plant, kind, whole[kind], chance, number=number, seed=seed)) is None:
+                continue  # it had ended before it could be hit
+            yield trial
     finally:
-        plant.end()
+        left = plant.end()
+    yield from left_over(left, row="resume", number=count, seed=seed)
 
 
 def _spec(plant: Plant, kind: str) -> WarmupSpec | RlSpec:
@@ -55,7 +58,7 @@ def _spec(plant: Plant, kind: str) -> WarmupSpec | RlSpec:
     return WarmupSpec.model_validate({"kind": "warmup", "role": "teacher", **shared, **many})
 
 
-def _trial(plant: Plant, kind: str, whole: _Final, chance: random.Random, *, number: int, seed: int) -> Trial:
+def _trial(plant: Plant, kind: str, whole: _Final, chance: random.Random, *, number: int, seed: int) -> Trial | None:
     job = plant.submit(_spec(plant, kind))
     after_step = chance.randrange(1, STEPS[kind])
     wait_for(lambda: plant.has_ended(job.id) or plant.jobs.get(job.id).progress.step >= after_step, what="it trains")
@@ -64,6 +67,8 @@ def _trial(plant: Plant, kind: str, whole: _Final, chance: random.Random, *, num
     wait_for(lambda: plant.has_ended(job.id), what="it has ended", timeout_s=300.0)
     ended = plant.jobs.get(job.id)
     wrong = book_of(plant, job.id).faults(save_every=2)
+    if not (killed or wrong):
+        return None
     if ended.status != "succeeded":
         wrong.append(f"it {ended.status}: {ended.error}")
     else:
@@ -72,7 +77,7 @@ def _trial(plant: Plant, kind: str, whole: _Final, chance: random.Random, *, num
         row="resume",
         number=number,
         seed=seed,
-        fault=f"SIGKILL of the {kind} trainer after step {after_step}" if killed else "none: it had ended",
+        fault=f"SIGKILL of the {kind} trainer after step {after_step}",
         passed=not wrong,
         seconds=0.0,
         detail="; ".join(wrong) or "bit-identical",

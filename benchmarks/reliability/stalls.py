@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.reliability.ledger import book_of
 from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import LEASE_S, Plant, is_gone, wait_for
-from benchmarks.reliability.trial import Trial
+from benchmarks.reliability.trial import Trial, left_over
 
 ENDS_S = 10.0
 """Longest time from SIGCONT until the stale attempt's trainer is gone."""
@@ -23,7 +23,8 @@ def trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
         for number in range(count):
             yield _trial(plant, chance, number=number, seed=seed)
     finally:
-        plant.end()
+        left = plant.end()
+    yield from left_over(left, row="stalled-worker", number=count, seed=seed)
 
 
 def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Trial:
@@ -51,5 +52,5 @@ def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Tr
         fault=f"SIGSTOP past a lease of {LEASE_S:.0f} s, then SIGCONT",
         passed=not wrong and plant.jobs.get(job.id).status == "succeeded",
         seconds=round(seconds, 3),
-        detail="; ".join(wrong) or ("its trainer had ended by itself" if had_ended else ""),
+        detail="; ".join(wrong) or ("its trainer had ended while it stood still" if had_ended else ""),
     )

@@ -1,4 +1,4 @@
-"""A trainer without a model, for faults in large numbers: steps that take time, checkpoints, a resume, a ledger.
+"""A trainer without a model, for faults in large numbers: steps that take time, checkpoints, a resume.
 
 It keeps the contract of rlt_core.schemas.trainer with the standard library alone, so that thousands can be started.
 The job's name says what it does: `steps=5 step_s=0.1`, with `stubborn` it ignores SIGTERM and leaves an orphan.
@@ -15,8 +15,6 @@ import time
 from datetime import datetime, timezone
 
 EXIT_LEASE_LOST, EXIT_STOPPED = 75, 143
-LEDGER = "ledger"
-"""A line for every step that was taken: attempt and step. In the attempt's folder, as everything that it writes."""
 
 
 class Stub:
@@ -41,7 +39,6 @@ class Stub:
         steps, step_s = int(self.wanted.get("steps", "2")), float(self.wanted.get("step_s", "0"))
         for step in range(self._resume_step() + 1, steps + 1):
             time.sleep(step_s)
-            self._append(LEDGER, f"{self.job['attempt']} {step}")
             self.emit(type="progress", step=step, total=steps, metrics={"loss": 1.0 / step})
             self._save(step)
             if self.stopping:

@@ -12,8 +12,9 @@ import httpx
 from benchmarks.reliability.ledger import book_of
 from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import Plant, free_port, wait_for
-from benchmarks.reliability.trial import Trial
+from benchmarks.reliability.trial import Trial, left_over
 
+COPIES = 100
 SERVERS = 3
 """Control services that take turns, so that the next one starts while one is hit."""
 
@@ -48,11 +49,12 @@ def acknowledged_trials(*, count: int, seed: int, folder: Path) -> Iterator[Tria
                 detail="; ".join(wrong),
             )
     finally:
-        plant.end()
+        left = plant.end()
+    yield from left_over(left, row=row, number=count, seed=seed)
 
 
 def same_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
-    """Send one submission `count` times at once with one Idempotency-Key, by several services on one database."""
+    """Send submissions, each COPIES times at once under one Idempotency-Key, to two services on one database."""
     row, plant = "same-submission", stub_plant(folder / "home")
     chance = random.Random(seed)
     try:
@@ -61,11 +63,12 @@ def same_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
         plant.start_control(roles="control", port=second)
         plant.wait_ready(port=second)
         addresses = [plant.address, f"http://127.0.0.1:{second}"]
-        for number in range(3):
+        for number in range(count):
             key = f"{seed}-{chance.random()}"
-            yield _same(plant, row, number, seed=seed, copies=count, key=key, addresses=addresses)
+            yield _same(plant, row, number, seed=seed, copies=COPIES, key=key, addresses=addresses)
     finally:
-        plant.end()
+        left = plant.end()
+    yield from left_over(left, row=row, number=count, seed=seed)
 
 
 def _same(plant: Plant, row: str, number: int, *, seed: int, copies: int, key: str, addresses: list[str]) -> Trial:

@@ -1,10 +1,12 @@
 """Own the record of one trial: what was done to what, and whether the promise held."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,13 @@ class Trial:
     """What the promise bounds, such as the time until a job runs again; 0 where it bounds no time."""
     detail: str = ""
     figures: dict[str, float] = field(default_factory=dict[str, float])
+
+
+def left_over(left: Sequence[psutil.Process], *, row: str, number: int, seed: int) -> Iterator[Trial]:
+    """Make processes that outlived their plant a failure; none is no trial."""
+    if left:
+        detail = f"left over: {[process.pid for process in left]}"
+        yield Trial(row=row, number=number, seed=seed, fault="end", passed=False, detail=detail)
 
 
 def write_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:

@@ -1,5 +1,6 @@
 """Jobs on a server with keys: their trainers call with a key of their own, which lives as long as the attempt."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import func, select
 
 from rlt_service.access.secrets import make_secret, read_secret
 from rlt_service.jobs.promotion import Promoter
+from rlt_service.jobs.trainer_process import TrainerProcess
 from rlt_service.store.keys import KeyStore
 from rlt_service.store.tables import KeyRow
 from tests.jobs.site import Site
@@ -71,6 +73,16 @@ def test_a_trainer_never_gets_the_key_of_the_workers_surroundings(site: Site, mo
     assert first.key_id != second.key_id
     keys = KeyStore(site.database)
     assert [keys.find(secret.key_id) for secret in (first, second)] == [None, None]
+
+
+def test_a_trainer_that_is_given_no_key_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLT_API_KEY", STOLEN)
+    command = (sys.executable, "-c", "import os; print(os.environ.get('RLT_API_KEY', 'none'))")
+    trainer = TrainerProcess(command, job_file=tmp_path / "job.json", folder=tmp_path)
+    trainer.start()
+    assert trainer.wait(20.0) == 0
+    trainer.end()
+    assert trainer.log_tail() == "none"
 
 
 def test_a_secret_of_a_trainer_lies_in_no_file_that_the_job_leaves(site: Site) -> None:

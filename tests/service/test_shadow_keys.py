@@ -42,7 +42,11 @@ def test_a_shadow_which_keeps_what_all_asked_is_for_admin_alone(control: Control
 
 
 def test_a_policy_of_a_running_job_is_called_by_its_owner_alone(control: Control) -> None:
-    mine, theirs, admin = (make_key(control, *scopes) for scopes in (("train", "explain"), ("explain",), ("admin",)))
+    mine, theirs, admin = (
+        make_key(control, "train", "explain"),
+        make_key(control, "explain"),
+        make_key(control, "admin"),
+    )
     with acting(mine):
         job = control.running_job(dataset="ds_" + "0" * 20)
     folder = write_adapter(control.services.artifacts.rollout_dir(job.id, job.attempt, 0))
