@@ -104,7 +104,7 @@ def _flush(plant: Plant) -> list[str]:
         plant.kill(worker)
     after = [_submit(plant) for _ in range(JOBS)]
     with redis.Redis(unix_socket_path=str(broker_folders(plant.home).socket), socket_timeout=5.0) as client:
-        wait_for(lambda: any(client.type(key) == b"list" for key in client.keys()), what="a bell waits")
+        wait_for(lambda: any(client.type(key) == b"list" for key in client.scan_iter()), what="a bell waits")
         client.flushall()
     for _ in range(WORKERS):
         plant.start_worker()

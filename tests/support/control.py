@@ -118,13 +118,8 @@ def control_app(
     home: Path, *, make_engine: Callable[[Weights], Engine] | None = None, **settings: Any
 ) -> Generator[Control]:
     """Start the app with its state under `home`."""
-<<<<<<< HEAD
     more: dict[str, Any] = {"allowed_hosts": ("*",), **settings}
     given = Settings(home=home, engine="fake", broker_url="memory://", **more)
-=======
-    fields: dict[str, Any] = {"allowed_hosts": ("*",)} | settings
-    given = Settings(home=home, engine="fake", broker_url="memory://", **fields)
->>>>>>> b788a3df1b50183c2f417f1a16681e3dc5b46343
     if given.database_url is None:
         lay_schema(home)
     app = create_app(given, make_engine=make_engine)

@@ -37,13 +37,8 @@ def make_app(
     **settings: Any,
 ) -> FastAPI:
     """Make the app on the fake engine, or on those that a test gives; nothing has started yet."""
-<<<<<<< HEAD
     more: dict[str, Any] = {"allowed_hosts": ("*",), **settings}
     given = Settings(home=home, engine="fake", **more)
-=======
-    fields: dict[str, Any] = {"allowed_hosts": ("*",)} | settings
-    given = Settings(home=home, engine="fake", **fields)
->>>>>>> b788a3df1b50183c2f417f1a16681e3dc5b46343
     lay_schema(home)
     return create_app(given, engine=engine, make_engine=make_engine, bell=SilentBell())
 
