@@ -17,6 +17,8 @@ SEED ?= 1
 # Share of each row's trials that `make chaos` makes, and which rows (all of them where none is named).
 SHARE ?= 1
 ROWS ?=
+# Which guards `make guards` takes out (all of them where none is named).
+ONLY ?=
 # Files with properties, which `make fuzz` tries on more examples.
 PROPERTIES = $(shell grep -lE '^@given|^from hypothesis import' -r tests/core tests/tokens tests/service tests/client)
 # State of the server, the demo and the tests; nothing is written elsewhere.
@@ -30,7 +32,7 @@ LOCKED := $(VENV)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo test check fast slow real fuzz chaos exact bench-score bench-explain bench-swap lint types contracts format lock
+.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -76,6 +78,9 @@ fuzz: $(LOCKED) ## Fuzz every operation of the contract, then parsers by propert
 
 chaos: $(LOCKED) ## Harm real processes on purpose and write docs/reliability.md (an hour; ROWS="cancel broker", SHARE=0.1, SEED=1)
 	@$(BIN)/python -m benchmarks.reliability --out docs/results/reliability --seed $(SEED) --share $(SHARE) $(if $(ROWS),--rows $(ROWS))
+
+guards: $(LOCKED) ## Take guards out of a copy of the code, one by one, and see their fault tests fail (5 minutes; ONLY="fence outbox")
+	@$(BIN)/python -m benchmarks.reliability.guards $(if $(ONLY),--only $(ONLY))
 
 exact: $(LOCKED) ## Hold scores of 500 items against transformers, token by token (30 minutes; needs DATA; MATH=fast, ITEMS=120)
 	@$(BIN)/python -m benchmarks.exact --home $(RLT_HOME) --data $(DATA) --math $(MATH) --count $(ITEMS) \

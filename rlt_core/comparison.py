@@ -40,17 +40,23 @@ def evaluation_of(
         difference=difference(rows_before, rows_after, measure="reward"),
         difference_r_ss=difference(rows_before, rows_after, measure="r_ss"),
         source=source,
+        engine=rows_before[0].engine,
     )
 
 
 def paired(
     rows: Sequence[EvaluationRow], *, before: str, after: str
 ) -> tuple[list[EvaluationRow], list[EvaluationRow]]:
-    """Divide rows by version; raises ValueError unless both answered each of at least 2 questions equally often."""
+    """Divide rows by version.
+
+    Raises ValueError unless both answered each of at least 2 questions equally often, scored by one engine.
+    """
     if before == after:
         raise ValueError(f"{before} cannot be compared with itself")
     if strange := {row.version for row in rows} - {before, after}:
         raise ValueError(f"rows of {', '.join(sorted(strange))} are no part of {before} against {after}")
+    if len(engines := {row.engine for row in rows}) > 1:
+        raise ValueError(f"rows were scored by different engines: {', '.join(sorted(map(str, engines)))}")
     rows_before = [row for row in rows if row.version == before]
     rows_after = [row for row in rows if row.version == after]
     if sorted(map(_question, rows_before)) != sorted(map(_question, rows_after)):

@@ -2,14 +2,17 @@
 
 import argparse
 import errno
+import logging
 import os
 import shutil
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from rlt_core import log_records
 from rlt_core.errors import RltError
+from rlt_core.job_errors import job_code
+from rlt_core.log_records import FORMAT_VARIABLE, PrintedLines, bound
 from rlt_core.schemas.trainer import (
     EXIT_DISK_FULL,
     EXIT_FAILURE,
@@ -21,6 +24,8 @@ from rlt_core.schemas.trainer import (
 from rlt_train.errors import StopRequested
 from rlt_train.events import EventWriter
 from rlt_train.lifeline import StopFlag, die_with_parent, leave_at_once, watch_beats
+
+LOGGER = logging.getLogger("rlt_train")
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _LITTLE_ROOM_BYTES = 2**20
@@ -38,25 +43,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         watch_beats(sys.stdin.fileno(), lease_s=job.lease_s, on_lost=leave_at_once)
     events = EventWriter(Path(job.events_path))
     try:
-        _run(job, events=events, stop=stop)
+        with bound(job=job.job_id, attempt=job.attempt):
+            _run(job, events=events, stop=stop)
     except StopRequested:
         return EXIT_STOPPED
     except Exception as error:  # the task's boundary: whatever broke becomes the job's error
-        traceback.print_exc()
+        with bound(job=job.job_id, attempt=job.attempt):
+            LOGGER.exception("attempt %d of %s broke", job.attempt, job.job_id)
         said = error_event(error, folder=Path(job.attempt_dir))
         try:
             events.emit(said)
         except OSError:  # the events lie on the same disk
-            traceback.print_exc()
+            LOGGER.exception("the events cannot be written either")
             return EXIT_DISK_FULL
         return EXIT_FAILURE
     return EXIT_SUCCESS
 
 
+def run() -> int:
+    """Run the attempt that the command line names, and log as its environment says."""
+    form = os.environ.get(FORMAT_VARIABLE, "text")
+    log_records.set_up(form, level=logging.WARNING)  # libraries tell of every call
+    logging.getLogger("rlt_train").setLevel(logging.INFO)
+    if form == "json":
+        printed = logging.getLogger("rlt_train.printed")
+        sys.stdout, sys.stderr = PrintedLines(printed), PrintedLines(printed)
+    return main()
+
+
 def error_event(error: Exception, *, folder: Path) -> ErrorEvent:
     """Name what broke by a stable code, and tell whether another attempt could help; `folder` is where it wrote."""
     if isinstance(error, RltError):
-        return ErrorEvent(code=error.code, message=str(error), retryable=error.retryable)
+        code = job_code(error.code, status=error.status)
+        return ErrorEvent(code=code, message=str(error), retryable=error.retryable or code == "engine_unavailable")
     message = f"{type(error).__name__}: {error}"
     if disk_is_full(error, folder=folder):
         return ErrorEvent(code="disk_full", message=message, retryable=True)
@@ -118,4 +137,4 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -13,14 +13,12 @@ import numpy
 import torch
 from transformers import Trainer
 
-from rlt_core.schemas.trainer import CheckpointEvent, ResumePoint, TrainerJob
+from rlt_core.schemas.trainer import KEPT_CHECKPOINTS, CheckpointEvent, ResumePoint, TrainerJob
 from rlt_train.durable import durable_folder, file_sha256
 from rlt_train.errors import UnfitCheckpointError
 from rlt_train.models import save_adapter, trained_policy
 
 MANIFEST, STATE, TRAINER_STATE, ADAPTER_FOLDER = "manifest.json", "state.pt", "trainer_state.json", "adapter"
-KEPT = 2
-"""Checkpoints of an attempt that stay: the newest, and the one before, for when the newest does not verify."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +56,9 @@ def oldest_kept(job: TrainerJob) -> int:
     That is 0 until there are enough: a fallback would go to an earlier attempt's.
     """
     folders = sorted((Path(job.attempt_dir) / "checkpoints").glob("step-*"), key=_step_of)
-    for folder in folders[:-KEPT]:
+    for folder in folders[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(folder, ignore_errors=True)
-    return _step_of(folders[-KEPT]) if len(folders) >= KEPT else 0
+    return _step_of(folders[-KEPT_CHECKPOINTS]) if len(folders) >= KEPT_CHECKPOINTS else 0
 
 
 def newest_verified(points: Sequence[ResumePoint], *, job: TrainerJob) -> tuple[Checkpoint | None, list[str]]:

@@ -44,7 +44,9 @@ def read_rows(path: Path) -> list[DatasetRow]:
             try:
                 row = DatasetRow.model_validate_json(line)
             except ValidationError as error:
-                raise InvalidTrainingDataError(f"line {number} of the dataset is no row: {error}") from error
+                # By kind and place alone: pydantic's own message quotes the row, and this one is logged.
+                kinds = [f"{'.'.join(map(str, each['loc'])) or 'line'}: {each['type']}" for each in error.errors()]
+                raise InvalidTrainingDataError(f"line {number} of the dataset is no row: {'; '.join(kinds)}") from error
             rows.append(row if row.id is not None else row.model_copy(update={"id": f"line-{number}"}))
     return rows
 

@@ -56,4 +56,5 @@ def _row(rollout: Rollout, *, version: str) -> EvaluationRow:
         length=end - start,
         closed=rollout.well_formed,
         verbatim=states_solution(rollout.text, solution=rollout.row.solution),
+        engine=rollout.scored_by,
     )

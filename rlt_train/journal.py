@@ -23,6 +23,7 @@ class _Line(WireModel):
     well_formed: bool
     tokens: CompletionTokens
     score: Score
+    scored_by: str
 
 
 class _Entry(WireModel):
@@ -46,6 +47,7 @@ class Journal:
                 well_formed=rollout.well_formed,
                 tokens=rollout.tokens,
                 score=rollout.score,
+                scored_by=rollout.scored_by,
             )
             for rollout in rollouts
         ]
@@ -83,4 +85,11 @@ def _read(path: Path) -> _Entry | None:
 
 
 def _rollout(line: _Line, row: DatasetRow) -> Rollout:
-    return Rollout(row=row, text=line.text, well_formed=line.well_formed, tokens=line.tokens, score=line.score)
+    return Rollout(
+        row=row,
+        text=line.text,
+        well_formed=line.well_formed,
+        tokens=line.tokens,
+        score=line.score,
+        scored_by=line.scored_by,
+    )

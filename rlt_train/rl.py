@@ -1,6 +1,5 @@
 """Own the `rl` kind: GRPO of a teacher on a student's log-probs, every rollout through the services."""
 
-import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 
+from rlt_core.batching import micro_batch_rows, passed_tokens
 from rlt_core.errors import ConfigurationError, NotAvailableYetError
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import RlSpec
@@ -27,7 +27,7 @@ from rlt_train.resuming import load_adapter
 from rlt_train.rollouts import Collector, SamplingPlan
 from rlt_train.services import Services
 from rlt_train.token_tree import can_share_beginnings
-from rlt_train.training import common_arguments, find_checkpoint, micro_batch_rows, train
+from rlt_train.training import common_arguments, find_checkpoint, train
 
 
 def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpoTrainer) -> ResultEvent:
@@ -139,8 +139,9 @@ def _grpo_arguments(context: JobContext, spec: RlSpec, *, rows: Sequence[Dataset
     prompts = [context.codec.teacher_sequence(question=row.question, solution=row.solution) for row in rows]
     longest = max(len(prompt.token_ids) for prompt in prompts)
     completions = spec.questions_per_step * spec.samples_per_question
-    # A shared prompt is computed once for its samples, so each row bears its part of it.
-    tokens = spec.max_tokens + (math.ceil(longest / spec.samples_per_question) if shares else longest)
+    tokens = passed_tokens(
+        longest_prompt=longest, max_tokens=spec.max_tokens, samples=spec.samples_per_question, shares=shares
+    )
     micro_rows = micro_batch_rows(completions, tokens_per_row=tokens)
     micro_batches = completions // micro_rows
     return {

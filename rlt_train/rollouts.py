@@ -46,6 +46,8 @@ class Rollout:
     well_formed: bool
     tokens: CompletionTokens
     score: Score
+    scored_by: str
+    """The engine's name: "fake" is a stand-in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,12 @@ class Collected:
     rollouts: tuple[Rollout, ...]
     explain_s: float
     score_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judgement:
+    scores: Sequence[Score]
+    engine: str
 
 
 class Collector:
@@ -77,11 +85,18 @@ class Collector:
         self._check_count(answers, wanted=len(requests), what="explanation lists")
         groups = [self._checked(answer, request) for answer, request in zip(answers, requests, strict=True)]
         explained_s = time.monotonic()
-        scores = self._score(rows, groups)
+        judgements = self._score(rows, groups)
         rollouts = tuple(
-            Rollout(row=row, text=item.text, well_formed=item.well_formed, tokens=tokens, score=score)
-            for row, group, group_scores in zip(rows, groups, scores, strict=True)
-            for (item, tokens), score in zip(group, group_scores, strict=True)
+            Rollout(
+                row=row,
+                text=item.text,
+                well_formed=item.well_formed,
+                tokens=tokens,
+                score=score,
+                scored_by=judged.engine,
+            )
+            for row, group, judged in zip(rows, groups, judgements, strict=True)
+            for (item, tokens), score in zip(group, judged.scores, strict=True)
         )
         return Collected(rollouts=rollouts, explain_s=explained_s - began_s, score_s=time.monotonic() - explained_s)
 
@@ -118,7 +133,7 @@ class Collector:
 
     def _score(
         self, rows: Sequence[DatasetRow], groups: Sequence[Sequence[tuple[Explanation, CompletionTokens]]]
-    ) -> list[list[Score]]:
+    ) -> list[_Judgement]:
         requests = [self._score_request(row, group) for row, group in zip(rows, groups, strict=True)]
         answers = self._services.score(requests)
         self._check_count(answers, wanted=len(requests), what="score lists")
@@ -140,7 +155,7 @@ class Collector:
             reward=self._plan.reward,
         )
 
-    def _checked_scores(self, answer: ScoreResponse, request: ScoreRequest, *, row: DatasetRow) -> list[Score]:
+    def _checked_scores(self, answer: ScoreResponse, request: ScoreRequest, *, row: DatasetRow) -> _Judgement:
         _expect(answer.student.version, request.student, what="a score's student")
         _expect(answer.format, self._plan.format_id, what="a score's format")
         _expect(answer.reward, request.reward, what="a score's reward coefficients")
@@ -153,7 +168,8 @@ class Collector:
         baseline = self._baselines.get(_baseline_key(row))
         if baseline is None:
             raise RolloutMismatchError("a score came without the baseline that was asked for")
-        return [score.model_copy(update={"uplift": score.solution.mean - baseline}) for score in answer.scores]
+        scores = [score.model_copy(update={"uplift": score.solution.mean - baseline}) for score in answer.scores]
+        return _Judgement(scores=scores, engine=answer.engine.name)
 
     @staticmethod
     def _check_count(answers: Sequence[object], *, wanted: int, what: str) -> None:

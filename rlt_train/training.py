@@ -1,5 +1,6 @@
 """Own the course of a TRL trainer inside a job: progress and checkpoints after each step, a resume, a clean end."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rlt_core.log_records import bind
 from rlt_core.schemas.trainer import ProgressEvent
 from rlt_train.checkpoints import (
     TRAINER_STATE,
@@ -22,8 +24,7 @@ from rlt_train.errors import StopRequested
 from rlt_train.models import trained_policy
 from rlt_train.resuming import load_adapter
 
-MICRO_BATCH_TOKENS = 4096
-"""Tokens in one forward and backward pass at most: what 24 GiB hold of a small model's activations in fp32."""
+LOGGER = logging.getLogger(__name__)
 
 
 def common_arguments(context: JobContext) -> dict[str, Any]:
@@ -43,12 +44,6 @@ def common_arguments(context: JobContext) -> dict[str, Any]:
         "remove_unused_columns": False,
         "dataloader_pin_memory": accelerated,
     }
-
-
-def micro_batch_rows(rows: int, *, tokens_per_row: int) -> int:
-    """Choose the largest divisor of `rows` whose tokens fit into one pass (at least 1)."""
-    fitting = [size for size in range(1, rows + 1) if rows % size == 0 and size * tokens_per_row <= MICRO_BATCH_TOKENS]
-    return max(fitting, default=1)
 
 
 class StepReporter(TrainerCallback):
@@ -73,6 +68,10 @@ class StepReporter(TrainerCallback):
         self._began_s = time.monotonic()
         self._randomness: dict[str, Any] = {}
 
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Let records name the step that begins."""
+        bind(step=state.global_step + 1)
+
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
@@ -96,6 +95,7 @@ class StepReporter(TrainerCallback):
         """Send progress for a training step; TRL's closing summary is none."""
         if logs is None or "loss" not in logs:
             return
+        LOGGER.info("step %d of %d is done", state.global_step, state.max_steps)
         numbers = {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}
         per_step_s = (time.monotonic() - self._began_s) / max(state.global_step - self._first_step, 1)
         self._context.events.emit(

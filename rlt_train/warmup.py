@@ -1,6 +1,5 @@
 """Own the `warmup` kind: supervised fine-tuning of an adapter on the format, for a teacher or a student."""
 
-import math
 import time
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from datasets import Dataset
 from trl.trainer.sft_config import SFTConfig
 
+from rlt_core.batching import epoch_steps, micro_batch_rows
 from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.jobs import WarmupSpec
 from rlt_core.schemas.trainer import ResultEvent
@@ -15,7 +15,7 @@ from rlt_train.context import JobContext
 from rlt_train.data import Example, load_splits, warmup_examples
 from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter
 from rlt_train.sft import RltSftTrainer, collate_left
-from rlt_train.training import common_arguments, find_checkpoint, micro_batch_rows, train
+from rlt_train.training import common_arguments, find_checkpoint, train
 
 
 def run_warmup(context: JobContext) -> ResultEvent:
@@ -50,7 +50,7 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
     longest = max(len(example.token_ids) for example in examples)
     batch = min(spec.batch_size, len(examples))
     rows = micro_batch_rows(batch, tokens_per_row=longest)
-    steps = _steps(spec, examples=len(examples), batch=batch)
+    steps = epoch_steps(rows=len(examples), batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
     arguments = SFTConfig(
         **common_arguments(context),
         max_steps=steps,
@@ -80,8 +80,3 @@ def _rising_steps(steps: int) -> int:
     # The first of them has a rate of 0: in a run of a few steps that would be a good part of it.
     rising = int(0.05 * steps)
     return rising if rising >= 2 else 0
-
-
-def _steps(spec: WarmupSpec, *, examples: int, batch: int) -> int:
-    whole = max(1, math.ceil(spec.epochs * math.ceil(examples / batch)))
-    return whole if spec.max_steps is None else min(whole, spec.max_steps)

@@ -1,10 +1,6 @@
-"""All faults at random over thousands of stub jobs: what was acknowledged is done once, and nothing grows."""
+"""All faults at random, over thousands of stub jobs or over some real ones: what was acknowledged is done once."""
 
-import os
 import random
-import signal
-import sqlite3
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -14,21 +10,31 @@ from pathlib import Path
 
 import httpx
 import psutil
-import redis
 
+from benchmarks.reliability.harm import Harm
 from benchmarks.reliability.leaks import Leaks
 from benchmarks.reliability.ledger import book_of
-from benchmarks.reliability.parts import stub_plant
+from benchmarks.reliability.parts import real_plant, real_spec, stub_plant
 from benchmarks.reliability.plant import Plant, wait_for
 from benchmarks.reliability.trial import Trial
-from rlt_core.errors import JobStateError, RltError
-from rlt_service.jobs.broker import broker_folders
+from rlt_core.errors import RltError
+from rlt_core.schemas.jobs import RlSpec, WarmupSpec
 
-WORKERS = 10
-AHEAD = 60
-"""Jobs that wait or run at any time."""
-BETWEEN_S = (0.3, 1.2)
-ROW = "chaos"
+Spec = WarmupSpec | RlSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What is sent, to how many workers, and how often something is harmed."""
+
+    row: str
+    workers: int
+    ahead: int
+    """Jobs that wait or run at any time."""
+    between_s: tuple[float, float]
+    """Between two faults, at least and at most."""
+    save_every: int
+    spec: Callable[[Plant, int, random.Random], Spec]
 
 
 @dataclass(slots=True)
@@ -36,23 +42,27 @@ class Submitter:
     """Sends jobs, each under a key of its own, until the service has acknowledged it, whatever happens meanwhile."""
 
     plant: Plant
+    course: Course
     count: int
     seed: int
     acknowledged: list[str] = field(default_factory=list[str])
     statuses: Counter[str] = field(default_factory=Counter[str])
 
     def run(self) -> None:
-        """Send them all, never more ahead of the workers than AHEAD."""
+        """Send them all, never more ahead of the workers than the course says."""
         chance = random.Random(self.seed)
         with httpx.Client(timeout=10.0) as client:
             for number in range(self.count):
-                while sum(self.plant.jobs.counts().get(status, 0) for status in ("queued", "running")) >= AHEAD:
+                while (
+                    sum(self.plant.jobs.counts().get(status, 0) for status in ("queued", "running"))
+                    >= self.course.ahead
+                ):
                     time.sleep(0.1)
-                steps = chance.choice(("steps=1", "steps=1", "steps=2", "steps=6 step_s=0.1"))
-                self.acknowledged.append(self._send(client, f"{steps} number={number}", key=f"{self.seed}-{number}"))
+                spec = self.course.spec(self.plant, number, chance)
+                self.acknowledged.append(self._send(client, spec, key=f"{self.seed}-{number}"))
 
-    def _send(self, client: httpx.Client, name: str, *, key: str) -> str:
-        body = self.plant.warmup(name).model_dump(mode="json", exclude_unset=True)
+    def _send(self, client: httpx.Client, spec: Spec, *, key: str) -> str:
+        body = spec.model_dump(mode="json", exclude_unset=True)
         while True:
             try:
                 answer = client.post(f"{self.plant.address}/v1/train", json=body, headers={"Idempotency-Key": key})
@@ -65,123 +75,49 @@ class Submitter:
             time.sleep(0.1)
 
 
-class Chaos:
-    """Does one harmful thing after another to a plant."""
+def stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+    """Send `count` stub jobs through a plant that is harmed all the time."""
 
-    def __init__(self, plant: Plant, *, seed: int) -> None:
-        self._plant = plant
-        self._chance = random.Random(seed)
-        self._veterans = {plant.workers[0].pid}
-        """Never killed: memory is watched on them."""
-        self.cancelled: set[str] = set()
-        self.done: Counter[str] = Counter()
-        self._faults: dict[str, tuple[int, Callable[[], None]]] = {
-            "kill worker": (4, self._kill_worker),
-            "kill trainer": (6, self._kill_trainer),
-            "stop worker": (2, self._stop_worker),
-            "kill control": (1, self._kill_control),
-            "kill broker": (1, self._kill_broker),
-            "flush broker": (1, self._flush_broker),
-            "hold the database": (1, self._hold_database),
-            "cancel": (4, self._cancel),
-            "pause and resume": (2, self._pause),
-        }
+    def spec(plant: Plant, number: int, chance: random.Random) -> Spec:
+        steps = chance.choice(("steps=1", "steps=1", "steps=2", "steps=6 step_s=0.1"))
+        return plant.warmup(f"{steps} number={number}")
 
-    def strike(self) -> None:
-        """Do one of them, by weight."""
-        names = list(self._faults)
-        name = self._chance.choices(names, weights=[self._faults[name][0] for name in names])[0]
-        self._faults[name][1]()
-        self.done[name] += 1
-
-    def _kill_worker(self) -> None:
-        self._plant.kill(self._chance.choice(self._mortal()))
-        self._plant.start_worker()
-
-    def _kill_trainer(self) -> None:
-        below = [child for worker in self._plant.workers for child in _children(worker.pid)]
-        if below:
-            _kill(self._chance.choice(below).pid)
-
-    def _stop_worker(self) -> None:
-        worker = self._chance.choice(self._mortal())
-        self._plant.stop_between_writes(worker)
-        resume = threading.Timer(self._chance.uniform(1.0, 6.0), _continue, [worker.pid])
-        resume.daemon = True
-        resume.start()
-
-    def _kill_control(self) -> None:
-        self._plant.kill(self._plant.controls[0])
-        self._plant.start_control()
-
-    def _kill_broker(self) -> None:
-        pid = self._plant.broker.pid
-        if pid is not None:
-            _kill(pid)
-        time.sleep(self._chance.uniform(0.0, 1.0))
-        self._plant.broker.start()
-
-    def _flush_broker(self) -> None:
-        socket = str(broker_folders(self._plant.home).socket)
-        with redis.Redis(unix_socket_path=socket, socket_timeout=5.0) as client:
-            client.flushall()
-
-    def _hold_database(self) -> None:
-        lock = sqlite3.connect(self._plant.home / "rlt.db", timeout=30.0, isolation_level=None)
-        lock.execute("BEGIN IMMEDIATE")
-        time.sleep(self._chance.uniform(0.1, 1.0))
-        lock.execute("ROLLBACK")
-        lock.close()
-
-    def _some_job(self) -> str | None:
-        alive = [job for status in ("running", "queued") for job in self._plant.jobs.list(status=status, limit=50).data]
-        return self._chance.choice(alive).id if alive else None
-
-    def _cancel(self) -> None:
-        job = self._some_job()
-        if job is not None:
-            try:
-                self._plant.jobs.cancel(job)
-                self.cancelled.add(job)
-            except JobStateError:
-                return  # it has ended meanwhile
-
-    def _pause(self) -> None:
-        job = self._some_job()
-        if job is not None:
-            try:
-                self._plant.jobs.pause(job)
-                time.sleep(0.2)
-                self._plant.jobs.resume(job)
-            except JobStateError:
-                return  # it has ended, or is being cancelled
-
-    def _mortal(self) -> list[subprocess.Popen[bytes]]:
-        return [worker for worker in self._plant.workers if worker.pid not in self._veterans]
+    course = Course(row="chaos", workers=10, ahead=60, between_s=(0.3, 1.2), save_every=1, spec=spec)
+    yield from _trials(stub_plant(folder / "home"), course, count=count, seed=seed)
 
 
-def trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
-    """Send `count` jobs through a plant that is harmed all the time; each job is a trial, and so is what grew."""
-    plant = stub_plant(folder / "home")
+def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
+    """Send `count` jobs of the real trainer, warm-ups and rl in turn."""
+
+    def spec(plant: Plant, number: int, _chance: random.Random) -> Spec:
+        return real_spec(plant, number)
+
+    course = Course(row="chaos-real", workers=3, ahead=4, between_s=(2.0, 8.0), save_every=4, spec=spec)
+    yield from _trials(real_plant(folder / "home", base_model=base_model), course, count=count, seed=seed)
+
+
+def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[Trial]:
+    """Each job is a trial, and so is what grew, and what is left over."""
     began_s = time.monotonic()
     try:
-        plant.start(workers=WORKERS)
-        chaos, submitter = Chaos(plant, seed=seed), Submitter(plant, count=count, seed=seed)
+        plant.start(workers=course.workers)
+        harm = Harm(plant, seed=seed)
+        submitter = Submitter(plant=plant, course=course, count=count, seed=seed)
         sending = threading.Thread(target=submitter.run, daemon=True)
         sending.start()
         watched = [Leaks("the veteran worker", psutil.Process(plant.workers[0].pid))]
         pause = random.Random(seed + 1)
         while sending.is_alive():
-            time.sleep(pause.uniform(*BETWEEN_S))
-            chaos.strike()
+            time.sleep(pause.uniform(*course.between_s))
+            harm.strike()
             _restart_dead(plant)
             for leaks in watched:
                 leaks.look()
         _settle(plant)
-        yield from _judged(plant, chaos, submitter, watched, seed=seed, seconds=time.monotonic() - began_s)
+        yield from _judged(plant, harm, submitter, watched, seed=seed, seconds=time.monotonic() - began_s)
     finally:
         left = plant.end()
-    yield _about_all("processes left", [str(process.pid) for process in left], number=count + 2, seed=seed)
+    yield _about_all("processes left", [str(process.pid) for process in left], count + 2, row=course.row, seed=seed)
 
 
 def _restart_dead(plant: Plant) -> None:
@@ -207,38 +143,40 @@ def _settle(plant: Plant) -> None:
 
 
 def _judged(
-    plant: Plant, chaos: Chaos, submitter: Submitter, watched: list[Leaks], *, seed: int, seconds: float
+    plant: Plant, harm: Harm, submitter: Submitter, watched: list[Leaks], *, seed: int, seconds: float
 ) -> Iterator[Trial]:
-    sent = submitter.acknowledged
+    sent, course = submitter.acknowledged, submitter.course
     for number, job in enumerate(sent):
-        yield _judge(plant, job, may_be_cancelled=job in chaos.cancelled, number=number, seed=seed)
+        yield _judge(plant, course, job, may_be_cancelled=job in harm.cancelled, number=number, seed=seed)
     stored = sum(plant.jobs.counts().values())
     wrong = [] if len(set(sent)) == stored else [f"{len(set(sent))} acknowledged, {stored} stored"]
-    harms = ", ".join(f"{name} {times}" for name, times in sorted(chaos.done.items()))
-    figures = {"seconds": round(seconds, 1), "faults": chaos.done.total(), "jobs": len(sent)}
-    yield _about_all(f"all: {harms}; answers {dict(submitter.statuses)}", wrong, len(sent), seed=seed, figures=figures)
+    harms = ", ".join(f"{name} {times}" for name, times in sorted(harm.done.items()))
+    told = f"all: {harms}; answers {dict(submitter.statuses)}"
+    figures: dict[str, float] = {"seconds": round(seconds, 1), "faults": harm.done.total(), "jobs": len(sent)}
+    yield _about_all(told, wrong, len(sent), row=course.row, seed=seed, figures=figures)
     grown = [text for leaks in watched for text in leaks.faults()]
     memory, descriptors = watched[0].growth() if len(watched[0].memory_mib) > 5 else (0.0, 0.0)
     more = {"memory_growth": round(memory, 3), "more_descriptors": descriptors}
-    yield _about_all("memory and file descriptors", grown, len(sent) + 1, seed=seed, figures=more)
+    yield _about_all("memory and file descriptors", grown, len(sent) + 1, row=course.row, seed=seed, figures=more)
 
 
-def _judge(plant: Plant, job: str, *, may_be_cancelled: bool, number: int, seed: int) -> Trial:
+def _judge(plant: Plant, course: Course, job: str, *, may_be_cancelled: bool, number: int, seed: int) -> Trial:
     try:
         book = book_of(plant, job)
     except RltError as error:
-        return _about_all("job", [f"{job}: {error}"], number, seed=seed)
-    wrong = book.faults(save_every=1)
+        return _about_all("job", [f"{job}: {error}"], number, row=course.row, seed=seed)
+    wrong = book.faults(save_every=course.save_every)
     if book.job.status != "succeeded" and not (may_be_cancelled and book.job.status == "cancelled"):
         wrong.append(f"it {book.job.status}: {book.job.error}")
-    return _about_all("job", wrong, number, seed=seed, figures={"attempts": book.job.attempt})
+    figures: dict[str, float] = {"attempts": book.job.attempt}
+    return _about_all("job", wrong, number, row=course.row, seed=seed, figures=figures)
 
 
 def _about_all(
-    fault: str, wrong: list[str], number: int, *, seed: int, figures: dict[str, float] | None = None
+    fault: str, wrong: list[str], number: int, *, row: str, seed: int, figures: dict[str, float] | None = None
 ) -> Trial:
     return Trial(
-        row=ROW,
+        row=row,
         number=number,
         seed=seed,
         fault=fault,
@@ -247,24 +185,3 @@ def _about_all(
         detail="; ".join(wrong),
         figures=figures or {},
     )
-
-
-def _children(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children()
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _continue(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGCONT)
-    except ProcessLookupError:
-        return

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.reliability.ledger import book_of
-from benchmarks.reliability.parts import real_plant, stub_plant
+from benchmarks.reliability.parts import real_plant, real_spec, stub_plant
 from benchmarks.reliability.plant import Plant, wait_for
 from benchmarks.reliability.trial import Trial
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
@@ -64,21 +64,13 @@ def stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
 
 def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
     """Kill among the real trainer's jobs, warm-ups and rl in turn."""
-
-    def spec(plant: Plant, number: int) -> WarmupSpec | RlSpec:
-        shared = {"dataset": plant.dataset, "target_name": "chaos", "seed": number, "lora": {"rank": 4, "alpha": 8.0}}
-        if number % 2:
-            small = {"steps": 8, "questions_per_step": 2, "samples_per_question": 2, "max_tokens": 16, "save_every": 2}
-            return RlSpec.model_validate({"kind": "rl", **shared, **small})
-        many = {"epochs": 40.0, "max_steps": 40, "batch_size": 4, "save_every": 4}
-        return WarmupSpec.model_validate({"kind": "warmup", "role": "teacher", **shared, **many})
-
     course = Course(
         row="kills-real",
-        spec=spec,
+        spec=real_spec,
         save_every=4,
-        workers=2,
-        at_once=3,
+        # One more than there are jobs: the time until a job runs again is not spent behind another job.
+        workers=3,
+        at_once=2,
         pause_s=(2.0, 12.0),
         # The worker is found again in the same time; what it starts is torch, on two cores.
         again_s=AGAIN_S,

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reliability.committed import committed_rows
 from benchmarks.reliability.figures import row_of, table_of
 from benchmarks.reliability.rows import ROWS
 from benchmarks.reliability.run import read_runs
@@ -26,7 +27,7 @@ def write_page(results: Path = RESULTS) -> None:
 
 
 def figures_of(results: Path) -> dict[str, Any]:
-    """Compute every row that has been run; the heads are those of the newest run."""
+    """Compute every row that has been run, here or by another command; the heads are those of the newest run."""
     runs = read_runs(results / "reliability" / "runs.json")
     rows: list[dict[str, Any]] = []
     for row in (row for row in ROWS if row.name in runs):
@@ -34,6 +35,7 @@ def figures_of(results: Path) -> dict[str, Any]:
         run = runs[row.name]
         figures = row_of(trials, name=row.name, promise=row.promise, real_parts=row.real_parts, note=row.note)
         rows.append(figures | {"seed": run.seed, "commit": run.commit, "date": run.date, "duration_s": run.seconds})
+    rows += committed_rows(results)
     newest = max(runs.values(), key=lambda run: run.date)
     return {
         "rows": rows,
@@ -52,7 +54,7 @@ def with_table(page: str, found: dict[str, Any]) -> str:
 
 def _source(found: dict[str, Any]) -> str:
     commits = sorted({row["commit"] for row in found["rows"]})
-    seeds = sorted({row["seed"] for row in found["rows"]})
+    seeds = sorted({row["seed"] for row in found["rows"] if row["seed"] is not None})
     minutes = sum(row["duration_s"] for row in found["rows"]) / 60
     return (
         f"`{found['command']}`, {found['date']}, commit {', '.join(commits)}, seed {', '.join(map(str, seeds))}, "

@@ -5,24 +5,38 @@ import struct
 import sys
 from pathlib import Path
 
-from benchmarks.reliability.plant import Plant
+from benchmarks.reliability.plant import Plant, Serving
 from rlt_core.artifacts import adapter_sha256
+from rlt_core.schemas.jobs import RlSpec, WarmupSpec
 
 STUB = Path(__file__).with_name("stub_trainer.py")
 
 
-def stub_plant(home: Path, **environment: str) -> Plant:
-    """Make a plant whose jobs are stubs."""
+def stub_plant(
+    home: Path, *, serving: Serving | None = None, base_model: Path | None = None, **environment: str
+) -> Plant:
+    """Make a plant whose jobs are stubs; its model is a stub too, unless one is given for a real engine."""
     template = lay_adapter(home / "template")
     # -I and -S: nothing but the standard library, which starts in a few milliseconds.
     command = (sys.executable, "-I", "-S", str(STUB), str(template), adapter_sha256(template))
-    return Plant(home, trainer_command=command, base_model=lay_model(home / "model"), environment=environment)
+    base_model = base_model or lay_model(home / "model")
+    return Plant(home, trainer_command=command, base_model=base_model, environment=environment, serving=serving)
 
 
 def real_plant(home: Path, *, base_model: Path, **environment: str) -> Plant:
     """Make a plant whose jobs are the real trainer's, on a real (tiny) model."""
     command = (sys.executable, "-m", "rlt_train")
     return Plant(home, trainer_command=command, base_model=base_model, environment=environment)
+
+
+def real_spec(plant: Plant, number: int) -> WarmupSpec | RlSpec:
+    """Make a job of the real trainer, of a few seconds: a warm-up, or every other time rl."""
+    shared = {"dataset": plant.dataset, "target_name": "chaos", "seed": number, "lora": {"rank": 4, "alpha": 8.0}}
+    if number % 2:
+        small = {"steps": 8, "questions_per_step": 2, "samples_per_question": 2, "max_tokens": 16, "save_every": 2}
+        return RlSpec.model_validate({"kind": "rl", **shared, **small})
+    many = {"epochs": 40.0, "max_steps": 40, "batch_size": 4, "save_every": 4}
+    return WarmupSpec.model_validate({"kind": "warmup", "role": "teacher", **shared, **many})
 
 
 def lay_model(folder: Path) -> Path:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +32,14 @@ WAIT_S = 120.0
 FoundT = TypeVar("FoundT")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What serves: a module that is run as `python -m`, and the kind of its engine."""
+
+    module: str = "rlt_service"
+    engine: str = "fake"
+
+
 class Plant:
     """One installation. What is killed stays dead until it is started again, as without a process manager."""
 
@@ -41,6 +50,7 @@ class Plant:
         trainer_command: Sequence[str],
         base_model: Path,
         environment: Mapping[str, str] | None = None,
+        serving: Serving | None = None,
     ) -> None:
         """Take the state folder, what workers start for a job, the base's folder, more variables for every process."""
         self.home = home
@@ -56,6 +66,7 @@ class Plant:
         self._trainer_command = list(trainer_command)
         self._base_model = base_model
         self._more = dict(environment or {})
+        self._serving = serving or Serving()
 
     @property
     def address(self) -> str:
@@ -82,9 +93,8 @@ class Plant:
             self.start_worker()
 
     def start_control(self, *, roles: str = "teacher,student,control", port: int | None = None) -> None:
-        """Start a control service; with the other roles, on the fake engine."""
-        command = [sys.executable, "-m", "rlt_service", "--home", str(self.home), "--engine", "fake"]
-        command += ["--port", str(port or self.port), "--roles", roles]
+        """Start a control service; with the other roles it has an engine."""
+        command = [sys.executable, "-m", self._serving.module, "--port", str(port or self.port), "--roles", roles]
         self.controls.append(self._start(command, log="control.log"))
 
     def start_worker(self) -> subprocess.Popen[bytes]:
@@ -183,7 +193,7 @@ class Plant:
         return {
             **os.environ,
             "RLT_HOME": str(self.home),
-            "RLT_ENGINE": "fake",
+            "RLT_ENGINE": self._serving.engine,
             "RLT_BASE_MODEL": str(self._base_model),
             "RLT_SERVICE_URL": self.address,
             "RLT_BROKER_URL": self.broker.url,

@@ -91,12 +91,17 @@ def _kill(plant: Plant, job: Job) -> bool:
 
 
 def _final(plant: Plant, job: Job) -> _Final:
-    """Read the last attempt's adapter and last checkpoint."""
+    """Read the last attempt's adapter and the job's last checkpoint: an attempt killed as it ended left that."""
     folder = plant.artifacts.attempt_dir(job.id, job.attempt)
-    last = max((folder / "checkpoints").glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    checkpoints = folder.parent.glob("attempt-*/checkpoints/step-*")
+    last = max(checkpoints, key=lambda path: (_number(path), _number(path.parent.parent)))
     states: dict[str, Any] = torch.load(last / "state.pt", weights_only=True)
     states["step"] = last.name
     return _Final(adapter_sha256=adapter_sha256(folder / "adapter"), states=states)
+
+
+def _number(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
 
 
 def _differences(seen: _Final, whole: _Final) -> list[str]:

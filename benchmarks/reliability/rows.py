@@ -9,6 +9,8 @@ from benchmarks.reliability import (
     broker_faults,
     cancels,
     chaos,
+    cut_streams,
+    engine_kills,
     kills,
     resumes,
     serving_drain,
@@ -16,14 +18,21 @@ from benchmarks.reliability import (
     stalls,
     submissions,
 )
+from benchmarks.reliability.by_tests import cases_of
 from benchmarks.reliability.tiny_model import save_tiny_model
 from benchmarks.reliability.trial import Trial
+from rlt_service.engine.models import resolve_model
+from rlt_service.settings import Settings
 
 Trials = Callable[..., Iterator[Trial]]
 
 STUB = "control, broker, workers and supervisors are real processes on SQLite; the trainer is a stub without a model"
 REAL = "all processes are real, the trainer too, on a random Llama of two layers; the engine is the fake one"
 
+OF_THE_SUITE = "A trial is a test case, run with every `make test`."
+RESUMES = "tests/train/on_tiny_model/test_resume.py"
+BAD_INPUTS = "tests/service/test_bad_inputs.py::test_a_bad_input"
+BUILTIN = "builtin:smollm2-135m"
 SERVER = "the server is a real process; its engine is the fake one, slowed down"
 
 
@@ -45,6 +54,14 @@ def _on_tiny_model(trials: Trials) -> Trials:
     def with_model(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
         with tempfile.TemporaryDirectory(prefix="rlt-tiny-") as model:
             yield from trials(count=count, seed=seed, folder=folder, base_model=save_tiny_model(Path(model) / "tiny"))
+
+    return with_model
+
+
+def _on_builtin_model(trials: Trials) -> Trials:
+    def with_model(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+        base_model = resolve_model(BUILTIN, state_folder=Settings().home)
+        yield from trials(count=count, seed=seed, folder=folder, base_model=base_model)
 
     return with_model
 
@@ -136,13 +153,99 @@ ROWS = (
         real_parts=SERVER,
     ),
     Row(
+        name="engine-killed",
+        promise="the engine killed under 32 clients: each hears 503 with Retry-After within 5 s, /readyz says so "
+        "within 2 s, it is back by itself, no process of it is left, a running training goes on",
+        trials=engine_kills.fake_trials,
+        in_ci=3,
+        in_full=20,
+        real_parts="control, broker, worker and supervisor are real processes on SQLite; the engine is the fake one, "
+        "which dies with a process of its own; the trainer is a stub",
+    ),
+    Row(
+        name="engine-killed-real",
+        promise="the same, vLLM's core or worker killed (SmolLM2-135M)",
+        trials=_on_builtin_model(engine_kills.real_trials),
+        in_ci=0,
+        in_full=3,
+        real_parts="the engine is vLLM on CPU; the trainer is a stub",
+    ),
+    Row(
+        name="sse",
+        promise="event streams of a running job cut inside an event, its server killed or ended meanwhile: a reader "
+        "with Last-Event-ID, the SDK and `rlt jobs watch` see each event once, in order",
+        trials=cut_streams.trials,
+        in_ci=20,
+        in_full=100,
+        real_parts=STUB,
+    ),
+    Row(
+        name="bad-adapters",
+        promise="adapters that are truncated, of another base or rank, NaN, a pickle, a link, changed after their "
+        "registration, and the like: refused with the reason, what served goes on serving",
+        trials=cases_of("bad-adapters", "tests/service/test_bad_adapters.py", "tests/engine/test_adapters.py"),
+        in_ci=0,
+        in_full=1,
+        real_parts="the app in process on the fake engine, which reads and checks adapters as the real one does",
+        note=OF_THE_SUITE,
+    ),
+    Row(
+        name="bad-checkpoints",
+        promise="checkpoints that are truncated, changed by a bit, incomplete, a link, a pickle, of another spec: "
+        "passed over for the one before, and training starts anew where none is sound",
+        trials=cases_of(
+            "bad-checkpoints",
+            f"{RESUMES}::test_a_checkpoint_that_is_not_as_it_was_written_gives_way_to_the_one_before",
+            f"{RESUMES}::test_without_any_sound_checkpoint_training_starts_anew_and_says_so",
+            f"{RESUMES}::test_a_checkpoint_of_another_spec_is_not_taken_up",
+        ),
+        in_ci=0,
+        in_full=1,
+        real_parts="the real trainer in process on a tiny model",
+        note=OF_THE_SUITE,
+    ),
+    Row(
+        name="disk-full",
+        promise="a disk that fills or is read-only: the job pauses with its last checkpoint whole and goes on when "
+        "there is room, submissions are 503 and never a false 202",
+        trials=cases_of(
+            "disk-full",
+            "tests/launch/test_small_disk.py",
+            "tests/train/on_tiny_model/test_full_disk.py",
+            "tests/service/test_control_storage.py",
+        ),
+        in_ci=0,
+        in_full=1,
+        real_parts="disks are small tmpfs; `rlt up` with a stub trainer, and the real trainer on a tiny model, as "
+        "processes; in `test_control_storage` a database that says it is full",
+        note=OF_THE_SUITE,
+    ),
+    Row(
+        name="bad-inputs",
+        promise="each row of the table of bad inputs: its documented 4xx with code and param, nothing stored, within "
+        "0.2 s",
+        trials=cases_of("bad-inputs", f"{BAD_INPUTS}_gets_its_documented_answer_and_leaves_nothing_behind", most_s=0.2),
+        in_ci=0,
+        in_full=1,
+        real_parts="the app in process on the fake engine and SQLite",
+        note=OF_THE_SUITE,
+    ),
+    Row(
         name="chaos",
         promise="all faults at random, 10 workers: what was acknowledged ends once, nothing twice, memory and file "
         "descriptors stay flat, no process left",
-        trials=chaos.trials,
+        trials=chaos.stub_trials,
         in_ci=300,
         in_full=20_000,
         real_parts=STUB,
+    ),
+    Row(
+        name="chaos-real",
+        promise="the same over jobs of the real trainer (`warmup` and `rl`), 3 workers",
+        trials=_on_tiny_model(chaos.real_trials),
+        in_ci=4,
+        in_full=100,
+        real_parts=REAL,
     ),
 )
 BY_NAME = {row.name: row for row in ROWS}

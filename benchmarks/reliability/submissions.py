@@ -62,12 +62,13 @@ def same_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
         plant.wait_ready(port=second)
         addresses = [plant.address, f"http://127.0.0.1:{second}"]
         for number in range(3):
-            yield _same(plant, row, number, copies=count, key=f"{seed}-{chance.random()}", addresses=addresses)
+            key = f"{seed}-{chance.random()}"
+            yield _same(plant, row, number, seed=seed, copies=count, key=key, addresses=addresses)
     finally:
         plant.end()
 
 
-def _same(plant: Plant, row: str, number: int, *, copies: int, key: str, addresses: list[str]) -> Trial:
+def _same(plant: Plant, row: str, number: int, *, seed: int, copies: int, key: str, addresses: list[str]) -> Trial:
     body = plant.warmup(f"steps=2 number={number}").model_dump(mode="json", exclude_unset=True)
 
     def send(which: int) -> httpx.Response:
@@ -90,7 +91,7 @@ def _same(plant: Plant, row: str, number: int, *, copies: int, key: str, address
     return Trial(
         row=row,
         number=number,
-        seed=0,
+        seed=seed,
         fault=f"{copies} copies at once over {len(addresses)} services",
         passed=passed,
         seconds=round(time.monotonic() - began_s, 3),

@@ -42,6 +42,6 @@ def read_trials(path: Path) -> list[Trial]:
 
 def _said(trial: Trial) -> dict[str, Any]:
     """Leave out what says nothing: one run holds tens of thousands of lines."""
-    return {name: value for name, value in asdict(trial).items() if value not in ("", 0.0, {}) or name == "number"} | {
-        "passed": trial.passed
-    }
+    return {
+        name: value for name, value in asdict(trial).items() if value not in ("", 0.0, {}) or name in ("number", "seed")
+    } | {"passed": trial.passed}

@@ -113,10 +113,21 @@ class Api:
 
     @contextlib.contextmanager
     def stream(
-        self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        silence_s: float | None = None,
     ) -> Generator[httpx.Response]:
-        """Send, and give an answer that is read while it comes."""
-        with self._failures(), self._http.stream(method, path, json=body, headers=headers) as response:
+        """Send, and give an answer that is read while it comes; `silence_s` may be shorter than the client's."""
+        timeout = httpx.Timeout(self._http.timeout)
+        timeout.read = timeout.read if silence_s is None else min(silence_s, self._timeout_s)
+        with (
+            self._failures(),
+            self._http.stream(method, path, json=body, headers=headers, timeout=timeout) as response,
+        ):
             if response.is_error:
                 response.read()
             _raise_for_status(response)

@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from rlt_core.job_errors import remedy_of
 from rlt_core.schemas.base import MIN_TEMPERATURE, Name, RequestModel, Role, UtcTime, WireModel
+from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
 from rlt_core.schemas.score import RewardConfig
 
 JobKind = Literal["warmup", "rl"]
@@ -210,6 +211,12 @@ class DryRun(WireModel):
     teacher: str | None = None
     student: str | None = None
     longest_prompt_tokens: int | None = None
+    lengths: Lengths | None = None
+    """Null where this process has no tokenizer."""
+    rehearsal: Rehearsal | None = None
+    estimates: Estimates | None = None
+    warnings: list[str] = Field(default_factory=list[str])
+    """What does not forbid the job, and may end it."""
 
 
 class JobMetrics(WireModel):

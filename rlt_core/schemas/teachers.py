@@ -143,6 +143,8 @@ class EvaluationRow(WireModel):
     closed: bool
     verbatim: bool
     """Whether the explanation contains the solution word for word."""
+    engine: str | None = None
+    """What scored it: "fake" is a stand-in that reads nothing. Null in rows from before this was noted."""
 
 
 class Difference(WireModel):
@@ -172,6 +174,8 @@ class Evaluation(WireModel):
     difference_r_ss: Difference
     source: Literal["held_out", "shadow"] = "held_out"
     """Where the questions came from: a held-out split, or live traffic."""
+    engine: str | None = None
+    """What scored all rows, as in these."""
 
 
 class ModelCard(WireModel):

@@ -1,12 +1,16 @@
 """Wire types between supervisor and trainer: the job file that goes in, the event lines that come out."""
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from rlt_core.schemas.base import UtcTime, WireModel, now_utc
 from rlt_core.schemas.jobs import JobKind, JobSpec
 from rlt_core.schemas.teachers import Difference
+
+KEPT_CHECKPOINTS = 2
+"""Checkpoints of an attempt that stay: the newest, and the one before, for when the newest does not verify."""
 
 EXIT_SUCCESS = 0
 """The result event stands in the file."""
@@ -80,6 +84,21 @@ class ProgressEvent(_EventBase):
     total: int
     eta_s: float | None = None
     metrics: dict[str, float] = Field(default_factory=dict[str, float])
+    not_finite: list[str] = Field(default_factory=list[str])
+    """Metrics of the step that were no number, and are left out: a loss that overflows must not end a job."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out(cls, data: Any) -> Any:
+        metrics = data.get("metrics") if isinstance(data, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - a line of another process
+        if not isinstance(metrics, dict):
+            return data  # pyright: ignore[reportUnknownVariableType] - what it is not, pydantic says
+        values: dict[str, Any] = metrics  # pyright: ignore[reportUnknownVariableType] - as above
+        odd = [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
+        if not odd:
+            return data  # pyright: ignore[reportUnknownVariableType] - as above
+        body: dict[str, Any] = data  # pyright: ignore[reportUnknownVariableType] - as above
+        return body | {"metrics": {name: values[name] for name in values if name not in odd}, "not_finite": odd}
 
 
 class LogEvent(_EventBase):

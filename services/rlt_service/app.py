@@ -43,6 +43,7 @@ from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
+from rlt_service.store.retention import Retention
 from rlt_service.store.shadows import ShadowStore
 from rlt_service.student.routes import router as student_router
 from rlt_service.teacher.routes import router as teacher_router
@@ -181,18 +182,22 @@ async def _start(
     reconciler = None
     if "control" in settings.roles:
         ringing = CeleryBell(make_celery(settings)) if bell is None else bell
-        reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=ringing)
+        reconciler = Reconciler(
+            settings,
+            jobs=jobs,
+            outbox=Outbox(database),
+            bell=ringing,
+            artifacts=artifacts,
+            retention=Retention(database, artifacts),
+        )
         reconciler.start()
         stack.push_async_callback(asyncio.to_thread, reconciler.stop)
     leases = Leases()
     engines = None
     if {"teacher", "student"} & set(settings.roles):
+        bases = bases_of(settings)
         engines = Engines.of(
-            settings,
-            bases=bases_of(settings),
-            leases=leases,
-            make_engine=make_engine,
-            on_failure=on_engine_failure,
+            settings, bases=bases, leases=leases, make_engine=make_engine, on_failure=on_engine_failure
         )
         engines.start()
         stack.push_async_callback(engines.stop, grace_s=settings.drain_grace_s)

@@ -15,6 +15,11 @@ from rlt_service.engine.gate import one_flow
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 
+UNREAD = 256
+"""Items of a stream that may wait for their reader; further ones are not made meanwhile."""
+UNREAD_S = 60.0
+"""A reader that takes nothing for so long, while so many wait, has its call ended."""
+
 AnswerT = TypeVar("AnswerT")
 ItemT = TypeVar("ItemT")
 
@@ -45,12 +50,17 @@ class Call:
             ) from None
 
     async def stream(self, items: AsyncGenerator[ItemT]) -> AsyncGenerator[ItemT]:
-        """Yield `items` as they are made, not only as fast as they are read; raises as `answer` does."""
+        """Yield `items` as they are made, some ahead of their reader; raises as `answer` does.
+
+        A reader that stands still ends the call: it holds what others wait for.
+        """
         made: asyncio.Queue[ItemT | asyncio.Task[None]] = asyncio.Queue()
+        room = asyncio.Semaphore(UNREAD)
 
         async def make() -> None:
             async with aclosing(items):
                 async for item in items:
+                    await _room_in(room)
                     made.put_nowait(item)
 
         # A task of its own: who reads the stream changes when the answer begins, a deadline belongs to one task.
@@ -58,11 +68,26 @@ class Call:
         working.add_done_callback(made.put_nowait)
         try:
             while not isinstance(item := await made.get(), asyncio.Task):
+                room.release()
                 yield item
             working.result()
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+
+
+async def _room_in(room: asyncio.Semaphore) -> None:
+    if not room.locked():
+        await room.acquire()
+        return
+    try:
+        async with asyncio.timeout(UNREAD_S):
+            await room.acquire()
+    except TimeoutError:
+        raise DeadlineExceededError(
+            f"nothing of the stream was read for {UNREAD_S:g} s while {UNREAD} events waited, and the work on it has "
+            "been ended: read faster, or ask without `stream`"
+        ) from None
 
 
 def call_of(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from rlt_core.errors import EngineUnavailableError
@@ -21,7 +22,10 @@ WATCH_S = 0.5
 """Between two looks at whether the engine lives."""
 
 RESTART_AFTER_S = (1.0, 5.0, 30.0)
-"""Wait before the first, second and every later restart of an engine that died."""
+"""Wait before the first, second and every later restart in a row of an engine that died."""
+
+LIVED_S = 600.0
+"""An engine that ran so long was sound: its death begins a new row of restarts."""
 
 
 class EngineHost:
@@ -44,6 +48,7 @@ class EngineHost:
         self._fault = "has not been started"
         self.restarts = 0
         """Times that the engine died and was started again."""
+        self._in_a_row = 0
         self._first_start = asyncio.Event()
         self.failure: Exception | None = None
         """Why the engine did not start the first time; it then stays away."""
@@ -97,7 +102,10 @@ class EngineHost:
         finally:
             self._first_start.set()
         while True:
+            started_s = time.monotonic()
             self._fault = f"is being started again: it {await self._death()}"
+            if time.monotonic() - started_s >= LIVED_S:
+                self._in_a_row = 0
             LOGGER.error("%s %s", self.name, self._fault)
             await self._start_again()
 
@@ -105,8 +113,9 @@ class EngineHost:
         """Start what once ran, as often as it takes: a machine short of memory now may have some later."""
         while True:
             await self._end()
-            await asyncio.sleep(RESTART_AFTER_S[min(self.restarts, len(RESTART_AFTER_S) - 1)])
+            await asyncio.sleep(RESTART_AFTER_S[min(self._in_a_row, len(RESTART_AFTER_S) - 1)])
             self.restarts += 1
+            self._in_a_row += 1
             try:
                 await self._start()
             except Exception as error:  # the task's boundary

@@ -10,10 +10,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from rlt_core.errors import RltError
 from rlt_core.schemas.server import Check, Health, Readiness
 from rlt_service.container import Services, ServicesDep
+from rlt_service.engine_host import EngineHost
 
 router = APIRouter(tags=["health"])
 
 RETRY_AFTER_S = 5
+ENGINE_S = 1.5
+"""An engine that takes longer to say how it is counts as one that does not answer."""
 
 
 @router.get("/healthz")
@@ -46,7 +49,7 @@ async def readiness_of(services: Services) -> Readiness:
     }
     # Engines of fully trained versions come and go with requests: nobody waits for them.
     for index, (base_model, host) in enumerate(services.engines.hosts.items() if services.engines is not None else ()):
-        checks["engine" if index == 0 else f"engine {base_model}"] = await host.check()
+        checks["engine" if index == 0 else f"engine {base_model}"] = await _asked(host)
     needed = all(check.ok for check in checks.values())
     if services.reconciler is not None:
         detail = services.reconciler.broker_detail
@@ -54,6 +57,15 @@ async def readiness_of(services: Services) -> Readiness:
     if not needed:
         return Readiness(status="not_ready", checks=checks)
     return Readiness(status="ready" if all(check.ok for check in checks.values()) else "degraded", checks=checks)
+
+
+async def _asked(host: EngineHost) -> Check:
+    """Ask an engine, which may hang in any part of it."""
+    try:
+        async with asyncio.timeout(ENGINE_S):
+            return await host.check()
+    except TimeoutError:
+        return Check(ok=False, detail=f"{host.name} did not say within {ENGINE_S:g} s how it is")
 
 
 def _found(check: Callable[[], None]) -> Check:

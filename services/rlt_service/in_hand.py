@@ -50,6 +50,20 @@ class InHand:
 
         The rest of a call that has `begun` is counted and never refused: what it has made would be lost.
         """
+        with self._held(load, begun=begun):
+            yield
+
+    @contextmanager
+    def reserved(self, least: Load, *, begun: bool = False) -> Generator[None]:
+        """Hold room for the least that a call will ask, while it is tokenised to learn the rest; raises as `taken`.
+
+        What would be refused anyway is not tokenised, and only so much is at a time as there is room for.
+        """
+        with self._held(least, begun=begun):
+            yield
+
+    @contextmanager
+    def _held(self, load: Load, *, begun: bool) -> Generator[None]:
         if not begun:
             self._check(load)
         self._requests += load.requests

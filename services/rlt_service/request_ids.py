@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rlt_core.log_records import bound
 from rlt_core.schemas.base import new_id
 from rlt_service.problems import answer_of, unexpected
 
@@ -42,7 +43,8 @@ class RequestIds:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_named)
+            with bound(request_id=request_id):
+                await self._app(scope, receive, send_named)
         except Exception:  # the boundary of the request: the caller gets a problem, the log the traceback
             LOGGER.exception("request %s (%s %s) broke", request_id, scope["method"], scope["path"])
             if began:

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import math
 import socket
 import sys
@@ -17,12 +16,12 @@ from pydantic import ValidationError
 
 from rlt_core.errors import ConfigurationError, RltError
 from rlt_service.app import create_app, open_state
-from rlt_service.call_logs import keep_queries_out
 from rlt_service.container import Services
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.launch import port
 from rlt_service.launch.state_folder import StateFolder
 from rlt_service.listening import is_loopback
+from rlt_service.logs import set_up_logs
 from rlt_service.settings import Settings
 from rlt_service.store.database import Database
 from rlt_service.store.keys import KeyStore
@@ -35,10 +34,10 @@ KEEP_ALIVE_S = 75
 
 def run(arguments: Sequence[str]) -> int:
     """Serve until asked to end; gives the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    keep_queries_out()
     try:
-        return serve(checked(_settings(arguments)))
+        settings = _settings(arguments)
+        set_up_logs(settings.log_format)
+        return serve(checked(settings))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"])
@@ -84,6 +83,7 @@ def serve(settings: Settings, *, make_engine: Callable[[Weights], Engine] | None
             log_config=None,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
+            limit_concurrency=settings.max_connections,
             # What the engines abort after the grace still has to be answered.
             timeout_graceful_shutdown=math.ceil(settings.drain_grace_s + ANSWER_S),
         )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rlt_core.log_records import LogFormat
 from rlt_core.schemas.base import Role
 from rlt_core.schemas.jobs import QUEUE, JobKind
 from rlt_service.store.job_rules import JobRules
@@ -86,6 +87,8 @@ class Settings(BaseSettings):
     """Queues that a worker of this process's machine hears."""
     max_running_jobs: dict[JobKind, Annotated[int, Field(ge=1)]] = Field(default_factory=dict[JobKind, int])
     """How many jobs of a kind run at once, as {"rl": 1}; a kind that is not named has no limit but the workers."""
+    log_format: LogFormat = "text"
+    """`json`: a record a line, with job, attempt, step and request id, from servers, workers and trainers alike."""
     trainer_command: tuple[str, ...] = ()
     """What a worker starts for a job, `--job FILE` added; empty is `rlt_train` in this interpreter."""
 
@@ -109,6 +112,8 @@ class Settings(BaseSettings):
     """Engine requests in hand before /explain and /score answer 429."""
     max_queued_tokens: int = Field(default=4_194_304, ge=64)
     """Tokens of engine requests in hand, prompt and longest completion, before /explain and /score answer 429."""
+    max_connections: int = Field(default=8192, ge=2)
+    """Open connections, idle ones too, before further ones are answered 503 at once."""
     max_request_timeout_s: float = Field(default=3600.0, gt=0.0, le=86_400.0)
     """Longest that a call of /explain or /score may take, seconds; X-Request-Timeout-Ms asks for less."""
     max_shadow_pairs: int = Field(default=1000, ge=2, le=10_000)

@@ -54,6 +54,44 @@ def test_explain_prints_the_text_and_who_wrote_it(
     assert server.body() == {"question": "2 + 3?", "solution": "5", "n": 2, "seed": 1}
 
 
+def test_a_dry_run_is_shown_with_what_each_estimate_is_made_of(
+    rlt: Rlt, server: Canned, make_job: Bodies, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimate = {"value": 1.5e9, "basis": "[weights] and more"}
+    names = ("generated_tokens", "scored_tokens", "trained_tokens", "generate_s", "score_s", "train_s", "total_s")
+    body = {
+        "spec": make_job()["spec"],
+        "dataset_rows": 10,
+        "train_rows": 8,
+        "held_out_rows": {"gate": 2, "report": 0},
+        "teacher": "algebra@3",
+        "student": "base@0",
+        "lengths": {
+            "rows": 8,
+            "looked_at": 8,
+            "mean_tokens": 100.2,
+            "longest_tokens": 150,
+            "limit_tokens": 900,
+            "too_long": 0,
+        },
+        "rehearsal": {"rows": [{"row": "r1", "reward": -0.5, "r_ss": -0.4, "r_kl": 0.1, "well_formed": True}]},
+        "estimates": {
+            **{name: {"value": None, "basis": "nothing was measured"} for name in names},
+            "memory_bytes": estimate,
+            "disk_bytes": estimate,
+        },
+        "warnings": ["less room than that"],
+    }
+    server.says(httpx.Response(200, json=body), httpx.Response(200, json=body))
+    assert rlt("train", "--kind", "rl", "--dataset", "ds_1", "--target", "algebra", "--dry-run") == 0
+    out = capsys.readouterr().out
+    for said in ("8 of 10 rows", "2 gate", "r1", "-0.500", "1.50 GB", "[weights] and more", "not known", "less room"):
+        assert said in out
+    assert "nothing was started" in out
+    assert rlt("train", "--kind", "rl", "--dataset", "ds_1", "--target", "algebra", "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["train_rows"] == 8
+
+
 def test_json_is_the_whole_answer(
     rlt: Rlt, server: Canned, make_explanations: Bodies, capsys: pytest.CaptureFixture[str]
 ) -> None:

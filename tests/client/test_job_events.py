@@ -45,10 +45,54 @@ def test_an_error_of_the_server_within_a_stream_is_no_event(client: Client, serv
     assert [found.seq for found in client.jobs.events("job_1", reconnect_pause_s=0)] == [1]
 
 
-def test_a_server_that_is_gone_ends_the_events_with_an_error(client: Client, server: Canned) -> None:
+def test_a_server_that_stays_away_ends_the_events_with_an_error(client: Client, server: Canned) -> None:
     server.says(stream([1], done=False), httpx.ConnectError("refused"))
     with pytest.raises(rlt_client.APIConnectionError):
+        list(client.jobs.events("job_1", reconnect_pause_s=0, away_s=0))
+
+
+def test_a_server_that_never_answered_is_not_waited_for(client: Client, server: Canned) -> None:
+    server.says(httpx.ConnectError("refused"), httpx.ConnectError("refused"))
+    with pytest.raises(rlt_client.APIConnectionError):
         list(client.jobs.events("job_1", reconnect_pause_s=0))
+    server.says(httpx.ConnectError("refused"))
+    with pytest.raises(rlt_client.APIConnectionError):
+        client.jobs.wait("job_1", poll_s=0)
+
+
+def test_events_go_on_over_a_restart_of_the_server(
+    client: Client, server: Canned, make_job: Bodies, make_problem: Callable[..., httpx.Response]
+) -> None:
+    unready = make_problem(503, "storage_unavailable", "not yet", retryable=True)
+    del unready.headers["Retry-After"]
+    away = [httpx.ReadError("reset"), httpx.ConnectError("refused"), unready]
+    server.says(stream([1, 2], done=False), *away, httpx.Response(200, json=make_job("running")))
+    server.says(unready, httpx.Response(200, json=make_job("running")), stream([3], done=True))
+    assert [found.seq for found in client.jobs.events("job_1", reconnect_pause_s=0)] == [1, 2, 3]
+    assert [request.headers["Last-Event-ID"] for request in server.requests if "Last-Event-ID" in request.headers] == [
+        *("0", "2", "2")
+    ]
+
+
+def test_a_job_that_is_gone_ends_the_events_at_once(
+    client: Client, server: Canned, make_problem: Callable[..., httpx.Response]
+) -> None:
+    server.says(stream([1], done=False), make_problem(404, "not_found", "no such job"))
+    with pytest.raises(rlt_client.NotFoundError):
+        list(client.jobs.events("job_1", reconnect_pause_s=0))
+
+
+def test_waiting_goes_on_over_a_restart_and_reports_no_event_twice(
+    client: Client, server: Canned, make_job: Bodies
+) -> None:
+    refused = httpx.ConnectError("refused")
+    first, second = ({"data": [event(1)], "has_more": True}, {"data": [event(2)]})
+    server.says(httpx.Response(200, json=make_job("running")), httpx.Response(200, json=first), refused, refused)
+    server.says(httpx.Response(200, json=second), refused, httpx.Response(200, json=make_job("failed")))
+    server.says(refused, httpx.Response(200, json={"data": [event(3, "failed")]}))
+    seen: list[int] = []
+    job = client.jobs.wait("job_1", on_event=lambda found: seen.append(found.seq), poll_s=0)
+    assert (job.status, seen) == ("failed", [1, 2, 3])
 
 
 def test_waiting_reports_every_event_once_and_gives_the_end(client: Client, server: Canned, make_job: Bodies) -> None:
@@ -69,3 +113,12 @@ def test_waiting_ends_with_its_time(client: Client, server: Canned, make_job: Bo
     server.says(*[httpx.Response(200, json=make_job("running")) for _ in range(3)])
     with pytest.raises(rlt_client.APITimeoutError, match="still running"):
         client.jobs.wait("job_1", poll_s=0, timeout_s=0)
+
+
+def test_a_connection_that_has_gone_silent_is_left_after_a_minute_and_taken_up_again(
+    client: Client, server: Canned, make_job: Bodies
+) -> None:
+    server.says(stream([1], done=False), httpx.Response(200, json=make_job("running")))
+    server.says(httpx.ReadTimeout("silent"), httpx.Response(200, json=make_job("running")), stream([2], done=True))
+    assert [found.seq for found in client.jobs.events("job_1", reconnect_pause_s=0)] == [1, 2]
+    assert [request.extensions["timeout"]["read"] for request in server.requests] == [60.0, 600.0, 60.0, 600.0, 60.0]

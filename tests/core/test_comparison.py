@@ -29,6 +29,11 @@ def test_figures_come_from_the_rows() -> None:
     assert "uplift" not in found.metrics["a@1"]
 
 
+def test_an_evaluation_names_the_engine_that_scored_it() -> None:
+    rows = [row(version, name, 0.0, engine="vllm") for version in ("a@1", "a@2") for name in "pq"]
+    assert evaluate(rows).engine == "vllm"
+
+
 def test_questions_are_paired_by_what_they_ask_in_whatever_order_they_stand() -> None:
     before = [row("a@1", "p", -1.0), row("a@1", "q", -9.0)]
     after = [row("a@2", "q", -8.0), row("a@2", "p", 0.0)]
@@ -53,6 +58,11 @@ def test_a_question_that_was_asked_often_counts_once() -> None:
         ([row("a@1", "p", 0.0), row("a@1", "q", 0.0), row("a@2", "p", 0.0), row("a@2", "r", 0.0)], "different"),
         ([row("a@1", "p", 0.0), row("a@1", "q", 0.0), row("a@2", "p", 0.0)], "different"),
         ([row("a@1", "p", 0.0), row("a@1", "q", 0.0), row("a@2", "p", 0.0), row("a@3", "q", 0.0)], "a@3"),
+        (
+            [row("a@1", name, 0.0, engine="vllm") for name in "pq"]
+            + [row("a@2", name, 0.0, engine="fake") for name in "pq"],
+            "different engines: fake, vllm",
+        ),
     ],
 )
 def test_rows_that_are_no_comparison_are_refused(rows: list[EvaluationRow], fault: str) -> None:

@@ -22,6 +22,7 @@ from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
+from rlt_service.store.retention import Retention
 from tests.engine.model_files import write_model
 from tests.support.schema import lay_schema
 
@@ -38,6 +39,7 @@ class Site:
     artifacts: ArtifactStore
     datasets: DatasetStore
     registry: Registry
+    retention: Retention
     outbox: Outbox
     dataset: str
 
@@ -131,6 +133,7 @@ def make_site(home: Path, *, database_url: str | None = None) -> Site:
         artifacts=artifacts,
         datasets=datasets,
         registry=registry,
+        retention=Retention(database, artifacts),
         outbox=Outbox(database),
         dataset=dataset.id,
     )

@@ -28,6 +28,7 @@ def main() -> int:
         name = name.removesuffix("-once") if job["attempt"] == 1 else "ok"
     print(f"stub trainer: {name}", flush=True)  # noqa: T201 - what the log holds
     known = {"ok": _ok, "gate": _gate, "gate-worse": _gate_worse, "crash": _crash, "hang": _hang}
+    known["odd-metrics"] = _odd_metrics
     if name.startswith("exit-"):
         return int(name.removeprefix("exit-"))
     return (known | {"saves": _saves, "saved": _saved, "stubborn": _stubborn, "no-result": _nothing}).get(
@@ -35,9 +36,9 @@ def main() -> int:
     )(job)
 
 
-def _ok(job: dict[str, Any]) -> int:
+def _ok(job: dict[str, Any], *, steps: tuple[int, ...] = (1, 2)) -> int:
     _emit(job, type="log", message="training")
-    for step in (1, 2):
+    for step in steps:
         _emit(job, type="progress", step=step, total=2, metrics={"loss": 1.0 / step})
     folder = Path(job["attempt_dir"]) / "adapter"
     _write_adapter(folder)
@@ -53,6 +54,14 @@ def _ok(job: dict[str, Any]) -> int:
         cost={"total_s": 0.1},
     )
     return 0
+
+
+def _odd_metrics(job: dict[str, Any]) -> int:
+    """Tell of a loss that overflowed for two steps."""
+    odd = {"loss": float("nan"), "grad_norm": float("inf"), "kl": 0.1}
+    for step, metrics in enumerate([{"loss": 1.0}, odd, odd], start=1):
+        _emit(job, type="progress", step=step, total=4, metrics=metrics)
+    return _ok(job, steps=(4,))
 
 
 def _write_adapter(folder: Path) -> None:

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -18,7 +19,15 @@ class Clock:
 
 
 def make(site: Site, bell: FakeBell, *, clock: Clock | None = None) -> Reconciler:
-    return Reconciler(site.settings, jobs=site.jobs, outbox=site.outbox, bell=bell, clock=clock or Clock())
+    return Reconciler(
+        site.settings,
+        jobs=site.jobs,
+        outbox=site.outbox,
+        bell=bell,
+        artifacts=site.artifacts,
+        retention=site.retention,
+        clock=clock or Clock(),
+    )
 
 
 def test_a_submission_is_rung_for_once(site: Site) -> None:
@@ -82,6 +91,57 @@ def test_a_lost_lease_puts_the_job_back_and_rings_even_after_an_outage(site: Sit
     assert bell.rung == [QUEUE]
 
 
+def test_a_wall_clock_that_jumps_takes_no_job_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = site.settings.model_copy(update={"lease_s": 60.0})
+    watcher = Reconciler(
+        patient,
+        jobs=site.jobs,
+        outbox=site.outbox,
+        bell=FakeBell(),
+        artifacts=site.artifacts,
+        retention=site.retention,
+    )
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    watcher.round()
+    wall_clock = time.time
+    monkeypatch.setattr(time, "time", lambda: wall_clock() + 3600.0)
+    watcher.round()
+    assert site.jobs.get(job.id).status == "running"
+
+
+def test_a_job_that_ends_because_its_lease_ran_out_carries_its_trainers_last_words(site: Site) -> None:
+    clock = Clock()
+    reconciler = make(site, FakeBell(), clock=clock)
+    job = site.submit("ok")
+    for attempt in range(1, site.settings.max_crashes + 1):
+        claimed = site.jobs.claim(queue=QUEUE, worker="w1")
+        assert claimed is not None
+        log = site.artifacts.log_path(job.id, attempt)
+        log.parent.mkdir(parents=True)
+        log.write_text("".join(f"line {line} of attempt {attempt}\n" for line in range(300)))
+        reconciler.round()
+        clock.now_s += site.settings.lease_s
+        reconciler.round()
+    ended = site.jobs.get(job.id)
+    assert ended.error is not None
+    assert (ended.status, ended.error.code) == ("failed", "worker_lost")
+    lines = ended.error.log_tail.splitlines()
+    assert (len(lines), lines[-1]) == (200, "line 299 of attempt 3")
+
+
+def test_a_lost_attempt_that_wrote_no_log_is_given_back_all_the_same(site: Site) -> None:
+    clock = Clock()
+    reconciler = make(site, FakeBell(), clock=clock)
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    site.artifacts.log_path(job.id, 1).mkdir(parents=True)  # nothing that could be read as a log
+    reconciler.round()
+    clock.now_s = site.settings.lease_s
+    reconciler.round()
+    assert site.jobs.get(job.id).status == "queued"
+
+
 def test_two_watchers_give_a_lost_job_back_once(site: Site) -> None:
     job = site.submit("ok")
     site.jobs.claim(queue=QUEUE, worker="w1")
@@ -101,7 +161,9 @@ def test_two_watchers_give_a_lost_job_back_once(site: Site) -> None:
 def test_waking_the_thread_brings_a_round_now(site: Site) -> None:
     bell = FakeBell()
     slow = site.settings.model_copy(update={"reconcile_s": 500.0, "lease_s": 1500.0})
-    reconciler = Reconciler(slow, jobs=site.jobs, outbox=site.outbox, bell=bell)
+    reconciler = Reconciler(
+        slow, jobs=site.jobs, outbox=site.outbox, bell=bell, artifacts=site.artifacts, retention=site.retention
+    )
     reconciler.start()
     site.submit("ok")
     reconciler.wake()

@@ -62,6 +62,27 @@ def test_a_trainer_that_crashes_three_times_fails_the_job_with_its_last_words(si
     assert site.event_types(job.id).count("requeued") == 2
 
 
+def test_a_trainer_that_the_kernel_ended_for_want_of_memory_is_named_so(site: Site) -> None:
+    job = site.submit("crash")
+    for _ in range(3):
+        counts = iter([7, 8])
+        site.run_one(replace(site.supervisor(), memory_kills=lambda: next(counts)))  # noqa: B023 - run before the next
+    error = site.jobs.get(job.id).error
+    assert error is not None
+    assert (error.code, error.remedy) == ("out_of_memory", remedy_of("out_of_memory"))
+    assert error.log_tail.endswith("about to crash in attempt 3")
+
+
+def test_a_metric_that_is_no_number_is_left_out_with_a_warning_and_ends_no_job(site: Site) -> None:
+    job = site.submit("odd-metrics")
+    done = site.run_one()
+    assert (done.status, done.progress.metrics) == ("succeeded", {"loss": 0.25})
+    shown = [event.data["metrics"] for event in site.jobs.events(job.id, types=("progress",))]
+    assert shown == [{"loss": 1.0}, {"kl": 0.1}, {"kl": 0.1}, {"loss": 0.25}]
+    warnings = [event.data["message"] for event in site.jobs.events(job.id, types=("log",))]
+    assert warnings == ["not finite from step 2 on, and left out: loss, grad_norm", "training"]
+
+
 def test_a_trainer_that_ends_well_without_a_result_is_a_crash(site: Site) -> None:
     site.submit("no-result")
     assert site.run_one().status == "queued"

@@ -151,7 +151,14 @@ def plant(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) ->
     broker.start()
     plant = Plant(site, broker)
     celery = make_celery(site.settings)
-    control = Reconciler(site.settings, jobs=site.jobs, outbox=site.outbox, bell=CeleryBell(celery))
+    control = Reconciler(
+        site.settings,
+        jobs=site.jobs,
+        outbox=site.outbox,
+        bell=CeleryBell(celery),
+        artifacts=site.artifacts,
+        retention=site.retention,
+    )
     control.start()
     plant.start_worker()
     yield plant

@@ -34,7 +34,14 @@ def refused(*arguments: str) -> str:
 
 
 def survivors(family: list[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in family if lives(process)]
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def command_of(process: psutil.Process) -> str:

@@ -42,6 +42,18 @@ def test_every_answer_names_the_real_engine_and_the_base_version(real_client: Cl
         assert score.reward == pytest.approx(score.r_ss - score.r_kl + score.format)
 
 
+def test_64_explanations_of_one_call_read_their_prompt_once(real_client: Client) -> None:
+    question = QUESTIONS[4]
+    answer = real_client.explain(
+        question=question.question, solution=question.solution, n=64, max_tokens=3, seed=1, include=["tokens"]
+    )
+    tokens = [one.tokens for one in answer.explanations]
+    assert [one.index for one in answer.explanations] == list(range(64))
+    assert len({tuple(one.completion_token_ids) for one in tokens if one is not None}) > 32
+    assert answer.usage.prompt_tokens == sum(len(one.prompt_token_ids) for one in tokens if one is not None)
+    assert answer.usage.cached_tokens > 0.6 * answer.usage.prompt_tokens
+
+
 def test_worked_steps_are_worth_more_to_the_real_student_than_nonsense(real_client: Client) -> None:
     question = QUESTIONS[1]
     response = real_client.score(

@@ -1,11 +1,15 @@
 """Aliases: moved by compare-and-swap, behind a gate and a probe; whatever fails leaves the old version serving."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from rlt_core.errors import EvaluationRequiredError
+from rlt_core.schemas.teachers import AliasPut
+from rlt_service.control.gate import Gate
 from tests.support.control import Control, check_problem, control_app
 
 
@@ -187,6 +191,18 @@ def test_an_evaluation_of_other_versions_or_another_format_does_not_open_the_gat
         answer = put(control, alias, version=second, expected=first, gate="if_better", evaluation=evaluation)
         check_problem(answer, 409, "evaluation_required", "/evaluation")
     assert control.alias("teacher", alias) == first
+
+
+def test_rewards_of_the_fake_engine_open_no_gate_for_a_real_one(control: Control, first: str, second: str) -> None:
+    registry, after = control.services.registry, control.services.registry.resolve("teacher", second)
+    wanted = AliasPut(version=second, expected=first, gate="if_better", student="fake@0")
+    for engine, opens in (("fake", False), ("vllm", True)):
+        evaluation = control.evaluation(before=first, after=second, gain=0.5, engine=engine)
+        assert control.http.get(f"/v1/evaluations/{evaluation}").json()["engine"] == engine
+        request = wanted.model_copy(update={"evaluation": evaluation})
+        with contextlib.nullcontext() if opens else pytest.raises(EvaluationRequiredError, match="fake engine"):
+            assert Gate(registry=registry, engine="vllm").check(request, after=after).evaluation == evaluation
+        assert Gate(registry=registry, engine="fake").check(request, after=after).evaluation == evaluation
 
 
 def test_a_new_alias_has_nothing_to_be_better_than(control: Control, first: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,9 +13,10 @@ import uvicorn
 from rlt_client._sse import ServerSentEvent, parse
 from rlt_core.errors import StorageUnavailableError
 from rlt_core.schemas.jobs import Job, JobEvent, Progress
-from rlt_service.control.event_stream import PAGE, EventFeed, Silence
+from rlt_service.control.event_stream import PAGE, EventFeed, Leaving, Silence
 from rlt_service.control.routes.events import encode_feed
 from rlt_service.serve import LeavingServer
+from rlt_service.store.jobs import JobStore
 from tests.support.control import Control, check_problem, control_app
 
 SSE = {"Accept": "text/event-stream"}
@@ -101,15 +102,56 @@ def test_a_stream_ends_without_done_when_the_server_stops(control: Control) -> N
     leaving = threading.Event()
     feed = EventFeed(jobs=control.services.jobs, leaving=leaving, poll_s=0.001)
 
-    async def follow() -> list[str]:
-        types: list[str] = []
+    async def follow() -> list[Any]:
+        told: list[Any] = []
         async for item in feed.follow(job.id, after_seq=0):
-            assert isinstance(item, JobEvent)
-            types.append(item.type)
+            told.append(item.type if isinstance(item, JobEvent) else item)
             leaving.set()
-        return types
+        return told
 
-    assert asyncio.run(follow()) == ["queued", "started"]
+    assert asyncio.run(follow()) == ["queued", "started", Leaving()]
+
+
+def test_a_reader_is_told_that_the_server_ends_and_when_to_come_back(control: Control) -> None:
+    job = control.running_job()
+    control.services.leaving.set()
+    try:
+        answer = control.http.get(f"/v1/jobs/{job.id}/events", headers=SSE)
+    finally:
+        control.services.leaving.clear()
+    assert answer.text == ": the server ends; come back with Last-Event-ID\nretry: 1000\n\n"
+    assert list(parse(answer.iter_lines())) == []
+
+
+class CountedJobs:
+    """A job store that counts the pages that are read of it."""
+
+    def __init__(self, jobs: JobStore) -> None:
+        self._jobs = jobs
+        self.pages = 0
+
+    def get(self, job_id: str) -> Job:
+        return self._jobs.get(job_id)
+
+    def events(self, job_id: str, *, after_seq: int, limit: int) -> Sequence[JobEvent]:
+        self.pages += 1
+        return self._jobs.events(job_id, after_seq=after_seq, limit=limit)
+
+
+def test_a_slow_reader_makes_the_server_hold_one_page_and_not_the_whole_history(control: Control) -> None:
+    job = ended_job(control, steps=3 * PAGE)
+    jobs: Any = CountedJobs(control.services.jobs)
+
+    async def read(count: int) -> None:
+        feed = EventFeed(jobs=jobs, poll_s=0.001).follow(job.id, after_seq=0)
+        for _ in range(count):
+            await anext(feed)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(read(1))
+    assert jobs.pages == 1
+    asyncio.run(read(PAGE + 1))
+    assert jobs.pages == 1 + 2
 
 
 def test_a_server_that_is_asked_to_stop_says_so_to_its_streams(control: Control) -> None:

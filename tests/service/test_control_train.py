@@ -201,6 +201,6 @@ def test_without_a_started_engine_all_but_the_lengths_is_checked(control: Contro
         engine=None,
     )
     found = submission.check(JOB_SPEC.validate_python(rl(dataset, max_tokens=1000)))
-    assert (found.train_rows, found.longest_prompt_tokens) == (10, None)
+    assert (len(found.parts.train), found.longest_prompt_tokens) == (10, None)
     with pytest.raises(InvalidRequestError, match="rank 33 is above the 32"):
         submission.check(JOB_SPEC.validate_python(rl(dataset, lora={"rank": 33})))

@@ -1,7 +1,9 @@
 """An engine's life in a serving process, where starts hang and stops fail."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -69,6 +71,26 @@ async def test_an_engine_that_ran_is_started_again_as_often_as_it_takes(monkeypa
             await asyncio.sleep(0.01)
     assert host.ready() is last
     assert (failures, host.failure) == ([], None)  # a server that ends on these would take sound engines with it
+    await host.stop(grace_s=0.0)
+
+
+async def test_an_engine_that_ran_long_before_it_died_is_started_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlt_service.engine_host.WATCH_S", 0.01)
+    monkeypatch.setattr("rlt_service.engine_host.RESTART_AFTER_S", (0.01, 60.0))
+    monkeypatch.setattr("rlt_service.engine_host.LIVED_S", 0.05)
+    engines = [FakeEngine() for _ in range(3)]
+    host = EngineHost(made_of(*engines))
+    host.start()
+    await host.first_start()
+    async with asyncio.timeout(20.0):
+        for engine, following in pairwise(engines):
+            began_s = time.monotonic()
+            while time.monotonic() - began_s < 0.1:
+                await asyncio.sleep(0.01)
+            await engine.die()
+            while not (await host.check()).ok or host.ready() is not following:
+                await asyncio.sleep(0.01)
+    assert host.restarts == 2
     await host.stop(grace_s=0.0)
 
 

@@ -13,6 +13,7 @@ from rlt_service.engine.fake_engine import FakeEngine, rule_logprobs
 from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,
+    CompletionDelta,
     GenerateRequest,
     GenerateResult,
     SequenceScoreRequest,
@@ -20,6 +21,7 @@ from rlt_service.engine.protocol import (
 )
 from tests.support.control import Control
 from tests.support.service import codec_of, running_app, services_of
+from tests.support.streams import events_of, named
 
 BODY = {"question": "What is 17 + 25?", "solution": "42", "seed": 1}
 
@@ -89,6 +91,34 @@ def test_usage_counts_what_the_engine_read_and_wrote(app_client: TestClient) -> 
     tokens = [one["tokens"] for one in found["explanations"]]
     assert found["usage"]["prompt_tokens"] == 2 * len(tokens[0]["prompt_token_ids"])
     assert found["usage"]["completion_tokens"] == sum(len(one["completion_token_ids"]) for one in tokens)
+
+
+class Cached(FakeEngine):
+    """Reads part of each prompt from a cache: 3 tokens, 4 for the second, and so on."""
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        made = await super().generate(request)
+        completions = tuple(replace(one, cached_tokens=3 + one.index) for one in made.completions)
+        return GenerateResult(completions=completions, cached_tokens=sum(one.cached_tokens for one in completions))
+
+    async def generate_stream(self, request: GenerateRequest) -> AsyncGenerator[CompletionDelta | Completion]:
+        async for part in super().generate_stream(request):
+            yield replace(part, cached_tokens=3 + part.index) if isinstance(part, Completion) else part
+
+
+def test_usage_counts_what_was_read_from_the_cache(tmp_path: Path) -> None:
+    with running_app(tmp_path, engine=Cached()) as client:
+        assert explain(client, n=3)["usage"]["cached_tokens"] == 3 + 4 + 5
+        answer = client.post("/v1/explain", json=BODY | {"n": 3, "stream": True})
+        (done,) = named(events_of(answer.text), "done")
+        assert done["usage"]["cached_tokens"] == 3 + 4 + 5
+
+
+def test_up_to_64_explanations_come_from_one_call(app_client: TestClient) -> None:
+    found = explain(app_client, n=64, include=["score"])
+    assert [one["index"] for one in found["explanations"]] == list(range(64))
+    assert [score["index"] for score in found["score"]["scores"]] == list(range(64))
+    assert len({one["text"] for one in found["explanations"]}) > 32
 
 
 def test_greedy_explanations_say_that_their_logprobs_are_at_temperature_1(app_client: TestClient) -> None:

@@ -12,7 +12,7 @@ from rlt_core.errors import InvalidRequestError, OverloadedError
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from rlt_service.in_hand import InHand, Load
 from tests.support.control import check_problem
-from tests.support.service import codec_of, make_app, running_app
+from tests.support.service import codec_of, make_app, running_app, serving
 
 GOOD = {"question": "What is 17 + 25?", "solution": "42"}
 
@@ -94,6 +94,48 @@ async def test_tokens_in_hand_make_a_server_answer_429_with_a_time_to_come_back(
             refused = await client.post(f"/v1/{path}", json=GOOD | body)
             assert check_problem(refused, 429, "overloaded")["retryable"]
             assert refused.headers["Retry-After"] == "2"
+        first.cancel()
+
+
+class CountingCodec:
+    """A codec that counts the sequences which it encodes."""
+
+    def __init__(self, codec: Any) -> None:
+        self._codec = codec
+        self.sequences = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Count on the way to the codec."""
+        if name in ("teacher_sequence", "student_sequence"):
+            self.sequences += 1
+        return getattr(self._codec, name)
+
+
+class CountingEngine(FakeEngine):
+    """Takes a minute for anything, and counts what is tokenised for it."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeOptions(delay_s=60.0))
+        self.counted: Any = None
+
+    @property
+    def codec(self) -> Any:
+        self.counted = self.counted or CountingCodec(super().codec)
+        return self.counted
+
+
+async def test_a_call_that_is_refused_for_want_of_room_is_not_tokenised(tmp_path: Path) -> None:
+    engine = CountingEngine()
+    app = make_app(tmp_path, engine=engine, max_queued_requests=1)
+    async with serving(app) as client:
+        first = asyncio.create_task(client.post("/v1/explain", json=GOOD))
+        async with asyncio.timeout(30.0):
+            while not (await engine.health()).in_flight:
+                await asyncio.sleep(0.01)
+        before = engine.counted.sequences
+        for path, body in (("explain", {}), ("explain", {"stream": True}), ("score", {"explanations": ["One."]})):
+            check_problem(await client.post(f"/v1/{path}", json=GOOD | body), 429, "overloaded")
+        assert engine.counted.sequences == before
         first.cancel()
 
 

@@ -4,12 +4,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from benchmarks.reliability.slow_service import slow_service
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_service.app import open_state
 from rlt_service.listening import address_of, is_loopback
@@ -142,6 +143,21 @@ def test_it_serves_until_it_is_asked_to_end(tmp_path: Path) -> None:
             process.terminate()
             _, said = process.communicate(timeout=60)
     assert "Finished server process" in said
+
+
+@pytest.mark.processes
+def test_above_its_connections_a_server_refuses_at_once_and_takes_more_when_some_have_gone(tmp_path: Path) -> None:
+    with slow_service(tmp_path / "home", delay_s=0.0, RLT_MAX_CONNECTIONS="8") as service:
+        port = int(service.address.rpartition(":")[2])
+
+        def status() -> int:
+            return httpx.get(f"{service.address}/healthz", timeout=10.0).status_code
+
+        with ExitStack() as idle:
+            for _ in range(8):
+                idle.enter_context(socket.create_connection(("127.0.0.1", port)))
+            wait_until(lambda: status() == 503, what="no more is taken")
+        wait_until(lambda: status() == 200, what="there is room again")
 
 
 def _ready(client: httpx.Client) -> bool:

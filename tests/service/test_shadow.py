@@ -132,6 +132,7 @@ def test_what_live_traffic_showed_is_an_evaluation_that_a_promotion_rests_on(con
     assert control.http.get(answer.headers["location"]).json() == evaluation
     facts = ("before", "after", "student", "source", "job", "format")
     assert [evaluation[name] for name in facts] == [SERVED, CANDIDATE, "fake@0", "shadow", None, "stratos@1"]
+    assert evaluation["engine"] == "fake"
     assert evaluation["difference"]["n"] == 5
     assert evaluation["difference"]["ci_low"] > 0
     rows = control.http.get(f"/v1/evaluations/{evaluation['id']}/rows").json()["data"]

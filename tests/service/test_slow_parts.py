@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from rlt_service.database_check import DatabaseCheck
+from rlt_service.engine.fake_engine import FakeEngine
+from rlt_service.engine.protocol import EngineHealth
 from rlt_service.store.database import Database
 from tests.support.listening import listening
-from tests.support.service import make_app
+from tests.support.service import make_app, serving
 
 TINY = 0.2
 
@@ -41,6 +43,33 @@ async def test_a_database_that_hangs_is_told_in_time_and_asked_once(monkeypatch:
     assert database.asked == 1
     while not (await check.ask()).ok:
         await asyncio.sleep(0.01)
+
+
+class SilentHealth(FakeEngine):
+    """Works, and does not say how it is once that is asked of it."""
+
+    silent = False
+
+    async def health(self) -> EngineHealth:
+        if self.silent:
+            await asyncio.Event().wait()
+        return await super().health()
+
+
+async def test_an_engine_that_does_not_say_how_it_is_counts_as_unready_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = SilentHealth()
+    async with serving(make_app(tmp_path, engine=engine)) as http:
+        monkeypatch.setattr("rlt_service.health.ENGINE_S", TINY)
+        engine.silent = True
+        async with asyncio.timeout(10.0):
+            answer = await http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["engine"] == {
+        "ok": False,
+        "detail": "the engine did not say within 0.2 s how it is",
+    }
 
 
 async def test_a_body_that_does_not_come_is_a_408_and_the_connection_ends(tmp_path: Path) -> None:

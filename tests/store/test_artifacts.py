@@ -52,6 +52,14 @@ def test_an_adapter_from_outside_the_root_is_refused(artifacts: ArtifactStore, t
         artifacts.adopt(artifacts.root / "imports" / ".." / ".." / "outside", "algebra@1")
 
 
+def test_nothing_that_two_attempts_write_has_one_path(artifacts: ArtifactStore) -> None:
+    folders = [artifacts.attempt_dir("job_1", attempt) for attempt in (1, 2)]
+    assert folders[0] != folders[1]
+    for attempt, folder in enumerate(folders, start=1):
+        assert artifacts.job_file("job_1", attempt).is_relative_to(folder)
+        assert artifacts.rollout_dir("job_1", attempt, 3).is_relative_to(folder)
+
+
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", "", ".hidden", "x\n", "é"])
 def test_no_part_of_a_path_leads_elsewhere(artifacts: ArtifactStore, name: str) -> None:
     for make in (artifacts.dataset_path, artifacts.imports_dir, lambda part: artifacts.attempt_dir(part, 1)):

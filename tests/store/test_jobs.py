@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from rlt_core.errors import (
     InvalidRequestError,
@@ -55,6 +56,35 @@ def test_twenty_threads_claim_fifty_jobs_and_none_twice(jobs: JobStore, warmup: 
         thread.join()
     assert len(claimed) == 50
     assert set(claimed) == {(job_id, 1) for job_id in submitted}
+
+
+class Overtaken(JobStore):
+    """Between its look at the queue and its claim, another takes the row, and may give it back."""
+
+    def __init__(self, database: Database, *, leaves_it: JobStatus) -> None:
+        super().__init__(database)
+        self._leaves_it = leaves_it
+
+    def _next(self, session: Session, queue: str, *, lock: bool = True) -> JobRow | None:
+        row = super()._next(session, queue, lock=lock)
+        if row is not None:
+            taken = (
+                update(JobRow).where(JobRow.id == row.id).values(status=self._leaves_it, attempt=1, worker="another")
+            )
+            session.execute(taken.execution_options(synchronize_session=False))
+        return row
+
+
+@pytest.mark.parametrize("status", ["running", "queued"])
+def test_a_claim_of_a_row_that_another_took_meanwhile_takes_nothing(
+    jobs: JobStore, database: Database, warmup: WarmupSpec, status: JobStatus
+) -> None:
+    job = jobs.submit(warmup)
+    claimed = Overtaken(database, leaves_it=status).claim(queue=QUEUE, worker="w1")
+    assert claimed is None
+    with database.reading() as session:
+        row = session.scalars(select(JobRow).where(JobRow.id == job.id)).one()
+        assert (row.attempt, row.worker) == (1, "another")
 
 
 def test_the_next_job_is_the_one_of_highest_priority_then_the_oldest(jobs: JobStore, warmup: WarmupSpec) -> None:

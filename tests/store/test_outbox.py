@@ -1,6 +1,8 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.jobs import QUEUE, WarmupSpec
@@ -21,6 +23,16 @@ def test_a_submission_is_owed_one_bell_until_it_was_rung(jobs: JobStore, outbox:
     jobs.submit(warmup)
     outbox.rung(queue, up_to=up_to)
     assert [(queue, newer > up_to) for queue, newer in outbox.owed()] == [(QUEUE, True)]
+
+
+def test_a_job_whose_bell_cannot_be_stored_is_not_stored_either(
+    jobs: JobStore, database: Database, warmup: WarmupSpec
+) -> None:
+    with database.transaction() as session:
+        session.execute(text("ALTER TABLE outbox RENAME TO elsewhere"))
+    with pytest.raises(DBAPIError):
+        jobs.submit(warmup)
+    assert jobs.counts() == {}
 
 
 def test_a_job_of_the_future_is_owed_no_bell_yet(jobs: JobStore, outbox: Outbox, warmup: WarmupSpec) -> None:

@@ -76,11 +76,12 @@ class Control:
         closed: tuple[float, float] = (1.0, 1.0),
         student: str | None = None,
         format_id: str | None = None,
+        engine: str = "fake",
     ) -> str:
         """Store a comparison on 30 questions; `gain` in reward on each, `closed` shares of both versions."""
         base = self.services.registry.base()
         rows = [
-            evaluation_row(version=version, number=number, reward=reward, closed=number < share * 30)
+            evaluation_row(version=version, number=number, reward=reward, closed=number < share * 30, engine=engine)
             for version, reward, share in ((before, -1.0, closed[0]), (after, -1.0 + gain, closed[1]))
             for number in range(30)
         ]
@@ -117,8 +118,8 @@ def control_app(
     home: Path, *, make_engine: Callable[[Weights], Engine] | None = None, **settings: Any
 ) -> Generator[Control]:
     """Start the app with its state under `home`."""
-    fields: dict[str, Any] = {"allowed_hosts": ("*",)} | settings
-    given = Settings(home=home, engine="fake", broker_url="memory://", **fields)
+    more: dict[str, Any] = {"allowed_hosts": ("*",), **settings}
+    given = Settings(home=home, engine="fake", broker_url="memory://", **more)
     if given.database_url is None:
         lay_schema(home)
     app = create_app(given, make_engine=make_engine)
@@ -127,7 +128,9 @@ def control_app(
         yield Control(http=http, services=app.state.services)
 
 
-def evaluation_row(*, version: str, number: int, reward: float, closed: bool = True) -> EvaluationRow:
+def evaluation_row(
+    *, version: str, number: int, reward: float, closed: bool = True, engine: str = "fake"
+) -> EvaluationRow:
     """Make the row of one question."""
     return EvaluationRow(
         question_id=str(number),
@@ -142,6 +145,7 @@ def evaluation_row(*, version: str, number: int, reward: float, closed: bool = T
         length=3,
         closed=closed,
         verbatim=False,
+        engine=engine,
     )
 
 

@@ -37,8 +37,8 @@ def make_app(
     **settings: Any,
 ) -> FastAPI:
     """Make the app on the fake engine, or on those that a test gives; nothing has started yet."""
-    fields: dict[str, Any] = {"allowed_hosts": ("*",)} | settings
-    given = Settings(home=home, engine="fake", **fields)
+    more: dict[str, Any] = {"allowed_hosts": ("*",), **settings}
+    given = Settings(home=home, engine="fake", **more)
     lay_schema(home)
     return create_app(given, engine=engine, make_engine=make_engine, bell=SilentBell())
 

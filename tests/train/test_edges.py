@@ -22,6 +22,7 @@ def test_folder_that_was_not_filled_to_the_end_does_not_appear(tmp_path: Path) -
     def fill_half() -> None:
         with durable_folder(target) as folder:
             (folder / "one").write_text("1")
+            assert not target.exists()  # a kill, unlike an error, leaves behind what is there by now
             raise RuntimeError("killed here")
 
     with pytest.raises(RuntimeError):

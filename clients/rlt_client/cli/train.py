@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from rlt_client.cli import watch
+from rlt_client.cli import forecast, watch
 from rlt_client.cli.state import Json, print_json, state_of
 
 
@@ -25,7 +25,9 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Any other field, dotted where it is inside one.", metavar="FIELD=VALUE"),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and start nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, try a few rows, estimate; start nothing.")
+    ] = False,
     watching: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +49,11 @@ def train(
         _put(body, setting)
     with state.client() as client:
         if dry_run:
-            print_json(client.train(body, dry_run=True))
+            found = client.train(body, dry_run=True)
+            if as_json:
+                print_json(found)
+            else:
+                forecast.show(found, out=state.out)
             return
         job = client.train(body)
         if watching:

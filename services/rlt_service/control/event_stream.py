@@ -19,6 +19,15 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """The server stops; what has not been told is told to whoever comes back."""
+
+
+Told = JobEvent | Silence | Job | Leaving
+"""What a feed says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventFeed:
     """Reads the store again and again: any process may write the events, and any may read them."""
 
@@ -28,8 +37,11 @@ class EventFeed:
     poll_s: float = 0.3
     keep_alive_s: float = 15.0
 
-    async def follow(self, job_id: str, *, after_seq: int) -> AsyncIterator[JobEvent | Silence | Job]:
-        """Give events after `after_seq` as they come, Silence between, the ended job last; NotFoundError."""
+    async def follow(self, job_id: str, *, after_seq: int) -> AsyncIterator[Told]:
+        """Give events after `after_seq` as they come, Silence between, last the ended job or Leaving; NotFoundError.
+
+        It reads one page ahead of its reader, however slow that is.
+        """
         last_s = time.monotonic()
         while not self.leaving.is_set():
             job, events = await asyncio.to_thread(self._look, job_id, after_seq=after_seq)
@@ -45,6 +57,7 @@ class EventFeed:
                 last_s = time.monotonic()
                 yield Silence()
             await asyncio.sleep(self.poll_s)
+        yield Leaving()
 
     def page(self, job_id: str, *, after_seq: int, limit: int) -> Page[JobEvent]:
         """Give the events that are there, oldest first; `last_id` is the last one's number. Raises NotFoundError."""

@@ -22,6 +22,8 @@ class Gate:
     """Opens for a version that a stored evaluation shows to be better; every figure is computed anew from its rows."""
 
     registry: Registry
+    engine: str
+    """What serves here: rewards of the fake engine open nothing for a real one."""
 
     def check(self, request: AliasPut, *, after: ResolvedVersion) -> Passed:
         """Raise EvaluationRequiredError or NotBetterError, NotFoundError for the evaluation, unless it is better."""
@@ -34,6 +36,7 @@ class Gate:
         evaluation = self._evaluation(request, before=before, after=after, student=student)
         served = self.registry.get_version(before)
         _check_subject(evaluation, before=before, after=after, student=student, formats={served.format, after.format})
+        self._check_engine(evaluation)
         found = self._difference(evaluation)
         return Passed(evaluation=evaluation.id, reason=f"better than {before}: reward {_interval(found)}")
 
@@ -52,6 +55,14 @@ class Gate:
             "a shadow does",
             param="/evaluation",
         )
+
+    def _check_engine(self, evaluation: Evaluation) -> None:
+        """Raise EvaluationRequiredError for rewards that no model gave."""
+        if evaluation.engine == "fake" != self.engine:
+            raise EvaluationRequiredError(
+                f"{evaluation.id} holds rewards of the fake engine, which reads nothing: compare on {self.engine}",
+                param="/evaluation",
+            )
 
     def _difference(self, evaluation: Evaluation) -> Difference:
         """Compare anew by the stored rows; raises EvaluationRequiredError, NotBetterError."""

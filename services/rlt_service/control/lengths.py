@@ -1,16 +1,22 @@
 """Own whether the rows of a job fit the engine and its own `max_tokens`, counted in tokens before anything starts."""
 
 import heapq
+import math
 from collections.abc import Sequence
+from itertools import islice
 
 from rlt_core.errors import InvalidRequestError, PromptTooLongError
 from rlt_core.formats import ExplanationPiece
 from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.dry_run import Lengths
 from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.statistics import mean
 from rlt_core.tokens import SequenceCodec
 
 ENCODED_ROWS = 500
 """Only the rows with the most text are encoded: they are the long ones, and a submission has to answer soon."""
+SAMPLED_ROWS = 2000
+"""Rows that a dry run encodes besides."""
 
 
 def longest_prompt(rows: Sequence[DatasetRow], *, spec: RlSpec, codec: SequenceCodec, max_model_len: int) -> int:
@@ -18,30 +24,73 @@ def longest_prompt(rows: Sequence[DatasetRow], *, spec: RlSpec, codec: SequenceC
 
     Raises PromptTooLongError when it, or what the student reads, does not fit beside `max_tokens` of explanation.
     """
-    empty = ExplanationPiece()
-    longest = 0
-    for row in heapq.nlargest(ENCODED_ROWS, rows, key=_text_bytes):
-        teacher = len(codec.teacher_sequence(question=row.question, solution=row.solution).token_ids)
-        student = len(codec.student_sequence(question=row.question, solution=row.solution, explanation=empty).token_ids)
+    longest, examined = 0, heapq.nlargest(ENCODED_ROWS, rows, key=_text_bytes)
+    too_long: list[str] = []
+    for row in examined:
+        teacher, student = _rl_tokens(row, codec=codec)
+        longest = max(longest, teacher)
         for reader, tokens in (("teacher's prompt", teacher), ("student's text around the explanation", student)):
             if tokens + spec.max_tokens > max_model_len:
-                raise PromptTooLongError(
+                too_long.append(
                     f"the {reader} of row {row.id!r} has {tokens} tokens; with max_tokens = {spec.max_tokens} that is "
-                    f"{tokens + spec.max_tokens}, more than the {max_model_len} that the engine holds: lower "
-                    "max_tokens, or shorten or drop the row",
-                    param="/max_tokens",
+                    f"{tokens + spec.max_tokens}, more than the {max_model_len} that the engine holds"
                 )
-        longest = max(longest, teacher)
+                break
+    if too_long:
+        raise PromptTooLongError(
+            f"{too_long[0]}: lower max_tokens, or shorten or drop the row ({len(too_long)} of the {len(examined)} "
+            "longest rows do not fit)",
+            param="/max_tokens",
+        )
     return longest
+
+
+def measure_lengths(
+    rows: Sequence[DatasetRow], *, spec: WarmupSpec | RlSpec, codec: SequenceCodec, max_model_len: int
+) -> Lengths:
+    """Count rows in tokens: all of them, or of many the longest and an even sample, of which the mean is."""
+    sample = rows[:: math.ceil(len(rows) / SAMPLED_ROWS)]
+    longest = heapq.nlargest(ENCODED_ROWS, rows, key=_text_bytes) if len(sample) < len(rows) else []
+    in_sample = {id(row) for row in sample}
+    extra = [row for row in longest if id(row) not in in_sample]
+    if isinstance(spec, RlSpec):
+        pairs = [_rl_tokens(row, codec=codec) for row in sample]
+        prompts = [teacher for teacher, _ in pairs]
+        return Lengths(
+            rows=len(rows),
+            looked_at=len(sample) + len(extra),
+            mean_tokens=mean([float(tokens) for tokens in prompts]),
+            longest_tokens=max([*prompts, *(_rl_tokens(row, codec=codec)[0] for row in extra)]),
+            mean_reader_tokens=mean([float(reader) for _, reader in pairs]),
+            limit_tokens=max_model_len - spec.max_tokens,
+            too_long=0,  # `longest_prompt` refuses a spec with any
+        )
+    sampled = [_warmup_tokens(row, spec=spec, codec=codec) for row in sample]
+    counts = [*sampled, *(_warmup_tokens(row, spec=spec, codec=codec) for row in extra)]
+    fitting = [float(tokens) for tokens in sampled if tokens <= spec.max_tokens]
+    return Lengths(
+        rows=len(rows),
+        looked_at=len(counts),
+        mean_tokens=mean(fitting or [float(spec.max_tokens)]),
+        longest_tokens=max(counts),
+        limit_tokens=spec.max_tokens,
+        too_long=sum(tokens > spec.max_tokens for tokens in counts),
+    )
+
+
+def first_fitting(
+    rows: Sequence[DatasetRow], *, spec: WarmupSpec, codec: SequenceCodec, max_model_len: int, count: int
+) -> list[DatasetRow]:
+    """Give the first rows that a warm-up trains on and that the engine can read."""
+    limit = min(spec.max_tokens, max_model_len)
+    return list(islice((row for row in rows if _warmup_tokens(row, spec=spec, codec=codec) <= limit), count))
 
 
 def check_some_row_fits(rows: Sequence[DatasetRow], *, spec: WarmupSpec, codec: SequenceCodec) -> None:
     """Raise InvalidRequestError when a warm-up would drop every row for being longer than `max_tokens`."""
-    encode = codec.teacher_sequence if spec.role == "teacher" else codec.student_sequence
     shortest: int | None = None
     for row in heapq.nsmallest(ENCODED_ROWS, rows, key=_text_bytes):
-        trace = ExplanationPiece(text=row.reasoning_trace or "")
-        tokens = len(encode(question=row.question, solution=row.solution, explanation=trace).token_ids)
+        tokens = _warmup_tokens(row, spec=spec, codec=codec)
         if tokens <= spec.max_tokens:
             return
         shortest = tokens if shortest is None else min(shortest, tokens)
@@ -49,6 +98,20 @@ def check_some_row_fits(rows: Sequence[DatasetRow], *, spec: WarmupSpec, codec: 
         f"every row is longer than max_tokens = {spec.max_tokens}; the shortest has {shortest} tokens: raise it",
         param="/max_tokens",
     )
+
+
+def _rl_tokens(row: DatasetRow, *, codec: SequenceCodec) -> tuple[int, int]:
+    """Count the teacher's prompt, and what the student reads beside the explanation."""
+    empty = ExplanationPiece()
+    teacher = codec.teacher_sequence(question=row.question, solution=row.solution)
+    student = codec.student_sequence(question=row.question, solution=row.solution, explanation=empty)
+    return len(teacher.token_ids), len(student.token_ids)
+
+
+def _warmup_tokens(row: DatasetRow, *, spec: WarmupSpec, codec: SequenceCodec) -> int:
+    encode = codec.teacher_sequence if spec.role == "teacher" else codec.student_sequence
+    trace = ExplanationPiece(text=row.reasoning_trace or "")
+    return len(encode(question=row.question, solution=row.solution, explanation=trace).token_ids)
 
 
 def _text_bytes(row: DatasetRow) -> int:

@@ -33,6 +33,8 @@ class Promotion:
 
     registry: Registry
     prober: Prober
+    engine: str
+    """What serves here."""
 
     async def put(self, role: Role, alias: str, request: AliasPut) -> Alias:
         """Point the alias at a version.
@@ -64,7 +66,7 @@ class Promotion:
         to = resolve_version(self.registry, role, request.version, param="/version")
         self._check_expected(role, alias, expected=request.expected)
         if request.gate == "if_better":
-            passed = Gate(registry=self.registry).check(request, after=to)
+            passed = Gate(registry=self.registry, engine=self.engine).check(request, after=to)
             reason, evaluation = passed.reason, passed.evaluation
         else:
             reason, evaluation = "asked for, without a gate", request.evaluation

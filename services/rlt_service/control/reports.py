@@ -10,7 +10,6 @@ from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.faults import storage_faults
 from rlt_service.store.jobs import JobStore
 
-LOG_NAME = "trainer.log"
 PAGE = 1000
 
 
@@ -58,7 +57,7 @@ class Reports:
     def log_tail(self, job_id: str, *, max_bytes: int) -> str:
         """Give the end of the last attempt's log, cut to whole lines; empty before a first attempt."""
         job = self.jobs.get(job_id)
-        path = self.artifacts.attempt_dir(job_id, job.attempt) / LOG_NAME
+        path = self.artifacts.log_path(job_id, job.attempt)
         with storage_faults(f"read the log of {job_id}"):
             return _tail(path, max_bytes=max_bytes)
 

@@ -1,4 +1,4 @@
-"""Own what is checked before a training job is accepted; a dry run is the same without the job."""
+"""Own what is checked before a training job is accepted; a dry run checks the same, without the job."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.base import split_version
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import DryRun, Job, RlSpec
-from rlt_core.splits import HELD_OUT, SplitRows, split_rows
+from rlt_core.schemas.jobs import Job, RlSpec
+from rlt_core.splits import SplitRows, split_rows
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
 from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before
 from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
 from rlt_service.engine.protocol import Engine
+from rlt_service.engine.request_checks import check_temperature
 from rlt_service.settings import Settings
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.faults import storage_faults
@@ -20,6 +21,19 @@ from rlt_service.store.registry import Registry, ResolvedVersion
 
 MIN_GATE_QUESTIONS = 2
 """A paired interval needs two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A spec that can be carried out, with all that it names."""
+
+    spec: Spec
+    dataset_rows: int
+    parts: SplitRows
+    teacher: ResolvedVersion | None
+    """None for a warm-up."""
+    student: ResolvedVersion | None
+    longest_prompt_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +51,8 @@ class Submission:
         self.check(spec)
         return self.jobs.submit(spec)
 
-    def check(self, spec: Spec) -> DryRun:
-        """Say what the job would be.
+    def check(self, spec: Spec) -> Checked:
+        """Find all that a spec names.
 
         Raises NotAvailableYetError, NotFoundError, ModelNotFoundError, PromptTooLongError or InvalidRequestError, each
         with `param`.
@@ -54,13 +68,12 @@ class Submission:
         teacher, student = self._players(spec)
         rows = self._rows(spec.dataset, param="/dataset")
         parts = self._split(spec, rows)
-        return DryRun(
+        return Checked(
             spec=spec,
             dataset_rows=len(rows),
-            train_rows=len(parts.train),
-            held_out_rows={name: len(getattr(parts, name)) for name in HELD_OUT},
-            teacher=teacher.version if teacher is not None else None,
-            student=student.version if student is not None else None,
+            parts=parts,
+            teacher=teacher,
+            student=student,
             longest_prompt_tokens=self._check_rows(spec, parts),
         )
 
@@ -115,6 +128,7 @@ class Submission:
             _check_counts(spec, parts)
             if self.engine is None or codec is None:
                 return None
+            check_temperature(spec.reward.temperature, info=self.engine.info, param="/reward/temperature")
             return longest_prompt(
                 [*parts.train, *parts.gate], spec=spec, codec=codec, max_model_len=self.engine.info.max_model_len
             )

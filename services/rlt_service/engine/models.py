@@ -60,6 +60,14 @@ def resolve_model(reference: str, *, state_folder: Path) -> Path:
     return convert_builtin(BUILTINS[name], state_folder=state_folder)
 
 
+def known_folder(reference: str, *, state_folder: Path) -> Path | None:
+    """Return where `reference` lies, and convert nothing: None for a builtin that has not been used yet."""
+    if not reference.startswith(BUILTIN_PREFIX):
+        return Path(reference)
+    folder = state_folder / "models" / reference.removeprefix(BUILTIN_PREFIX)
+    return folder if folder.is_dir() else None
+
+
 def convert_builtin(builtin: Builtin, *, state_folder: Path) -> Path:
     """Return the builtin's folder under the state folder; convert where it is absent, broken or of an older kind."""
     models = state_folder / "models"

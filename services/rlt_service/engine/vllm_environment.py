@@ -5,9 +5,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rlt_core.log_records import FORMAT_VARIABLE
 from rlt_service.caches import cache_environment
 from rlt_service.engine.machine import thread_binding
 from rlt_service.engine.owner import OWNER_VARIABLE, tied_children
+from rlt_service.logs import vllm_config
 
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
 """For glibc: tensors of up to 32 MiB, the most that it takes, come from memory that stays. Mapped anew in each layer
@@ -29,6 +31,8 @@ def vllm_environment(home: Path, *, v1_runner: bool = False, keep_memory: bool =
         "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     }
+    if os.environ.get(FORMAT_VARIABLE) == "json":
+        wanted["VLLM_LOGGING_CONFIG_PATH"] = str(vllm_config(home))
     if keep_memory:
         wanted |= _KEEP_MEMORY
     if v1_runner:

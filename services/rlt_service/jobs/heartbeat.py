@@ -1,5 +1,6 @@
 """Own the renewal of a lease: a thread that counts in the database and passes each beat on to the trainer."""
 
+import contextvars
 import logging
 import threading
 import time
@@ -34,7 +35,9 @@ class Heartbeat:
         self._period_s = period_s
         self._on_beat = on_beat
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rlt-heartbeat", daemon=True)
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(self._run,), name="rlt-heartbeat", daemon=True
+        )
         self._began_s = time.monotonic() - run_before_s
         self.cancel_requested = False
         self.pause_requested = False

@@ -1,4 +1,4 @@
-"""Own the thread that mends: bells not rung, rows that nobody came for, leases that ran out, a dead broker."""
+"""Own the thread that mends: bells not rung, rows that nobody came for, lost leases, a dead broker, left folders."""
 
 import logging
 import threading
@@ -6,15 +6,22 @@ import time
 from collections.abc import Callable
 
 from rlt_core.errors import StaleAttemptError, UnavailableError
-from rlt_core.schemas.jobs import QUEUE
+from rlt_core.schemas.jobs import QUEUE, JobError
 from rlt_service.jobs.bell import Bell, ring_again, ring_owed
 from rlt_service.jobs.broker import EmbeddedValkey
+from rlt_service.jobs.last_words import log_tail
 from rlt_service.jobs.lease import LeaseWatcher
+from rlt_service.jobs.verdict import LEASE_LOST
 from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.jobs import JobStore, RunningJob
 from rlt_service.store.outbox import Outbox
+from rlt_service.store.retention import Retention
 
 LOGGER = logging.getLogger(__name__)
+
+SWEEP_S = 300.0
+"""Between two looks for folders that nobody needs any more."""
 
 
 class Reconciler:
@@ -27,6 +34,8 @@ class Reconciler:
         jobs: JobStore,
         outbox: Outbox,
         bell: Bell,
+        artifacts: ArtifactStore,
+        retention: Retention,
         broker: EmbeddedValkey | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -34,8 +43,11 @@ class Reconciler:
         self._jobs = jobs
         self._outbox = outbox
         self._bell = bell
+        self._artifacts = artifacts
+        self._retention = retention
         self._broker = broker
         self._clock = clock
+        self._swept_s: float | None = None
         self._period_s = min(settings.reconcile_s, settings.lease_s / 3)
         self._watcher = LeaseWatcher(lease_s=settings.lease_s)
         self._wake = threading.Event()
@@ -76,11 +88,16 @@ class Reconciler:
         except UnavailableError as error:
             self.broker_detail = error.detail
             LOGGER.warning("%s", error.detail)
+        if self._swept_s is None or now_s - self._swept_s >= SWEEP_S:
+            self._retention.sweep()
+            self._swept_s = now_s
 
     def _give_back(self, lost: RunningJob) -> None:
-        reason = "the worker stopped answering: its lease ran out"
+        # Nobody else can tell: whoever ran the trainer is gone, and the log outlives both.
+        tail = log_tail(self._artifacts.log_path(lost.id, lost.attempt))
+        error = JobError(code="worker_lost", message=LEASE_LOST, retryable=True, log_tail=tail)
         try:
-            job = self._jobs.requeue(lost.id, lost.attempt, reason, beat=lost.beat)
+            job = self._jobs.requeue(lost.id, lost.attempt, LEASE_LOST, beat=lost.beat, error=error)
         except StaleAttemptError:
             return  # another watcher, or the supervisor itself, was first, or it beats again
         LOGGER.warning("lease of %s attempt %d ran out: now %s", lost.id, lost.attempt, job.status)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rlt_core.schemas.jobs import Progress
-from rlt_core.schemas.trainer import ErrorEvent, EvaluationEvent, ProgressEvent, ResultEvent, TrainerEvent
+from rlt_core.schemas.trainer import ErrorEvent, EvaluationEvent, LogEvent, ProgressEvent, ResultEvent, TrainerEvent
 from rlt_service.jobs.event_tail import EventTail
 from rlt_service.store.jobs import JobStore
 
@@ -23,13 +23,17 @@ class EventRelay:
         self._attempt = attempt
         self._tail = EventTail(path)
         self._unsent: list[TrainerEvent] = []
+        self._warned: set[str] = set()
+        self.step = 0
+        """The furthest that the trainer told of."""
         self.result: ResultEvent | None = None
         self.evaluation: EvaluationEvent | None = None
         self.error: ErrorEvent | None = None
 
     def copy(self) -> None:
         """Copy all that is new in one transaction; raises StaleAttemptError, or UnavailableError and tries it again."""
-        self._unsent += self._tail.read()
+        for event in self._tail.read():
+            self._unsent += [event, *self._odd_metrics(event)]
         if not self._unsent:
             return
         progress: Progress | None = None
@@ -39,6 +43,18 @@ class EventRelay:
                 progress = _progress(event)
         self._jobs.record(self._job_id, self._attempt, [_public(event) for event in self._unsent], progress=progress)
         self._unsent = []
+        if progress is not None:
+            self.step = progress.step
+
+    def _odd_metrics(self, event: TrainerEvent) -> list[LogEvent]:
+        """Warn once of each metric that was no number."""
+        names = event.not_finite if isinstance(event, ProgressEvent) else []
+        fresh = [name for name in names if name not in self._warned]
+        self._warned.update(fresh)
+        if not fresh or not isinstance(event, ProgressEvent):
+            return []
+        message = f"not finite from step {event.step} on, and left out: {', '.join(fresh)}"
+        return [LogEvent(level="warning", message=message)]
 
     def _keep(self, event: TrainerEvent) -> None:
         if isinstance(event, ResultEvent):

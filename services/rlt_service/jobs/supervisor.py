@@ -19,17 +19,20 @@ from rlt_core.errors import (
     StaleAttemptError,
     UnavailableError,
 )
+from rlt_core.log_records import FORMAT_VARIABLE, bind, bound
 from rlt_core.schemas.jobs import Job, JobError, JobResult, JobStatus
 from rlt_core.schemas.teachers import ModelVersion
-from rlt_core.schemas.trainer import EXIT_DISK_FULL, EXIT_LEASE_LOST, EXIT_SUCCESS, ErrorEvent, TrainerJob
+from rlt_core.schemas.trainer import EXIT_LEASE_LOST, EXIT_SUCCESS, TrainerJob
 from rlt_service.access.secrets import make_secret
 from rlt_service.caches import cache_environment
 from rlt_service.jobs.completion import Completion
 from rlt_service.jobs.heartbeat import Heartbeat
+from rlt_service.jobs.memory_kills import memory_kills
 from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.promotion import Interrupted
 from rlt_service.jobs.relay import EventRelay
 from rlt_service.jobs.trainer_process import API_KEY, TrainerProcess
+from rlt_service.jobs.verdict import error_of
 from rlt_service.settings import Settings
 from rlt_service.store.faults import StorageFullError, storage_faults
 from rlt_service.store.jobs import ClaimedJob, JobStore
@@ -81,12 +84,20 @@ class Supervisor:
     """Returns the base model's folder; may convert a builtin."""
     trainer_command: Sequence[str]
     drain: Drain
+    memory_kills: Callable[[], int | None] = memory_kills
+    """Counts what the kernel has ended for want of memory."""
 
     def run(self, claimed: ClaimedJob) -> Fitness:
         """Bring one attempt to its end; whatever happens, the row says so or another worker will."""
+        with bound(job=claimed.job.id, attempt=claimed.attempt):
+            return self._run(claimed)
+
+    def _run(self, claimed: ClaimedJob) -> Fitness:
         attempt = _Attempt(self, claimed.job)
         try:
-            return attempt.run()
+            fitness = attempt.run()
+            LOGGER.info("attempt %d of %s has ended", claimed.attempt, claimed.job.id)
+            return fitness
         except StaleAttemptError as error:
             LOGGER.warning("gave up %s: %s", claimed.job.id, error)
         except UnavailableError as error:
@@ -108,6 +119,7 @@ class _Attempt:
         self._trainer: TrainerProcess | None = None
         self._key = make_secret()
         self._key_is_stored = False
+        self._killed_before: int | None = None
         self._heartbeat = Heartbeat(
             supervisor.jobs,
             job_id=job.id,
@@ -162,7 +174,9 @@ class _Attempt:
     def give_back(self, reason: str) -> None:
         """Return the job to the queue after a fault of the supervisor itself."""
         try:
-            self._jobs.requeue(self._job.id, self._job.attempt, reason)
+            tail = "" if self._trainer is None else self._trainer.log_tail()
+            error = JobError(code="worker_lost", message=reason, retryable=True, log_tail=tail)
+            self._jobs.requeue(self._job.id, self._job.attempt, reason, error=error)
         except RltError as error:
             LOGGER.error("could not give %s back, its lease will run out: %s", self._job.id, error)
 
@@ -227,17 +241,19 @@ class _Attempt:
             self._supervisor.trainer_command,
             job_file=job_file,
             folder=folder,
-            environment=cache_environment(self._settings.home) | {API_KEY: self._api_key()},
+            environment=cache_environment(self._settings.home)
+            | {API_KEY: self._api_key(), FORMAT_VARIABLE: self._settings.log_format},
         )
         relay = EventRelay(self._jobs, job_id=self._job.id, attempt=self._job.attempt, path=Path(prepared.events_path))
         self._trainer = trainer
+        self._killed_before = self._supervisor.memory_kills()
         try:
             with storage_faults(f"start the trainer in {folder}"):
                 trainer.start()
             ended = self._watch(trainer, relay)
         finally:
             trainer.end()
-        self._stored(relay.copy)
+        self._stored(lambda: _copied(relay))
         self._conclude(ended, relay, trainer)
 
     def _watch(self, trainer: TrainerProcess, relay: EventRelay) -> _Ended:
@@ -271,7 +287,7 @@ class _Attempt:
 
     def _copy(self, relay: EventRelay) -> None:
         try:
-            relay.copy()
+            _copied(relay)
         except StaleAttemptError:
             self._heartbeat.lost = True
         except UnavailableError as error:
@@ -327,23 +343,18 @@ class _Attempt:
         completion.registry.collect_rollouts(self._job.id)
 
     def _fail(self, exit_code: int, relay: EventRelay, trainer: TrainerProcess) -> None:
-        tail = trainer.log_tail()
-        said = relay.error
-        if said is None and exit_code == EXIT_DISK_FULL:
-            said = ErrorEvent(code="disk_full", message="the trainer could write nothing more", retryable=True)
-        if said is None:
-            reason = f"the trainer ended without a result ({_ending(exit_code)})"
-            error = JobError(code="worker_lost", message=reason, retryable=True, log_tail=tail)
-            # Without a beat that the database took, the trainer ends itself: that says nothing against the job.
-            self._give_back(reason, error=error, crash=exit_code != EXIT_LEASE_LOST)
-            return
-        error = JobError(code=said.code, message=said.message, retryable=said.retryable, log_tail=tail)
-        if said.code == "disk_full":
+        killed = (self._supervisor.memory_kills() or 0) - (self._killed_before or 0)
+        error = error_of(relay.error, exit_code=exit_code, memory_kills=killed, log_tail=trainer.log_tail())
+        if error.code == "disk_full":
             self._suspend(error)
-        elif said.retryable:
-            # A service that was away for as long as a trainer waits is no fault of the job either.
-            away = said.code == "engine_unavailable"
-            self._give_back(said.message, error=error, crash=not away, later_s=UNFIT_PAUSE_S if away else 0.0)
+        elif error.retryable:
+            # A service that was away for as long as a trainer waits is no fault of the job. Nor is a lease: without a
+            # beat that the database took, the trainer ends itself.
+            away = error.code == "engine_unavailable"
+            lost = relay.error is None and exit_code == EXIT_LEASE_LOST
+            self._give_back(
+                error.message, error=error, crash=not (away or lost), later_s=UNFIT_PAUSE_S if away else 0.0
+            )
         else:
             self._end("failed", error)
 
@@ -356,5 +367,8 @@ class _Attempt:
             self._trainer.beat()
 
 
-def _ending(exit_code: int) -> str:
-    return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+def _copied(relay: EventRelay) -> None:
+    """Copy what is new; records name the step from here on."""
+    relay.copy()
+    if relay.step:
+        bind(step=relay.step)

@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
-LOG_TAIL_LINES = 200
-_LOG_TAIL_BYTES = 256 * 1024
+from rlt_service.jobs.last_words import log_tail
+from rlt_service.store.artifacts import LOG_NAME
+
 _GONE_TIMEOUT_S = 10.0
 API_KEY = "RLT_API_KEY"
 _PR_SET_CHILD_SUBREAPER = 36
@@ -41,17 +41,17 @@ class TrainerProcess:
         self._folder = folder
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
-        self._strangers: frozenset[int] = frozenset()
+        self._strangers: frozenset[psutil.Process] = frozenset()
 
     @property
     def log_path(self) -> Path:
         """What the trainer printed."""
-        return self._folder / "trainer.log"
+        return self._folder / LOG_NAME
 
     def start(self) -> None:
         """Start it; raises OSError if the command cannot be run."""
-        # Looked at before: children that this process already had are none of the trainer's.
-        self._strangers = frozenset(child.pid for child in psutil.Process().children(recursive=True))
+        # Looked at before: children that this process already had are none of the trainer's, nor is what they start.
+        self._strangers = frozenset(psutil.Process().children())
         # The folder it runs in is no place to import from.
         inherited = {name: value for name, value in os.environ.items() if name != API_KEY}  # its own key, or none
         environment = inherited | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"} | self._environment
@@ -115,14 +115,22 @@ class TrainerProcess:
 
     def log_tail(self) -> str:
         """Return the last lines that it printed."""
-        try:
-            with self.log_path.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-                lines = deque(log.read().decode("utf-8", errors="replace").splitlines(), maxlen=LOG_TAIL_LINES)
-        except FileNotFoundError:
-            return ""
-        return "\n".join(lines)
+        return log_tail(self.log_path)
 
     def _descendants(self) -> list[psutil.Process]:
-        children = psutil.Process().children(recursive=True)
-        return [child for child in children if child.pid not in self._strangers]
+        """List the trainer, orphans of it that this process has adopted, and all below them."""
+        found = newcomers(psutil.Process().children(), strangers=self._strangers)
+        below = [process for child in found for process in _below(child)]
+        return [*found, *below]
+
+
+def newcomers(children: Iterable[psutil.Process], *, strangers: Collection[psutil.Process]) -> list[psutil.Process]:
+    """Leave out strangers; what has a stranger's number by now is none: psutil compares when they began, too."""
+    return [child for child in children if child not in strangers]
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []

@@ -24,6 +24,7 @@ from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.reconciler import Reconciler
 from rlt_service.jobs.supervisor import Drain, Supervisor
 from rlt_service.jobs.trainer_process import become_subreaper, default_trainer_command
+from rlt_service.logs import set_up_logs
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
@@ -32,17 +33,18 @@ from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
+from rlt_service.store.retention import Retention
 
 LOGGER = logging.getLogger(__name__)
 
 ARGUMENTS = (
+    "--quiet",  # no banner among the records
     "worker",
     "--pool=solo",
     "--concurrency=1",
     "--without-gossip",
     "--without-mingle",
     "--without-heartbeat",
-    "--loglevel=INFO",
 )
 
 
@@ -73,12 +75,24 @@ def _wake_another(jobs: JobStore, bell: Bell, queue: str) -> None:
 def serve(settings: Settings) -> None:
     """Run until asked to end; raises RltError when it cannot start."""
     become_subreaper()
+    set_up_logs(settings.log_format)
+    # Celery leaves logging alone where somebody answers this.
+    setting_up: Any = signals.setup_logging
+    setting_up.connect(_leave_as_it_is, weak=False)
     database = Database(settings.database)
     database.start()
     jobs = JobStore(database, settings.job_rules)
     celery = make_celery(settings)
     bell = CeleryBell(celery)
-    reconciler = Reconciler(settings, jobs=jobs, outbox=Outbox(database), bell=bell)
+    artifacts = ArtifactStore(settings.artifacts)
+    reconciler = Reconciler(
+        settings,
+        jobs=jobs,
+        outbox=Outbox(database),
+        bell=bell,
+        artifacts=artifacts,
+        retention=Retention(database, artifacts),
+    )
     if settings.broker_url is None:
         EmbeddedValkey(settings.home).start()
     drain = Drain()
@@ -102,6 +116,10 @@ def serve(settings: Settings) -> None:
     finally:
         reconciler.stop()
         database.close()
+
+
+def _leave_as_it_is(**_: Any) -> None:
+    pass
 
 
 def make_supervisor(settings: Settings, *, database: Database, jobs: JobStore, drain: Drain) -> Supervisor:

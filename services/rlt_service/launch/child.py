@@ -1,5 +1,6 @@
 """Own one long-running part of `rlt up`: how it is started, where it writes, when it may start again."""
 
+import json
 import re
 import signal
 import subprocess
@@ -20,7 +21,7 @@ _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LOG_PREFIX = re.compile(
     r"^(\([^)]* pid=\d+\) )?([A-Z]+ [0-9-]{5} [0-9:]{8} \[[^]]*\]|[0-9-]{10} [0-9:,.]+ [A-Z]+ [\w.]+:) "
 )
-_NO_NEWS = re.compile(r"/readyz|\bWARNING\b|^W\d{4} |\balembic\.")
+_NO_NEWS = re.compile(r"/readyz|\bWARNING\b|\"level\": \"warning\"|^W\d{4} |\balembic\.")
 """Lines for those who read the log: being asked for readiness, and what libraries warn each other about."""
 _TAIL_BYTES = 16_384
 
@@ -110,4 +111,11 @@ class Child:
     def last_words(self) -> str:
         """Give the newest line that is news to who waits for the start, without its time and source."""
         newest = next((line for line in reversed(self.last_lines(200)) if not _NO_NEWS.search(line)), "")
-        return _LOG_PREFIX.sub("", newest)
+        return _message(newest) if newest.startswith("{") else _LOG_PREFIX.sub("", newest)
+
+
+def _message(line: str) -> str:
+    """Read a record of a JSON log."""
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(line)["message"])
+    return line

@@ -16,6 +16,9 @@ from rlt_service.store.faults import check_room, free_bytes, storage_faults
 
 REFUSED: dict[Kind, type[InvalidRequestError]] = {"adapter": InvalidAdapterError, "full": InvalidWeightsError}
 """What is raised for files of a kind."""
+LOG_NAME = "trainer.log"
+"""What an attempt's trainer printed."""
+_ATTEMPT = re.compile(r"attempt-([1-9][0-9]{0,8})")
 _FOLDER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
@@ -45,9 +48,19 @@ class ArtifactStore:
         """Return the only folder that an attempt writes to."""
         return self._inside("jobs", job_id, f"attempt-{attempt}")
 
+    def attempts(self, job_id: str) -> set[int]:
+        """Give the attempts of a job whose folders lie here."""
+        folder = self._inside("jobs", job_id)
+        found = [_ATTEMPT.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+        return {int(match[1]) for match in found if match is not None}
+
     def job_file(self, job_id: str, attempt: int) -> Path:
         """Return what an attempt's trainer is told."""
         return self.attempt_dir(job_id, attempt) / "job.json"
+
+    def log_path(self, job_id: str, attempt: int) -> Path:
+        """Return what an attempt's trainer printed."""
+        return self.attempt_dir(job_id, attempt) / LOG_NAME
 
     def rollout_dir(self, job_id: str, attempt: int, step: int) -> Path:
         """Folder of the policy after one step."""

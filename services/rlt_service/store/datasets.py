@@ -14,7 +14,7 @@ from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.faults import storage_faults
 from rlt_service.store.idempotency import JSON_TYPE, keep
-from rlt_service.store.jobs import jobs_using
+from rlt_service.store.job_rows import jobs_using
 from rlt_service.store.ownership import owner, visible
 from rlt_service.store.tables import DatasetTable
 

@@ -1,6 +1,6 @@
 """Own what a row of the jobs table means: the job that people see, the fence, and the one way to change its status."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -109,3 +109,9 @@ def end_job(session: Session, row: JobRow, status: JobStatus, error: JobError | 
     row.error = error.model_dump(mode="json") if error is not None else None
     data = {"result": row.result, "error": row.error}
     move_job(session, row, status, {key: value for key, value in data.items() if value is not None})
+
+
+def jobs_using(session: Session, dataset_id: str) -> Sequence[str]:
+    """Find live jobs whose spec names a dataset, as its rows or as a split."""
+    rows = session.scalars(select(JobRow).where(JobRow.status.not_in(TERMINAL)))
+    return [row.id for row in rows if dataset_id in (row.spec["dataset"], *row.spec["splits"].values())]

@@ -381,17 +381,6 @@ class JobStore:
             find_job(session, job_id, lock=False)
             return history.newest(session, job_id, type_="checkpoint", limit=limit)
 
-    def using_dataset(self, dataset_id: str) -> Sequence[str]:
-        """Return ids of jobs that have not ended and read this dataset."""
-        with self._database.reading() as session:
-            return jobs_using(session, dataset_id)
-
-
-def jobs_using(session: Session, dataset_id: str) -> Sequence[str]:
-    """Find live jobs whose spec names a dataset, as its rows or as a split."""
-    rows = session.scalars(select(JobRow).where(JobRow.status.not_in(TERMINAL)))
-    return [row.id for row in rows if dataset_id in (row.spec["dataset"], *row.spec["splits"].values())]
-
 
 def _unreadable(error: ValidationError) -> JobError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]

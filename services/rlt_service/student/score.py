@@ -51,7 +51,8 @@ class Scorer:
         self.engines.some_ready()  # before anything is looked up: a starting server says so
         players = await asyncio.to_thread(self._resolve, request)
         async with self.engines.lease_pair(players.student, players.teacher) as (engine, teacher_engine):
-            plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
+            with self.in_hand.reserved(_least_of(request), begun=begun):
+                plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
             with self.in_hand.taken(_load_of(plan), begun=begun):
                 results = await _ask(plan, student=engine, teacher=teacher_engine)
             self.metrics.count_scores(plan.requests, results)
@@ -135,6 +136,11 @@ async def _scored(engine: Engine, requests: Sequence[SequenceScoreRequest]) -> l
     results = await engine.score(requests)
     check_results(requests, results)
     return results
+
+
+def _least_of(request: ScoreRequest) -> Load:
+    """Say what a request asks at least, before anything of it is tokenised: a token for each explanation."""
+    return Load(requests=len(request.explanations), tokens=len(request.explanations))
 
 
 def _load_of(plan: ScorePlan) -> Load:

@@ -9,7 +9,7 @@ from rlt_core.schemas.base import EngineRef, new_id, now_utc
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, ExplainUsage, Explanation
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
 from rlt_service.engines import Engines
-from rlt_service.in_hand import InHand
+from rlt_service.in_hand import InHand, Load
 from rlt_service.served import Versions, check_text
 from rlt_service.settings import Settings
 from rlt_service.student.score import Scorer
@@ -89,7 +89,8 @@ class Explainer:
             await asyncio.to_thread(self.scorer.check_default)  # before anything is generated that it cannot score
         teacher = await asyncio.to_thread(self.versions.resolve, "teacher", request.teacher)
         async with self.engines.lease(teacher) as engine:
-            prompt = await asyncio.to_thread(encode_prompt, request, engine)
+            with self.in_hand.reserved(Load(requests=request.n, tokens=request.n * request.max_tokens)):
+                prompt = await asyncio.to_thread(encode_prompt, request, engine)
             yield Generation(request=request, teacher=teacher, engine=engine, prompt=prompt)
 
     async def _answer(self, work: Generation, made: "_Made") -> ExplainResponse:

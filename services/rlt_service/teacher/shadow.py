@@ -122,7 +122,7 @@ class ShadowTraffic:
                 made = await explainer.explain(_as_candidate(request, version=plan.version))
                 judged = await scorer.score(_judgement(request, [shown, *made.explanations], student=plan.student))
             rows = [
-                _row(request, explanation, score, version=version)
+                _row(request, explanation, score, version=version, engine=judged.engine.name)
                 for explanation, score, version in zip(
                     [shown, *made.explanations], judged.scores, (served, plan.version), strict=True
                 )
@@ -183,7 +183,9 @@ def _judgement(request: ExplainRequest, explanations: Sequence[Explanation], *, 
     )
 
 
-def _row(request: ExplainRequest, explanation: Explanation, score: Score, *, version: str) -> EvaluationRow:
+def _row(
+    request: ExplainRequest, explanation: Explanation, score: Score, *, version: str, engine: str
+) -> EvaluationRow:
     start, end = (0, 0) if explanation.tokens is None else explanation.tokens.explanation
     asked = hashlib.sha256(f"{request.question}\0{request.solution}".encode("utf-8", errors="surrogatepass"))
     return EvaluationRow(
@@ -199,4 +201,5 @@ def _row(request: ExplainRequest, explanation: Explanation, score: Score, *, ver
         length=end - start,
         closed=explanation.well_formed,
         verbatim=states_solution(explanation.text, solution=request.solution),
+        engine=engine,
     )

@@ -46,6 +46,25 @@ def test_silence_loses_the_lease_and_beats_keep_it(pipe: tuple[int, int]) -> Non
     wait_until(lost.is_set, what="silence was noticed")
 
 
+def test_ranks_that_share_a_pipe_all_hear_beats_and_silence(pipe: tuple[int, int]) -> None:
+    lost = [threading.Event() for _ in range(3)]
+    for one in lost:
+        watch_beats(pipe[0], lease_s=1.5, on_lost=one.set)
+    for _ in range(8):
+        os.write(pipe[1], b"." * 200)  # more than the pipe is left with, in the end
+        assert not any(one.wait(0.1) for one in lost)
+    wait_until(lambda: all(one.is_set() for one in lost), what="all ranks noticed the silence", timeout_s=10.0)
+
+
+def test_a_pipe_that_nobody_reads_is_emptied_before_it_is_full(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)
+    lost = threading.Event()
+    watch_beats(pipe[0], lease_s=2.0, on_lost=lost.set)
+    for _ in range(100):
+        os.write(pipe[1], b"." * 1500)  # 150 kB; a full pipe would refuse it
+        assert not lost.wait(0.06)
+
+
 def test_stop_waits_for_a_safe_place() -> None:
     stop = StopFlag()
     stop.request()

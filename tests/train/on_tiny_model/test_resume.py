@@ -106,7 +106,7 @@ def test_a_killed_warm_up_ends_with_the_bytes_of_one_that_was_not(world: Any, ki
 def test_a_warm_up_goes_on_in_the_middle_of_an_epoch_also_in_micro_batches(
     world: Any, batch: int, micro_batch_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlt_train.training.MICRO_BATCH_TOKENS", micro_batch_tokens)
+    monkeypatch.setattr("rlt_core.batching.MICRO_BATCH_TOKENS", micro_batch_tokens)
     # Two steps (or eight) an epoch: the third, and the eleventh, are in the middle of the second.
     spec = {"epochs": 10.0, "learning_rate": 0.05, "batch_size": batch}
     spec |= {"save_every": 3, "max_steps": 6} if batch == 4 else {"save_every": 11, "max_steps": 18}

@@ -14,12 +14,14 @@ from rlt_core.schemas.base import Page
 from rlt_core.schemas.jobs import Job, JobEvent
 from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
-from rlt_service.control.event_stream import EventFeed, Silence
+from rlt_service.control.event_stream import EventFeed, Leaving, Silence, Told
 from rlt_service.control.routes.parameters import JobId
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Needs("train")])
 
 EVENT_STREAM = "text/event-stream"
+LEAVING = b": the server ends; come back with Last-Event-ID\nretry: 1000\n\n"
+"""A comment, since nothing happened to the job, and when to come back, in milliseconds."""
 Sequence = Annotated[int, Query(ge=0, le=2**53, description="Events after this one.")]
 LastEventId = Annotated[int | None, Header(ge=0, le=2**53, description="Goes before `after`.")]
 
@@ -42,7 +44,7 @@ async def job_events(
     return StreamingResponse(encode_feed(items), media_type=EVENT_STREAM, headers={"Cache-Control": "no-store"})
 
 
-async def encode_feed(feed: AsyncIterator[JobEvent | Silence | Job]) -> AsyncIterator[bytes]:
+async def encode_feed(feed: AsyncIterator[Told]) -> AsyncIterator[bytes]:
     """Write a feed as server-sent events; a fault becomes an `error` event."""
     try:
         async for item in feed:
@@ -53,6 +55,8 @@ async def encode_feed(feed: AsyncIterator[JobEvent | Silence | Job]) -> AsyncIte
                     yield format_sse_event(event="done", data_str=_ascii(item))
                 case Silence():
                     yield KEEPALIVE_COMMENT
+                case Leaving():
+                    yield LEAVING
     except RltError as error:
         # The answer has begun, so the error can only be told in it; a reader comes back with its Last-Event-ID.
         data = json.dumps({"code": error.code, "detail": error.detail, "retryable": error.retryable})

@@ -1,13 +1,15 @@
 """POST /v1/train: accept a job, or say in a dry run what it would be."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from rlt_core.schemas.jobs import DryRun, Job, RlSpec, WarmupSpec
 from rlt_service.access.scopes import Needs
+from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.wiring import submission_of, wake_workers
+from rlt_service.control.routes.wiring import dry_runner_of, submission_of, wake_workers
 from rlt_service.control.specs import check_kind
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
@@ -37,15 +39,18 @@ CHECKS = [Once, Depends(known_kind)]
         **refusals(404),
     },
 )
-def train(
-    spec: TrainBody, services: ServicesDep, response: Response, dry_run: Annotated[bool, Query()] = False
+async def train(
+    spec: TrainBody,
+    services: ServicesDep,
+    response: Response,
+    call: CallDep,
+    dry_run: Annotated[bool, Query()] = False,
 ) -> Job | DryRun:
-    """Queue a job, which outlives this server; with `dry_run` only check it."""
-    submission = submission_of(services)
+    """Queue a job, which outlives this server; with `dry_run` check it, try a few rows, and estimate what it takes."""
     if dry_run:
         response.status_code = 200
-        return submission.check(spec)
-    job = submission.submit(spec)
+        return await call.answer(dry_runner_of(services).run(spec))
+    job = await asyncio.to_thread(submission_of(services).submit, spec)
     wake_workers(services)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job

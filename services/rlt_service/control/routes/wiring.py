@@ -4,13 +4,17 @@ from rlt_core.errors import EngineUnavailableError
 from rlt_service.container import Services
 from rlt_service.control.datasets import Uploader
 from rlt_service.control.deletion import Deleter
+from rlt_service.control.dry_run import DryRunner
 from rlt_service.control.imports import Importer
+from rlt_service.control.players import OwnPlayers, RemotePlayers
 from rlt_service.control.promotion import Promotion
+from rlt_service.control.rehearsal import Players
 from rlt_service.control.reports import Reports
 from rlt_service.control.shadowing import Shadowing
 from rlt_service.control.submission import Submission
 from rlt_service.engine.protocol import Engine
 from rlt_service.store.deletion import Deletion
+from rlt_service.use_cases import explainer_of, scorer_of
 
 
 def ready_engine(services: Services) -> Engine | None:
@@ -43,6 +47,24 @@ def submission_of(services: Services) -> Submission:
     )
 
 
+def dry_runner_of(services: Services) -> DryRunner:
+    """Make the use case of a dry run."""
+    return DryRunner(
+        settings=services.settings,
+        submission=submission_of(services),
+        players=players_of(services),
+        engine=ready_engine(services),
+    )
+
+
+def players_of(services: Services) -> Players | None:
+    """Give teacher and student of this process, or those that its trainers reach; None where nobody says where."""
+    if services.engines is not None:
+        return OwnPlayers(explainer=explainer_of(services), scorer=scorer_of(services))
+    url = services.settings.service_url
+    return None if url is None else RemotePlayers(base_url=url)
+
+
 def reports_of(services: Services) -> Reports:
     """Make the use case of a job's metrics, logs and checkpoints."""
     return Reports(jobs=services.jobs, artifacts=services.artifacts)
@@ -69,7 +91,7 @@ def deleter_of(services: Services) -> Deleter:
 
 def promotion_of(services: Services) -> Promotion:
     """Make the use case of an alias's move."""
-    return Promotion(registry=services.registry, prober=services.prober)
+    return Promotion(registry=services.registry, prober=services.prober, engine=services.settings.engine)
 
 
 def shadowing_of(services: Services) -> Shadowing:

@@ -1,0 +1,241 @@
+"""Guards of the service: calls sent twice, serving, security, back-up and upgrade. Data only."""
+
+from benchmarks.reliability.guard import Guard
+
+ADAPTER_TESTS = "tests/service/test_bad_adapters.py"
+ARTIFACT_TESTS = "tests/store/test_artifacts.py"
+IDEMPOTENCY_TESTS = "tests/service/test_idempotency.py"
+RESTORE_TESTS = "tests/backup/test_restore.py"
+SLOW_TESTS = "tests/service/test_slow_parts.py"
+SAME_AGAIN_TEST = f"{IDEMPOTENCY_TESTS}::test_the_same_submission_again_gets_the_first_answer_and_makes_no_second_job"
+KILLED_SERVER_TEST = f"{IDEMPOTENCY_TESTS}::test_a_server_killed_between_the_job_and_its_answer_knows_the_answer"
+IN_HAND_TEST = "tests/service/test_in_hand.py::test_above_the_requests_or_the_tokens_callers_are_told_to_come_back"
+NO_BACKUP_TEST = f"{RESTORE_TESTS}::test_what_is_no_whole_backup_is_refused_and_leaves_no_home"
+
+SERVICE_GUARDS = (
+    Guard(
+        name="key-with-its-effect",
+        section="same call twice",
+        promise="what a call with a key makes and its answer are stored in one transaction",
+        file="services/rlt_service/store/jobs.py",
+        old="            keep(session, job, status=202, headers="
+        '{"content-type": JSON_TYPE, "location": f"/v1/jobs/{job.id}"})\n',
+        new="",
+        tests={
+            f"{KILLED_SERVER_TEST}[sqlite]": "idempotency-replayed",
+            "tests/store/test_concurrency.py::test_a_hundred_same_submissions_make_one_job[sqlite]": "assert",
+        },
+    ),
+    Guard(
+        name="first-answer",
+        section="same call twice",
+        promise="the same call with the same key is not carried out again",
+        file="services/rlt_service/idempotency.py",
+        old="        if first is not None:\n",
+        new="        if False:\n",
+        tests={f"{SAME_AGAIN_TEST}[sqlite]": "assert"},
+    ),
+    Guard(
+        name="last-event-id",
+        section="same call twice",
+        promise="a reader of events goes on after its last one: none missing, none twice",
+        file="services/rlt_service/control/event_stream.py",
+        old="self.jobs.events(job_id, after_seq=after_seq, limit=PAGE)",
+        new="self.jobs.events(job_id, after_seq=0, limit=PAGE)",
+        tests={
+            "tests/service/test_control_events.py"
+            "::test_a_reader_goes_on_after_its_last_event_id_without_gap_or_repetition[4]": "assert"
+        },
+    ),
+    Guard(
+        name="admission",
+        section="serving",
+        promise="over the bounded queue a call is 429 with Retry-After",
+        file="services/rlt_service/in_hand.py",
+        old="        if not begun:\n            self._check(load)\n",
+        new="",
+        tests={
+            "tests/service/test_readiness.py::test_an_overloaded_server_answers_429": "TimeoutError",
+            f"{IN_HAND_TEST}[more0]": "DID NOT RAISE",
+            f"{IN_HAND_TEST}[more1]": "DID NOT RAISE",
+        },
+    ),
+    Guard(
+        name="drain",
+        section="serving",
+        promise="asked to end, a server finishes what is in flight",
+        file="services/rlt_service/engine/admission.py",
+        old="            await asyncio.wait(self._tasks, timeout=timeout_s)\n",
+        new="            pass\n",
+        tests={
+            "tests/engine/test_admission.py::test_draining_refuses_new_work_and_lets_the_old_finish": (
+                "EngineUnavailableError"
+            )
+        },
+    ),
+    Guard(
+        name="engine-owner",
+        section="serving",
+        promise="all processes of an engine end with a killed server",
+        file="services/rlt_service/engine/owner.py",
+        old='    threading.Thread(target=_end_with, args=(int(owner),), name="owner", daemon=True).start()\n',
+        new="",
+        tests={
+            "tests/engine/test_owner.py::test_children_and_theirs_end_with_a_killed_owner_even_while_they_import": (
+                "all have ended"
+            )
+        },
+    ),
+    Guard(
+        name="hanging-database",
+        section="serving",
+        promise="/readyz answers also while the database hangs",
+        file="services/rlt_service/database_check.py",
+        old="asyncio.wait([self._asking], timeout=DATABASE_S)",
+        new="asyncio.wait([self._asking])",
+        tests={f"{SLOW_TESTS}::test_a_database_that_hangs_is_told_in_time_and_asked_once": "TimeoutError"},
+    ),
+    Guard(
+        name="body-deadline",
+        section="serving",
+        promise="a body that does not come in time is a 408",
+        file="services/rlt_service/json_bodies.py",
+        old="deadline = asyncio.timeout(max_s)",
+        new="deadline = asyncio.timeout(None)",
+        tests={f"{SLOW_TESTS}::test_a_body_that_does_not_come_is_a_408_and_the_connection_ends": ("TimeoutError")},
+    ),
+    Guard(
+        name="finite-weights",
+        section="security",
+        promise="a version with NaN in it is refused before any alias moves",
+        file="services/rlt_service/engine/weight_files.py",
+        old="if np.any((bits & exponent) == exponent):",
+        new="if False:",
+        tests={
+            f"{ADAPTER_TESTS}::test_a_bad_adapter_is_not_registered[nan]": "AssertionError",
+            f"{ADAPTER_TESTS}::test_a_bad_adapter_that_a_job_made_is_not_promoted[nan]": "AssertionError",
+        },
+    ),
+    Guard(
+        name="registered-hash",
+        section="security",
+        promise="files that are not the registered ones are not served",
+        file="services/rlt_service/engine/adapters.py",
+        old="    if digest != adapter.sha256:\n",
+        new="    if False:\n",
+        tests={
+            "tests/engine/test_adapters.py::test_spoilt_folder_is_refused_with_the_reason[_other_weights-sha256]": (
+                "DID NOT RAISE"
+            )
+        },
+    ),
+    Guard(
+        name="links",
+        section="security",
+        promise="paths are resolved under the artifact root, and no link is followed",
+        file="services/rlt_service/store/artifacts.py",
+        old="            if path.is_symlink():\n                raise InvalidRequestError(",
+        new="            if False:\n                raise InvalidRequestError(",
+        tests={
+            f"{ARTIFACT_TESTS}::test_a_linked_file_or_folder_is_refused": "DID NOT RAISE",
+        },
+    ),
+    Guard(
+        name="path-parts",
+        section="security",
+        promise="names that cannot be paths make none",
+        file="services/rlt_service/store/artifacts.py",
+        old="            if not _FOLDER.fullmatch(part):\n",
+        new="            if False:\n",
+        tests={f"{ARTIFACT_TESTS}::test_no_part_of_a_path_leads_elsewhere[../x]": "DID NOT RAISE"},
+    ),
+    Guard(
+        name="body-size",
+        section="security",
+        promise="a body is bounded while it comes, whatever it announces",
+        file="services/rlt_service/json_bodies.py",
+        old="                if len(content) > max_bytes:\n                    raise _too_large(max_bytes)\n",
+        new="",
+        tests={
+            "tests/service/test_json_bodies.py::test_a_body_is_whole_or_too_large_whatever_its_pieces": "DID NOT RAISE"
+        },
+    ),
+    Guard(
+        name="foreign-page",
+        section="security",
+        promise="a web page of another site changes nothing",
+        file="services/rlt_service/cross_site.py",
+        old="and is_foreign(Headers(scope=scope)):",
+        new="and False:",
+        tests={
+            "tests/service/test_cross_site.py::test_an_upload_from_a_foreign_page_is_refused[headers2]": (
+                "AssertionError"
+            )
+        },
+    ),
+    Guard(
+        name="loopback",
+        section="security",
+        promise="loopback unless keys exist",
+        file="services/rlt_service/serve.py",
+        old="    check_loopback(settings.host)\n",
+        new="",
+        tests={"tests/service/test_serve.py::test_settings_with_another_host_cannot_be_served": "DID NOT RAISE"},
+    ),
+    Guard(
+        name="whole-copy",
+        section="backup and upgrade",
+        promise="a backup holds what was registered, or is none",
+        file="services/rlt_service/backup/snapshot.py",
+        old="if files and _is_whole(item, target, files):",
+        new="if files:",
+        tests={
+            "tests/backup/test_snapshot.py"
+            "::test_a_folder_that_is_half_deleted_when_it_is_copied_is_not_taken_for_the_version": "DID NOT RAISE",
+        },
+    ),
+    Guard(
+        name="backup-hashes",
+        section="backup and upgrade",
+        promise="a backup that is not as it was written is not restored",
+        file="services/rlt_service/backup/restore.py",
+        old="    if (size, sha256) != (file.size, file.sha256):\n",
+        new="    if False:\n",
+        tests={
+            f"{NO_BACKUP_TEST}[flipped-not as it was written]": "DID NOT RAISE",
+            f"{NO_BACKUP_TEST}[truncated-not as it was written]": "DID NOT RAISE",
+        },
+    ),
+    Guard(
+        name="home-in-use",
+        section="backup and upgrade",
+        promise="a state folder that a server uses is not replaced",
+        file="services/rlt_service/backup/restore.py",
+        old="        folder.take()\n",
+        new="",
+        tests={f"{RESTORE_TESTS}::test_a_home_in_use_is_not_replaced": "DID NOT RAISE"},
+    ),
+    Guard(
+        name="migration",
+        section="backup and upgrade",
+        promise="a migration that is killed half-way has changed nothing",
+        file="services/rlt_service/store/database.py",
+        old='        command.upgrade(config, "head")\n',
+        new='        connection.exec_driver_sql("COMMIT")\n        command.upgrade(config, "head")\n',
+        tests={
+            "tests/store/test_sqlite_migrations.py"
+            "::test_a_migration_that_is_killed_anywhere_has_changed_nothing_and_the_next_one_does_all": "assert"
+        },
+    ),
+    Guard(
+        name="newer-schema",
+        section="backup and upgrade",
+        promise="a database that a newer release wrote is left alone",
+        file="services/rlt_service/store/database.py",
+        old="    if foreign := set(current) - {revision.revision for revision in script.walk_revisions()}:\n",
+        new="    if foreign := set():\n",
+        tests={
+            "tests/store/test_migrations.py::test_a_schema_of_a_newer_release_is_refused_with_its_number[sqlite]": ""
+        },
+    ),
+)

@@ -1,0 +1,7 @@
+"""Own the list of all guards."""
+
+from benchmarks.reliability.guards_of_jobs import JOB_GUARDS
+from benchmarks.reliability.guards_of_service import SERVICE_GUARDS
+
+GUARDS = (*JOB_GUARDS, *SERVICE_GUARDS)
+BY_NAME = {guard.name: guard for guard in GUARDS}

@@ -1,0 +1,170 @@
+"""Own the use case of a dry run: what a submission checks, a trial of a few rows, estimates. Makes nothing."""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.dry_run import Estimates, Lengths
+from rlt_core.schemas.jobs import DryRun, RlSpec, WarmupSpec
+from rlt_core.splits import HELD_OUT
+from rlt_service.control.estimates import Machine, Speeds, estimate
+from rlt_service.control.lengths import first_fitting, measure_lengths
+from rlt_service.control.model_shape import read_shape
+from rlt_service.control.rehearsal import REHEARSED_ROWS, Players, Rehearsed, rehearse
+from rlt_service.control.specs import Spec
+from rlt_service.control.submission import Checked, Submission
+from rlt_service.control.workload import counted, work_of
+from rlt_service.engine.models import known_folder
+from rlt_service.engine.protocol import Engine
+from rlt_service.settings import Settings
+
+UNACCELERATED = ("cpu", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRunner:
+    """Says what a job would be and take; the job is not stored, and nothing else is."""
+
+    settings: Settings
+    submission: Submission
+    players: Players | None
+    """None where neither this process nor another is known to play teacher and student."""
+    engine: Engine | None
+
+    async def run(self, spec: Spec) -> DryRun:
+        """Check, try, estimate; raises what `Submission.check` raises."""
+        checked = await asyncio.to_thread(self.submission.check, spec)
+        lengths = await asyncio.to_thread(self._lengths, checked)
+        rehearsed = await rehearse(
+            spec,
+            await asyncio.to_thread(self._tried, checked),
+            players=self.players,
+            teacher=checked.teacher.version if checked.teacher is not None else None,
+            student=await asyncio.to_thread(self._student, checked),
+        )
+        return await asyncio.to_thread(self._told, checked, lengths, rehearsed)
+
+    def _lengths(self, checked: Checked) -> Lengths | None:
+        if self.engine is None:
+            return None
+        return measure_lengths(
+            checked.parts.train,
+            spec=checked.spec,
+            codec=self.engine.codec,
+            max_model_len=self.engine.info.max_model_len,
+        )
+
+    def _tried(self, checked: Checked) -> Sequence[DatasetRow]:
+        """Choose the rows of the trial: one that training leaves out would only say that it is too long."""
+        if self.engine is None or not isinstance(checked.spec, WarmupSpec):
+            return checked.parts.train[:REHEARSED_ROWS]
+        return first_fitting(
+            checked.parts.train,
+            spec=checked.spec,
+            codec=self.engine.codec,
+            max_model_len=self.engine.info.max_model_len,
+            count=REHEARSED_ROWS,
+        )
+
+    def _student(self, checked: Checked) -> str:
+        """Give who judges; a warm-up names nobody, so that its rows are judged by the untrained base."""
+        return checked.student.version if checked.student else self.submission.registry.base("student").version
+
+    def _told(self, checked: Checked, lengths: Lengths | None, rehearsed: Rehearsed) -> DryRun:
+        estimates = self._estimates(checked, lengths, rehearsed)
+        teacher, student = checked.teacher, checked.student
+        return DryRun(
+            spec=checked.spec,
+            dataset_rows=checked.dataset_rows,
+            train_rows=len(checked.parts.train),
+            held_out_rows={name: len(getattr(checked.parts, name)) for name in HELD_OUT},
+            teacher=teacher.version if teacher is not None else None,
+            student=student.version if student is not None else None,
+            longest_prompt_tokens=checked.longest_prompt_tokens,
+            lengths=lengths,
+            rehearsal=rehearsed.shown,
+            estimates=estimates,
+            warnings=self._warnings(checked.spec, estimates, lengths),
+        )
+
+    def _estimates(self, checked: Checked, lengths: Lengths | None, rehearsed: Rehearsed) -> Estimates:
+        shown = rehearsed.shown
+        rows = counted(checked.spec, lengths=lengths, rehearsal=shown)
+        served = isinstance(checked.spec, RlSpec) and self._serves(checked.spec)
+        work = work_of(
+            checked.spec,
+            rows,
+            train_rows=len(checked.parts.train),
+            gate_rows=len(checked.parts.gate),
+            compared=2 if served else 1,
+        )
+        return estimate(
+            work,
+            speeds=Speeds(
+                generated_per_s=_per_s(shown.generated_tokens, shown.generate_s),
+                scored_per_s=_per_s(shown.scored_tokens - shown.cached_tokens, shown.score_s),
+                completion_bytes=rehearsed.completion_bytes,
+            ),
+            machine=self._machine(checked),
+        )
+
+    def _serves(self, spec: RlSpec) -> bool:
+        """Tell whether the gate has a version to compare with."""
+        return any(
+            known.role == "teacher" and known.alias == spec.promote.alias
+            for known in self.submission.registry.aliases()
+        )
+
+    def _machine(self, checked: Checked) -> Machine:
+        folder = known_folder(self.settings.base_model, state_folder=self.settings.home)
+        shape = read_shape(folder) if folder is not None else None
+        lora = checked.spec.lora
+        size = 0
+        if shape is not None and lora is not None:
+            size = shape.adapter_parameters(rank=self._rank(checked) or lora.rank, targets=lora.targets)
+        accelerated = self.engine is not None and self.engine.info.device not in UNACCELERATED
+        return Machine(shape=shape, adapter_parameters=size, accelerated=accelerated)
+
+    def _rank(self, checked: Checked) -> int | None:
+        """Give the rank of the adapter that training continues."""
+        if checked.teacher is None or checked.teacher.adapter is None:
+            return None
+        return self.submission.registry.get_version(checked.teacher.version).lora_rank
+
+    def _warnings(self, spec: WarmupSpec | RlSpec, estimates: Estimates, lengths: Lengths | None) -> list[str]:
+        found: list[str] = []
+        free = shutil.disk_usage(_existing(self.settings.artifacts)).free
+        if (disk := estimates.disk_bytes.value) is not None and disk > free:
+            found.append(
+                f"the job takes about {disk / 1e9:.3g} GB of disk, {free / 1e9:.3g} GB are free under RLT_HOME: it "
+                "would pause with disk_full"
+            )
+        memory, available = estimates.memory_bytes.value, psutil.virtual_memory().available
+        accelerated = self.engine is not None and self.engine.info.device not in UNACCELERATED
+        if memory is not None and not accelerated and memory > available:
+            found.append(
+                f"the trainer takes about {memory / 1e9:.3g} GB of memory, {available / 1e9:.3g} GB are free here: a "
+                "worker of this machine would run out"
+            )
+        if spec.max_runtime_s is not None and (estimates.total_s.value or 0.0) > spec.max_runtime_s:
+            found.append(f"max_runtime_s = {spec.max_runtime_s:g} is less than the {estimates.total_s.value:.0f} s")
+        if lengths is not None and lengths.too_long:
+            found.append(
+                f"{lengths.too_long} of the {lengths.looked_at} rows looked at are longer than max_tokens = "
+                f"{spec.max_tokens} and would be left out"
+            )
+        return found
+
+
+def _per_s(tokens: int, seconds: float) -> float:
+    return tokens / seconds if seconds > 0.0 else 0.0
+
+
+def _existing(path: Path) -> Path:
+    """Give the path, or the nearest folder above it that is there."""
+    return path if path.exists() or path == path.parent else _existing(path.parent)

@@ -1,0 +1,151 @@
+"""Own the arithmetic of a dry run: what a job will take, from counted tokens, measured speeds and shapes. Pure."""
+
+from dataclasses import dataclass
+
+from rlt_core.schemas.dry_run import Estimate, Estimates
+from rlt_service.control.model_shape import ModelShape
+
+FLOAT_BYTES = 4
+"""Adapters, their gradients, the optimizer and, on CPUs, the base are float32."""
+HALF_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the job will do, in tokens; `None` where nobody could count."""
+
+    generated: float | None
+    scored: float | None
+    trained: float | None
+    generated_basis: str
+    scored_basis: str
+    trained_basis: str
+    passes: int
+    """How often a trained token goes through the model, in units of one forward pass."""
+    pass_tokens: int
+    """Tokens in one forward and backward pass."""
+    logit_tokens: int
+    """Tokens of a pass whose logits are kept."""
+    checkpoints: int
+    """Whole checkpoints on disk at the same time, the one that is being written too."""
+    adapters: int
+    """Further copies of the adapter on disk."""
+    reference: bool
+    """Whether the trainer holds a second adapter beside the one that it trains."""
+    journal_completions: int
+    """Completions in the journal at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speeds:
+    """What the rehearsal measured; 0 where it measured nothing."""
+
+    generated_per_s: float
+    scored_per_s: float
+    completion_bytes: float
+    """A sampled and scored completion as it stands in the journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where the trainer is taken to run."""
+
+    shape: ModelShape | None
+    adapter_parameters: int
+    accelerated: bool
+
+
+def estimate(work: Work, *, speeds: Speeds, machine: Machine) -> Estimates:
+    """Estimate tokens, seconds and bytes; each figure says what it is made of."""
+    generate_s = _seconds(work.generated, per_s=speeds.generated_per_s, what="sampled")
+    score_s = _seconds(work.scored, per_s=speeds.scored_per_s, what="read by the student")
+    train_s = _train_seconds(work, speeds)
+    return Estimates(
+        generated_tokens=Estimate(value=work.generated, basis=work.generated_basis),
+        scored_tokens=Estimate(value=work.scored, basis=work.scored_basis),
+        trained_tokens=Estimate(value=work.trained, basis=work.trained_basis),
+        generate_s=generate_s,
+        score_s=score_s,
+        train_s=train_s,
+        total_s=_total(generate_s, score_s, train_s),
+        memory_bytes=_memory(work, machine),
+        disk_bytes=_disk(work, speeds, machine),
+    )
+
+
+def _seconds(tokens: float | None, *, per_s: float, what: str) -> Estimate:
+    if tokens == 0:
+        return Estimate(value=0.0, basis="this kind of job does none of it")
+    if tokens is None or per_s <= 0.0:
+        return Estimate(value=None, basis="nothing was measured: see rehearsal.not_scored")
+    return Estimate(
+        value=tokens / per_s,
+        basis=f"{tokens:,.0f} tokens at {per_s:,.1f} tokens/s {what} in the rehearsal; larger batches are faster",
+    )
+
+
+def _train_seconds(work: Work, speeds: Speeds) -> Estimate:
+    if work.trained is None or speeds.scored_per_s <= 0.0:
+        return Estimate(value=None, basis="nothing was measured: see rehearsal.not_scored")
+    parts = "forward, backward and the reference's forward" if work.passes == 3 else "forward and backward"
+    return Estimate(
+        value=work.trained * work.passes / speeds.scored_per_s,
+        basis=f"{work.trained:,.0f} tokens, {work.passes} passes each ({parts}), at the {speeds.scored_per_s:,.1f} "
+        "tokens/s of a scoring pass: holds where the trainer runs on a machine like the engine's",
+    )
+
+
+def _total(*parts: Estimate) -> Estimate:
+    known = [part.value for part in parts if part.value is not None]
+    if len(known) < len(parts):
+        return Estimate(value=None, basis="a part is not known")
+    return Estimate(
+        value=sum(known), basis="sampling, scoring and training one after the other; loading and queueing left out"
+    )
+
+
+def _memory(work: Work, machine: Machine) -> Estimate:
+    shape = machine.shape
+    if shape is None:
+        return Estimate(value=None, basis="the base's config.json is not here, or of a kind that is not known")
+    element = HALF_BYTES if machine.accelerated else FLOAT_BYTES
+    weights = element * shape.parameters
+    # The adapter itself, its gradients, two moments of AdamW.
+    adapter = 4 * FLOAT_BYTES * machine.adapter_parameters
+    reference = FLOAT_BYTES * machine.adapter_parameters if work.reference else 0
+    activations = element * work.pass_tokens * shape.activations
+    # Logits, their log-softmax and their gradient.
+    logits = 3 * FLOAT_BYTES * work.logit_tokens * shape.vocabulary
+    return Estimate(
+        value=weights + adapter + reference + activations + logits,
+        basis=f"weights {_size(weights)} ({shape.parameters:,} x {element} B), adapter with gradients and AdamW "
+        f"{_size(adapter)} ({machine.adapter_parameters:,} x 16 B), reference {_size(reference)}, activations "
+        f"{_size(activations)} ({work.pass_tokens:,} tokens x {shape.activations:,} x {element} B), logits "
+        f"{_size(logits)} ({work.logit_tokens:,} x {shape.vocabulary:,} x 12 B); python and libraries left out",
+    )
+
+
+def _disk(work: Work, speeds: Speeds, machine: Machine) -> Estimate:
+    if machine.shape is None:
+        return Estimate(value=None, basis="the base's config.json is not here, or of a kind that is not known")
+    adapter = FLOAT_BYTES * machine.adapter_parameters
+    checkpoint = 3 * adapter  # the adapter and two moments of AdamW
+    journal = speeds.completion_bytes * work.journal_completions
+    if work.journal_completions and not speeds.completion_bytes:
+        told = f"journal of {work.journal_completions:,} completions left out, since none was seen"
+    else:
+        told = f"journal {_size(journal)} ({work.journal_completions:,} completions)"
+    return Estimate(
+        value=work.checkpoints * checkpoint + work.adapters * adapter + journal,
+        basis=f"{work.checkpoints} checkpoints of {_size(checkpoint)} (one being written), {work.adapters} more "
+        f"adapters of {_size(adapter)}, {told}; logs left out",
+    )
+
+
+def _size(count: float) -> str:
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000.0:
+            return f"{value:.3g} {unit}"
+        value /= 1000.0
+    return f"{value:.3g} GB"

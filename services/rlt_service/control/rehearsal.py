@@ -1,0 +1,180 @@
+"""Own the trial of a few rows in a dry run: sampled by the teacher, scored by the student, timed. Keeps nothing."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from rlt_core.errors import RltError
+from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.dry_run import Rehearsal, RehearsedRow
+from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
+from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
+from rlt_service.engine.admission import cancel_all
+
+AnswerT = TypeVar("AnswerT")
+
+REHEARSED_ROWS = 5
+REHEARSED_TOKENS = 128
+"""Longest explanation that is sampled: a dry run answers soon."""
+PATIENCE_S = 60.0
+NO_PLAYERS = (
+    "this process plays neither teacher nor student, and RLT_SERVICE_URL, where others would, is not set: "
+    "speeds are not known"
+)
+
+
+class Players(Protocol):
+    """Teacher and student, wherever they are."""
+
+    async def explain(self, request: ExplainRequest) -> ExplainResponse:
+        """Sample; raises RltError."""
+        ...
+
+    async def score(self, request: ScoreRequest) -> ScoreResponse:
+        """Judge; raises RltError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """What a trial came to."""
+
+    shown: Rehearsal
+    completion_bytes: float = 0.0
+    """Mean of a sampled and scored completion, written down."""
+
+
+async def rehearse(
+    spec: WarmupSpec | RlSpec,
+    rows: Sequence[DatasetRow],
+    *,
+    players: Players | None,
+    teacher: str | None,
+    student: str,
+    patience_s: float = PATIENCE_S,
+) -> Rehearsed:
+    """Try the first rows; what is not reached, refuses or takes too long is said, and is no failure of the dry run.
+
+    `teacher` and `student` are exact versions: an alias could carry a shadow, which keeps what it sees.
+    """
+    if players is None:
+        return _not_scored(NO_PLAYERS)
+    tried = list(rows[:REHEARSED_ROWS])
+    try:
+        async with asyncio.timeout(patience_s):
+            if isinstance(spec, RlSpec) and teacher is not None:
+                return await _rl(spec, tried, players=players, teacher=teacher, student=student)
+            return await _warmup(tried, players=players, student=student)
+    except TimeoutError:
+        return _not_scored(f"teacher and student did not answer within {patience_s:g} s")
+    except RltError as error:
+        return _not_scored(f"{error.detail} ({error.code})")
+
+
+async def _together(calls: Sequence[Coroutine[Any, Any, AnswerT]]) -> list[AnswerT]:
+    """Await all; where one fails, the others end too, so that nothing is computed for nobody."""
+    tasks = [asyncio.create_task(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await cancel_all(set(tasks))
+
+
+def _not_scored(why: str) -> Rehearsed:
+    return Rehearsed(shown=Rehearsal(not_scored=why))
+
+
+async def _rl(spec: RlSpec, rows: Sequence[DatasetRow], *, players: Players, teacher: str, student: str) -> Rehearsed:
+    began_s = time.monotonic()
+    asked = [_explain_request(spec, row, teacher=teacher, seed=index) for index, row in enumerate(rows)]
+    answers = await _together([players.explain(request) for request in asked])
+    generated_s = time.monotonic()
+    scores = await _together(
+        [
+            players.score(
+                ScoreRequest(
+                    question=row.question,
+                    solution=row.solution,
+                    explanations=[_sampled(answer)],
+                    student=student,
+                    baseline=True,
+                    reward=spec.reward,
+                )
+            )
+            for row, answer in zip(rows, answers, strict=True)
+        ]
+    )
+    shown = Rehearsal(
+        rows=[
+            _row(row, score, tokens=answer.usage.completion_tokens)
+            for row, answer, score in zip(rows, answers, scores, strict=True)
+        ],
+        teacher=teacher,
+        student=student,
+        engine=scores[0].engine,
+        prompt_tokens=sum(answer.usage.prompt_tokens for answer in answers),
+        generated_tokens=sum(answer.usage.completion_tokens for answer in answers),
+        generate_s=generated_s - began_s,
+        scored_tokens=sum(score.usage.prompt_tokens for score in scores),
+        cached_tokens=sum(score.usage.cached_tokens for score in scores),
+        score_s=time.monotonic() - generated_s,
+    )
+    written = [
+        len(answer.explanations[0].model_dump_json()) + len(score.scores[0].model_dump_json())
+        for answer, score in zip(answers, scores, strict=True)
+    ]
+    return Rehearsed(shown=shown, completion_bytes=sum(written) / len(written))
+
+
+async def _warmup(rows: Sequence[DatasetRow], *, players: Players, student: str) -> Rehearsed:
+    began_s = time.monotonic()
+    asked = [
+        ScoreRequest(
+            question=row.question, solution=row.solution, explanations=[row.reasoning_trace or ""], student=student
+        )
+        for row in rows
+    ]
+    scores = await _together([players.score(request) for request in asked])
+    return Rehearsed(
+        shown=Rehearsal(
+            rows=[_row(row, score, tokens=None) for row, score in zip(rows, scores, strict=True)],
+            student=student,
+            engine=scores[0].engine,
+            scored_tokens=sum(score.usage.prompt_tokens for score in scores),
+            cached_tokens=sum(score.usage.cached_tokens for score in scores),
+            score_s=time.monotonic() - began_s,
+        )
+    )
+
+
+def _explain_request(spec: RlSpec, row: DatasetRow, *, teacher: str, seed: int) -> ExplainRequest:
+    return ExplainRequest(
+        question=row.question,
+        solution=row.solution,
+        teacher=teacher,
+        temperature=spec.temperature,
+        max_tokens=min(spec.max_tokens, REHEARSED_TOKENS),
+        seed=spec.seed + seed,
+        include=["tokens"],
+    )
+
+
+def _sampled(answer: ExplainResponse) -> ExplanationInput:
+    made = answer.explanations[0]
+    return ExplanationInput(text=made.text, tokens=made.tokens, well_formed=made.well_formed)
+
+
+def _row(row: DatasetRow, answer: ScoreResponse, *, tokens: int | None) -> RehearsedRow:
+    score = answer.scores[0]
+    return RehearsedRow(
+        row=row.id,
+        explanation_tokens=tokens,
+        reward=score.reward,
+        r_ss=score.r_ss,
+        r_kl=score.r_kl,
+        uplift=score.uplift,
+        well_formed=score.well_formed,
+    )

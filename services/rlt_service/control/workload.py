@@ -1,0 +1,135 @@
+"""Own what a spec comes to in tokens: steps, completions, passes; from counted rows and from tried ones. Pure."""
+
+import math
+from dataclasses import dataclass
+
+from rlt_core.batching import epoch_steps, micro_batch_rows, passed_tokens
+from rlt_core.schemas.dry_run import Lengths, Rehearsal
+from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.schemas.trainer import KEPT_CHECKPOINTS
+from rlt_service.control.estimates import Work
+from rlt_service.store.registry import KEPT_ROLLOUTS
+
+UNKNOWN = "no row could be counted: this process has no tokenizer, and none was tried elsewhere"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """The rows in tokens, wherever that is known from."""
+
+    row: float | None
+    """Mean teacher's prompt (rl) or whole sequence (warm-up)."""
+    longest: int
+    reader: float | None
+    """Mean of what the student reads beside an explanation (rl)."""
+    completion: float
+    """Mean explanation (rl)."""
+    completion_basis: str
+    fitting: float
+    """Share of the rows that are trained on."""
+
+
+def counted(spec: WarmupSpec | RlSpec, *, lengths: Lengths | None, rehearsal: Rehearsal) -> Counted:
+    """Take means from the tokenizer's count; of completions, which nobody can count before, from the rehearsal.
+
+    A process without a tokenizer takes all of them from the rehearsal.
+    """
+    longest = spec.max_tokens
+    tried = len(rehearsal.rows)
+    completion, basis = float(spec.max_tokens), f"max_tokens = {spec.max_tokens}, the most that it can be"
+    if rehearsal.generated_tokens:
+        completion = rehearsal.generated_tokens / tried
+        basis = f"{completion:.1f} tokens, the mean of {tried} that were sampled"
+    row = reader = None
+    fitting = 1.0
+    if lengths is not None:
+        row, longest, reader = lengths.mean_tokens, lengths.longest_tokens, lengths.mean_reader_tokens
+        fitting = 1.0 - lengths.too_long / max(lengths.looked_at, 1)
+    elif tried:
+        row, reader = _tried_means(spec, rehearsal)
+        longest = math.ceil(row) if isinstance(spec, RlSpec) else longest
+    return Counted(
+        row=row,
+        longest=min(longest, spec.max_tokens) if isinstance(spec, WarmupSpec) else longest,
+        reader=reader,
+        completion=completion,
+        completion_basis=basis,
+        fitting=fitting,
+    )
+
+
+def _tried_means(spec: WarmupSpec | RlSpec, rehearsal: Rehearsal) -> tuple[float, float | None]:
+    """Take means from what other processes, which have the tokenizer, counted of the rows that were tried."""
+    tried = len(rehearsal.rows)
+    if not isinstance(spec, RlSpec):
+        return rehearsal.scored_tokens / tried, None
+    # Each row was read twice, with its explanation and, for the baseline, without.
+    beside = max(rehearsal.scored_tokens - rehearsal.generated_tokens, 0)
+    return rehearsal.prompt_tokens / tried, beside / (2 * tried)
+
+
+def work_of(spec: WarmupSpec | RlSpec, rows: Counted, *, train_rows: int, gate_rows: int, compared: int) -> Work:
+    """Count what a job does; `compared` versions answer the gate's questions."""
+    if isinstance(spec, RlSpec):
+        return _rl(spec, rows, gate_answers=gate_rows * compared)
+    return _warmup(spec, rows, train_rows=train_rows)
+
+
+def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int) -> Work:
+    group, completions = spec.samples_per_question, spec.questions_per_step * spec.samples_per_question
+    answers = spec.steps * completions + gate_answers
+    scored = None if rows.reader is None else answers * (rows.reader + rows.completion)
+    per_step = None if rows.row is None else spec.questions_per_step * rows.row + completions * rows.completion
+    each = passed_tokens(longest_prompt=rows.longest, max_tokens=spec.max_tokens, samples=group, shares=True)
+    pass_rows = micro_batch_rows(completions, tokens_per_row=each)
+    saves = _saves(spec.steps, spec.save_every)
+    kept_steps = spec.steps if spec.save_every == 0 else min(spec.steps, 2 * spec.save_every)
+    told = f"{spec.steps} steps x {completions} completions + {gate_answers} of the gate"
+    return Work(
+        generated=answers * rows.completion,
+        scored=scored,
+        trained=None if per_step is None else spec.steps * per_step,
+        generated_basis=f"({told}) x {rows.completion_basis}",
+        scored_basis=UNKNOWN
+        if rows.reader is None
+        else f"({told}) x ({rows.reader:.1f} of question and solution + {rows.completion:.1f} of the explanation)",
+        trained_basis=UNKNOWN
+        if rows.row is None
+        else f"{spec.steps} steps x ({spec.questions_per_step} prompts of {rows.row:.1f} + {completions} completions "
+        f"of {rows.completion:.1f}); a prompt counts once for its completions",
+        passes=3 if spec.beta > 0.0 else 2,
+        pass_tokens=pass_rows * each,
+        logit_tokens=pass_rows * spec.max_tokens,
+        checkpoints=min(saves, KEPT_CHECKPOINTS + 1),
+        adapters=2 + KEPT_ROLLOUTS + 1,
+        reference=True,
+        journal_completions=kept_steps * completions,
+    )
+
+
+def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int) -> Work:
+    fitting = max(1, round(rows.fitting * train_rows))
+    batch = min(spec.batch_size, fitting)
+    steps = epoch_steps(rows=fitting, batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
+    pass_rows = micro_batch_rows(batch, tokens_per_row=rows.longest)
+    return Work(
+        generated=0.0,
+        scored=0.0,
+        trained=None if rows.row is None else steps * batch * rows.row,
+        generated_basis="a warm-up samples nothing",
+        scored_basis="a warm-up scores nothing",
+        trained_basis=UNKNOWN
+        if rows.row is None
+        else f"{steps} steps x {batch} rows of {rows.row:.1f} tokens, the mean of those that fit",
+        passes=2,
+        pass_tokens=pass_rows * rows.longest,
+        logit_tokens=pass_rows * rows.longest,
+        checkpoints=min(_saves(steps, spec.save_every), KEPT_CHECKPOINTS + 1),
+        adapters=2,
+        reference=False,
+        journal_completions=0,
+    )
+
+
+def _saves(steps: int, save_every: int) -> int:
+    return 1 if save_every == 0 else math.ceil(steps / save_every)

@@ -1,0 +1,112 @@
+"""SIGKILL while the real trainer reinforces on real vLLM: of the trainer, of the worker, of the engine."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rlt_client import Client
+from rlt_client.demo.questions import generate_questions
+from rlt_core.schemas.jobs import Job
+from tests.support.server import Up, running_up
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(500)]
+
+SHORT = {"questions_per_step": 2, "samples_per_question": 2, "max_tokens": 24, "save_every": 1}
+
+
+@pytest.fixture(scope="module")
+def up(real_home: Path, user_home: Path) -> Iterator[Up]:
+    environment = {"HOME": str(user_home)}
+    with running_up(real_home, arguments=(), environment=environment, ready_within_s=180.0) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(up: Up) -> Iterator[Client]:
+    with Client(base_url=up.base_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def dataset(client: Client) -> str:
+    questions = generate_questions(count=12, seed=11)
+    return client.datasets.create([question.to_row() for question in questions], name="kills").id
+
+
+def below(up: Up, *marks: str) -> list[psutil.Process]:
+    """Find the processes below the launcher that have one of these words in their command line or name."""
+    found: list[psutil.Process] = []
+    for process in up.family():
+        try:
+            words = f"{process.name()} {' '.join(process.cmdline())}"
+        except psutil.Error:
+            continue
+        if any(mark in words for mark in marks):
+            found.append(process)
+    return found
+
+
+def submit(client: Client, dataset: str, *, name: str, steps: int) -> str:
+    return client.train({"kind": "rl", "dataset": dataset, "target_name": name, "steps": steps, **SHORT}).id
+
+
+def journal(up: Up, job: str, *, attempt: int, step: int) -> Path:
+    return up.home / "artifacts" / "jobs" / job / f"attempt-{attempt}" / "journal" / f"step-{step}.json"
+
+
+def ended(client: Client, job: str) -> Job:
+    done = client.jobs.wait(job, timeout_s=240.0)
+    assert done.status == "succeeded", done.error
+    return done
+
+
+def data_of(client: Client, job: str, kind: str) -> list[dict[str, Any]]:
+    return [event.data | {"attempt": event.attempt} for event in client.jobs.events(job) if event.type == kind]
+
+
+def test_a_killed_trainer_goes_on_from_the_rollouts_that_it_had_and_a_killed_worker_loses_no_job(
+    up: Up, client: Client, dataset: str
+) -> None:
+    job = submit(client, dataset, name="killed", steps=4)
+    written = journal(up, job, attempt=1, step=1)
+    wait_until(written.is_file, what="the second step's rollouts are on disk", timeout_s=120.0)
+    first = json.loads(written.read_text())
+    for trainer in below(up, "rlt_train"):
+        trainer.kill()
+
+    wait_until(lambda: journal(up, job, attempt=2, step=2).is_file(), what="it goes on", timeout_s=120.0)
+    trainers = below(up, "rlt_train")
+    for worker in below(up, "celeryd", "rlt_service.jobs.worker"):
+        worker.kill()
+    wait_until(lambda: not any(trainer.is_running() for trainer in trainers), what="its trainer ends", timeout_s=20.0)
+
+    done = ended(client, job)
+    assert done.attempt == 3
+    assert done.result is not None
+    samples = data_of(client, job, "sample")
+    steps = [(sample["attempt"], sample["step"]) for sample in samples]
+    assert [step for _, step in steps] == sorted(step for _, step in steps)
+    assert {step for _, step in steps} == {0, 1, 2, 3}
+    # What the engine gave the killed attempt was trained on, not what it would give a second time.
+    again = [sample["text"] for sample in samples if sample["step"] == 1]
+    assert len(again) == 2
+    assert set(again) == {first["rollouts"][0]["text"]}
+    assert below(up, "rlt_train") == []
+
+
+def test_a_job_whose_engine_is_killed_waits_and_goes_on(up: Up, client: Client, dataset: str) -> None:
+    job = submit(client, dataset, name="waited", steps=3)
+    wait_until(lambda: journal(up, job, attempt=1, step=0).is_file(), what="it trains", timeout_s=120.0)
+    engines = below(up, "VLLM::")
+    assert engines
+    for engine in engines:
+        engine.kill()
+    done = ended(client, job)
+    assert done.attempt == 1
+    told = [entry["message"] for entry in data_of(client, job, "log")]
+    assert any("works again" in message for message in told), told
