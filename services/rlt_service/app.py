@@ -181,26 +181,14 @@ async def _start(
     jobs = JobStore(database, settings.job_rules)
     reconciler = None
     if "control" in settings.roles:
-        ringing = CeleryBell(make_celery(settings)) if bell is None else bell
-        reconciler = Reconciler(
-            settings,
-            jobs=jobs,
-            outbox=Outbox(database),
-            bell=ringing,
-            artifacts=artifacts,
-            retention=Retention(database, artifacts),
-        )
+        reconciler = _reconciler(settings, database=database, artifacts=artifacts, jobs=jobs, bell=bell)
         reconciler.start()
         stack.push_async_callback(asyncio.to_thread, reconciler.stop)
     leases = Leases()
     engines = None
     if {"teacher", "student"} & set(settings.roles):
         engines = Engines.of(
-            settings,
-            bases=bases_of(settings),
-            leases=leases,
-            make_engine=make_engine,
-            on_failure=on_engine_failure,
+            settings, bases=bases_of(settings), leases=leases, make_engine=make_engine, on_failure=on_engine_failure
         )
         engines.start()
         stack.push_async_callback(engines.stop, grace_s=settings.drain_grace_s)
@@ -230,4 +218,18 @@ async def _start(
         metrics=metrics,
         shadows=shadows,
         shadow=shadow,
+    )
+
+
+def _reconciler(
+    settings: Settings, *, database: Database, artifacts: ArtifactStore, jobs: JobStore, bell: Bell | None
+) -> Reconciler:
+    """Make what rings, watches leases and tidies up; without `bell` it rings at the broker of the settings."""
+    return Reconciler(
+        settings,
+        jobs=jobs,
+        outbox=Outbox(database),
+        bell=CeleryBell(make_celery(settings)) if bell is None else bell,
+        artifacts=artifacts,
+        retention=Retention(database, artifacts),
     )
