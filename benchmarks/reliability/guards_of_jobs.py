@@ -132,8 +132,8 @@ JOB_GUARDS = (
         section="stop and cancel",
         promise="a trainer whose supervisor is silent for a lease stops writing and ends",
         file="rlt_train/lifeline.py",
-        old="if not ready or not os.read(descriptor, 65536):",
-        new="if ready and not os.read(descriptor, 65536):",
+        old="while time.monotonic() - changed_s < lease_s:",
+        new="while True:",
         tests={f"{LIFELINE_TESTS}::test_silence_loses_the_lease_and_beats_keep_it": "silence was noticed"},
     ),
     Guard(
@@ -188,7 +188,7 @@ JOB_GUARDS = (
         section="waiting",
         promise="a full disk pauses a job, and does not end it",
         file="services/rlt_service/jobs/supervisor.py",
-        old='if said.code == "disk_full":',
+        old='if error.code == "disk_full":',
         new="if False:",
         tests={
             f"{SUPERVISOR_TESTS}::test_an_error_that_the_trainer_names_decides_what_follows"

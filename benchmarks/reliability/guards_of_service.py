@@ -178,9 +178,11 @@ SERVICE_GUARDS = (
         section="security",
         promise="loopback unless keys exist",
         file="services/rlt_service/serve.py",
-        old="    check_loopback(settings.host)\n",
-        new="",
-        tests={"tests/service/test_serve.py::test_settings_with_another_host_cannot_be_served": "DID NOT RAISE"},
+        old="if not is_loopback(settings.host) and not KeyStore(database).exist():",
+        new="if False:",
+        tests={
+            "tests/service/test_serve.py::test_without_keys_only_loopback_is_listened_on[0.0.0.0]": "DID NOT RAISE",
+        },
     ),
     Guard(
         name="whole-copy",
