@@ -176,15 +176,7 @@ async def _start(
     jobs = JobStore(database, settings.job_rules)
     reconciler = None
     if "control" in settings.roles:
-        ringing = CeleryBell(make_celery(settings)) if bell is None else bell
-        reconciler = Reconciler(
-            settings,
-            jobs=jobs,
-            outbox=Outbox(database),
-            bell=ringing,
-            artifacts=artifacts,
-            retention=Retention(database, artifacts),
-        )
+        reconciler = _reconciler(settings, database, jobs=jobs, artifacts=artifacts, bell=bell)
         reconciler.start()
         stack.push_async_callback(asyncio.to_thread, reconciler.stop)
     leases = Leases()
@@ -224,4 +216,17 @@ async def _start(
         metrics=metrics,
         shadows=shadows,
         shadow=shadow,
+    )
+
+
+def _reconciler(
+    settings: Settings, database: Database, *, jobs: JobStore, artifacts: ArtifactStore, bell: Bell | None
+) -> Reconciler:
+    return Reconciler(
+        settings,
+        jobs=jobs,
+        outbox=Outbox(database),
+        bell=CeleryBell(make_celery(settings)) if bell is None else bell,
+        artifacts=artifacts,
+        retention=Retention(database, artifacts),
     )
