@@ -1,4 +1,7 @@
-"""A score depends on its sequence alone: not on order, batch, cache, or where prompts are cut into steps."""
+"""A score depends on its sequence alone: not on order, batch, cache, or where prompts are cut into steps.
+
+vLLM's own prompt log-probs do depend on the order of requests where prefixes are cached (#42019).
+"""
 
 import asyncio
 import random
