@@ -21,6 +21,8 @@ from rlt_core.errors import RltError
 from rlt_core.schemas.jobs import RlSpec, WarmupSpec
 
 Spec = WarmupSpec | RlSpec
+ENOUGH_TO_GROW = 100
+"""Jobs of a run that is long enough to tell a leak from a start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +169,8 @@ def _judged(
     told = f"all: {harms}; answers {dict(submitter.statuses)}"
     figures: dict[str, float] = {"seconds": round(seconds, 1), "faults": harm.done.total(), "jobs": len(sent)}
     yield _about_all(told, wrong, len(sent), row=course.row, seed=seed, figures=figures)
+    if len(sent) < ENOUGH_TO_GROW:
+        return
     grown = [text for leaks in watched for text in leaks.faults()]
     memory, descriptors = watched[0].growth() if len(watched[0].memory_mib) > 5 else (0.0, 0.0)
     more = {"memory_growth": round(memory, 3), "more_descriptors": descriptors}

@@ -16,6 +16,8 @@ from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 
 AGAIN_S = 8.0
 """Longest time until a job whose worker was killed runs again, by a lease of 3 s."""
+AGAIN_BUSY_S = 60.0
+"""The same where other work takes the processors."""
 WORKERS = 3
 
 
@@ -46,6 +48,15 @@ class Course:
 
 def stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
     """Kill among stub jobs."""
+    yield from _stub_trials(count=count, seed=seed, folder=folder, again_s=AGAIN_S)
+
+
+def quick_stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+    """Do the same among other tests."""
+    yield from _stub_trials(count=count, seed=seed, folder=folder, again_s=AGAIN_BUSY_S)
+
+
+def _stub_trials(*, count: int, seed: int, folder: Path, again_s: float) -> Iterator[Trial]:
 
     def spec(plant: Plant, _number: int) -> WarmupSpec:
         return plant.warmup("steps=12 step_s=0.08 save_s=0.02")
@@ -57,13 +68,22 @@ def stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
         workers=WORKERS,
         at_once=5,
         pause_s=(0.1, 0.8),
-        again_s=AGAIN_S,
+        again_s=again_s,
     )
     yield from _trials(stub_plant(folder / "home"), course, count=count, seed=seed)
 
 
 def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
     """Kill among the real trainer's jobs, warm-ups and rl in turn."""
+    yield from _real_trials(count=count, seed=seed, folder=folder, base_model=base_model, again_s=AGAIN_S)
+
+
+def quick_real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
+    """Do the same among other tests."""
+    yield from _real_trials(count=count, seed=seed, folder=folder, base_model=base_model, again_s=AGAIN_BUSY_S)
+
+
+def _real_trials(*, count: int, seed: int, folder: Path, base_model: Path, again_s: float) -> Iterator[Trial]:
     course = Course(
         row="kills-real",
         spec=real_spec,
@@ -73,7 +93,7 @@ def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Ite
         at_once=2,
         pause_s=(2.0, 12.0),
         # The worker is found again in the same time; what it starts is torch, on two cores.
-        again_s=AGAIN_S,
+        again_s=again_s,
     )
     yield from _trials(real_plant(folder / "home", base_model=base_model), course, count=count, seed=seed)
 

@@ -74,6 +74,7 @@ ROWS = (
         promise="kill -9 of workers and trainers, also while a checkpoint is written: every job ends once with one "
         "version, no more than one save interval is done again, it runs again within 8 s (lease 3 s)",
         trials=kills.stub_trials,
+        quick=kills.quick_stub_trials,
         in_ci=20,
         in_full=300,
         real_parts=STUB,
@@ -82,6 +83,7 @@ ROWS = (
         name="kills-real",
         promise="the same, with the real trainer (`warmup` and `rl`)",
         trials=_on_tiny_model(kills.real_trials),
+        quick=_on_tiny_model(kills.quick_real_trials),
         in_ci=3,
         in_full=40,
         real_parts=REAL,

@@ -45,9 +45,11 @@ from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
 from rlt_service.store.retention import Retention
 from rlt_service.store.shadows import ShadowStore
+from rlt_service.store.version_uses import VersionUses
 from rlt_service.student.routes import router as student_router
 from rlt_service.teacher.routes import router as teacher_router
 from rlt_service.teacher.shadow import ShadowTraffic
+from rlt_service.use_reports import UseReports
 
 ROUTERS: dict[ProcessRole, tuple[APIRouter, ...]] = {
     "teacher": (teacher_router,),
@@ -185,6 +187,9 @@ async def _start(
         reconciler.start()
         stack.push_async_callback(asyncio.to_thread, reconciler.stop)
     leases = Leases()
+    use_reports = UseReports(leases, VersionUses(database))
+    use_reports.start()
+    stack.push_async_callback(asyncio.to_thread, use_reports.stop)
     engines = None
     if {"teacher", "student"} & set(settings.roles):
         engines = Engines.of(
@@ -214,6 +219,7 @@ async def _start(
         in_hand=in_hand,
         engines=engines,
         leases=leases,
+        use_reports=use_reports,
         reconciler=reconciler,
         metrics=metrics,
         shadows=shadows,

@@ -26,6 +26,7 @@ from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Registry
 from rlt_service.store.shadows import ShadowStore
 from rlt_service.teacher.shadow import ShadowTraffic
+from rlt_service.use_reports import UseReports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class Services:
     shadow: ShadowTraffic
     """What candidates answer beside the served versions; begun where this process plays the teacher."""
     leases: Leases
+    use_reports: UseReports
     """Which versions requests of this process run on."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set when the server begins to stop: streams that follow something end, or they would hold it up."""

@@ -15,6 +15,10 @@ class Leases:
         """Give how many requests run on a version."""
         return self._held[version]
 
+    def versions(self) -> list[str]:
+        """Name the versions that requests run on."""
+        return list(self._held.copy())
+
     @contextmanager
     def held(self, version: str) -> Generator[None]:
         """Count one request until the block ends."""

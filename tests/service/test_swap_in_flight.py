@@ -9,6 +9,8 @@ import pytest
 
 from rlt_service.engine.fake_engine import FakeOptions
 from rlt_service.engine.protocol import Weights
+from rlt_service.store.version_uses import VersionUses
+from rlt_service.use_reports import PERIOD_S
 from tests.engine.model_files import write_model
 from tests.support.control import write_adapter
 from tests.support.engines import GatedEngine, Workshop
@@ -93,12 +95,40 @@ async def test_a_whole_model_is_not_unloaded_while_a_request_runs_on_it(tmp_path
         assert workshop.most_running == 2  # the base and one more
 
 
-async def test_a_version_that_another_process_deletes_still_answers_whom_it_runs_for(tmp_path: Path) -> None:
+async def test_a_version_on_which_another_process_runs_requests_is_not_deleted(tmp_path: Path) -> None:
     workshop = Workshop()
     async with (
         serving(make_app(tmp_path)) as one,
         serving(make_app(tmp_path, make_engine=workshop.make, roles=("teacher", "student"))) as other,
     ):
+        version = await register(one, tmp_path, kind="adapter", seed=1)
+        await point(one, version, expected="fake@0")
+        await ask(other)
+        held = await hold(other, workshop.made[0])
+        await one.post("/v1/aliases/teacher/default/rollback", json={"expected": version})
+        await asyncio.sleep(2 * PERIOD_S)
+        refused = await one.delete("/v1/teachers/algebra/versions/1")
+        assert (refused.status_code, refused.json()["code"]) == (409, "version_in_use"), refused.text
+        assert refused.json()["used_by"] == ["requests of 1 other processes run on it"]
+        workshop.made[0].may_generate.set()
+        assert (await held)["teacher"]["version"] == version
+        await asyncio.sleep(2 * PERIOD_S)
+        assert (await one.delete("/v1/teachers/algebra/versions/1")).status_code == 200
+
+
+async def test_a_process_that_was_killed_keeps_no_version_from_being_deleted(tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    async with serving(app) as one:
+        await register(one, tmp_path, kind="adapter", seed=1)
+        VersionUses(app.state.services.database).report("killed", ["algebra@1"])
+        assert (await one.delete("/v1/teachers/algebra/versions/1")).status_code == 200
+
+
+async def test_a_version_deleted_before_another_process_said_so_still_answers_whom_it_runs_for(tmp_path: Path) -> None:
+    workshop = Workshop()
+    silent = make_app(tmp_path, make_engine=workshop.make, roles=("teacher", "student"))
+    async with serving(make_app(tmp_path)) as one, serving(silent) as other:
+        await asyncio.to_thread(silent.state.services.use_reports.stop)
         version = await register(one, tmp_path, kind="adapter", seed=1)
         await point(one, version, expected="fake@0")
         await ask(other)  # it has the adapter in memory from here on

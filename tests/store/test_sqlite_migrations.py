@@ -128,6 +128,7 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
             {"id": "0" * 12, "name": f"{JOB}, attempt 1", "sha256": "5" * 64, "scopes": '["score"]'}
             | {"created_at": LONG_AGO, "job_id": JOB, "attempt": 1},
         ],
+        "version_uses": [{"process": "a", "version": "algebra@1", "beat": 3}],
         "idempotent_calls": [
             {
                 "key": "k",

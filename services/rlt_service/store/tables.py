@@ -242,6 +242,17 @@ class AliasRow(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class VersionUseRow(Base):
+    """A process that runs requests on a version, as long as it beats."""
+
+    __tablename__ = "version_uses"
+    __table_args__ = (Index("ix_version_uses_version", "version"),)
+
+    process: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version: Mapped[str] = mapped_column(String(80), primary_key=True)
+    beat: Mapped[int] = mapped_column(BigInteger)
+
+
 class ShadowRow(Base):
     """The candidate that answers a sample of an alias's traffic unseen, and how often it did."""
 

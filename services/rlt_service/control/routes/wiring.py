@@ -14,6 +14,7 @@ from rlt_service.control.shadowing import Shadowing
 from rlt_service.control.submission import Submission
 from rlt_service.engine.protocol import Engine
 from rlt_service.store.deletion import Deletion
+from rlt_service.store.version_uses import VersionUses
 from rlt_service.use_cases import explainer_of, scorer_of
 
 
@@ -86,6 +87,8 @@ def deleter_of(services: Services) -> Deleter:
         registry=services.registry,
         deletion=Deletion(services.database, services.artifacts),
         requests=services.leases,
+        uses=VersionUses(services.database),
+        process=services.use_reports.process,
     )
 
 
