@@ -115,9 +115,8 @@ async def test_a_version_spoilt_after_its_registration_is_not_promoted(client: h
     await check_still_serving(client)
 
 
-async def test_a_version_that_answers_with_no_number_fails_its_probe(client: httpx.AsyncClient) -> None:
-    assert (await registered(client, "diverged", far_too_large)).status_code == 201
-    answer = await client.put("/v1/aliases/teacher/default", json={"version": "diverged@1", "expected": "sound@1"})
+async def test_an_adapter_that_answers_with_no_number_fails_its_probe(client: httpx.AsyncClient) -> None:
+    answer = await registered(client, "diverged", far_too_large)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_adapter"), answer.text
     assert "finite log-probs" in answer.json()["detail"]
     await check_still_serving(client)
