@@ -63,7 +63,7 @@ test: $(LOCKED) lint types contracts fast slow real ## Everything that a submiss
 
 check: $(LOCKED) lint types contracts fast ## Format, lint, types, import contracts, fast tests
 
-fast: $(LOCKED) ## The tests on the fake engine, in seconds
+fast: $(LOCKED) ## The tests on the fake engine (3 minutes)
 	@$(BIN)/pytest -m "not real and not processes and not training and not fuzz" $(IN_PARALLEL)
 
 slow: $(LOCKED) ## The tests that start processes (rlt up, brokers, workers), train a tiny model, or fuzz the contract, without vLLM
@@ -79,7 +79,7 @@ fuzz: $(LOCKED) ## Fuzz every operation of the contract, then parsers by propert
 chaos: $(LOCKED) ## Harm real processes on purpose and write docs/reliability.md (an hour; ROWS="cancel broker", SHARE=0.1, SEED=1)
 	@$(BIN)/python -m benchmarks.reliability --out docs/results/reliability --seed $(SEED) --share $(SHARE) $(if $(ROWS),--rows $(ROWS))
 
-guards: $(LOCKED) ## Take guards out of a copy of the code, one by one, and see their fault tests fail (5 minutes; ONLY="fence outbox")
+guards: $(LOCKED) ## Take guards out of a copy of the code, one by one, and see their fault tests fail (10 minutes; ONLY="fence outbox")
 	@$(BIN)/python -m benchmarks.reliability.guards $(if $(ONLY),--only $(ONLY))
 
 exact: $(LOCKED) ## Hold scores of 500 items against transformers, token by token (30 minutes; needs DATA; MATH=fast, ITEMS=120)
