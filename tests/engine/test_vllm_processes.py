@@ -94,7 +94,7 @@ async def test_engine_that_is_stopped_while_it_starts_leaves_nothing(rlt_home_mo
 def _children() -> list[psutil.Process]:
     """List every process below this one, but for the one that Python keeps to tidy up shared memory."""
     below = psutil.Process().children(recursive=True)
-    return [process for process in below if _runs(process) and "resource_tracker" not in " ".join(process.cmdline())]
+    return [process for process in below if _runs(process) and "resource_tracker" not in _command(process)]
 
 
 async def test_engine_that_hangs_is_noticed_and_replaced_and_leaves_nothing(
@@ -174,7 +174,7 @@ def test_nothing_is_left_of_an_engine_whose_owner_was_killed_while_it_started(
     below: list[psutil.Process] = []
     with subprocess.Popen([sys.executable, str(script), str(rlt_home_models)], stdout=subprocess.DEVNULL) as owner:
         try:
-            wait_until(lambda: bool(psutil.Process(owner.pid).children()), what="the core begins", timeout_s=120.0)
+            wait_until(lambda: bool(_cores(owner.pid)), what="the core begins", timeout_s=120.0)
             begun_s = time.monotonic()
             wait_until(lambda: time.monotonic() > begun_s + after_s, what="the moment has come")
             below = psutil.Process(owner.pid).children(recursive=True)
@@ -184,14 +184,28 @@ def test_nothing_is_left_of_an_engine_whose_owner_was_killed_while_it_started(
     wait_until(lambda: not any(_runs(process) for process in below), what="all have ended", timeout_s=10.0)
 
 
+def _cores(owner_pid: int) -> list[psutil.Process]:
+    """List the core below the owner from its first moment on: not the helpers that imports start for a moment."""
+    below = psutil.Process(owner_pid).children()
+    return [process for process in below if "spawn_main" in _command(process) or "VLLM::" in _command(process)]
+
+
 def _engine_processes(owner_pid: int) -> list[psutil.Process]:
     """List the core and the worker below the owner: those that vLLM named so."""
-    return [
-        process
-        for process in psutil.Process(owner_pid).children(recursive=True)
-        if process.cmdline() and process.cmdline()[0].startswith("VLLM::")
-    ]
+    below = psutil.Process(owner_pid).children(recursive=True)
+    return [process for process in below if _command(process).startswith("VLLM::")]
+
+
+def _command(process: psutil.Process) -> str:
+    """Give the words of a process, none where it has ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _runs(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
