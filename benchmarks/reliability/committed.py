@@ -19,9 +19,10 @@ def committed_rows(results: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if (results / "reliability" / "fuzz.json").exists():
         rows.append(_fuzz(results / "reliability"))
-    if (results / "swap.json").exists():
-        found = json.loads((results / "swap.json").read_text(encoding="utf-8"))
-        rows += [_swap(results / "swap", name, found) for name in REAL_PARTS if name in found]
+    for path in (results / "swap.json", results / "swap-full.json"):
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            rows += [_swap(results / "swap", name, found) for name in REAL_PARTS if name in found]
     return rows
 
 
@@ -41,6 +42,8 @@ def _fuzz(folder: Path) -> dict[str, Any]:
 REAL_PARTS = {
     "fake": "the server is a process, on the fake engine; adapters are real files",
     "real": "the server is a process, its engine vLLM on CPU with SmolLM2-135M; two real adapters",
+    "full": "the server is a process with two engines, vLLM on CPU with SmolLM2-135M: an adapter on the base's, a "
+    "fully trained version on its own",
 }
 
 

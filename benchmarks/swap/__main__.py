@@ -1,6 +1,8 @@
 """Move the served version back and forth under load, and count what failed or mixed versions.
 
-make bench-swap           200 swaps under 64 clients on the fake engine, 20 under 8 on vLLM
+make bench-swap           200 swaps under 64 clients on the fake engine, 20 under 8 on vLLM between two adapters, and
+                          20 between an adapter and a fully trained version, which has an engine of its own
+make bench-swap ENGINES=full
 python -m benchmarks.swap --help
 """
 
@@ -9,10 +11,10 @@ import asyncio
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -21,11 +23,15 @@ from benchmarks.exact.reference import load_reference
 from benchmarks.servers import BASE_MODEL, start_ours
 from benchmarks.swap.figures import figures_of, keeps_the_promises
 from benchmarks.swap.load import Clients, Seen, Swap, move, roll_back
-from benchmarks.swap.origin import mixed_of
+from benchmarks.swap.origin import TOLERANCE, apart_of
+from benchmarks.whole_models import write_whole_model
 from rlt_client.demo import provenance
 from rlt_service.engine.models import resolve_model
 
 NAME = "marker"
+ROLLBACK_EVERY = 4
+"""Of so many swaps the last one is a rollback."""
+Kind = Literal["adapter", "full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,10 @@ class Plan:
 
     module: str
     """What to start."""
+    second: Kind
+    """What the second of the two versions is; the first is an adapter."""
+    figures: str
+    """The JSON file of the figures, without its ending."""
     clients: int
     swaps: int
     max_tokens: int
@@ -44,9 +54,35 @@ class Plan:
 
 PLANS = {
     "fake": Plan(
-        module="benchmarks.swap.fake_service", clients=64, swaps=200, max_tokens=64, before_s=15.0, between_s=0.05
+        module="benchmarks.swap.fake_service",
+        second="adapter",
+        figures="swap",
+        clients=64,
+        swaps=200,
+        max_tokens=64,
+        before_s=15.0,
+        between_s=0.05,
     ),
-    "real": Plan(module="rlt_service", clients=8, swaps=20, max_tokens=24, before_s=60.0, between_s=1.0),
+    "real": Plan(
+        module="rlt_service",
+        second="adapter",
+        figures="swap",
+        clients=8,
+        swaps=20,
+        max_tokens=24,
+        before_s=60.0,
+        between_s=1.0,
+    ),
+    "full": Plan(
+        module="rlt_service",
+        second="full",
+        figures="swap-full",
+        clients=8,
+        swaps=20,
+        max_tokens=24,
+        before_s=60.0,
+        between_s=1.0,
+    ),
 }
 
 
@@ -54,24 +90,39 @@ def main() -> int:
     """Read the options, run, write; the exit code is 1 where a promise was not kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.swap", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--home", type=Path, required=True, help="state folder with the converted model (RLT_HOME)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the rows; swap.json goes beside it")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the rows; the JSON files go beside it")
     parser.add_argument("--engines", nargs="*", default=list(PLANS), choices=list(PLANS))
+    parser.add_argument("--clients", type=int, help="in place of each plan's own number")
+    parser.add_argument("--swaps", type=int, help="in place of each plan's own number")
+    parser.add_argument("--before-s", type=float, help="seconds of load before the first swap, for each plan")
     options = parser.parse_args()
+    if options.swaps is not None and options.swaps < ROLLBACK_EVERY:
+        parser.error(f"--swaps {options.swaps}: with fewer than {ROLLBACK_EVERY} none is a rollback")
     options.out.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, Any] = {}
+    changes = {name: getattr(options, name) for name in ("clients", "swaps", "before_s") if getattr(options, name)}
+    figures: dict[str, dict[str, Any]] = {}
     for name in options.engines:
-        figures[name] = _run(name, PLANS[name], home=options.home, out=options.out)
+        plan = replace(PLANS[name], **changes)
+        figures.setdefault(plan.figures, {})[name] = _run(name, plan, home=options.home, out=options.out)
+    for file, found in figures.items():
+        command = "make bench-swap" if len(found) > 1 else f"make bench-swap ENGINES={next(iter(found))}"
+        if changes:
+            command = " ".join(["python -m benchmarks.swap", *sys.argv[1:]])
+        _write(options.out.parent / f"{file}.json", found, command=command)
+    return 0 if all(keeps_the_promises(part) for found in figures.values() for part in found.values()) else 1
+
+
+def _write(path: Path, found: dict[str, Any], *, command: str) -> None:
     facts = {name: getattr(provenance, name)() for name in ("commit", "date", "machine")}
-    text = json.dumps({**figures, **facts, "command": "make bench-swap"}, indent=1)
-    (options.out.parent / "swap.json").write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({**found, **facts, "command": command}, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
     _say(text)
-    return 0 if all(map(keeps_the_promises, figures.values())) else 1
 
 
 def _run(name: str, plan: Plan, *, home: Path, out: Path) -> dict[str, Any]:
     with TemporaryDirectory(prefix="rlt-bench-") as scratch:
         state = Path(scratch) / "state"
-        _make_adapters(state, home=home)
+        _make_versions(state, home=home, second=plan.second)
         _say(f"{name}: starting the service")
         server = start_ours(home, folder=state, module=plan.module)
         try:
@@ -85,18 +136,22 @@ def _run(name: str, plan: Plan, *, home: Path, out: Path) -> dict[str, Any]:
     return {"clients": plan.clients, **figures_of(rows, swaps)}
 
 
-def _make_adapters(state: Path, *, home: Path) -> None:
+def _make_versions(state: Path, *, home: Path, second: Kind) -> None:
+    """Lay what becomes the versions 1 and 2 into `imports`."""
     folder = resolve_model(BASE_MODEL, state_folder=home)
+    imports = state / "artifacts" / "imports"
     model = load_reference(folder)
-    for number in (1, 2):
-        target = state / "artifacts" / "imports" / f"{NAME}{number}"
+    for number in (1, 2) if second == "adapter" else (1,):
+        target = imports / f"{NAME}{number}"
         target.mkdir(parents=True)
         model = with_random_lora(model, folder=target, base_model=folder.name, seed=number).unload()
         (target / "README.md").unlink(missing_ok=True)
+    if second == "full":
+        write_whole_model(imports / f"{NAME}2", base=folder)
 
 
 def _register(address: str) -> str:
-    """Register both adapters; give the version that is served now."""
+    """Register both; give the version that is served now."""
     with httpx.Client(base_url=address, timeout=300.0) as http:
         for number in (1, 2):
             body = {"folder": f"{NAME}{number}"}
@@ -116,7 +171,7 @@ async def _under_load(address: str, plan: Plan, *, base: str) -> tuple[list[Any]
     swaps: list[dict[str, Any]] = []
     served = f"{NAME}@1"
     for number in range(plan.swaps):
-        kind = "rollback" if number % 4 == 3 else "promotion"
+        kind = "rollback" if (number + 1) % ROLLBACK_EVERY == 0 else "promotion"
         swap = await _swap(address, served=served, kind=kind)
         first_s = await clients.first_of(swap.version, after_s=swap.done_s)
         swaps.append({"kind": kind, "asked_s": swap.asked_s, "done_s": swap.done_s, "first_answer_s": first_s})
@@ -127,7 +182,7 @@ async def _under_load(address: str, plan: Plan, *, base: str) -> tuple[list[Any]
     await clients.stop()
     _say(f"computing every token of {len(clients.seen)} answers again")
     whole = [seen for seen in clients.seen if seen.status == 200]
-    mixed = dict(zip(map(id, whole), await asyncio.to_thread(mixed_of, address, whole), strict=True))
+    apart = dict(zip(map(id, whole), await asyncio.to_thread(apart_of, address, whole), strict=True))
 
     def phase(seen: Seen) -> str:
         if seen.asked_s < begun_s:
@@ -141,7 +196,8 @@ async def _under_load(address: str, plan: Plan, *, base: str) -> tuple[list[Any]
             "answered_s": round(seen.answered_s - begun_s, 4),
             "status": seen.status,
             "version": seen.version,
-            "mixed": mixed.get(id(seen), False),
+            "mixed": apart.get(id(seen), 0.0) > TOLERANCE,
+            "apart": round(apart.get(id(seen), 0.0), 6),
         }
         for seen in clients.seen
     ]

@@ -48,7 +48,9 @@ def test_a_test_that_is_not_there_is_an_error_and_no_empty_row(tmp_path: Path) -
         list(cases_of("it", "no_such.py", root=tmp_path)(count=1, seed=1, folder=tmp_path))
 
 
-def lay_swap(results: Path, *, mixed: bool, ratio: float, rollback_s: float) -> None:
+def lay_swap(
+    results: Path, *, mixed: bool, ratio: float, rollback_s: float, file: str = "swap", engine: str = "fake"
+) -> None:
     (results / "swap").mkdir(parents=True)
     lines = [
         {"phase": "before", "status": 500, "mixed": False},
@@ -56,10 +58,10 @@ def lay_swap(results: Path, *, mixed: bool, ratio: float, rollback_s: float) -> 
         {"phase": "swaps", "status": 200, "mixed": mixed},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (results / "swap" / "fake-requests.jsonl").write_text(text, encoding="utf-8")
+    (results / "swap" / f"{engine}-requests.jsonl").write_text(text, encoding="utf-8")
     part = {"clients": 64, "swaps": 200, "p99_ratio": ratio, "rollback_p99_s": rollback_s}
-    found = {"fake": part, "commit": "abc", "date": "2030-01-01", "command": "make bench-swap"}
-    (results / "swap.json").write_text(json.dumps(found), encoding="utf-8")
+    found = {engine: part, "commit": "abc", "date": "2030-01-01", "command": "make bench-swap"}
+    (results / f"{file}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -74,8 +76,15 @@ def test_the_swaps_row_counts_requests_during_swaps_and_both_bounds(
     assert (row["name"], row["trials"], row["failures"], row["commit"]) == ("hot-swap-fake", 4, failures, "abc")
 
 
+def test_swaps_of_fully_trained_versions_make_a_row_of_their_own(tmp_path: Path) -> None:
+    lay_swap(tmp_path, mixed=True, ratio=1.3, rollback_s=0.9, file="swap-full", engine="full")
+    [row] = committed_rows(tmp_path)
+    assert (row["name"], row["trials"], row["failures"]) == ("hot-swap-full", 4, 1)
+    assert "two engines" in row["real_parts"]
+
+
 def test_the_committed_results_of_other_commands_make_rows() -> None:
     rows = {row["name"]: row for row in committed_rows(Path(__file__).parents[2] / "docs" / "results")}
-    assert set(rows) == {"fuzz", "hot-swap-fake", "hot-swap-real"}
+    assert set(rows) - {"hot-swap-full"} == {"fuzz", "hot-swap-fake", "hot-swap-real"}
     assert all(row["failures"] == 0 and row["commit"] for row in rows.values())
     assert rows["hot-swap-fake"]["trials"] > 10_000
