@@ -17,6 +17,8 @@ SEED ?= 1
 # Share of each row's trials that `make chaos` makes, and which rows (all of them where none is named).
 SHARE ?= 1
 ROWS ?=
+# Whose versions `make bench-swap` moves: adapters on the fake engine, adapters on vLLM, a fully trained version on vLLM.
+ENGINES ?= fake real full
 # Which guards `make guards` takes out (all of them where none is named).
 ONLY ?=
 # Files with properties, which `make fuzz` tries on more examples.
@@ -87,18 +89,17 @@ exact: $(LOCKED) ## Hold scores of 500 items against transformers, token by toke
 		--out docs/results/$(if $(filter exact,$(MATH)),exact,exact-$(MATH)); \
 		found=$$?; $(BIN)/python -m benchmarks.page; exit $$found
 
-bench-score: $(LOCKED) ## Compare /score with vLLM as it comes and with transformers (40 minutes)
-	@$(BIN)/python -m benchmarks.score --home $(RLT_HOME) --out docs/results/score
-	@$(BIN)/python -m benchmarks.score.table docs/results/score
-	@$(BIN)/python -m benchmarks.page
+bench-score: $(LOCKED) ## Compare /score with vLLM as it comes and with transformers, also what they find (45 minutes)
+	@$(BIN)/python -m benchmarks.score --home $(RLT_HOME) --out docs/results/score; found=$$?; \
+		$(BIN)/python -m benchmarks.score.table docs/results/score && $(BIN)/python -m benchmarks.page; exit $$found
 
-bench-explain: $(LOCKED) ## Compare /explain with vLLM's own OpenAI server (10 minutes)
+bench-explain: $(LOCKED) ## Compare /explain with vLLM's own OpenAI server, with and without LoRA (30 minutes)
 	@$(BIN)/python -m benchmarks.explain --home $(RLT_HOME) --out docs/results/explain
 	@$(BIN)/python -m benchmarks.page
 
-bench-swap: $(LOCKED) ## Move the served version under load: what fails, what mixes, how long it takes (15 minutes)
-	@$(BIN)/python -m benchmarks.swap --home $(RLT_HOME) --out docs/results/swap; \
-		found=$$?; $(BIN)/python -m benchmarks.page; exit $$found
+bench-swap: $(LOCKED) ## Move the served version under load: what fails, what mixes, how long it takes (25 minutes; ENGINES="fake real full")
+	@$(BIN)/python -m benchmarks.swap --home $(RLT_HOME) --out docs/results/swap --engines $(ENGINES); \
+		found=$$?; $(BIN)/python -m benchmarks.page; $(BIN)/python -m benchmarks.reliability.page; exit $$found
 
 lint: $(LOCKED)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.explain import table as explain
 from benchmarks.score import profile
 from benchmarks.score import table as score
 
@@ -35,7 +36,8 @@ def score_table(results: Path) -> str:
     folder = results / "score"
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     rates = score.read_rates(_lines(folder / "rows.jsonl"))
-    return f"{_source(run)}\n\n{score.table_of(rates, run, memory=_lines(folder / 'memory.jsonl'))}"
+    memory = _lines(folder / "memory.jsonl")
+    return f"{_source(run)}\n\n{score.table_of(rates, run, memory=memory, checks=score.read_checks(folder))}"
 
 
 def exact_table(results: Path, *, name: str = "exact") -> str:
@@ -63,13 +65,18 @@ def sampled_table(results: Path) -> str:
     lines = [
         _source(found),
         "",
-        "| temperature | tokens | further than 1e-4 | largest difference | median of the completions' largest |",
-        "|---|---|---|---|---|",
+        "| temperature | compared over | tokens | further than 1e-4 | largest difference "
+        "| median of the completions' largest | largest over the whole vocabulary |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for temperature, part in found["temperatures"].items():
+    parts = [(temperature, "what may be sampled", part) for temperature, part in found["temperatures"].items()]
+    for top_p, by_temperature in found.get("top_p", {}).items():
+        parts += [(f"{t}, top_p {top_p}", "the whole vocabulary", part) for t, part in by_temperature.items()]
+    for name, over, part in parts:
+        whole = part.get("largest_from_whole_vocabulary")
         lines.append(
-            f"| {temperature} | {part['tokens']:,} | {part['over_tolerance']} | {part['largest_difference']:.1e} "
-            f"| {part['median_of_largest']:.1e} |"
+            f"| {name} | {over} | {part['tokens']:,} | {part['over_tolerance']} | {part['largest_difference']:.1e} "
+            f"| {part['median_of_largest']:.1e} | {'not measured' if whole is None else f'{whole:.1e}'} |"
         )
     return "\n".join(lines)
 
@@ -101,26 +108,35 @@ def products_table(results: Path) -> str:
 def explain_table(results: Path) -> str:
     """Compare /v1/explain with vLLM's own server."""
     found = _json(results / "explain.json")
+    titles = {"vllm": "LoRA on, as ours", "vllm_bare": "without LoRA"}
     lines = [
         _source(found),
         "",
-        "| load | tokens/s, ours | vLLM's server | ratio | first text, ours | vLLM's server "
+        "| load | vLLM's server | tokens/s, ours | its | ratio | first text, ours | its "
         "| ratio (above 1: ours is earlier) |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, load in found["loads"].items():
         rate, first = load["tokens_per_s"], load["first_text_s"]
-        lines.append(
-            f"| {name} | {rate['ours']:.1f} | {rate['vllm']:.1f} | {_interval(load['tokens_per_s_ratio'])} "
-            f"| {first['ours'] * 1000:.0f} ms | {first['vllm'] * 1000:.0f} ms | {_interval(load['first_text_ratio'])} |"
-        )
+        for rival in (rival for rival in titles if rival in rate):
+            ending = explain.RIVALS[rival]
+            lines.append(
+                f"| {name} | {titles[rival]} | {rate['ours']:.1f} | {rate[rival]:.1f} "
+                f"| {_interval(load[f'tokens_per_s_ratio{ending}'])} "
+                f"| {first['ours'] * 1000:.0f} ms | {first[rival] * 1000:.0f} ms "
+                f"| {_interval(load[f'first_text_ratio{ending}'])} |"
+            )
     return "\n".join(lines)
 
 
-def swap_table(results: Path) -> str:
+def swap_table(results: Path, *, name: str = "swap") -> str:
     """Say what swaps under load cost."""
-    found = _json(results / "swap.json")
-    titles = {"real": "vLLM, SmolLM2-135M", "fake": "the fake engine, 0.6 s an explanation"}
+    found = _json(results / f"{name}.json")
+    titles = {
+        "real": "vLLM, SmolLM2-135M",
+        "fake": "the fake engine, 0.6 s an explanation",
+        "full": "vLLM, SmolLM2-135M, between an adapter and a fully trained version",
+    }
     lines = [
         _source(found),
         "",
@@ -128,12 +144,12 @@ def swap_table(results: Path) -> str:
         "| a request's p99 before / during swaps |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in (name for name in titles if name in found):
-        part = found[name]
+    for engine in (engine for engine in titles if engine in found):
+        part = found[engine]
         p99 = part["request_p99_s"]
         to_first = f"{part['swap_p50_s']:.2f} / {part['swap_p99_s']:.2f} s"
         lines.append(
-            f"| {titles[name]} | {part['clients']} | {part['swaps']} | {part['requests']:,} | {part['failed']} "
+            f"| {titles[engine]} | {part['clients']} | {part['swaps']} | {part['requests']:,} | {part['failed']} "
             f"| {part['mixed']} | {to_first} | {part['rollback_p99_s']:.2f} s "
             f"| {p99['before']:.2f} / {p99['swaps']:.2f} s: {part['p99_ratio']:.2f} times |"
         )
@@ -149,6 +165,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "products": products_table,
     "explain": explain_table,
     "swap": swap_table,
+    "swap-full": partial(swap_table, name="swap-full"),
 }
 
 

@@ -59,8 +59,8 @@ def start_ours(home: Path, *, folder: Path, module: str = "rlt_service") -> Serv
     )
 
 
-def start_vllm(home: Path, *, folder: Path) -> Server:
-    """Start vLLM's own OpenAI server: float32, both cores, LoRA enabled, as ours."""
+def start_vllm(home: Path, *, folder: Path, lora: bool) -> Server:
+    """Start vLLM's own OpenAI server: float32, both cores; with LoRA enabled as ours, or as one without adapters."""
     port = _free_port()
     options = {
         "--model": str(resolve_model(BASE_MODEL, state_folder=home)),
@@ -69,19 +69,18 @@ def start_vllm(home: Path, *, folder: Path) -> Server:
         "--port": str(port),
         "--dtype": "float32",
         "--max-model-len": str(MAX_MODEL_LEN),
-        "--max-loras": "4",
-        "--max-lora-rank": "64",
-        "--max-cpu-loras": "16",
         "--block-size": "32",
         "--kv-cache-memory-bytes": str(2**30),
         "--uvicorn-log-level": "warning",
     }
-    words = [word for pair in options.items() for word in pair]
+    if lora:
+        options |= {"--max-loras": "4", "--max-lora-rank": "64", "--max-cpu-loras": "16"}
+    words = [word for pair in options.items() for word in pair] + (["--enable-lora"] if lora else [])
     return Server(
-        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words, "--enable-lora", "--enforce-eager"],
+        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *words, "--enforce-eager"],
         address=f"http://127.0.0.1:{port}",
         ready="/health",
-        log=folder / "vllm.log",
+        log=folder / f"vllm-{port}.log",
         environment={
             "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),
             "VLLM_NO_USAGE_STATS": "1",

@@ -1,5 +1,7 @@
 """Compare /v1/explain with vLLM's own OpenAI server: time to the first text and tokens/s, interleaved in one run.
 
+Twice: with LoRA enabled, as ours has it, and without, as one starts it who has no adapters.
+
 make bench-explain
 python -m benchmarks.explain --help
 """
@@ -7,7 +9,8 @@ python -m benchmarks.explain --help
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +32,7 @@ def main() -> None:
     )
     parser.add_argument("--home", type=Path, required=True, help="state folder with the converted model (RLT_HOME)")
     parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl; explain.json goes beside it")
-    parser.add_argument("--repeats", type=int, default=6, help="runs of each load on each server")
+    parser.add_argument("--repeats", type=int, default=8, help="runs of each load on each server")
     options = parser.parse_args()
     rows = list(_rows(options.home, repeats=options.repeats))
     options.out.mkdir(parents=True, exist_ok=True)
@@ -42,34 +45,30 @@ def main() -> None:
 
 
 def _rows(home: Path, *, repeats: int) -> Iterator[dict[str, Any]]:
-    with TemporaryDirectory(prefix="rlt-bench-") as scratch:
+    with TemporaryDirectory(prefix="rlt-bench-") as scratch, ExitStack() as started:
         state = Path(scratch) / "state"
         state.mkdir()
         codec = load_codec(resolve_model(BASE_MODEL, state_folder=home))
         _say("starting our service")
         ours = start_ours(home, folder=state)
-        try:
-            _say("starting vLLM's OpenAI server")
-            theirs = start_vllm(home, folder=Path(scratch))
-            try:
-                callers: dict[str, Caller] = {
-                    "ours": OurCaller(ours.address),
-                    "vllm": VllmCaller(theirs.address, codec=codec),
-                }
-                yield from _interleaved(callers, repeats=repeats)
-            finally:
-                theirs.stop()
-        finally:
-            ours.stop()
+        started.callback(ours.stop)
+        callers: dict[str, Caller] = {"ours": OurCaller(ours.address)}
+        for name, lora in (("vllm", True), ("vllm_bare", False)):
+            _say(f"starting vLLM's OpenAI server {'with' if lora else 'without'} LoRA")
+            theirs = start_vllm(home, folder=Path(scratch), lora=lora)
+            started.callback(theirs.stop)
+            callers[name] = VllmCaller(theirs.address, codec=codec)
+        yield from _interleaved(callers, repeats=repeats)
 
 
 def _interleaved(callers: dict[str, Caller], *, repeats: int) -> Iterator[dict[str, Any]]:
-    """Run every load on both, the first one changing; repeat -1 warms up and is not kept."""
+    """Run every load on all, each time another one first; repeat -1 warms up and is not kept."""
+    names = list(callers)
     for repeat in range(-1, repeats):
         questions = generate_questions(count=8, seed=100 + repeat, steps=3)
         for load, run in [(each, run) for each in LOADS for run in range(each.times)]:
-            names: Sequence[str] = sorted(callers, reverse=bool((repeat + run) % 2))
-            for name in names:
+            shift = (repeat + run) % len(names)
+            for name in (*names[shift:], *names[:shift]):
                 found = measure(callers[name], [*questions[run:], *questions[:run]], load, seed=100 * (repeat + 1))
                 if repeat >= 0:
                     _say(f"{load.name} {repeat + 1}/{repeats} {name}: {found.tokens / found.seconds:.1f} tokens/s")

@@ -30,8 +30,8 @@ class Load:
 LOADS = (
     # Greedy, so that both write the same tokens: of a few drawn ones each its own number would decide the rate.
     Load(name="one", callers=1, n=1, max_tokens=96, temperature=0.0, times=4),
-    Load(name="n8", callers=1, n=8, max_tokens=64),
-    Load(name="callers8", callers=8, n=1, max_tokens=64),
+    Load(name="n8", callers=1, n=8, max_tokens=64, times=4),
+    Load(name="callers8", callers=8, n=1, max_tokens=64, times=2),
 )
 
 

@@ -1,37 +1,39 @@
 """Compare ways to score, interleaved in one run; rows go to a file, the table is made of the rows.
 
-make bench-score          everything, about 40 minutes on 2 cores
+In a repeat all score the same texts, and what they find is held against what our engine finds (`checks.py`).
+
+make bench-score          everything, about 45 minutes on 2 cores
 python -m benchmarks.score --help
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from benchmarks.score.contenders import BASE_MODEL, Contender
+from benchmarks.score.checks import COMPARED, all_agree, largest_difference
+from benchmarks.score.contenders import BASE_MODEL, CONTENDERS, Contender, Timed
 from benchmarks.score.flops import matrix_peak, model_size, needed_flops
 from benchmarks.score.processes import Fleet, Order
-from benchmarks.score.workloads import WORKLOADS, Workload, make_groups
+from benchmarks.score.workloads import WORKLOADS, Item, Workload, make_groups
 from rlt_client.demo import provenance
 from rlt_service.engine.machine import physical_cores
 from rlt_service.engine.models import resolve_model
 from rlt_tokens import load_codec
 
-CONTENDERS: tuple[Contender, ...] = get_args(Contender)
 MEMORY_SIZES = (1, 8, 64, 256)
 """Explanations of a request whose memory is measured."""
 
 
-def main() -> None:
-    """Read the options, run, write."""
+def main() -> int:
+    """Read the options, run, write; the exit code is 1 where a contender found something else than ours."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.score", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--home", type=Path, required=True, help="state folder with the converted model (RLT_HOME)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl and run.json")
+    parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl, checks.jsonl and run.json")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each workload by each contender")
     parser.add_argument("--workloads", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS))
     options = parser.parse_args()
@@ -43,10 +45,11 @@ def main() -> None:
         _write_lines(options.out / "memory.jsonl", _memory_rows(fleet))
     with _fleet() as fleet:
         fleet.start_all(options.home, say=_say_what_starts)
-        _write_lines(options.out / "rows.jsonl", _rows(fleet, workloads, repeats=options.repeats))
+        found = list(_repeats(fleet, workloads, home=options.home, repeats=options.repeats, folder=options.out))
     run = _run_facts(options.home, repeats=options.repeats)
     (options.out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     _say(f"rows are in {options.out}; the table: python -m benchmarks.score.table {options.out}")
+    return 0 if all_agree(found) else 1
 
 
 @contextmanager
@@ -62,24 +65,58 @@ def _say_what_starts(what: str) -> None:
     _say(f"  {what}")
 
 
-def _rows(fleet: Fleet, workloads: list[Workload], *, repeats: int) -> Iterator[dict[str, Any]]:
-    """Run each workload `repeats` times; the contenders take turns, each time another one first.
+def _repeats(
+    fleet: Fleet, workloads: list[Workload], *, home: Path, repeats: int, folder: Path
+) -> Iterator[dict[str, Any]]:
+    """Run each workload `repeats` times, write rows as they come, and give those of the checks.
 
     Repeat -1, of the first workload alone, warms up and is not kept.
     """
-    for workload in workloads:
-        for repeat in range(-1 if workload is workloads[0] else 0, repeats):
-            shift = repeat % len(CONTENDERS)
-            for contender in (*CONTENDERS[shift:], *CONTENDERS[:shift]):
-                # Not the same texts for our three: what one has cached must not help the next.
-                seed = 1000 * (repeat + 1) + CONTENDERS.index(contender)
-                answer = fleet.run(Order(contender=contender, workload=workload, seed=seed))
-                row = {"workload": workload.name, "repeat": repeat, "contender": contender, **asdict(answer.timed)}
-                _say(
-                    f"{workload.name} {repeat + 1}/{repeats} {contender}: {row['tokens'] / row['seconds']:.0f} tokens/s"
-                )
-                if repeat >= 0:
+    codec = load_codec(resolve_model(BASE_MODEL, state_folder=home))
+    with _lines_of(folder / "rows.jsonl") as write_row, _lines_of(folder / "checks.jsonl") as write_check:
+        for workload in workloads:
+            for repeat in range(-1 if workload is workloads[0] else 0, repeats):
+                seed = repeat + 1
+                found = _taking_turns(fleet, workload, repeat=repeat, seed=seed)
+                if repeat < 0:
+                    continue
+                for contender, timed in found.items():
+                    row = asdict(timed)
+                    del row["found"]
+                    write_row({"workload": workload.name, "repeat": repeat, "contender": contender, **row})
+                fleet.forget()
+                at_1 = fleet.run(Order(contender="ours_at_1", workload=workload, seed=seed)).timed
+                items = [item for group in make_groups(workload, codec=codec, seed=seed) for item in group.items]
+                for check in _checks(found, at_1=at_1, items=items):
+                    row = {"workload": workload.name, "repeat": repeat, **check}
+                    write_check(row)
                     yield row
+
+
+def _taking_turns(fleet: Fleet, workload: Workload, *, repeat: int, seed: int) -> dict[Contender, Timed]:
+    """Have all contenders score the same texts, each time another one first; none finds them in a cache."""
+    shift = repeat % len(CONTENDERS)
+    found: dict[Contender, Timed] = {}
+    for contender in (*CONTENDERS[shift:], *CONTENDERS[:shift]):
+        fleet.forget()
+        timed = fleet.run(Order(contender=contender, workload=workload, seed=seed)).timed
+        found[contender] = timed
+        _say(f"{workload.name}, repeat {repeat}, {contender}: {timed.tokens / timed.seconds:.0f} tokens/s")
+    return found
+
+
+def _checks(found: Mapping[Contender, Timed], *, at_1: Timed, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+    """Hold what each contender found against our engine on the same texts."""
+    for contender, compared in COMPARED.items():
+        ours = at_1 if compared == "tokens at 1" else found["ours_in_process"]
+        largest = largest_difference(contender, found[contender].found, ours=ours.found, items=items)
+        _say(f"  {contender}, {compared}: at most {largest:.1e} from ours")
+        yield {
+            "contender": contender,
+            "compared": compared,
+            "sequences": len(found[contender].found),
+            "largest_difference": largest,
+        }
 
 
 def _memory_rows(fleet: Fleet) -> Iterator[dict[str, Any]]:
@@ -128,10 +165,16 @@ def _affinity() -> set[int]:
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write each row as it comes: a run takes long."""
-    with path.open("w", encoding="utf-8", buffering=1) as file:
+    with _lines_of(path) as write:
         for row in rows:
-            file.write(json.dumps(row) + "\n")
+            write(row)
+
+
+@contextmanager
+def _lines_of(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give what writes a row as it comes: a run takes long."""
+    with path.open("w", encoding="utf-8", buffering=1) as file:
+        yield lambda row: file.write(json.dumps(row) + "\n") and None
 
 
 def _say(text: str) -> None:
@@ -139,4 +182,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
+from benchmarks.score.checks import GIVEN_LOGPROB
 from benchmarks.score.workloads import Group, Item
 from rlt_service.engine.machine import thread_binding
 from rlt_service.engine.models import resolve_model
@@ -28,6 +29,7 @@ Contender = Literal[
     "transformers_batched",
     "one_at_a_time",
 ]
+CONTENDERS: tuple[Contender, ...] = get_args(Contender)
 ScoringMath = Literal["exact", "fast"]
 
 
@@ -39,6 +41,8 @@ class Timed:
     tokens: int
     solution_mean: float
     """Mean log-prob of the solutions' tokens at temperature 1 or 0.7, as the contender can."""
+    found: tuple[tuple[float, ...], ...]
+    """Of each sequence, in the order asked, what `checks.py` compares."""
 
 
 class Scoring(Protocol):
@@ -46,6 +50,10 @@ class Scoring(Protocol):
 
     def run(self, groups: Sequence[Group], *, sampled: int | None) -> Timed:
         """Score the groups' sequences, or the first `sampled`."""
+        ...
+
+    def forget(self) -> None:
+        """Drop what was kept of earlier texts, so that the next run computes all of its own."""
         ...
 
     def stop(self) -> None:
@@ -86,6 +94,10 @@ class PlainVllm:
         ]
         return _timed(before, items, [_cut(values, item) for values, item in zip(found, items, strict=True)])
 
+    def forget(self) -> None:
+        """Drop what lies in the prefix cache."""
+        self._llm.reset_prefix_cache()
+
     def call(self, name: str) -> Any:
         """Call a method of the worker."""
         return self._llm.collective_rpc(name)[0]
@@ -111,13 +123,18 @@ class Transformers:
 
     def run(self, groups: Sequence[Group], *, sampled: int | None) -> Timed:
         """Score in batches of similar length, logits of every position, as the reference code does."""
-        items = sorted(_items(groups, sampled), key=lambda item: len(item.token_ids))
+        items = _items(groups, sampled)
         before = time.perf_counter()
-        found: list[list[float]] = []
+        places = sorted(range(len(items)), key=lambda place: len(items[place].token_ids))
+        found: dict[int, list[float]] = {}
         with self._torch.inference_mode():
             for first in range(0, len(items), self._batch):
-                found += self._forward(items[first : first + self._batch])
-        return _timed(before, items, found)
+                some = places[first : first + self._batch]
+                found |= zip(some, self._forward([items[place] for place in some]), strict=True)
+        return _timed(before, items, [found[place] for place in range(len(items))])
+
+    def forget(self) -> None:
+        """Do nothing: no call leaves anything to the next."""
 
     def stop(self) -> None:
         """Nothing runs beside this process."""
@@ -149,20 +166,18 @@ class Ours:
         """Where the service answers."""
         return self._both.address
 
-    def runner(self, *, rss_only: bool) -> Callable[..., Timed]:
+    def forget(self) -> None:
+        """Drop what lies in the prefix cache."""
+        self._both.forget()
+
+    def runner(self, *, rss_only: bool, temperature: float = TEMPERATURE) -> Callable[..., Timed]:
         """Give the in-process run for the full reward, or for r_SS alone."""
 
         def run(groups: Sequence[Group], *, sampled: int | None) -> Timed:
             del sampled
             items = _items(groups, None)
             before = time.perf_counter()
-            found = self._both.score(items, temperature=TEMPERATURE, rss_only=rss_only)
-            starts = [item.solution_start if rss_only else item.explanation_start for item in items]
-            solutions = [
-                values[item.solution_start - start : item.solution_end - start]
-                for values, item, start in zip(found, items, starts, strict=True)
-            ]
-            return _timed(before, items, solutions)
+            return _timed(before, items, self._both.score(items, temperature=temperature, rss_only=rss_only))
 
         return run
 
@@ -198,7 +213,11 @@ class OverHttp:
             seconds=seconds,
             tokens=sum(len(item.token_ids) for item in items),
             solution_mean=total / sum(score["solution"]["tokens"] for score in scores),
+            found=tuple(_parts(score) for score in scores),
         )
+
+    def forget(self) -> None:
+        """Keep nothing here as it is: the engine behind the service forgets."""
 
     def stop(self) -> None:
         """Close the connection."""
@@ -215,7 +234,7 @@ def _body(group: Group) -> dict[str, Any]:
                 "well_formed": False,
                 "tokens": {
                     "completion_token_ids": ids,
-                    "completion_logprobs": [-1.0] * len(ids),
+                    "completion_logprobs": [GIVEN_LOGPROB] * len(ids),
                     "explanation": [0, len(ids)],
                     "temperature": TEMPERATURE,
                 },
@@ -223,6 +242,11 @@ def _body(group: Group) -> dict[str, Any]:
             for ids in group.explanations
         ],
     }
+
+
+def _parts(score: Mapping[str, Any]) -> tuple[float, ...]:
+    solution, kl = score["solution"], score["kl"]
+    return solution["mean"], solution["min"], kl["mean"], kl["max"]
 
 
 def _given(output: Any) -> list[Any]:
@@ -234,14 +258,17 @@ def _items(groups: Sequence[Group], sampled: int | None) -> list[Item]:
 
 
 def _cut(logprobs_from_1: Sequence[float], item: Item) -> list[float]:
-    return list(logprobs_from_1[item.solution_start - 1 : item.solution_end - 1])
+    """Keep those from the explanation on, up to the solution's end."""
+    return list(logprobs_from_1[item.explanation_start - 1 : item.solution_end - 1])
 
 
-def _timed(before: float, items: Sequence[Item], solutions: Sequence[Sequence[float]]) -> Timed:
+def _timed(before: float, items: Sequence[Item], found: Sequence[Sequence[float]]) -> Timed:
+    """Take the time, and log-probs that end where the solution does."""
     seconds = time.perf_counter() - before
-    values = [value for solution in solutions for value in solution]
+    solutions = [value for values, item in zip(found, items, strict=True) for value in values[-item.solution_tokens :]]
     return Timed(
         seconds=seconds,
         tokens=sum(len(item.token_ids) for item in items),
-        solution_mean=math.fsum(values) / len(values),
+        solution_mean=math.fsum(solutions) / len(solutions),
+        found=tuple(tuple(values) for values in found),
     )

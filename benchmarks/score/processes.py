@@ -6,22 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from benchmarks.score.contenders import BASE_MODEL, BATCH, Contender, Ours, OverHttp, PlainVllm, Timed, Transformers
 from benchmarks.score.memory import peak_bytes, reset_peaks
 from benchmarks.score.workloads import WORKLOADS, Workload, make_groups
 
 Run = Callable[..., Timed]
+Yardstick = Literal["ours_at_1"]
+"""Our engine at temperature 1, untimed: what vLLM as it comes is compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What a process is asked to run; every process makes the same groups of the same seed."""
 
-    contender: Contender
+    contender: Contender | Yardstick
     workload: Workload
     seed: int
+
+
+class Forget:
+    """Asks a process to drop what it has cached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +38,26 @@ class Answer:
     peak_bytes: int
 
 
+class Keeper(Protocol):
+    """What a contender keeps of earlier texts."""
+
+    def forget(self) -> None:
+        """Drop it."""
+        ...
+
+
 class Fleet:
     """Contenders, each in a process of its own."""
 
     def __init__(self) -> None:
         """Hold none yet."""
-        self._pipes: dict[Contender, Connection] = {}
+        self._pipes: dict[Contender | Yardstick, Connection] = {}
         self._processes: list[Any] = []
 
     def start_all(self, home: Path, *, say: Callable[[str], None]) -> None:
         """Start all, one after the other; takes minutes."""
         say("our engine and service")
-        address: str = self._start(_serve_ours, home, "ours_in_process", "ours_in_process_rss_only")
+        address: str = self._start(_serve_ours, home, "ours_in_process", "ours_in_process_rss_only", "ours_at_1")
         self._start(_serve_http, (home, address), "ours_http")
         say("our engine by vLLM's own kernels")
         self._start(_serve_fast, home, "ours_fast", "ours_fast_rss_only")
@@ -62,11 +76,19 @@ class Fleet:
 
     def run(self, order: Order) -> Answer:
         """Have one contender run; raises RuntimeError with what broke in its process."""
-        pipe = self._pipes[order.contender]
+        return self._ask(order.contender, order)
+
+    def forget(self) -> None:
+        """Let all drop what they have cached: each computes the next texts whole, also those that others have read."""
+        for name in {pipe: name for name, pipe in self._pipes.items()}.values():  # one of each process
+            self._ask(name, Forget())
+
+    def _ask(self, name: Contender | Yardstick, order: "Order | Forget") -> Any:
+        pipe = self._pipes[name]
         pipe.send(order)
         answer = pipe.recv()
         if isinstance(answer, str):
-            raise RuntimeError(f"{order.contender} broke:\n{answer}")
+            raise RuntimeError(f"{name} broke:\n{answer}")
         return answer
 
     def stop(self) -> None:
@@ -78,7 +100,7 @@ class Fleet:
             if process.is_alive():
                 process.kill()
 
-    def _start(self, target: Callable[..., None], argument: Any, *names: Contender) -> Any:
+    def _start(self, target: Callable[..., None], argument: Any, *names: Contender | Yardstick) -> Any:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         # Not daemonic: engines start processes of their own.
@@ -98,8 +120,9 @@ def _serve_ours(home: Path, pipe: Connection) -> None:
     runs: dict[str, Run] = {
         "ours_in_process": ours.runner(rss_only=False),
         "ours_in_process_rss_only": ours.runner(rss_only=True),
+        "ours_at_1": ours.runner(rss_only=False, temperature=1.0),
     }
-    _serve(home, pipe, runs, ready=ours.address)
+    _serve(home, pipe, ours, runs, ready=ours.address)
     ours.stop()
 
 
@@ -112,20 +135,20 @@ def _serve_frugal(home: Path, pipe: Connection) -> None:
 def _serve_fast(home: Path, pipe: Connection) -> None:
     ours = Ours(home, scoring_math="fast")
     runs: dict[str, Run] = {"ours_fast": ours.runner(rss_only=False), "ours_fast_rss_only": ours.runner(rss_only=True)}
-    _serve(home, pipe, runs, ready="")
+    _serve(home, pipe, ours, runs, ready="")
     ours.stop()
 
 
 def _serve_http(argument: tuple[Path, str], pipe: Connection) -> None:
     home, address = argument
     client = OverHttp(address)
-    _serve(home, pipe, {"ours_http": client.run}, ready="")
+    _serve(home, pipe, client, {"ours_http": client.run}, ready="")
     client.stop()
 
 
 def _serve_plain(home: Path, pipe: Connection) -> None:
     plain = PlainVllm(home)
-    _serve(home, pipe, {"vllm_plain": plain.run}, ready="")
+    _serve(home, pipe, plain, {"vllm_plain": plain.run}, ready="")
     plain.stop()
 
 
@@ -133,10 +156,10 @@ def _serve_transformers(argument: tuple[Path, int], pipe: Connection) -> None:
     home, batch = argument
     model = Transformers(home, batch=batch)
     name = "one_at_a_time" if batch == 1 else "transformers_batched"
-    _serve(home, pipe, {name: model.run}, ready="")
+    _serve(home, pipe, model, {name: model.run}, ready="")
 
 
-def _serve(home: Path, pipe: Connection, runs: dict[str, Run], *, ready: str) -> None:
+def _serve(home: Path, pipe: Connection, keeper: Keeper, runs: dict[str, Run], *, ready: str) -> None:
     """Answer orders until the pipe is closed."""
     import traceback
 
@@ -152,10 +175,14 @@ def _serve(home: Path, pipe: Connection, runs: dict[str, Run], *, ready: str) ->
     pipe.send(ready)
     while True:
         try:
-            order: Order = pipe.recv()
+            order: Order | Forget = pipe.recv()
         except EOFError:
             return
         try:
+            if isinstance(order, Forget):
+                keeper.forget()
+                pipe.send(None)
+                continue
             groups = make_groups(order.workload, codec=codec, seed=order.seed)
             reset_peaks()
             timed = runs[order.contender](groups, sampled=order.workload.sampled)

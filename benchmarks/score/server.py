@@ -69,10 +69,14 @@ class EngineAndServer:
         ]
         return [result.logprobs for result in self._wait(self._engine.score(requests))]
 
+    def forget(self) -> None:
+        """Drop the prefix cache."""
+        if not self._wait(self._llm.reset_prefix_cache()):
+            raise RuntimeError("the prefix cache is in use: nothing may run beside the benchmark")
+
     def call_worker(self, name: str) -> Any:
         """Call a method of the engine's worker."""
-        engine = cast("Any", self._engine)  # a VllmEngine: what no other code may reach for
-        return self._wait(engine._state.llm.collective_rpc(name))[0]
+        return self._wait(self._llm.collective_rpc(name))[0]
 
     def stop(self) -> None:
         """End server, engine, loop."""
@@ -82,6 +86,11 @@ class EngineAndServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
         self._state.cleanup()
+
+    @property
+    def _llm(self) -> Any:
+        engine = cast("Any", self._engine)  # a VllmEngine: what no other code may reach for
+        return engine._state.llm
 
     def _wait(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.score.checks import COMPARED
+from benchmarks.score.checks import figures_of as checks_of
 from rlt_core.statistics import paired_difference
 
 BASELINE = "vllm_plain"
@@ -22,8 +24,18 @@ LABELS = {
     "transformers_batched": "transformers, batches of 8",
     "one_at_a_time": "transformers, one at a time",
 }
+SAME_TEXTS = (
+    "In a repeat all ways score the same texts; before each run every engine drops what it has cached. What each finds "
+    "is compared with what our engine finds: a wrong way would be seen."
+)
+OWN_TEXTS = (
+    "Each way scores texts of its own of the same lengths, so that nothing is cached for it; that all find the same "
+    "was not checked."
+)
 Rates = Mapping[str, Mapping[str, Sequence[float]]]
 """tokens/s by workload and contender, one for each repeat."""
+Checks = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""What was compared and how far it was off, by workload and contender."""
 
 
 def main() -> None:
@@ -31,9 +43,10 @@ def main() -> None:
     folder = Path(sys.argv[1])
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     rates = read_rates(_lines(folder / "rows.jsonl"))
-    figures = figures_of(rates, run)
+    checks = read_checks(folder)
+    figures = figures_of(rates, run, checks=checks)
     (folder.parent / "score.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    text = table_of(rates, run, memory=_lines(folder / "memory.jsonl"))
+    text = table_of(rates, run, memory=_lines(folder / "memory.jsonl"), checks=checks)
     sys.stdout.write(text)
 
 
@@ -45,14 +58,20 @@ def read_rates(rows: Sequence[Mapping[str, Any]]) -> Rates:
     return rates
 
 
+def read_checks(folder: Path) -> Checks:
+    """Read checks.jsonl; empty for a run of before there were checks, whose contenders scored texts of their own."""
+    path = folder / "checks.jsonl"
+    return checks_of(_lines(path)) if path.exists() else {}
+
+
 def ratio_of(rates: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
     """Give the geometric mean of the paired ratios with its 95% bootstrap interval over repeats."""
     found = paired_difference(before=[math.log(rate) for rate in baseline], after=[math.log(rate) for rate in rates])
     return math.exp(found.mean), math.exp(found.ci_low), math.exp(found.ci_high)
 
 
-def figures_of(rates: Rates, run: Mapping[str, Any]) -> dict[str, Any]:
-    """Give docs/results/score.json: median tokens/s, ratios with intervals, where they come from."""
+def figures_of(rates: Rates, run: Mapping[str, Any], *, checks: Checks) -> dict[str, Any]:
+    """Give docs/results/score.json: median tokens/s, ratios with intervals, agreement, where they come from."""
     return {
         "workloads": {
             workload: {name: round(median(values), 1) for name, values in contenders.items()}
@@ -68,13 +87,14 @@ def figures_of(rates: Rates, run: Mapping[str, Any]) -> dict[str, Any]:
             workload: _interval(contenders["ours_http"], contenders["ours_in_process"])
             for workload, contenders in rates.items()
         },
+        **({"from_ours": checks} if checks else {}),
         **{name: run[name] for name in ("repeats", "commit", "date", "machine", "command")},
     }
 
 
-def table_of(rates: Rates, run: Mapping[str, Any], *, memory: Sequence[Mapping[str, Any]]) -> str:
-    """Write the tables, with ratios, shares of the matrix peak and memory."""
-    lines: list[str] = []
+def table_of(rates: Rates, run: Mapping[str, Any], *, memory: Sequence[Mapping[str, Any]], checks: Checks) -> str:
+    """Write the tables, with ratios, shares of the matrix peak, agreement and memory."""
+    lines = [SAME_TEXTS if checks else OWN_TEXTS, ""]
     for workload, contenders in rates.items():
         lines += [f"**{workload}**", "", "| how | tokens/s (median) | ratio to vLLM as it comes | of the matrix peak |"]
         lines.append("|---|---|---|---|")
@@ -86,6 +106,7 @@ def table_of(rates: Rates, run: Mapping[str, Any], *, memory: Sequence[Mapping[s
             )
         mean, low, high = ratio_of(contenders["ours_http"], contenders["ours_in_process"])
         lines += ["", f"HTTP and JSON: {mean:.3f} [{low:.3f}, {high:.3f}] of the rate in process.", ""]
+    lines += _agreement(checks)
     lines += ["| explanations in a request | ours, MiB at most | vLLM as it comes, MiB at most |", "|---|---|---|"]
     peaks = {(row["contender"], row["explanations"]): row["peak_bytes"] / 2**20 for row in memory}
     for size in sorted({size for _, size in peaks}):
@@ -93,6 +114,19 @@ def table_of(rates: Rates, run: Mapping[str, Any], *, memory: Sequence[Mapping[s
     lines += ["", f"Matrix peak (float32 products of 2048², both cores): {run['matrix_peak_flops'] / 1e9:.0f} GFLOP/s."]
     lines += [f"{run['repeats']} repeats, commit {run['commit']}, {run['date']}, {run['machine']}; `{run['command']}`."]
     return "\n".join(lines) + "\n"
+
+
+def _agreement(checks: Checks) -> list[str]:
+    """Say how far each contender was from ours."""
+    if not checks:
+        return []
+    lines = [f"| largest difference from ours, in process | compared | {' | '.join(checks)} |"]
+    lines.append("|---|---|" + "---|" * len(checks))
+    for name in (name for name in LABELS if name in COMPARED):
+        found = [part[name] for part in checks.values()]
+        cells = " | ".join(f"{one['largest_difference']:.1e}" for one in found)
+        lines.append(f"| {LABELS[name]} | {found[0]['compared']} | {cells} |")
+    return [*lines, ""]
 
 
 def _roofline(name: str, workload: str, contenders: Mapping[str, Sequence[float]], run: Mapping[str, Any]) -> str:

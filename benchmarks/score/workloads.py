@@ -67,8 +67,19 @@ class Item:
 
     token_ids: tuple[int, ...]
     explanation_start: int
+    explanation_end: int
     solution_start: int
     solution_end: int
+
+    @property
+    def explanation_tokens(self) -> int:
+        """How many tokens the explanation has."""
+        return self.explanation_end - self.explanation_start
+
+    @property
+    def solution_tokens(self) -> int:
+        """How many tokens the solution has; with the last of them the sequence ends."""
+        return self.solution_end - self.solution_start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +94,7 @@ class Group:
 
 
 def make_groups(workload: Workload, *, codec: SequenceCodec, seed: int) -> list[Group]:
-    """Make a workload's groups: sums told in words, new ones for each seed, so that nothing is cached before."""
+    """Make a workload's groups: sums told in words, new ones for each seed."""
     dice = random.Random(f"{workload.name} {seed}")
     return [_group(workload, codec=codec, dice=dice) for _ in range(workload.questions)]
 
@@ -105,6 +116,7 @@ def _group(workload: Workload, *, codec: SequenceCodec, dice: random.Random) -> 
             Item(
                 token_ids=sequence.token_ids[: sequence.solution.end],
                 explanation_start=sequence.explanation.start,
+                explanation_end=sequence.explanation.end,
                 solution_start=sequence.solution.start,
                 solution_end=sequence.solution.end,
             )

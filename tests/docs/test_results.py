@@ -13,6 +13,7 @@ from benchmarks.explain import table as explain
 from benchmarks.page import TABLES, with_tables
 from benchmarks.score import profile
 from benchmarks.score import table as score
+from benchmarks.score.checks import AGREES
 from benchmarks.score.workloads import WORKLOADS
 from benchmarks.swap import figures as swap_figures
 from rlt_client.demo.table import DemoRun, place_table, read_rows, to_markdown, write_figures
@@ -67,7 +68,9 @@ def test_score_json_follows_from_its_rows() -> None:
     folder = DOCS / "results" / "score"
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     rates = score.read_rates(read_lines(folder / "rows.jsonl"))
-    assert score.figures_of(rates, run) == read_json("score")
+    checks = score.read_checks(folder)
+    assert score.figures_of(rates, run, checks=checks) == read_json("score")
+    assert all(part["largest_difference"] <= AGREES for parts in checks.values() for part in parts.values())
     assert set(rates) == set(WORKLOADS)
     assert {len(values) for contenders in rates.values() for values in contenders.values()} == {run["repeats"]}
     assert run["repeats"] >= 5
@@ -90,11 +93,16 @@ def test_explain_json_follows_from_its_rows() -> None:
     assert found["repeats"] >= 5
 
 
-@pytest.mark.parametrize(("name", "clients", "swaps"), [("fake", 64, 200), ("real", 8, 20)])
-def test_swap_json_follows_from_its_rows(name: str, clients: int, swaps: int) -> None:
+SWAPS = [("swap", "fake", 64, 200), ("swap", "real", 8, 20), ("swap-full", "full", 8, 20)]
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "clients", "swaps"), [one for one in SWAPS if (DOCS / "results" / f"{one[0]}.json").exists()]
+)
+def test_swap_json_follows_from_its_rows(file: str, name: str, clients: int, swaps: int) -> None:
     folder = DOCS / "results" / "swap"
     rows, moves = (read_lines(folder / f"{name}-{kind}.jsonl") for kind in ("requests", "swaps"))
-    found = read_json("swap")[name]
+    found = read_json(file)[name]
     assert swap_figures.figures_of(rows, moves).items() <= found.items()
     assert (found["clients"], found["swaps"], found["failed"], found["mixed"]) == (clients, swaps, 0, 0)
 
