@@ -96,7 +96,8 @@ class PlainVllm:
 
     def forget(self) -> None:
         """Drop what lies in the prefix cache."""
-        self._llm.reset_prefix_cache()
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("the prefix cache is in use: nothing may run beside the benchmark")
 
     def call(self, name: str) -> Any:
         """Call a method of the worker."""

@@ -4,8 +4,9 @@ import copy
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -15,9 +16,14 @@ from rlt_service.engine.models import resolve_model
 from rlt_service.engine.protocol import AdapterRef, Engine, GenerateRequest, SequenceScoreRequest
 from tests.engine.adapter_files import write_adapter
 
+if TYPE_CHECKING:  # vLLM takes seconds to import
+    from rlt_service.engine.vllm_engine import VllmEngine
+
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="session")]
 
 TOLERANCE = 1e-4
+ORDERS = 10
+BATCHES = (1, 2, 3, 5, 7, 20)
 NO_LESS_EXACT = 1.1
 """How much further from float64 than transformers scores may be, in the root of the mean square."""
 IM_START, IM_END = 1, 2
@@ -152,19 +158,26 @@ async def test_a_group_in_one_request_reads_the_question_that_its_first_sequence
         assert largest_difference(expected(reference, item), result.logprobs) < TOLERANCE
 
 
-async def test_scores_of_twenty_items_are_the_same_in_another_order_and_in_other_batches(
-    real_engine: Engine, reference: Any
+async def test_scores_of_twenty_items_are_the_same_in_ten_orders_and_batches_cold_and_warm(
+    real_engine: Engine, reference: Any, peft_reference: Any, tmp_path: Path
 ) -> None:
-    items = twenty_items(real_engine, 0.7)
-    wanted = {item: expected(reference, item) for item in items}
+    adapters = [write_adapter(tmp_path / str(seed), version=f"order@{seed}", seed=seed) for seed in (51, 52)]
+    of_whom = (None, *adapters)
+    items = [replace(item, adapter=of_whom[place % 3]) for place, item in enumerate(twenty_items(real_engine, 0.7))]
+    wanted: dict[SequenceScoreRequest, list[float]] = {}
+    for adapter in of_whom:  # the base first: PEFT changes the model that it is given
+        model = reference if adapter is None else peft_reference(adapter)
+        wanted |= {item: expected(model, item) for item in items if item.adapter == adapter}
     dice = random.Random(19)
-    for batch in (1, 7):
-        order = dice.sample(items, k=len(items))
-        got = [
-            result for first in range(0, 20, batch) for result in await real_engine.score(order[first : first + batch])
-        ]
-        for item, result in zip(order, got, strict=True):
-            assert largest_difference(wanted[item], result.logprobs) < TOLERANCE
+    for number in range(ORDERS):
+        order, batch = dice.sample(items, k=len(items)), BATCHES[number % len(BATCHES)]
+        assert await cast("VllmEngine", real_engine)._state.llm.reset_prefix_cache()
+        for state in ("cold", "warm"):
+            for first in range(0, len(order), batch):
+                some = order[first : first + batch]
+                for item, result in zip(some, await real_engine.score(some), strict=True):
+                    apart = largest_difference(wanted[item], result.logprobs)
+                    assert apart < TOLERANCE, f"order {number}, batches of {batch}, {state}, item {items.index(item)}"
 
 
 async def test_cached_prefix_that_reaches_into_the_wanted_span_is_read_up_to_that_span(

@@ -82,6 +82,14 @@ def of_rank_17(folder: Path) -> None:
     write_adapter(folder, rank=17)
 
 
+def on_the_output_layer(folder: Path) -> None:
+    """Add what vLLM would leave out of prompt log-probs without a word (#51594)."""
+    sides = {"A": np.zeros((4, 576), dtype=np.float32), "B": np.zeros((49152, 4), dtype=np.float32)}
+    tensors = load_file(folder / ADAPTER_WEIGHTS)
+    tensors |= {f"base_model.model.lm_head.lora_{side}.weight": tensor for side, tensor in sides.items()}
+    save_file(tensors, folder / ADAPTER_WEIGHTS)
+
+
 async def check_still_serving(client: httpx.AsyncClient) -> None:
     history = (await client.get("/v1/aliases/teacher/default/history")).json()["data"]
     assert history[0]["version"] == "sound@1"
@@ -96,6 +104,7 @@ async def check_still_serving(client: httpx.AsyncClient) -> None:
         ("nan", with_nan, "NaN"),
         ("other-base", of_another_base, "org/other-model"),
         ("rank-17", of_rank_17, "rank 17"),
+        ("lm-head", on_the_output_layer, "lm_head"),
     ],
 )
 async def test_a_bad_adapter_becomes_no_version(
