@@ -78,6 +78,23 @@ def test_a_teacher_that_the_gate_finds_better_is_swapped_into_serving(promoted: 
     assert "promoted: the gate found it better than demo-teacher@1" in promoted.said
 
 
+def test_a_version_says_which_job_dataset_parent_and_evaluation_it_comes_from(promoted: Promoted) -> None:
+    control, outcome = promoted.control, promoted.outcome
+    (dataset,) = control.services.datasets.list().data
+    (job,) = control.http.get("/v1/jobs", params={"kind": "rl"}).json()["data"]
+    lineage = control.http.get("/v1/teachers/demo-teacher/versions/2/lineage").json()
+    assert (lineage["parent"], lineage["job"], lineage["base_model"]) == ("demo-teacher@1", job["id"], "fake")
+    assert (lineage["dataset"], lineage["dataset_sha256"]) == (dataset.id, dataset.sha256)
+    assert (lineage["spec"]["kind"], lineage["spec"]["dataset"]) == ("rl", dataset.id)
+    assert lineage["code_version"]
+    assert lineage["evaluations"] == [outcome.evaluation]
+    assert [(move["alias"], move["evaluation"]) for move in lineage["promotions"]] == [("default", outcome.evaluation)]
+    version = control.http.get("/v1/teachers/demo-teacher/versions/2").json()
+    assert (version["parent"], version["job"], version["dataset"]) == ("demo-teacher@1", job["id"], dataset.id)
+    assert (version["lora_rank"], version["aliases"]) == (16, ["default"])
+    assert len(version["adapter_sha256"]) == 64
+
+
 def test_every_report_question_is_measured_once_a_model_and_none_was_trained_on(promoted: Promoted) -> None:
     plan, control, outcome = StubPlan(), promoted.control, promoted.outcome
     models = {row.model: row.version for row in outcome.rows}

@@ -158,6 +158,10 @@ def test_a_teacher_is_warmed_up_reinforced_gated_and_swapped_into_serving(real_c
     trained_on_nothing_of = {row.question_id for row in rows.data}
     assert len(trained_on_nothing_of) == gain.n >= 2
 
+    lineage = real_client.teachers.lineage("loop@2")
+    assert (lineage.parent, lineage.job, lineage.dataset) == ("loop@1", job.id, dataset)
+    assert lineage.evaluations == [evaluation.id]
+
     published = [event for event in real_client.jobs.events(job.id) if event.type == "published"]
     assert [event.data["step"] for event in published] == [0, 1]
     assert [event.data["version"] for event in published] == [f"{job.id}.1@0", f"{job.id}.1@1"]
