@@ -2,16 +2,15 @@
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-import psutil
 import pytest
 
 from rlt_core.formats import ExplanationPiece
 from rlt_service.engine.protocol import Completion, CompletionDelta, Engine, GenerateRequest, SequenceScoreRequest
+from tests.support.engine_processes import busy_share
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="session")]
 
@@ -96,22 +95,6 @@ async def test_an_engine_rests_when_the_only_caller_has_gone(real_engine: Engine
         at_work = await busy_share()
     await asyncio.sleep(1.0)
     assert await busy_share() < 0.3 * at_work
-
-
-async def busy_share() -> float:
-    """Give how many cores the engines' processes use, over a second."""
-    before, began_s = _cpu_seconds(), time.monotonic()
-    await asyncio.sleep(1.0)
-    return (_cpu_seconds() - before) / (time.monotonic() - began_s)
-
-
-def _cpu_seconds() -> float:
-    total = 0.0
-    for process in psutil.Process().children(recursive=True):
-        if process.cmdline() and process.cmdline()[0].startswith("VLLM::"):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
 
 
 async def test_who_generates_does_not_wait_for_a_bulk_of_scores(real_engine: Engine) -> None:
