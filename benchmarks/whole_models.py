@@ -1,22 +1,22 @@
-"""A fully trained model of a base's shape, made without training: every weight is there, and it says other things."""
+"""A fully trained model of a base's shape, made without training: a random adapter that is merged into all weights."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from safetensors.numpy import load_file, save_file
-
-CHANGED = "model.norm.weight"
-AMPLITUDE = 0.5
-"""Each number of the last norm is scaled by 1 plus a wave of this height: log-probs move by whole nats."""
+from safetensors.torch import load_file, save_file
 
 
-def write_whole_model(folder: Path, *, base: Path) -> Path:
-    """Write config and weights of the base to `folder`, with another last norm."""
+def write_whole_model(wrapped: Any, folder: Path, *, base: Path) -> None:
+    """Write config and weights to `folder`, named as in the base's file; `wrapped` is what `with_random_lora` gave.
+
+    What it says is not the base's, and holds no more control tokens than an adapter's answers do.
+    """
+    merged = wrapped.merge_and_unload().state_dict()
     folder.mkdir(parents=True)
     shutil.copyfile(base / "config.json", folder / "config.json")
-    weights = load_file(base / "model.safetensors")
-    norm = weights[CHANGED]
-    weights[CHANGED] = norm * (1.0 + AMPLITUDE * np.sin(np.arange(norm.size))).astype(norm.dtype)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
+    tensors = {
+        name: merged[name].to(tensor.dtype).contiguous()
+        for name, tensor in load_file(base / "model.safetensors").items()
+    }
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

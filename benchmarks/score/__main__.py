@@ -174,7 +174,11 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def _lines_of(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Give what writes a row as it comes: a run takes long."""
     with path.open("w", encoding="utf-8", buffering=1) as file:
-        yield lambda row: file.write(json.dumps(row) + "\n") and None
+
+        def write(row: dict[str, Any]) -> None:
+            file.write(json.dumps(row) + "\n")
+
+        yield write
 
 
 def _say(text: str) -> None:

@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal
 
-from benchmarks.score.workloads import Item
+from benchmarks.score.contenders import Contender
+from benchmarks.score.workloads import GIVEN_LOGPROB, Item
 
 Compared = Literal["tokens at 0.7", "tokens at 1", "solutions' tokens at 0.7", "parts of the reward at 0.7"]
 """Log-probs of each token of explanation and solution, or of the solution alone; or four numbers of each reward."""
 AGREES = 1e-3
 """Nats; float32 in batches of other sizes, or with padding, rounds to some 1e-4."""
-GIVEN_LOGPROB = -1.0
-"""What is sent over HTTP as each explanation token's log-prob by its teacher."""
-COMPARED: Mapping[str, Compared] = {
+COMPARED: Mapping[Contender, Compared] = {
     "ours_in_process_rss_only": "solutions' tokens at 0.7",
     "ours_http": "parts of the reward at 0.7",
     "ours_fast": "tokens at 0.7",
@@ -30,7 +29,7 @@ Found = Sequence[Sequence[float]]
 """Of each sequence what a contender found."""
 
 
-def largest_difference(contender: str, found: Found, *, ours: Found, items: Sequence[Item]) -> float:
+def largest_difference(contender: Contender, found: Found, *, ours: Found, items: Sequence[Item]) -> float:
     """Compare with our log-probs from the explanation on; sequences that a contender left out are not compared.
 
     Infinity for a number that is none, and for as many as should not be there.

@@ -8,8 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from benchmarks.score.checks import GIVEN_LOGPROB
-from benchmarks.score.workloads import Group, Item
+from benchmarks.score.workloads import GIVEN_LOGPROB, Group, Item
 from rlt_service.engine.machine import thread_binding
 from rlt_service.engine.models import resolve_model
 from rlt_service.engine.vllm_environment import vllm_environment

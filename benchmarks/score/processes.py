@@ -80,7 +80,10 @@ class Fleet:
 
     def forget(self) -> None:
         """Let all drop what they have cached: each computes the next texts whole, also those that others have read."""
-        for name in {pipe: name for name, pipe in self._pipes.items()}.values():  # one of each process
+        one_of_each: dict[Connection, Contender | Yardstick] = {}
+        for name, pipe in self._pipes.items():
+            one_of_each[pipe] = name
+        for name in one_of_each.values():
             self._ask(name, Forget())
 
     def _ask(self, name: Contender | Yardstick, order: "Order | Forget") -> Any:

@@ -10,6 +10,9 @@ from rlt_core.tokens import SequenceCodec
 PEOPLE = ("Ada", "Ben", "Carla", "Dan", "Eva", "Finn", "Gina", "Hugo", "Ines", "Jon", "Kira", "Leo", "Mia", "Nils")
 THINGS = ("coins", "books", "apples", "cards", "shells", "stamps", "pens", "marbles", "buttons", "stones")
 
+GIVEN_LOGPROB = -1.0
+"""What is sent over HTTP as each explanation token's log-prob by its teacher."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:

@@ -141,13 +141,17 @@ def _make_versions(state: Path, *, home: Path, second: Kind) -> None:
     folder = resolve_model(BASE_MODEL, state_folder=home)
     imports = state / "artifacts" / "imports"
     model = load_reference(folder)
-    for number in (1, 2) if second == "adapter" else (1,):
+    for number in (1, 2):
         target = imports / f"{NAME}{number}"
-        target.mkdir(parents=True)
-        model = with_random_lora(model, folder=target, base_model=folder.name, seed=number).unload()
-        (target / "README.md").unlink(missing_ok=True)
-    if second == "full":
-        write_whole_model(imports / f"{NAME}2", base=folder)
+        whole = number == 2 and second == "full"
+        adapter = state.with_name("unused") if whole else target
+        adapter.mkdir(parents=True)
+        wrapped = with_random_lora(model, folder=adapter, base_model=folder.name, seed=number)
+        if whole:
+            write_whole_model(wrapped, target, base=folder)
+        else:
+            model = wrapped.unload()
+            (target / "README.md").unlink(missing_ok=True)
 
 
 def _register(address: str) -> str:

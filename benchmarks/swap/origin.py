@@ -1,6 +1,6 @@
 """Whose tokens an answer holds: the version that it is stamped with computes every token's log-prob again.
 
-The two versions are random adapters, or one of them another model: what one samples, the other finds unlikely by whole
+The two versions are random adapters, one of them merged into the base for a fully trained one: what one samples, the other finds unlikely by whole
 nats, so that an answer made by two versions, or by the wrong one, cannot pass.
 """
 
@@ -11,9 +11,9 @@ import httpx
 
 from benchmarks.swap.load import QUESTION, SOLUTION, TEMPERATURE, Seen
 
-TOLERANCE = 0.01
-"""Nats. Float32 in batches of another size rounds to some 1e-5, a rare token's log-prob to more; and what is sampled is
-drawn without control tokens (docs/decisions/0012), whose share the log-probs of a score hold."""
+TOLERANCE = 1e-3
+"""Nats; float32 in batches of another size rounds to some 1e-5, and the share of control tokens, which are in a score's
+log-probs and not in a sample's (docs/decisions/0012), is as small with these versions at this temperature."""
 AT_ONCE = 256
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from benchmarks.score.checks import COMPARED, all_agree, figures_of, largest_difference
-from benchmarks.score.contenders import CONTENDERS
+from benchmarks.score.contenders import CONTENDERS, Contender
 from benchmarks.score.workloads import Item
 
 # Two tokens of an explanation, one of a tag between, two of a solution.
@@ -13,7 +13,7 @@ ITEM = Item(token_ids=tuple(range(9)), explanation_start=4, explanation_end=6, s
 OURS = [[-0.5, -1.5, -9.0, -2.0, -4.0], [-1.0, -1.0, -1.0, -1.0, -3.0]]
 
 
-def largest(contender: str, found: list[list[float]]) -> float:
+def largest(contender: Contender, found: list[list[float]]) -> float:
     return largest_difference(contender, found, ours=OURS, items=[ITEM, ITEM])
 
 
@@ -30,7 +30,7 @@ def test_every_contender_but_ours_is_compared() -> None:
         ("ours_http", [[-3.0, -4.0, 0.0, 0.5], [-2.0, -3.0, 0.0, 0.0]]),
     ],
 )
-def test_what_is_the_same_is_no_difference(contender: str, found: list[list[float]]) -> None:
+def test_what_is_the_same_is_no_difference(contender: Contender, found: list[list[float]]) -> None:
     assert largest(contender, found) == pytest.approx(0.0, abs=1e-12)
 
 

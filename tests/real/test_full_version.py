@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import pytest_asyncio
 import torch
+from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from benchmarks.whole_models import write_whole_model
 from rlt_service.app import create_app
 from rlt_service.engine.models import resolve_model
 from rlt_service.engine.protocol import Engine
@@ -42,7 +43,13 @@ def home(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a state folder with the base; a model that gives every token another probability lies in imports/."""
     home = tmp_path_factory.mktemp("full") / "home"
     shutil.copytree(base_folder, home / "models" / base_folder.name, copy_function=os.link)
-    write_whole_model(_tuned(home), base=base_folder)
+    tuned = _tuned(home)
+    tuned.mkdir(parents=True)
+    shutil.copyfile(base_folder / "config.json", tuned / "config.json")
+    weights = load_file(base_folder / "model.safetensors")
+    norm = weights["model.norm.weight"]
+    weights["model.norm.weight"] = norm * (1.0 + 0.5 * np.sin(np.arange(norm.size))).astype(norm.dtype)
+    save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
     return home
 
 
