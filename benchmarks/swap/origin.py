@@ -1,7 +1,7 @@
 """Whose tokens an answer holds: the version that it is stamped with computes every token's log-prob again.
 
-The two versions are random adapters, one of them merged into the base for a fully trained one: what one samples, the other finds unlikely by whole
-nats, so that an answer made by two versions, or by the wrong one, cannot pass.
+The two versions are random adapters, one of them merged into the base for a fully trained one: what one samples, the
+other finds unlikely by whole nats, so that an answer made by two versions, or by the wrong one, cannot pass.
 """
 
 from collections.abc import Sequence
