@@ -368,8 +368,10 @@ def test_a_journal_of_other_weights_is_not_read(world: Any, fake_services: Servi
 
 
 def flipped_bit(entry: Path, _: TrainerJob) -> None:
-    content = entry.read_bytes()
-    entry.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+    """Make another number of a log-prob's first digit: the file is still a journal."""
+    content, mark = entry.read_bytes(), b'"completion_logprobs":[-'
+    place = content.index(mark) + len(mark)
+    entry.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
 
 
 def truncated(entry: Path, _: TrainerJob) -> None:
