@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlt_core import log_records
-from rlt_core.errors import RltError
+from rlt_core.errors import ConfigurationError, RltError
 from rlt_core.job_errors import job_code
 from rlt_core.log_records import FORMAT_VARIABLE, PrintedLines, bound
 from rlt_core.schemas.trainer import (
@@ -113,7 +113,18 @@ def _takes_nothing(folder: Path) -> bool:
     return shutil.disk_usage(folder).free < _LITTLE_ROOM_BYTES or not os.access(folder, os.W_OK)
 
 
+def _check_alone() -> None:
+    """Raise ConfigurationError where a launcher has started more than one of this: each would write all there is."""
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if ranks != "1":
+        raise ConfigurationError(
+            f"the trainer was started as {ranks} ranks, and it is one process: each rank would save the same "
+            "checkpoints and publish the same policies; set RLT_TRAINER_COMMAND to a command without a launcher"
+        )
+
+
 def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
+    _check_alone()
     from rlt_client import Client
     from rlt_tokens import load_codec
     from rlt_train.context import JobContext

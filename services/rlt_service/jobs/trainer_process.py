@@ -42,11 +42,18 @@ class TrainerProcess:
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._strangers: frozenset[psutil.Process] = frozenset()
+        self._heard_s = 0.0
+        self._longest_silence_s = 0.0
 
     @property
     def log_path(self) -> Path:
         """What the trainer printed."""
         return self._folder / LOG_NAME
+
+    @property
+    def longest_silence_s(self) -> float:
+        """The longest time, on this process's clock, for which no beat was sent to it."""
+        return max(self._longest_silence_s, time.monotonic() - self._heard_s)
 
     def start(self) -> None:
         """Start it; raises OSError if the command cannot be run."""
@@ -67,6 +74,7 @@ class TrainerProcess:
             )
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
+        self._heard_s = time.monotonic()
 
     def beat(self) -> None:
         """Tell it that its supervisor still owns the job; one that does not listen is no error."""
@@ -74,6 +82,7 @@ class TrainerProcess:
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError, ValueError):
                 os.write(process.stdin.fileno(), b".")
+                self._longest_silence_s, self._heard_s = self.longest_silence_s, time.monotonic()
 
     def wait(self, timeout_s: float) -> int | None:
         """Return the exit code (negative: the signal), or None if it still runs after `timeout_s`."""

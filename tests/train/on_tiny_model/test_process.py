@@ -44,6 +44,16 @@ def test_format_of_the_engine_must_be_that_of_the_trainer(world: Any) -> None:
     assert last.code == "configuration"
 
 
+def test_one_of_several_ranks_is_refused_before_it_writes_anything(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    job = world.warmup()
+    assert run(world, job) == EXIT_FAILURE
+    [only] = world.events(job)
+    assert isinstance(only, ErrorEvent)
+    assert (only.code, "as 2 ranks" in only.message) == ("configuration", True)
+    assert [path.name for path in Path(job.attempt_dir).iterdir()] == ["events.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("error", "code", "retryable"),
     [
