@@ -62,6 +62,7 @@ def test_what_lives_on_when_the_trainer_has_ended_is_ended(tmp_path: Path) -> No
     wait_until(lambda: gone([orphan]), what="the orphan ended")
 
 
+@pytest.mark.processes
 def test_the_longest_silence_is_that_between_beats_or_since_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,9 +77,11 @@ def test_the_longest_silence_is_that_between_beats_or_since_the_last(
         seen.append(trainer.longest_silence_s)
     now_s += 7.0
     assert [*seen, trainer.longest_silence_s] == [1.0, 5.0, 5.0, 7.0]
+    monkeypatch.undo()
     trainer.end()
 
 
+@pytest.mark.processes
 def test_a_beat_that_the_pipe_does_not_take_breaks_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = TrainerProcess((sys.executable, "-c", ""), job_file=tmp_path / "job.json", folder=tmp_path)
     trainer.start()
@@ -87,4 +90,5 @@ def test_a_beat_that_the_pipe_does_not_take_breaks_no_silence(tmp_path: Path, mo
     monkeypatch.setattr("rlt_service.jobs.trainer_process.time.monotonic", lambda: now_s)
     trainer.beat()
     assert trainer.longest_silence_s >= 9.0
+    monkeypatch.undo()
     trainer.end()

@@ -354,7 +354,7 @@ class _Attempt:
             # A service that was away for as long as a trainer waits is no fault of the job. Nor is a lease: without a
             # beat that the database took, the trainer ends itself. A launcher hides the code by which its ranks say so.
             away = error.code == "engine_unavailable"
-            silent = error.code == "worker_lost" and ended.silence_s >= lease_s
+            silent = error.code == "worker_lost" and ended.exit_code > 0 and ended.silence_s >= lease_s
             lost = relay.error is None and (ended.exit_code == EXIT_LEASE_LOST or silent)
             self._give_back(
                 error.message, error=error, crash=not (away or lost), later_s=UNFIT_PAUSE_S if away else 0.0

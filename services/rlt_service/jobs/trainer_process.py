@@ -62,6 +62,7 @@ class TrainerProcess:
         # The folder it runs in is no place to import from.
         inherited = {name: value for name, value in os.environ.items() if name != API_KEY}  # its own key, or none
         environment = inherited | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"} | self._environment
+        self._heard_s = time.monotonic()  # before there is a process that another thread might beat
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -74,7 +75,6 @@ class TrainerProcess:
             )
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
-        self._heard_s = time.monotonic()
 
     def beat(self) -> None:
         """Tell it that its supervisor still owns the job; one that does not listen is no error."""
