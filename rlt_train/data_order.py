@@ -122,11 +122,6 @@ class DataCourse:
             data_sha256=self._data_sha256,
         )
 
-    def next_rows(self, step: int) -> list[int]:
-        """Give the numbers of the rows that the step after `step` takes."""
-        cursor = self.at(step)
-        return self._order_of(cursor.epoch)[cursor.rows_done :][: self._sampler.rows_per_step]
-
     def _order_of(self, epoch: int) -> list[int]:
         if self._order is None or self._order[0] != epoch:
             self._sampler.set_epoch(epoch)

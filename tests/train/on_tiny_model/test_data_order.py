@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rlt_core.schemas.trainer import CheckpointEvent, LogEvent, ProgressEvent, ResumePoint, TrainerJob
-from rlt_train.data_order import ByLength, DataCourse, InGroups
+from rlt_train.data_order import ByLength, DataCourse, EpochSampler, InGroups
 from rlt_train.randomness import GENERATORS, random_sha256
 from rlt_train.rl import run_rl
 from rlt_train.sft import RltSftTrainer
@@ -125,11 +125,19 @@ def test_a_resume_in_another_order_is_noticed(
     assert all("another place in the data (order_sha256)" in message for message in said[:2])
 
 
+def rows_from(sampler: EpochSampler, cursor: dict[str, Any]) -> list[int]:
+    """Give the numbers of the rows that a step takes which begins at a manifest's place."""
+    sampler.set_epoch(cursor["epoch"])
+    order = sampler.order()
+    assert hashlib.sha256(",".join(map(str, order)).encode()).hexdigest() == cursor["order_sha256"]
+    return order[cursor["rows_done"] :][: sampler.rows_per_step]
+
+
 def test_the_place_that_a_manifest_names_is_where_a_warm_up_goes_on(
     world: Any, trained: list[ResumePoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[list[int]]] = []
-    courses: list[DataCourse] = []
+    samplers: list[EpochSampler] = []
     rows: list[list[int]] = []
     loss, course_of = RltSftTrainer.compute_loss, RltSftTrainer.course
 
@@ -140,13 +148,13 @@ def test_the_place_that_a_manifest_names_is_where_a_warm_up_goes_on(
 
     def course(trainer: Any, job: TrainerJob) -> DataCourse:
         rows.extend(trainer.train_dataset["input_ids"])
-        courses.append(course_of(trainer, job))
-        return courses[-1]
+        samplers.append(trainer._get_train_sampler())
+        return course_of(trainer, job)
 
     monkeypatch.setattr(RltSftTrainer, "compute_loss", watched)
     monkeypatch.setattr(RltSftTrainer, "course", course)
     run_warmup(world.context(again(world, trained[1:])))
-    due = courses[0].next_rows(3)
+    due = rows_from(samplers[0], manifest_of(trained[1])["cursor"])
     assert len(due) == 4
     assert [ids for batch in seen for ids in batch] == [rows[number] for number in due]
 
@@ -155,10 +163,9 @@ def test_the_place_that_a_manifest_names_is_where_rl_goes_on(world: Any, fake_se
     job = world.rl({"steps": 6, "save_every": 5})  # 8 questions, 2 a step: four steps an epoch
     services = fake_services(job)
     run_rl(world.context(job, services))
-    fifth = manifest_of(points_of(world, job)[-1])["cursor"]
-    assert (fifth["epoch"], fifth["rows_done"]) == (1, 2)
-    course = DataCourse(InGroups(8, chunk=2, samples=4, times=1, seed=job.spec.seed), job=job)
-    assert course.at(5).order_sha256 == fifth["order_sha256"]
+    cursor = manifest_of(points_of(world, job)[-1])["cursor"]
+    assert (cursor["epoch"], cursor["rows_done"]) == (1, 2)
+    due = rows_from(InGroups(8, chunk=2, samples=4, times=1, seed=job.spec.seed), cursor)
     questions = [json.loads(line)["question"] for line in world.dataset.read_text().splitlines()]
-    asked = [request.question for request in services.explained]
-    assert asked == [questions[number] for step in range(6) for number in course.next_rows(step)]
+    asked = [request.question for request in services.explained if request.teacher.endswith("@5")]
+    assert asked == [questions[number] for number in due]
