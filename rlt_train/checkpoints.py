@@ -119,7 +119,10 @@ def verified(point: ResumePoint, *, job: TrainerJob) -> Checkpoint:
         path = folder / relative
         if path.stat().st_size != facts["size"] or file_sha256(path) != facts["sha256"]:
             raise UnfitCheckpointError(f"{name} has a file that is not as it was written: {relative}")
-    cursor = Cursor(**manifest["cursor"])
+    try:
+        cursor = Cursor(**manifest["cursor"])
+    except TypeError as error:
+        raise UnfitCheckpointError(f"{name} was written by another version: it names its place otherwise") from error
     return Checkpoint(folder=folder, step=point.step, threads=manifest["threads"], cursor=cursor)
 
 

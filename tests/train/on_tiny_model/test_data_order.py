@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from rlt_core.schemas.trainer import CheckpointEvent, LogEvent, ProgressEvent, ResumePoint, TrainerJob
+from rlt_train.checkpoints import verified
 from rlt_train.data_order import ByLength, DataCourse, EpochSampler, InGroups
+from rlt_train.errors import UnfitCheckpointError
 from rlt_train.randomness import GENERATORS, random_sha256
 from rlt_train.rl import run_rl
 from rlt_train.sft import RltSftTrainer
@@ -78,12 +80,36 @@ def test_random_states_are_told_apart_by_their_hashes() -> None:
     assert [name for name in other[0] if other[0][name] != other[1][name]] == ["torch_rng"]
 
 
-def with_cursor(point: ResumePoint, **fields: object) -> ResumePoint:
-    """Write another place into a manifest, as if it had been announced so."""
-    path, manifest = Path(point.folder) / "manifest.json", manifest_of(point)
-    manifest["cursor"] |= fields
-    path.write_text(json.dumps(manifest))
+def rewritten(point: ResumePoint, **fields: object) -> ResumePoint:
+    """Write another manifest, as if it had been announced so; None leaves a field out."""
+    path, manifest = Path(point.folder) / "manifest.json", manifest_of(point) | fields
+    path.write_text(json.dumps({name: value for name, value in manifest.items() if value is not None}))
     return point.model_copy(update={"manifest_sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+
+
+def with_cursor(point: ResumePoint, **fields: object) -> ResumePoint:
+    return rewritten(point, cursor=manifest_of(point)["cursor"] | fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"job_id": "job_fedcba9876543210fedc"}, "of another job or attempt"),
+        ({"attempt": 2}, "of another job or attempt"),
+        ({"step": 5}, "of another step or of another spec"),
+        ({"spec_sha256": "0" * 64}, "of another step or of another spec"),
+        ({"base_model": "other"}, "of another base or format"),
+        ({"format_id": "other@1"}, "of another base or format"),
+        ({"files": {}}, "lacks files or holds others"),
+        *(({name: None}, "its manifest says less") for name in ("files", "attempt", "cursor", "random_sha256")),
+        ({"cursor": {"row": 4}}, "it names its place otherwise"),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_not_gone_by_though_it_was_announced(
+    world: Any, trained: list[ResumePoint], fields: dict[str, object], fault: str
+) -> None:
+    with pytest.raises(UnfitCheckpointError, match=fault):
+        verified(rewritten(trained[0], **fields), job=again(world, []))
 
 
 WRONG = ({"epoch": 0}, {"rows_done": 4}, {"order_sha256": "0" * 64}, {"data_sha256": "0" * 64})
