@@ -49,7 +49,8 @@ class ByLength(EpochSampler):
     def order(self) -> list[int]:
         """Give the rows batch by batch."""
         if self.rows_per_step == 1:
-            return torch.randperm(len(self._lengths), generator=self.generator()).tolist()
+            order: list[int] = torch.randperm(len(self._lengths), generator=self.generator()).tolist()
+            return order
         return list(LengthGroupedSampler(self.rows_per_step, lengths=self._lengths, generator=self.generator()))
 
     def __len__(self) -> int:  # noqa: D105 - as any Sampler's

@@ -40,20 +40,10 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
 def random_sha256(states: Mapping[str, Any]) -> dict[str, str]:
     """Hash each generator's state by its name; other entries are left out."""
     return {
-        name: hashlib.sha256(json.dumps(_numbers(states[name])).encode()).hexdigest()
+        name: hashlib.sha256(json.dumps(states[name], default=torch.Tensor.tolist).encode()).hexdigest()
         for name in GENERATORS
         if name in states
     }
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {str(name): _numbers(inner) for name, inner in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - whatever a generator keeps
-    if isinstance(value, list | tuple):
-        return [_numbers(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType] - as above
-    return value
 
 
 def _numpy_state() -> dict[str, Any]:
