@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlt_core import log_records
-from rlt_core.errors import RltError
+from rlt_core.errors import ConfigurationError, RltError
 from rlt_core.job_errors import job_code
 from rlt_core.log_records import FORMAT_VARIABLE, PrintedLines, bound
 from rlt_core.schemas.trainer import (
@@ -28,6 +28,7 @@ from rlt_train.lifeline import StopFlag, die_with_parent, leave_at_once, watch_b
 LOGGER = logging.getLogger("rlt_train")
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_NO_RIGHT = frozenset({errno.EACCES, errno.EPERM})
 _LITTLE_ROOM_BYTES = 2**20
 
 
@@ -88,6 +89,7 @@ def disk_is_full(error: BaseException, *, folder: Path) -> bool:
     """Tell whether a write failed for want of room, or since it may not write at all.
 
     safetensors and torch raise errors of their own there, some of which do not say why: then the folder is looked at.
+    A file elsewhere that may not be read is none of this.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -95,13 +97,34 @@ def disk_is_full(error: BaseException, *, folder: Path) -> bool:
             return True
         if any(os.strerror(number) in str(seen) for number in _NO_ROOM):
             return True
+        if isinstance(seen, OSError) and seen.errno in _NO_RIGHT and _lies_in(folder, seen.filename):
+            return True
         if isinstance(seen, RuntimeError) and "PytorchStreamWriter" in str(seen):
-            return shutil.disk_usage(folder).free < _LITTLE_ROOM_BYTES
+            return _takes_nothing(folder)
         seen = seen.__cause__ or seen.__context__
     return False
 
 
+def _lies_in(folder: Path, name: object) -> bool:
+    return isinstance(name, str | os.PathLike) and Path(name).is_relative_to(folder)
+
+
+def _takes_nothing(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < _LITTLE_ROOM_BYTES or not os.access(folder, os.W_OK)
+
+
+def _check_alone() -> None:
+    """Raise ConfigurationError where a launcher has started more than one of this: each would write all there is."""
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if ranks != "1":
+        raise ConfigurationError(
+            f"the trainer was started as {ranks} ranks, and it is one process: each rank would save the same "
+            "checkpoints and publish the same policies; set RLT_TRAINER_COMMAND to a command without a launcher"
+        )
+
+
 def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
+    _check_alone()
     from rlt_client import Client
     from rlt_tokens import load_codec
     from rlt_train.context import JobContext

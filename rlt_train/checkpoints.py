@@ -2,23 +2,26 @@
 
 import hashlib
 import json
-import random
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from transformers import Trainer
 
 from rlt_core.schemas.trainer import KEPT_CHECKPOINTS, CheckpointEvent, ResumePoint, TrainerJob
-from rlt_train.durable import durable_folder, file_sha256
+from rlt_train.data_order import Cursor
+from rlt_train.durable import durable_folder, file_sha256, sync_files
 from rlt_train.errors import UnfitCheckpointError
 from rlt_train.models import save_adapter, trained_policy
+from rlt_train.randomness import random_sha256
 
 MANIFEST, STATE, TRAINER_STATE, ADAPTER_FOLDER = "manifest.json", "state.pt", "trainer_state.json", "adapter"
+_FIELDS = frozenset(("attempt", "base_model", "cursor", "files", "format_id", "job_id"))
+_FIELDS |= frozenset(("random_sha256", "spec_sha256", "step", "threads"))
+"""What a manifest must say for a resume to be sure of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,25 +32,33 @@ class Checkpoint:
     step: int
     threads: int
     """Threads that computed it: another number sums in another order."""
+    cursor: Cursor
+    """Where in its data training goes on."""
 
 
-def save_checkpoint(
-    trainer: Trainer, *, job: TrainerJob, step: int, randomness: Mapping[str, Any]
-) -> CheckpointEvent | None:
-    """Save the state after `step` under the attempt's folder; None if that step is already there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run stands when a step has ended."""
 
-    `randomness` are the random states as they were when the step ended.
-    """
-    target = Path(job.attempt_dir) / "checkpoints" / f"step-{step}"
+    step: int
+    cursor: Cursor
+    randomness: Mapping[str, Any]
+    """Random states as they were then."""
+
+
+def save_checkpoint(trainer: Trainer, *, job: TrainerJob, place: Place) -> CheckpointEvent | None:
+    """Save the state after a step under the attempt's folder; None if that step is already there."""
+    target = Path(job.attempt_dir) / "checkpoints" / f"step-{place.step}"
     if target.exists():
         return None
     with durable_folder(target) as folder:
         save_adapter(trained_policy(trainer), folder / ADAPTER_FOLDER, base_model=job.base_model)
-        torch.save(_states(trainer) | dict(randomness), folder / STATE)
+        torch.save(_states(trainer) | dict(place.randomness), folder / STATE)
         trainer.state.save_to_json(str(folder / TRAINER_STATE))
-        manifest = json.dumps(_manifest(folder, job=job, step=step), indent=2, sort_keys=True).encode()
+        manifest = json.dumps(_manifest(folder, job=job, place=place), indent=2, sort_keys=True).encode()
+        sync_files(folder)  # before there is a manifest that vouches for them
         (folder / MANIFEST).write_bytes(manifest)
-    return CheckpointEvent(step=step, path=str(target), manifest_sha256=hashlib.sha256(manifest).hexdigest())
+    return CheckpointEvent(step=place.step, path=str(target), manifest_sha256=hashlib.sha256(manifest).hexdigest())
 
 
 def oldest_kept(job: TrainerJob) -> int:
@@ -61,12 +72,19 @@ def oldest_kept(job: TrainerJob) -> int:
     return _step_of(folders[-KEPT_CHECKPOINTS]) if len(folders) >= KEPT_CHECKPOINTS else 0
 
 
-def newest_verified(points: Sequence[ResumePoint], *, job: TrainerJob) -> tuple[Checkpoint | None, list[str]]:
-    """Find the first of the points that verifies; give it with what was wrong with those before it."""
+def newest_verified(
+    points: Sequence[ResumePoint], *, job: TrainerJob, cursor_at: Callable[[int], Cursor]
+) -> tuple[Checkpoint | None, list[str]]:
+    """Find the first of the points that verifies; give it with what was wrong with those before it.
+
+    `cursor_at` gives the place in the data where this process would go on after a step.
+    """
     faults: list[str] = []
     for point in points:
         try:
-            return verified(point, job=job), faults
+            found = verified(point, job=job)
+            _check_cursor(found, due=cursor_at(found.step))
+            return found, faults
         except UnfitCheckpointError as error:
             faults.append(str(error))
     return None, faults
@@ -85,6 +103,10 @@ def verified(point: ResumePoint, *, job: TrainerJob) -> Checkpoint:
     if hashlib.sha256(text).hexdigest() != point.manifest_sha256:
         raise UnfitCheckpointError(f"{name} has another manifest than was told")
     manifest: dict[str, Any] = json.loads(text)
+    if not set(manifest) >= _FIELDS:
+        raise UnfitCheckpointError(f"{name} was written by another version: its manifest says less")
+    if (manifest["job_id"], manifest["attempt"]) != (job.job_id, point.attempt):
+        raise UnfitCheckpointError(f"{name} is of another job or attempt")
     if (manifest["step"], manifest["spec_sha256"]) != (point.step, _spec_sha256(job)):
         raise UnfitCheckpointError(f"{name} is of another step or of another spec")
     if (manifest["base_model"], manifest["format_id"]) != (job.base_model, job.format_id):
@@ -97,31 +119,26 @@ def verified(point: ResumePoint, *, job: TrainerJob) -> Checkpoint:
         path = folder / relative
         if path.stat().st_size != facts["size"] or file_sha256(path) != facts["sha256"]:
             raise UnfitCheckpointError(f"{name} has a file that is not as it was written: {relative}")
-    return Checkpoint(folder=folder, step=point.step, threads=manifest["threads"])
+    try:
+        cursor = Cursor(**manifest["cursor"])
+    except TypeError as error:
+        raise UnfitCheckpointError(f"{name} was written by another version: it names its place otherwise") from error
+    return Checkpoint(folder=folder, step=point.step, threads=manifest["threads"], cursor=cursor)
 
 
-def random_states() -> dict[str, Any]:
-    """Give the states of all generators that training may draw from, as plain types and tensors."""
-    states: dict[str, Any] = {
-        "torch_rng": torch.get_rng_state(),
-        "python_rng": random.getstate(),
-        "numpy_rng": _numpy_state(),
-    }
-    if torch.cuda.is_available():
-        states["cuda_rng"] = torch.cuda.get_rng_state_all()
-    return states
+def random_sha256_of(folder: Path) -> dict[str, str]:
+    """Read what a checkpoint that was verified says of its random states."""
+    return json.loads((folder / MANIFEST).read_bytes())["random_sha256"]
 
 
-def restore_random_states(states: Mapping[str, Any]) -> None:
-    """Set all generators as they were."""
-    torch.set_rng_state(states["torch_rng"])
-    random.setstate(states["python_rng"])
-    numpy_state = states["numpy_rng"]
-    inner = dict(numpy_state["state"])
-    inner["key"] = inner["key"].numpy().astype("uint32")
-    numpy.random.set_state(numpy_state | {"state": inner})
-    if "cuda_rng" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda_rng"][: torch.cuda.device_count()])
+def _check_cursor(checkpoint: Checkpoint, *, due: Cursor) -> None:
+    seen, wanted = asdict(checkpoint.cursor), asdict(due)
+    other = ", ".join(name for name in wanted if seen[name] != wanted[name])
+    if other:
+        raise UnfitCheckpointError(
+            f"the checkpoint of step {checkpoint.step} stands at another place in the data ({other}): the order of "
+            "rows is no longer the one that it was trained in"
+        )
 
 
 def _states(trainer: Trainer) -> dict[str, Any]:
@@ -130,20 +147,14 @@ def _states(trainer: Trainer) -> dict[str, Any]:
     return {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
 
 
-def _numpy_state() -> dict[str, Any]:
-    # As plain types and tensors, so that it can be read with weights_only=True.
-    state = dict(numpy.random.get_state(legacy=False))
-    inner = dict(state["state"])
-    inner["key"] = torch.from_numpy(inner["key"].astype("int64"))
-    return state | {"state": inner}
-
-
-def _manifest(folder: Path, *, job: TrainerJob, step: int) -> dict[str, Any]:
+def _manifest(folder: Path, *, job: TrainerJob, place: Place) -> dict[str, Any]:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {
         "job_id": job.job_id,
         "attempt": job.attempt,
-        "step": step,
+        "step": place.step,
+        "cursor": asdict(place.cursor),
+        "random_sha256": random_sha256(place.randomness),
         "format_id": job.format_id,
         "base_model": job.base_model,
         "spec_sha256": _spec_sha256(job),

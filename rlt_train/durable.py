@@ -11,7 +11,7 @@ from pathlib import Path
 @contextmanager
 def durable_folder(target: Path) -> Iterator[Path]:
     """Yield a fresh folder to fill; on leaving, it becomes `target` at once. Replaces nothing: `target` must be new."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     temporary = target.with_name(f".{target.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -20,11 +20,24 @@ def durable_folder(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)  # on a full disk it would keep what room there is
         raise
-    for path in sorted(temporary.rglob("*")):
-        _fsync(path)
-    _fsync(temporary)
+    sync_files(temporary)
     os.replace(temporary, target)
     _fsync(target.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and what is missing above it, each durable in the one that holds it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        _fsync(folder.parent)
+
+
+def sync_files(folder: Path) -> None:
+    """Make all that lies in a folder durable, then the folder itself."""
+    for path in sorted(folder.rglob("*")):
+        _fsync(path)
+    _fsync(folder)
 
 
 def write_durable(path: Path, content: bytes) -> None:

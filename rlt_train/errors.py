@@ -27,5 +27,11 @@ class UnfitCheckpointError(RltError):
     code, title = "unfit_checkpoint", "Unfit checkpoint"
 
 
+class UnfitJournalError(RltError):
+    """A step's journal that cannot be replayed; its rollouts are generated again."""
+
+    code, title = "unfit_journal", "Unfit journal"
+
+
 class StopRequested(Exception):
     """SIGTERM: leave at the next safe place, and save what stands."""

@@ -40,7 +40,16 @@ class Experience:
         self._step_began_s = 0.0
         self._published_before_s = 0.0
         self.cost: dict[str, float] = dict.fromkeys(
-            ("rollout_s", "score_s", "train_s", "publish_s", "completion_tokens", "replayed_steps"), 0.0
+            (
+                "rollout_s",
+                "score_s",
+                "train_s",
+                "publish_s",
+                "completion_tokens",
+                "replayed_steps",
+                "regenerated_steps",
+            ),
+            0.0,
         )
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
@@ -65,15 +74,20 @@ class Experience:
 
     def _replayed(self, ids: Sequence[str], policy: PublishedPolicy, *, samples: int) -> Collected | None:
         """Take what this very policy wrote at this step before an earlier attempt ended."""
-        rollouts = self._journal.read(self._by_id, step=policy.step, policy_sha256=policy.sha256)
-        if rollouts is None:
+        recalled = self._journal.recall(self._by_id, step=policy.step, policy_sha256=policy.sha256)
+        for fault in recalled.faults:
+            said = "its rollouts are generated again" if recalled.rollouts is None else "an older one is replayed"
+            self._context.events.log(f"the journal of step {policy.step}: {fault}; {said}", level="warning")
+        if recalled.rollouts is None:
+            self.cost["regenerated_steps"] += bool(recalled.faults)
             return None
-        if [str(rollout.row.id) for rollout in rollouts] != [row_id for row_id in ids for _ in range(samples)]:
+        if [str(rollout.row.id) for rollout in recalled.rollouts] != [row_id for row_id in ids for _ in range(samples)]:
             raise RolloutMismatchError(f"the journal of step {policy.step} holds other questions than are due")
         self.cost["replayed_steps"] += 1
-        return Collected(rollouts=rollouts, explain_s=0.0, score_s=0.0)
+        return Collected(rollouts=recalled.rollouts, explain_s=0.0, score_s=0.0)
 
     def _collected(self, ids: Sequence[str], policy: PublishedPolicy) -> Collected:
+        self._journal.begin(step=policy.step)
         collected = self._collector.collect(
             [self._by_id[row_id] for row_id in ids], version=policy.version, round_number=policy.step
         )

@@ -16,9 +16,10 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
+from rlt_train.data_order import InGroups
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
-from rlt_train.resuming import FromOurCheckpoints, InGroups
+from rlt_train.resuming import FromOurCheckpoints
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 from rlt_train.trl_grpo import GRPOTrainer, split_tensor_dict
 

@@ -1,11 +1,14 @@
 """Own the journal of rollouts: on disk before the optimizer step that they cause, so that a resume trains on the same.
 
 An engine with continuous batching gives no second time the same tokens; what was sampled and judged is therefore read
-back. An entry holds for one policy alone, named by its hash: the same step of other weights finds nothing.
+back. An entry is a line with the size and hash of what follows, then that. It holds for one job, one step and one
+policy, named by its hash: what is not as it was written, or is another's, is never replayed.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,7 +16,8 @@ from pydantic import ValidationError
 from rlt_core.schemas.base import WireModel
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.score import CompletionTokens, Score
-from rlt_train.durable import write_durable
+from rlt_train.durable import make_folder, write_durable
+from rlt_train.errors import UnfitJournalError
 from rlt_train.rollouts import Rollout
 
 
@@ -27,16 +31,38 @@ class _Line(WireModel):
 
 
 class _Entry(WireModel):
+    job_id: str
+    step: int
     policy_sha256: str
     rollouts: list[_Line]
+
+
+class _Head(WireModel):
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """What earlier attempts left of a step: its rollouts if they can be replayed, and what was wrong with others."""
+
+    rollouts: tuple[Rollout, ...] | None
+    faults: tuple[str, ...]
+    """One for each attempt that had begun the step and left no rollouts of it that can be replayed."""
 
 
 class Journal:
     """One file a step: written in this attempt's folder, read from those of earlier attempts, the newest first."""
 
-    def __init__(self, folder: Path, *, earlier: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, *, job_id: str, earlier: Sequence[Path]) -> None:
         self._folder = folder
+        self._job_id = job_id
         self._earlier = tuple(earlier)
+
+    def begin(self, *, step: int) -> None:
+        """Note that a step's rollouts are asked for; until they are written, they can only be generated again."""
+        make_folder(self._folder)
+        (self._folder / _mark(step)).touch()
 
     def write(self, rollouts: Sequence[Rollout], *, step: int, policy_sha256: str) -> None:
         """Make a step's rollouts durable; raises OSError where the disk takes nothing more."""
@@ -51,18 +77,40 @@ class Journal:
             )
             for rollout in rollouts
         ]
-        self._folder.mkdir(parents=True, exist_ok=True)
-        entry = _Entry(policy_sha256=policy_sha256, rollouts=lines)
-        write_durable(self._folder / _name(step), entry.model_dump_json().encode())
+        entry = _Entry(job_id=self._job_id, step=step, policy_sha256=policy_sha256, rollouts=lines)
+        body = entry.model_dump_json().encode() + b"\n"
+        head = _Head(size=len(body), sha256=hashlib.sha256(body).hexdigest())
+        make_folder(self._folder)
+        write_durable(self._folder / _name(step), head.model_dump_json().encode() + b"\n" + body)
+        (self._folder / _mark(step)).unlink(missing_ok=True)
 
-    def read(self, rows: Mapping[str, DatasetRow], *, step: int, policy_sha256: str) -> tuple[Rollout, ...] | None:
-        """Give the rollouts that the same policy had at this step in an earlier attempt; None where there are none."""
+    def recall(self, rows: Mapping[str, DatasetRow], *, step: int, policy_sha256: str) -> Recalled:
+        """Look for the rollouts that the same policy had at this step in an earlier attempt, the newest first."""
+        faults: list[str] = []
         for folder in self._earlier:
-            entry = _read(folder / _name(step))
-            known = entry is not None and all(line.row_id in rows for line in entry.rollouts)
-            if entry is not None and known and entry.policy_sha256 == policy_sha256:
-                return tuple(_rollout(line, rows[line.row_id]) for line in entry.rollouts)
-        return None
+            path = folder / _name(step)
+            try:
+                if path.is_symlink() or path.exists():
+                    rollouts = self._verified(path, rows, step=step, policy_sha256=policy_sha256)
+                    return Recalled(rollouts=rollouts, faults=tuple(faults))
+                if (folder / _mark(step)).exists():
+                    raise UnfitJournalError(f"{folder.parent.name} ended before it had written it")
+            except UnfitJournalError as error:
+                faults.append(str(error))
+        return Recalled(rollouts=None, faults=tuple(faults))
+
+    def _verified(
+        self, path: Path, rows: Mapping[str, DatasetRow], *, step: int, policy_sha256: str
+    ) -> tuple[Rollout, ...]:
+        name = f"that of {path.parent.parent.name}"
+        entry = _read(path, name=name)
+        if (entry.job_id, entry.step) != (self._job_id, step):
+            raise UnfitJournalError(f"{name} is of step {entry.step} of {entry.job_id}")
+        if entry.policy_sha256 != policy_sha256:
+            raise UnfitJournalError(f"{name} is of other weights")
+        if any(line.row_id not in rows for line in entry.rollouts):
+            raise UnfitJournalError(f"{name} holds questions that are not in the dataset")
+        return tuple(_rollout(line, rows[line.row_id]) for line in entry.rollouts)
 
     def forget(self, *, before: int) -> None:
         """Drop this attempt's entries of steps that no resume will ask for."""
@@ -75,13 +123,25 @@ def _name(step: int) -> str:
     return f"step-{step}.json"
 
 
-def _read(path: Path) -> _Entry | None:
+def _mark(step: int) -> str:
+    return f"step-{step}.begun"
+
+
+def _read(path: Path, *, name: str) -> _Entry:
+    """Read an entry whose bytes are those that were written; UnfitJournalError says what else it is."""
     if path.is_symlink() or not path.is_file():
-        return None
+        raise UnfitJournalError(f"{name} is no file")
     try:
-        return _Entry.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValidationError, ValueError, OSError):
-        return None  # as if it had not been written: the step is sampled again
+        first, _, body = path.read_bytes().partition(b"\n")
+        head = _Head.model_validate(json.loads(first))
+    except (ValidationError, ValueError, OSError) as error:
+        raise UnfitJournalError(f"{name} does not say what it holds ({type(error).__name__})") from error
+    if len(body) != head.size or hashlib.sha256(body).hexdigest() != head.sha256:
+        raise UnfitJournalError(f"{name} is not as it was written")
+    try:
+        return _Entry.model_validate(json.loads(body))
+    except (ValidationError, ValueError) as error:
+        raise UnfitJournalError(f"{name} was written by another version ({type(error).__name__})") from error
 
 
 def _rollout(line: _Line, row: DatasetRow) -> Rollout:

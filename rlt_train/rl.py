@@ -46,7 +46,8 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
         )
     services = context.connect()
     publisher = Publisher(services, context=context)
-    journal = Journal(context.attempt_dir / "journal", earlier=[Path(folder) for folder in job.journal_dirs])
+    earlier = [Path(folder) for folder in job.journal_dirs]
+    journal = Journal(context.attempt_dir / "journal", job_id=job.job_id, earlier=earlier)
     experience = Experience(
         _collector(context, spec, services, samples=spec.samples_per_question),
         publisher=publisher,
@@ -55,13 +56,15 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
         context=context,
     )
     trainer = _trainer(trainer_class, context=context, spec=spec, experience=experience, publisher=publisher)
-    resume = find_checkpoint(context)
+    course = trainer.course(job)
+    resume = find_checkpoint(context, course=course)
     if resume is not None:
         load_adapter(trainer.policy, resume.folder)
     publisher.publish(trainer.policy, step=0 if resume is None else resume.step)
     train(
         trainer,
         context=context,
+        course=course,
         save_every=spec.save_every,
         resume=resume,
         more=lambda: experience.take_metrics(trainer),

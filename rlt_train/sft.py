@@ -16,9 +16,10 @@ from torch.nn import functional
 from trl.trainer.sft_trainer import SFTTrainer
 
 from rlt_train.data import IGNORED
+from rlt_train.data_order import ByLength
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
-from rlt_train.resuming import ByLength, FromOurCheckpoints
+from rlt_train.resuming import FromOurCheckpoints
 
 
 def collate_left(examples: Sequence[dict[str, list[int]]], *, pad_token_id: int) -> dict[str, Tensor]:

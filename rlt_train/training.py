@@ -14,14 +14,16 @@ from rlt_core.schemas.trainer import ProgressEvent
 from rlt_train.checkpoints import (
     TRAINER_STATE,
     Checkpoint,
+    Place,
     newest_verified,
     oldest_kept,
-    random_states,
     save_checkpoint,
 )
 from rlt_train.context import JobContext
+from rlt_train.data_order import DataCourse
 from rlt_train.errors import StopRequested
 from rlt_train.models import trained_policy
+from rlt_train.randomness import random_states
 from rlt_train.resuming import load_adapter
 
 LOGGER = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class StepReporter(TrainerCallback):
         trainer: Trainer,
         *,
         context: JobContext,
+        course: DataCourse,
         save_every: int,
         first_step: int,
         more: Callable[[], dict[str, float]],
@@ -61,6 +64,7 @@ class StepReporter(TrainerCallback):
     ) -> None:
         self._trainer = trainer
         self._context = context
+        self._course = course
         self._save_every = save_every
         self._first_step = first_step
         self._more = more
@@ -110,15 +114,16 @@ class StepReporter(TrainerCallback):
     def checkpoint(self, *, step: int) -> None:
         """Save the state after `step` and say so; older ones go."""
         job = self._context.job
-        event = save_checkpoint(self._trainer, job=job, step=step, randomness=self._randomness)
+        place = Place(step=step, cursor=self._course.at(step), randomness=self._randomness)
+        event = save_checkpoint(self._trainer, job=job, place=place)
         if event is not None:
             self._context.events.emit(event)
             self._kept(oldest_kept(job))
 
 
-def find_checkpoint(context: JobContext) -> Checkpoint | None:
+def find_checkpoint(context: JobContext, *, course: DataCourse) -> Checkpoint | None:
     """Find where an earlier attempt left off; what does not verify is said and passed over."""
-    found, faults = newest_verified(context.job.resume_points, job=context.job)
+    found, faults = newest_verified(context.job.resume_points, job=context.job, cursor_at=course.at)
     for fault in faults:
         context.events.log(f"{fault}; an older one is looked for", level="warning")
     if found is None:
@@ -139,6 +144,7 @@ def train(
     trainer: Trainer,
     *,
     context: JobContext,
+    course: DataCourse,
     save_every: int,
     resume: Checkpoint | None = None,
     more: Callable[[], dict[str, float]] = dict,
@@ -150,7 +156,7 @@ def train(
     """
     first_step = 0 if resume is None else resume.step
     reporter = StepReporter(
-        trainer, context=context, save_every=save_every, first_step=first_step, more=more, kept=kept
+        trainer, context=context, course=course, save_every=save_every, first_step=first_step, more=more, kept=kept
     )
     trainer.add_callback(reporter)
     trainer.remove_callback(PrinterCallback)

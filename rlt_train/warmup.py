@@ -29,7 +29,9 @@ def run_warmup(context: JobContext) -> ResultEvent:
     if examples.dropped:
         context.events.log(f"{examples.dropped} of {len(rows)} rows are longer than {spec.max_tokens} tokens: left out")
     trainer = _trainer(context, spec, examples.kept)
-    train(trainer, context=context, save_every=spec.save_every, resume=find_checkpoint(context))
+    course = trainer.course(job)
+    resume = find_checkpoint(context, course=course)
+    train(trainer, context=context, course=course, save_every=spec.save_every, resume=resume)
     target = context.attempt_dir / "adapter"
     sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
     return ResultEvent(

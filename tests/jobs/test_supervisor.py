@@ -16,6 +16,7 @@ from rlt_core.schemas.jobs import QUEUE, Job, RolloutPublishRequest
 from rlt_core.schemas.trainer import EXIT_DISK_FULL, EXIT_LEASE_LOST
 from rlt_service.jobs.heartbeat import Heartbeat
 from rlt_service.jobs.supervisor import Drain
+from rlt_service.jobs.trainer_process import TrainerProcess
 from rlt_service.jobs.worker import work
 from rlt_service.store.jobs import LeaseState
 from rlt_service.store.registry import Candidate
@@ -361,6 +362,21 @@ def test_a_trainer_that_can_say_nothing_more_says_it_by_its_exit_code(site: Site
     assert site.run_one().status == status
     crashes = [event.data["crashes"] for event in site.jobs.events(job.id, types=("requeued",))]
     assert crashes == ([] if status == "paused" else [0])
+
+
+@pytest.mark.parametrize(
+    ("name", "silence_s", "crashes"),
+    [("exit-1", 99.0, 0), ("exit-1", 0.0, 1), ("crash", 99.0, 1)],
+    ids=["a launcher's code after a silence", "a code without a silence", "a signal"],
+)
+def test_an_end_without_a_word_after_a_silence_of_a_lease_is_a_lost_lease_and_no_crash(
+    site: Site, monkeypatch: pytest.MonkeyPatch, name: str, silence_s: float, crashes: int
+) -> None:
+    monkeypatch.setattr(TrainerProcess, "longest_silence_s", silence_s)
+    job = site.submit(name)
+    assert site.run_one().status == "queued"
+    [given_back] = site.jobs.events(job.id, types=("requeued",))
+    assert given_back.data["crashes"] == crashes
 
 
 def test_what_was_trained_is_not_lost_when_the_database_is_away_at_the_end(

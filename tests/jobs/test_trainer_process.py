@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,3 +60,35 @@ def test_what_lives_on_when_the_trainer_has_ended_is_ended(tmp_path: Path) -> No
     subprocess.run([sys.executable, "-c", command, str(tmp_path), LEAVES_AN_ORPHAN], check=True, timeout=60)
     orphan = int((tmp_path / "trainer.log").read_text())
     wait_until(lambda: gone([orphan]), what="the orphan ended")
+
+
+@pytest.mark.processes
+def test_the_longest_silence_is_that_between_beats_or_since_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr("rlt_service.jobs.trainer_process.time.monotonic", lambda: now_s)
+    trainer = TrainerProcess((sys.executable, "-c", "input()"), job_file=tmp_path / "job.json", folder=tmp_path)
+    trainer.start()
+    seen: list[float] = []
+    for pause_s in (1.0, 5.0, 2.0):
+        now_s += pause_s
+        trainer.beat()
+        seen.append(trainer.longest_silence_s)
+    now_s += 7.0
+    assert [*seen, trainer.longest_silence_s] == [1.0, 5.0, 5.0, 7.0]
+    monkeypatch.undo()
+    trainer.end()
+
+
+@pytest.mark.processes
+def test_a_beat_that_the_pipe_does_not_take_breaks_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = TrainerProcess((sys.executable, "-c", ""), job_file=tmp_path / "job.json", folder=tmp_path)
+    trainer.start()
+    assert trainer.wait(60.0) == 0
+    now_s = time.monotonic() + 9.0
+    monkeypatch.setattr("rlt_service.jobs.trainer_process.time.monotonic", lambda: now_s)
+    trainer.beat()
+    assert trainer.longest_silence_s >= 9.0
+    monkeypatch.undo()
+    trainer.end()

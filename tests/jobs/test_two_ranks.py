@@ -109,3 +109,26 @@ def test_no_rank_writes_on_when_the_supervisor_is_gone_or_stalled(
         found = pids(site, job.id)
         harm(supervisor)
         wait_until(lambda: gone(found), what="ranks and launcher ended", timeout_s=60.0)
+
+
+def test_the_trainer_itself_is_one_process_and_says_so_under_a_launcher(site: Site) -> None:
+    settings = site.settings.model_copy(update={"trainer_command": (*LAUNCHER, *OPTIONS, "-m", "rlt_train")})
+    site.submit("ranks")
+    done = replace(site, settings=settings).run_one()
+    assert done.error is not None
+    assert (done.status, done.error.code) == ("failed", "configuration")
+    assert "started as 2 ranks" in done.error.message
+
+
+def test_a_lease_that_only_the_ranks_noticed_counts_as_no_crash(site: Site) -> None:
+    job = site.submit("ranks")
+    with supervised(site) as supervisor:
+        wait_until(lambda: trains(site, job.id), what="both ranks train", timeout_s=120.0)
+        found = pids(site, job.id)
+        supervisor.suspend()
+        wait_until(lambda: gone(found), what="ranks and launcher ended", timeout_s=60.0)
+        supervisor.resume()
+        wait_until(lambda: site.jobs.get(job.id).status == "queued", what="the job goes back", timeout_s=60.0)
+    [given_back] = site.jobs.events(job.id, types=("requeued",))
+    assert given_back.data["crashes"] == 0
+    assert "exit code 1)" in given_back.data["reason"]  # the launcher's own, not that of its ranks

@@ -73,6 +73,35 @@ def test_a_job_on_a_disk_that_fills_pauses_with_its_last_checkpoint_whole_and_go
         assert client.jobs.get(job.id).attempt == 2
 
 
+def test_a_job_whose_folder_becomes_read_only_pauses_with_its_last_checkpoint_whole_and_goes_on_afterwards(
+    disk: SmallDisk, tmp_path: Path
+) -> None:
+    environment = stub_environment(tmp_path) | {"RLT_DATABASE_URL": f"sqlite:///{tmp_path / 'rlt.db'}"}
+    artifacts = disk.path / "home" / "artifacts"
+    with (
+        running_up(disk.path / "home", environment=environment, within=disk.command()) as up,
+        Client(up.base_url) as client,
+    ):
+        dataset = client.datasets.create([ROW] * 4)
+        job = client.train(warmup(dataset.id, "saves-once"))
+        wait_until(lambda: bool(told(client, job)), what="it has saved")
+        with disk.read_only(artifacts):
+            wait_until(lambda: client.jobs.get(job.id).status == "paused", what="it pauses", timeout_s=60.0)
+            error = client.jobs.get(job.id).error
+            assert error is not None
+            assert (error.code, "writable" in error.remedy) == ("disk_full", True)
+            folder = disk.seen / "home" / "artifacts" / "jobs" / job.id / "attempt-1" / "checkpoints"
+            step, sha256 = told(client, job)[-1]
+            assert whole(folder / f"step-{step}", sha256)
+            check_refused(lambda: client.datasets.create([ROW] * 4))
+            wait_until(lambda: set(unready(client)) == {"artifacts"}, what="it is not ready")
+            assert client.explain(question="1 + 1?", solution="2").engine.name == "fake"
+        wait_until(lambda: not unready(client), what="it is ready again")
+        client.jobs.resume(job.id)
+        wait_until(lambda: client.jobs.get(job.id).status == "succeeded", what="it goes on", timeout_s=60.0)
+        assert client.jobs.get(job.id).attempt == 2
+
+
 def told(client: Client, job: Job) -> list[tuple[int, str]]:
     events = client.jobs.events_after(job.id, limit=1000).data
     return [(event.data["step"], event.data["manifest_sha256"]) for event in events if event.type == "checkpoint"]

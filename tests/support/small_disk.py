@@ -51,6 +51,19 @@ class SmallDisk:
         """Make it read-only (`ro`) or writable (`rw`)."""
         self.run("mount", "-o", f"remount,{option}", str(self.path))
 
+    @contextlib.contextmanager
+    def read_only(self, folder: Path) -> Generator[None]:
+        """Let a folder on it, named as from inside, be read and no more until the block ends.
+
+        By a mount over it: files that are open for writing, such as logs, forbid that the disk itself is made so.
+        """
+        self.run("mount", "--bind", str(folder), str(folder))
+        self.run("mount", "-o", "remount,bind,ro", str(folder))
+        try:
+            yield
+        finally:
+            self.run("umount", "--lazy", str(folder))
+
 
 @contextlib.contextmanager
 def small_disk(path: Path, *, size_mib: int) -> Generator[SmallDisk]:

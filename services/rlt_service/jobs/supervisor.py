@@ -68,6 +68,8 @@ class _Ended:
 
     stopped: StopReason | None
     exit_code: int
+    silence_s: float
+    """The longest time that it heard no beat, up to its end."""
     left_over: Sequence[int]
 
 
@@ -254,7 +256,7 @@ class _Attempt:
         finally:
             trainer.end()
         self._stored(lambda: _copied(relay))
-        self._conclude(ended, relay, trainer)
+        self._conclude(ended, relay, trainer, lease_s=prepared.lease_s)
 
     def _watch(self, trainer: TrainerProcess, relay: EventRelay) -> _Ended:
         """Follow the trainer until it ends or must end; then end all that it started."""
@@ -270,8 +272,9 @@ class _Attempt:
                     kill_at_s = time.monotonic() + (0.0 if stopped == "lost" else self._settings.cancel_grace_s)
             elif time.monotonic() >= kill_at_s:
                 break
-        left_over = trainer.end()
-        return _Ended(stopped=stopped, exit_code=code if code is not None else -signal.SIGKILL, left_over=left_over)
+        silence_s, left_over = trainer.longest_silence_s, trainer.end()
+        code = code if code is not None else -signal.SIGKILL
+        return _Ended(stopped=stopped, exit_code=code, silence_s=silence_s, left_over=left_over)
 
     def _why_stop(self) -> StopReason | None:
         limit_s = self._job.spec.max_runtime_s
@@ -293,7 +296,7 @@ class _Attempt:
         except UnavailableError as error:
             LOGGER.warning("events of %s wait: %s", self._job.id, error)
 
-    def _conclude(self, ended: _Ended, relay: EventRelay, trainer: TrainerProcess) -> None:
+    def _conclude(self, ended: _Ended, relay: EventRelay, trainer: TrainerProcess, *, lease_s: float) -> None:
         id_, attempt = self._job.id, self._job.attempt
         if ended.left_over:
             pids = ", ".join(str(pid) for pid in ended.left_over)
@@ -314,7 +317,7 @@ class _Attempt:
         elif ended.exit_code == EXIT_SUCCESS and relay.result is not None:
             self._complete(relay, trainer)
         else:
-            self._fail(ended.exit_code, relay, trainer)
+            self._fail(ended, relay, trainer, lease_s=lease_s)
 
     def _complete(self, relay: EventRelay, trainer: TrainerProcess) -> None:
         result, evaluation = relay.result, relay.evaluation
@@ -342,16 +345,17 @@ class _Attempt:
         self._end("succeeded", result=result)
         completion.registry.collect_rollouts(self._job.id)
 
-    def _fail(self, exit_code: int, relay: EventRelay, trainer: TrainerProcess) -> None:
+    def _fail(self, ended: _Ended, relay: EventRelay, trainer: TrainerProcess, *, lease_s: float) -> None:
         killed = (self._supervisor.memory_kills() or 0) - (self._killed_before or 0)
-        error = error_of(relay.error, exit_code=exit_code, memory_kills=killed, log_tail=trainer.log_tail())
+        error = error_of(relay.error, exit_code=ended.exit_code, memory_kills=killed, log_tail=trainer.log_tail())
         if error.code == "disk_full":
             self._suspend(error)
         elif error.retryable:
             # A service that was away for as long as a trainer waits is no fault of the job. Nor is a lease: without a
-            # beat that the database took, the trainer ends itself.
+            # beat that the database took, the trainer ends itself. A launcher hides the code by which its ranks say so.
             away = error.code == "engine_unavailable"
-            lost = relay.error is None and exit_code == EXIT_LEASE_LOST
+            silent = error.code == "worker_lost" and ended.exit_code > 0 and ended.silence_s >= lease_s
+            lost = relay.error is None and (ended.exit_code == EXIT_LEASE_LOST or silent)
             self._give_back(
                 error.message, error=error, crash=not (away or lost), later_s=UNFIT_PAUSE_S if away else 0.0
             )

@@ -42,11 +42,18 @@ class TrainerProcess:
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._strangers: frozenset[psutil.Process] = frozenset()
+        self._heard_s = 0.0
+        self._longest_silence_s = 0.0
 
     @property
     def log_path(self) -> Path:
         """What the trainer printed."""
         return self._folder / LOG_NAME
+
+    @property
+    def longest_silence_s(self) -> float:
+        """The longest time, on this process's clock, for which no beat was sent to it."""
+        return max(self._longest_silence_s, time.monotonic() - self._heard_s)
 
     def start(self) -> None:
         """Start it; raises OSError if the command cannot be run."""
@@ -55,6 +62,7 @@ class TrainerProcess:
         # The folder it runs in is no place to import from.
         inherited = {name: value for name, value in os.environ.items() if name != API_KEY}  # its own key, or none
         environment = inherited | {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"} | self._environment
+        self._heard_s = time.monotonic()  # before there is a process that another thread might beat
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -74,6 +82,7 @@ class TrainerProcess:
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError, ValueError):
                 os.write(process.stdin.fileno(), b".")
+                self._longest_silence_s, self._heard_s = self.longest_silence_s, time.monotonic()
 
     def wait(self, timeout_s: float) -> int | None:
         """Return the exit code (negative: the signal), or None if it still runs after `timeout_s`."""

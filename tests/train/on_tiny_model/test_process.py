@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def test_format_of_the_engine_must_be_that_of_the_trainer(world: Any) -> None:
     assert last.code == "configuration"
 
 
+def test_one_of_several_ranks_is_refused_before_it_writes_anything(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    job = world.warmup()
+    assert run(world, job) == EXIT_FAILURE
+    [only] = world.events(job)
+    assert isinstance(only, ErrorEvent)
+    assert (only.code, "as 2 ranks" in only.message) == ("configuration", True)
+    assert [path.name for path in Path(job.attempt_dir).iterdir()] == ["events.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("error", "code", "retryable"),
     [
@@ -58,3 +69,21 @@ def test_format_of_the_engine_must_be_that_of_the_trainer(world: Any) -> None:
 def test_errors_have_stable_codes(error: Exception, code: str, retryable: bool, tmp_path: Path) -> None:
     event = error_event(error, folder=tmp_path)
     assert (event.code, event.retryable) == (code, retryable)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_a_folder_of_its_own_that_may_not_be_written_is_a_full_disk_and_a_file_elsewhere_is_not(
+    number: int, tmp_path: Path
+) -> None:
+    mine, elsewhere = tmp_path / "checkpoints" / ".step-2.part", tmp_path.parent / "base" / "config.json"
+    assert error_event(OSError(number, "refused", str(mine)), folder=tmp_path).code == "disk_full"
+    assert error_event(OSError(number, "refused", str(elsewhere)), folder=tmp_path).code == "trainer_failed"
+
+
+def test_torch_does_not_say_that_a_folder_became_read_only_so_the_folder_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+    assert error_event(error, folder=tmp_path).code == "trainer_failed"
+    monkeypatch.setattr("os.access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
+    assert error_event(error, folder=tmp_path).code == "disk_full"

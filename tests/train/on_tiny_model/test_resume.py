@@ -1,5 +1,6 @@
 """A run that was killed and taken up again ends with the very bytes of the run that was not."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from rlt_core.artifacts import adapter_sha256
 from rlt_core.schemas.trainer import CheckpointEvent, LogEvent, ProgressEvent, ResumePoint, TrainerEvent, TrainerJob
 from rlt_train.checkpoints import newest_verified
 from rlt_train.context import JobContext
+from rlt_train.data_order import Cursor
 from rlt_train.errors import StopRequested
 from rlt_train.rl import run_rl
 from rlt_train.warmup import run_warmup
@@ -180,6 +182,16 @@ def test_a_killed_rl_run_ends_with_the_bytes_of_one_that_was_not(
     journaled = {"between steps": {5}, "in a rollout": {4, 5}, "in a score": {4, 5}, "in the optimizer step": {5}}
     assert sampled == journaled.get(where, {4, 5})
     assert result.cost["replayed_steps"] == STEPS - first - len(sampled)
+    begun_in_vain = where in ("in a rollout", "in a score")
+    assert result.cost["regenerated_steps"] == begun_in_vain
+    assert generated_again(world, again) == ([4] if begun_in_vain else [])
+
+
+def generated_again(world: Any, job: TrainerJob) -> list[int]:
+    """Read from the events which steps' rollouts were generated again."""
+    said = [event.message for event in world.events(job) if isinstance(event, LogEvent) and event.level == "warning"]
+    told = [message for message in said if message.endswith("its rollouts are generated again")]
+    return [int(message.removeprefix("the journal of step ").partition(":")[0]) for message in told]
 
 
 def kill_rl(where: str, *, context: JobContext, services: Any, patch: pytest.MonkeyPatch) -> None:
@@ -274,14 +286,22 @@ def trained(world: Any) -> TrainerJob:
     return job
 
 
+def cursors_of(points: list[ResumePoint]) -> Callable[[int], Cursor]:
+    """Go on at the places that the manifests name."""
+    manifests = {point.step: Path(point.folder) / "manifest.json" for point in points}
+    cursors = {step: Cursor(**json.loads(path.read_text())["cursor"]) for step, path in manifests.items()}
+    return cursors.__getitem__
+
+
 @pytest.mark.parametrize("how", FAULTS)
 def test_a_checkpoint_that_is_not_as_it_was_written_gives_way_to_the_one_before(
     world: Any, trained: TrainerJob, how: str
 ) -> None:
     points = points_of(world, [trained])
     assert [point.step for point in points] == [4, 2]
+    cursor_at = cursors_of(points)
     spoil(Path(points[0].folder), how)
-    found, faults = newest_verified(points, job=trained)
+    found, faults = newest_verified(points, job=trained, cursor_at=cursor_at)
     assert found is not None
     assert (found.step, len(faults)) == (2, 1)
     assert "step 4" in faults[0]
@@ -299,7 +319,8 @@ def test_without_any_sound_checkpoint_training_starts_anew_and_says_so(world: An
 
 def test_a_checkpoint_of_another_spec_is_not_taken_up(world: Any, trained: TrainerJob) -> None:
     other = world.warmup(max_steps=4, epochs=10.0, save_every=2, learning_rate=0.001)
-    found, faults = newest_verified(points_of(world, [trained]), job=other)
+    points = points_of(world, [trained])
+    found, faults = newest_verified(points, job=other, cursor_at=cursors_of(points))
     assert found is None
     assert all("of another spec" in fault for fault in faults)
 
@@ -341,5 +362,43 @@ def test_a_journal_of_other_weights_is_not_read(world: Any, fake_services: Servi
     services = fake_services(other)
     result = run_rl(world.context(other, services))
     # The start is the same policy, what came of it is not.
-    assert result.cost["replayed_steps"] == 1
+    assert (result.cost["replayed_steps"], result.cost["regenerated_steps"]) == (1, 1)
+    assert generated_again(world, other) == [1]
     assert {request.teacher.rpartition("@")[2] for request in services.explained} == {"1"}
+
+
+def flipped_bit(entry: Path, _: TrainerJob) -> None:
+    """Make another number of a log-prob's first digit: the file is still a journal."""
+    content, mark = entry.read_bytes(), b'"completion_logprobs":[-'
+    place = content.index(mark) + len(mark)
+    entry.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+
+
+def truncated(entry: Path, _: TrainerJob) -> None:
+    entry.write_bytes(entry.read_bytes()[:-1])
+
+
+def of_another_job(entry: Path, killed: TrainerJob) -> None:
+    """Put a whole journal there, of the same policy even, that another job wrote."""
+    body = entry.read_bytes().partition(b"\n")[2].replace(killed.job_id.encode(), b"job_fedcba9876543210fedc")
+    head = {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    entry.write_bytes(json.dumps(head).encode() + b"\n" + body)
+
+
+@pytest.mark.parametrize("harm", [flipped_bit, truncated, of_another_job])
+def test_a_step_whose_journal_is_spoilt_is_generated_again_counted_and_said(
+    world: Any, fake_services: Services, harm: Callable[[Path, TrainerJob], None]
+) -> None:
+    spec = {"steps": 3, "save_every": 0, "learning_rate": 0.05}
+    killed = world.rl(spec)
+    context = world.context(killed, fake_services(killed))
+    kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == 2)
+    with pytest.raises(KilledError):
+        run_rl(context)
+    harm(Path(killed.attempt_dir) / "journal" / "step-1.json", killed)
+    again = next_attempt(world, [killed], world.rl(spec))
+    services = fake_services(again)
+    result = run_rl(world.context(again, services))
+    assert {request.teacher.rpartition("@")[2] for request in services.explained} == {"1", "2"}
+    assert (result.cost["replayed_steps"], result.cost["regenerated_steps"]) == (1, 1)
+    assert generated_again(world, again) == [1]

@@ -1,0 +1,129 @@
+"""The real trainer in real processes: training goes on from what a paused or a cancelled job leaves."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks.reliability.parts import real_plant
+from benchmarks.reliability.plant import Plant
+from benchmarks.reliability.tiny_model import save_tiny_model
+from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
+from rlt_core.schemas.trainer import EXIT_STOPPED, TRAINER_EVENT, ProgressEvent, ResumePoint, TrainerJob
+from rlt_train.checkpoints import verified
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+
+WAIT_S = 120.0
+WARMUP: Mapping[str, object] = {"kind": "warmup", "role": "teacher", "epochs": 1000.0, "batch_size": 1}
+RL: Mapping[str, object] = {"kind": "rl", "steps": 10_000, "questions_per_step": 2, "samples_per_question": 2}
+SHARED: Mapping[str, object] = {"target_name": "real", "lora": {"rank": 4, "alpha": 8.0}, "save_every": 0}
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    folder = tmp_path_factory.mktemp("real")
+    plant = real_plant(folder / "home", base_model=save_tiny_model(folder / "base"), RLT_CANCEL_GRACE_S="30")
+    try:
+        plant.start(workers=1)
+        yield plant
+    finally:
+        left = plant.end()
+    assert left == []
+
+
+def submit(plant: Plant, kind: str) -> Job:
+    """Submit a job without end, which saves nothing of its own accord."""
+    if kind == "warmup":
+        return plant.submit(WarmupSpec.model_validate({**WARMUP, **SHARED, "dataset": plant.dataset}))
+    return plant.submit(RlSpec.model_validate({**RL, **SHARED, "dataset": plant.dataset, "max_tokens": 16}))
+
+
+def wait_for(plant: Plant, job: Job, *, attempt: int, step: int) -> int:
+    """Wait until an attempt has told of a step, and give the last one of which it has."""
+    wait_until(lambda: max(steps_of(plant, job, attempt), default=0) >= step, what="it trains", timeout_s=WAIT_S)
+    return max(steps_of(plant, job, attempt))
+
+
+def steps_of(plant: Plant, job: Job, attempt: int) -> list[int]:
+    events = list(plant.jobs.events(job.id, types=("progress",)))
+    while more := plant.jobs.events(job.id, types=("progress",), after_seq=events[-1].seq if events else 0):
+        events += more
+    return [event.data["step"] for event in events if event.attempt == attempt]
+
+
+def ask(plant: Plant, job: Job, verb: str, *, until: str | None = None) -> None:
+    httpx.post(f"{plant.address}/v1/jobs/{job.id}/{verb}", timeout=30.0).raise_for_status()
+    if until is not None:
+        wait_until(lambda: plant.jobs.get(job.id).status == until, what=f"it is {until}", timeout_s=WAIT_S)
+
+
+def last_checkpoint(plant: Plant, job: Job, *, attempt: int) -> tuple[ResumePoint, TrainerJob]:
+    """Give the one checkpoint that an attempt has told of, verified, with what the attempt was given."""
+    told = [event for event in plant.jobs.checkpoints(job.id) if event.attempt == attempt]
+    assert len(told) == 1
+    point = ResumePoint(
+        attempt=attempt,
+        step=told[0].data["step"],
+        folder=str(plant.artifacts.attempt_dir(job.id, attempt) / "checkpoints" / f"step-{told[0].data['step']}"),
+        manifest_sha256=told[0].data["manifest_sha256"],
+    )
+    given = TrainerJob.model_validate_json(plant.artifacts.job_file(job.id, attempt).read_text())
+    assert verified(point, job=given).step == point.step
+    return point, given
+
+
+def assert_no_step_is_lost(plant: Plant, job: Job, point: ResumePoint, *, asked_at: int) -> None:
+    last = max(steps_of(plant, job, point.attempt))
+    assert asked_at <= last <= point.step <= last + 1  # a step may end between its progress and the signal
+
+
+@pytest.mark.parametrize("kind", ["warmup", "rl"])
+def test_a_paused_job_goes_on_from_the_step_it_was_paused_at_and_a_cancelled_one_leaves_its_last_step(
+    plant: Plant, tmp_path: Path, kind: str
+) -> None:
+    job = submit(plant, kind)
+    asked_at = wait_for(plant, job, attempt=1, step=2)
+    ask(plant, job, "pause", until="paused")
+    assert plant.trainers_of(job.id) == set()
+    paused_at, _ = last_checkpoint(plant, job, attempt=1)
+    assert_no_step_is_lost(plant, job, paused_at, asked_at=asked_at)
+
+    ask(plant, job, "resume")
+    asked_at = wait_for(plant, job, attempt=2, step=paused_at.step + 2)
+    assert steps_of(plant, job, 2)[0] == paused_at.step + 1
+    ask(plant, job, "cancel", until="cancelled")
+    assert plant.trainers_of(job.id) == set()
+    cancelled_at, given = last_checkpoint(plant, job, attempt=2)
+    assert_no_step_is_lost(plant, job, cancelled_at, asked_at=asked_at)
+
+    if kind == "warmup":  # an rl trainer needs the service, which takes nothing more of a cancelled job
+        assert first_step_after(cancelled_at, given, folder=tmp_path) == cancelled_at.step + 1
+
+
+def first_step_after(point: ResumePoint, given: TrainerJob, *, folder: Path) -> int:
+    """Run the trainer by hand from a checkpoint until it has done a step; gives that step's number."""
+    attempt, events = folder / "attempt-3", folder / "attempt-3" / "events.jsonl"
+    attempt.mkdir()
+    update = {"attempt": 3, "resume_points": [point], "attempt_dir": str(attempt), "events_path": str(events)}
+    (folder / "job.json").write_text(given.model_copy(update=update).model_dump_json())
+    command = [sys.executable, "-m", "rlt_train", "--job", str(folder / "job.json"), "--no-watch"]
+
+    def steps() -> list[int]:
+        lines = events.read_text().splitlines(keepends=True) if events.exists() else []
+        said = [TRAINER_EVENT.validate_json(line) for line in lines if line.endswith("\n")]
+        return [event.step for event in said if isinstance(event, ProgressEvent)]
+
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=folder) as process:
+        try:
+            wait_until(lambda: bool(steps()), what="a step is done", timeout_s=WAIT_S)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == EXIT_STOPPED
+        finally:
+            process.kill()
+    return steps()[0]
