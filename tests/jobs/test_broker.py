@@ -4,6 +4,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -109,7 +110,8 @@ def test_the_socket_is_private_and_no_port_is_open(broker: EmbeddedValkey, tmp_p
 
 def test_the_running_server_keeps_bells_on_disk_and_throws_none_away(broker: EmbeddedValkey, tmp_path: Path) -> None:
     broker.start()
-    with redis.Redis(unix_socket_path=str(broker_folders(tmp_path).socket), decode_responses=True) as client:
+    with redis.Redis(unix_socket_path=str(broker_folders(tmp_path).socket), decode_responses=True) as opened:
+        client: Any = opened  # redis types its commands in part only
         found = {name: client.config_get(name)[name] for name in ("appendonly", "appendfsync", "maxmemory-policy")}
     assert found == {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
 

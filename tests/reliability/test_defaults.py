@@ -65,7 +65,7 @@ FOUND: dict[str, tuple[object, object]] = {
     "/readyz waits for an engine": (health.ENGINE_S, 1.5),
     "an answer that is kept for a key": (idempotency.MAX_KEPT_BYTES, 4 * MIB),
     "a key of a call": (idempotency.KEY_PATTERN, r"^[\x21-\x7e]{1,255}$"),
-    "a request's id": (request_ids._TAKEN_OVER.pattern, "[A-Za-z0-9._-]{1,128}"),  # pyright: ignore[reportPrivateUsage] - the design names the form
+    "a request's id": (request_ids._TAKEN_OVER.pattern, "[A-Za-z0-9._-]{1,128}"),
     "characters of a key's secret": (len(make_secret("0" * 12).text.removeprefix(f"rlt_{12 * '0'}_")), 43),
     "a message that nobody acknowledged comes again": (
         make_celery(Settings(home=Path("/nowhere"))).conf["broker_transport_options"]["visibility_timeout"],

@@ -52,11 +52,13 @@ async def test_readyz_says_in_time_which_part_hangs_and_healthz_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, name: str
 ) -> None:
     hanging = Hanging()
+    hanging.release.set()
+    asked_of: type = {"database": Database, "artifacts": ArtifactStore}[part]
+    monkeypatch.setattr(asked_of, "check", lambda _: hanging.check())
     async with serving(make_app(tmp_path)) as http:
         monkeypatch.setattr("rlt_service.part_checks.PART_S", TINY)
-        monkeypatch.setattr(
-            {"database": Database, "artifacts": ArtifactStore}[part], "check", lambda _: hanging.check()
-        )
+        hanging.release.clear()
+        hanging.asked = 0
         try:
             async with asyncio.timeout(10.0):
                 answers = await asyncio.gather(*[http.get("/readyz") for _ in range(20)])

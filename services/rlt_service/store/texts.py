@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from sqlalchemy import BigInteger, Integer, String
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from rlt_core.errors import InvalidRequestError
 
@@ -45,7 +46,7 @@ def keep_to_what_can_be_stored(
 
 def _check_columns(context: Any) -> None:
     """Hold what a statement writes against the sizes of its columns; raises InvalidRequestError."""
-    if getattr(context, "compiled", None) is None:  # a statement in SQL, which none of a caller's is
+    if not isinstance(context.compiled, SQLCompiler):  # of a migration, or written in SQL
         return
     binds: Mapping[str, Any] = context.compiled.binds
     for name, value in ((name, value) for row in context.compiled_parameters for name, value in row.items()):
