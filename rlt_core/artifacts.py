@@ -15,12 +15,22 @@ MODEL_CONFIG = "config.json"
 WEIGHTS_SUFFIX = ".safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 _READ_BYTES = 1 << 20
+_ROOMS = frozenset({"versions", "jobs", "imports", "incoming"})
 
 
 def kind_of(folder: Path) -> Kind:
     """Tell what lies in a folder; an adapter where neither is there whole."""
     adapter = any((folder / name).exists() for name in ADAPTER_FILES)
     return "full" if not adapter and (folder / MODEL_CONFIG).exists() else "adapter"
+
+
+def as_told(text: str, folder: Path) -> str:
+    """Write a version's folder as below the artifact root wherever a text names it: callers hear of no path above."""
+    for spelt in dict.fromkeys((folder, folder.resolve())):
+        parts = spelt.parts
+        first = next((place for place in reversed(range(len(parts))) if parts[place] in _ROOMS), len(parts) - 1)
+        text = text.replace(str(spelt), "/".join(parts[first:]))
+    return text
 
 
 def version_files(folder: Path, kind: Kind) -> tuple[str, ...]:

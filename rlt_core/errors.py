@@ -45,7 +45,7 @@ class InternalError(RltError):
 
 
 class MalformedRequestError(RltError, ValueError):
-    """The body is not JSON, or not JSON that we read (NaN, too deep)."""
+    """The body is not JSON, or not JSON that we read (NaN, a name twice, too deep)."""
 
     code, status, title = "malformed_request", 400, "Malformed request"
 

@@ -146,6 +146,19 @@ JOB_GUARDS = (
         tests={f"{LIFELINE_TESTS}::test_trainer_ends_when_its_parent_is_killed": "the child is gone"},
     ),
     Guard(
+        name="worker-drain",
+        section="stop and cancel",
+        promise="a worker that is asked to end gives its job back at once, and ends",
+        file="services/rlt_service/jobs/worker.py",
+        old="        drain.requested = True\n",
+        new="        pass\n",
+        tests={
+            f"{WORKER_TESTS}::test_a_worker_that_is_asked_to_end_gives_its_job_back_and_ends_well[sqlite]": (
+                "TimeoutExpired"
+            )
+        },
+    ),
+    Guard(
         name="manifest",
         section="checkpoints",
         promise="a resume takes a checkpoint only where every file is as its manifest says",

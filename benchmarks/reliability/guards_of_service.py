@@ -3,6 +3,7 @@
 from benchmarks.reliability.guard import Guard
 
 ADAPTER_TESTS = "tests/service/test_bad_adapters.py"
+HOST_TESTS = "tests/service/test_engine_host.py"
 ARTIFACT_TESTS = "tests/store/test_artifacts.py"
 IDEMPOTENCY_TESTS = "tests/service/test_idempotency.py"
 RESTORE_TESTS = "tests/backup/test_restore.py"
@@ -10,6 +11,8 @@ SLOW_TESTS = "tests/service/test_slow_parts.py"
 SAME_AGAIN_TEST = f"{IDEMPOTENCY_TESTS}::test_the_same_submission_again_gets_the_first_answer_and_makes_no_second_job"
 KILLED_SERVER_TEST = f"{IDEMPOTENCY_TESTS}::test_a_server_killed_between_the_job_and_its_answer_knows_the_answer"
 IN_HAND_TEST = "tests/service/test_in_hand.py::test_above_the_requests_or_the_tokens_callers_are_told_to_come_back"
+AT_WORK_TEST = f"{RESTORE_TESTS}::test_a_home_on_which_a_server_or_worker_works_without_a_launcher_is_not_replaced"
+FORM_TEST = f"{IDEMPOTENCY_TESTS}::test_a_file_in_a_form_makes_one_dataset_whatever_the_boundary"
 NO_BACKUP_TEST = f"{RESTORE_TESTS}::test_what_is_no_whole_backup_is_refused_and_leaves_no_home"
 
 SERVICE_GUARDS = (
@@ -48,6 +51,24 @@ SERVICE_GUARDS = (
         },
     ),
     Guard(
+        name="done-last",
+        section="same call twice",
+        promise="a stream of events says that the job has ended once, after every event",
+        file="services/rlt_service/control/event_stream.py",
+        old="            if len(events) == PAGE:\n                continue\n",
+        new="",
+        tests={"tests/service/test_control_events.py::test_more_events_than_one_page_come_whole": "assert"},
+    ),
+    Guard(
+        name="form-with-key",
+        section="same call twice",
+        promise="a file in a form is the same call, whatever its boundary",
+        file="services/rlt_service/idempotency.py",
+        old='boundary = form_boundary(Headers(scope=scope).get("content-type", ""))',
+        new="boundary = None",
+        tests={f"{FORM_TEST}[sqlite]": "AssertionError"},
+    ),
+    Guard(
         name="admission",
         section="serving",
         promise="over the bounded queue a call is 429 with Retry-After",
@@ -74,6 +95,36 @@ SERVICE_GUARDS = (
         },
     ),
     Guard(
+        name="engine-restart",
+        section="serving",
+        promise="an engine that died is started again by itself",
+        file="services/rlt_service/engine_host.py",
+        old="            await self._start_again()\n",
+        new="            return\n",
+        tests={f"{HOST_TESTS}::test_an_engine_that_ran_is_started_again_as_often_as_it_takes": "TimeoutError"},
+    ),
+    Guard(
+        name="engine-death",
+        section="serving",
+        promise="requests in an engine that dies are 503 within 5 s",
+        file="services/rlt_service/engine/admission.py",
+        old="        await cancel_all(self._tasks)\n",
+        new="",
+        tests={f"{HOST_TESTS}::test_requests_in_an_engine_that_dies_are_503_within_5_s": "TimeoutError"},
+    ),
+    Guard(
+        name="version-in-use",
+        section="serving",
+        promise="a version that a request runs on is not deleted",
+        file="services/rlt_service/control/deletion.py",
+        old="if running := self.requests.in_flight(name):",
+        new="if running := 0:",
+        tests={
+            "tests/service/test_control_deletion.py"
+            "::test_a_version_that_a_request_runs_on_stays_until_the_request_is_done": "AssertionError"
+        },
+    ),
+    Guard(
         name="engine-owner",
         section="serving",
         promise="all processes of an engine end with a killed server",
@@ -87,13 +138,17 @@ SERVICE_GUARDS = (
         },
     ),
     Guard(
-        name="hanging-database",
+        name="hanging-part",
         section="serving",
-        promise="/readyz answers also while the database hangs",
-        file="services/rlt_service/database_check.py",
-        old="asyncio.wait([self._asking], timeout=DATABASE_S)",
-        new="asyncio.wait([self._asking])",
-        tests={f"{SLOW_TESTS}::test_a_database_that_hangs_is_told_in_time_and_asked_once": "TimeoutError"},
+        promise="/readyz answers also while the database or the artifacts' disk hangs",
+        file="services/rlt_service/part_checks.py",
+        old="asyncio.wait([looking], timeout=PART_S)",
+        new="asyncio.wait([looking])",
+        tests={
+            f"{SLOW_TESTS}::test_a_database_that_hangs_is_told_in_time_and_asked_once": "TimeoutError",
+            f"{SLOW_TESTS}::test_readyz_says_in_time_which_part_hangs_and_healthz_goes_on[database]": "TimeoutError",
+            f"{SLOW_TESTS}::test_readyz_says_in_time_which_part_hangs_and_healthz_goes_on[disk]": "TimeoutError",
+        },
     ),
     Guard(
         name="body-deadline",
@@ -216,6 +271,15 @@ SERVICE_GUARDS = (
         old="        folder.take()\n",
         new="",
         tests={f"{RESTORE_TESTS}::test_a_home_in_use_is_not_replaced": "DID NOT RAISE"},
+    ),
+    Guard(
+        name="home-at-work",
+        section="backup and upgrade",
+        promise="a state folder on which a lone server or worker runs is not replaced",
+        file="services/rlt_service/backup/restore.py",
+        old="        folder.take_alone()\n",
+        new="",
+        tests={AT_WORK_TEST: "DID NOT RAISE"},
     ),
     Guard(
         name="migration",

@@ -15,6 +15,7 @@ from rlt_core.formats import FORMATS
 from rlt_core.schemas.base import Role
 from rlt_service import health, later
 from rlt_service.access.authentication import Authenticator, Visits
+from rlt_service.connections import BoundedConnections
 from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
 from rlt_service.cross_site import OwnSiteOnly
@@ -115,6 +116,7 @@ def create_app(
     app.add_middleware(Visits)
     app.add_middleware(OwnSiteOnly)
     app.add_middleware(KnownHosts, allowed=allowed_hosts(settings))
+    app.add_middleware(BoundedConnections, most=settings.max_connections)
     app.add_middleware(RequestIds)
     app.add_middleware(CallMetrics, metrics=metrics)
     return app

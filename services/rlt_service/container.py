@@ -1,7 +1,7 @@
 """Own what a process holds while it serves, and how a route comes by it. Made once, by create_app's lifespan."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, cast
 
@@ -10,7 +10,6 @@ from starlette.requests import HTTPConnection
 
 from rlt_service.access.authentication import Authenticator
 from rlt_service.control.probe import Prober
-from rlt_service.database_check import DatabaseCheck
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
 from rlt_service.engines import Engines
@@ -18,6 +17,7 @@ from rlt_service.in_hand import InHand
 from rlt_service.jobs.reconciler import Reconciler
 from rlt_service.leases import Leases
 from rlt_service.metrics import Metrics
+from rlt_service.part_checks import PartCheck
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
@@ -60,12 +60,16 @@ class Services:
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set when the server begins to stop: streams that follow something end, or they would hold it up."""
 
-    database_check: DatabaseCheck = field(init=False)
-    """What /readyz asks."""
+    part_checks: Mapping[str, PartCheck] = field(init=False)
+    """What /readyz asks beside the engines, by the names in its answer."""
 
     def __post_init__(self) -> None:
-        """Keep one check for the life of the process: it holds a thread while the database hangs."""
-        object.__setattr__(self, "database_check", DatabaseCheck(self.database))
+        """Keep one check of a part for the life of the process: it holds a thread while the part hangs."""
+        checks = {
+            "database": PartCheck("the database", self.database.check),
+            "artifacts": PartCheck("the artifacts' disk", self.artifacts.check),
+        }
+        object.__setattr__(self, "part_checks", checks)
 
     @property
     def host(self) -> EngineHost | None:

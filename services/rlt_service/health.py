@@ -1,13 +1,11 @@
 """/healthz, /readyz and /metrics: whether the process answers, whether it can do its work, and how it has been."""
 
 import asyncio
-from collections.abc import Callable
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from rlt_core.errors import RltError
 from rlt_core.schemas.server import Check, Health, Readiness
 from rlt_service.container import Services, ServicesDep
 from rlt_service.engine_host import EngineHost
@@ -43,10 +41,8 @@ async def metrics(services: ServicesDep) -> PlainTextResponse:
 
 async def readiness_of(services: Services) -> Readiness:
     """Check database, artifacts and engine, without which nothing works; without the broker jobs only wait."""
-    checks = {
-        "database": await services.database_check.ask(),
-        "artifacts": await asyncio.to_thread(_found, services.artifacts.check),
-    }
+    parts = services.part_checks
+    checks = dict(zip(parts, await asyncio.gather(*(part.ask() for part in parts.values())), strict=True))
     # Engines of fully trained versions come and go with requests: nobody waits for them.
     for index, (base_model, host) in enumerate(services.engines.hosts.items() if services.engines is not None else ()):
         checks["engine" if index == 0 else f"engine {base_model}"] = await _asked(host)
@@ -66,11 +62,3 @@ async def _asked(host: EngineHost) -> Check:
             return await host.check()
     except TimeoutError:
         return Check(ok=False, detail=f"{host.name} did not say within {ENGINE_S:g} s how it is")
-
-
-def _found(check: Callable[[], None]) -> Check:
-    try:
-        check()
-    except RltError as error:
-        return Check(ok=False, detail=error.detail)
-    return Check(ok=True)

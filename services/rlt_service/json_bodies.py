@@ -1,4 +1,4 @@
-"""Own how a JSON body is read: bounded while it comes, strict (no NaN, no depth bombs), one message for each fault.
+"""Own how a JSON body is read: bounded while it comes, strict (no NaN, no name twice), one message for each fault.
 
 Routes with a JSON body use `APIRouter(route_class=JsonRoute)`; uploads stream their body themselves.
 """
@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
+import jiter
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic_core import from_json
 
 from rlt_core.errors import BodyTimeoutError, MalformedRequestError, PayloadTooLargeError, UnsupportedMediaTypeError
 from rlt_service.access.authentication import begin_visit
@@ -18,6 +18,8 @@ from rlt_service.access.scopes import checks_among, has_scope
 from rlt_service.container import services_of
 from rlt_service.validation import invalid_request
 
+LONGEST_TOLD = 300
+"""Characters that an answer says of what is no JSON: it may quote a name of any length."""
 INLINE_BYTES = 2**18
 """Larger bodies are parsed in a thread: the event loop has other callers."""
 
@@ -133,17 +135,32 @@ async def read_bounded(request: Request, *, max_bytes: int, max_s: float) -> byt
 
 
 def parse_json(content: bytes, *, max_depth: int) -> object:
-    """Parse UTF-8 JSON; raises MalformedRequestError for anything else, NaN, Infinity, and nesting too deep."""
+    """Parse UTF-8 JSON.
+
+    Raises MalformedRequestError for anything else, NaN, Infinity, a name twice in an object, and nesting too deep.
+    """
     if not content:
         raise MalformedRequestError("the body is empty: send a JSON object")
     try:
-        value = from_json(content, allow_inf_nan=False)
+        value: object = jiter.from_json(content, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
-        hint = " (NaN and Infinity are not JSON)" if b"NaN" in content or b"Infinity" in content else ""
-        raise MalformedRequestError(f"the body is not JSON: {error}{hint}") from error
+        raise MalformedRequestError(_unread(str(error), content)) from error
     if not is_shallow(value, max_depth=max_depth):
         raise MalformedRequestError(f"the body is nested deeper than the {max_depth} levels that this server reads")
     return value
+
+
+def _unread(told: str, content: bytes) -> str:
+    """Say what is wrong with a body that the parser did not take."""
+    if told.startswith("Detected duplicate key"):  # which of the two was meant, nobody can tell
+        return f"the body is read strictly: {_shortened(told)}; name each field once"
+    hint = " (NaN and Infinity are not JSON)" if b"NaN" in content or b"Infinity" in content else ""
+    return f"the body is not JSON: {_shortened(told)}{hint}"
+
+
+def _shortened(text: str) -> str:
+    half = LONGEST_TOLD // 2
+    return text if len(text) <= LONGEST_TOLD else f"{text[:half]}…{text[-half:]}"
 
 
 def is_shallow(value: object, *, max_depth: int) -> bool:

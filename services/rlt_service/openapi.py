@@ -20,7 +20,7 @@ _FRAMEWORKS = "HTTPValidationError"
 _TEXT: dict[str, Any] = {"type": "string"}
 _SECONDS: dict[str, Any] = {"type": "integer", "minimum": 1}
 _WHY = {
-    400: "The body cannot be read: not JSON, not UTF-8, nested too deep, broken multipart.",
+    400: "The body cannot be read: not JSON, not UTF-8, a name twice, nested too deep, broken multipart.",
     401: "The server has keys, and no valid one came with the call.",
     403: "The key lacks a scope, or the call came from a web page of another site or names a host that is not ours.",
     404: "Something that the call names is not there.",

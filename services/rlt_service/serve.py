@@ -67,6 +67,7 @@ def checked(settings: Settings) -> Settings:
 
 def serve(settings: Settings, *, make_engine: Callable[[Weights], Engine] | None = None) -> int:
     """Run the server; an engine that does not start ends it with its message. `make_engine` is for tests."""
+    StateFolder(settings.home).use()
     failures: list[Exception] = []
 
     def fail(error: Exception) -> None:
@@ -83,11 +84,11 @@ def serve(settings: Settings, *, make_engine: Callable[[Weights], Engine] | None
             log_config=None,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
-            limit_concurrency=settings.max_connections,
             # What the engines abort after the grace still has to be answered.
             timeout_graceful_shutdown=math.ceil(settings.drain_grace_s + ANSWER_S),
         )
     )
+    app.state.open_connections = lambda: len(server.server_state.connections)
     server.run()
     for error in failures:
         _complain(error.detail if isinstance(error, RltError) else repr(error))

@@ -81,7 +81,9 @@ class Settings(BaseSettings):
     """Between SIGTERM and SIGKILL of a trainer."""
     max_crashes: int = Field(default=3, ge=1, le=100)
     """Crashes in a row without progress that end a job."""
-    queues: dict[JobKind, str] = Field(default_factory=dict[JobKind, str])
+    queues: dict[JobKind, Annotated[str, Field(min_length=1, max_length=40)]] = Field(
+        default_factory=dict[JobKind, str]
+    )
     """Where a kind of job waits that needs other machines than the rest, as {"rl": "gpu"}; all else is `train`."""
     worker_queues: tuple[str, ...] = Field(default=(QUEUE,), min_length=1)
     """Queues that a worker of this process's machine hears."""

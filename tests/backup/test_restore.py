@@ -200,6 +200,26 @@ def test_a_home_in_use_is_not_replaced(backup: Path, site: Site) -> None:
         assert (site.settings.home / "server.json").exists()
 
 
+def test_a_home_on_which_a_server_or_worker_works_without_a_launcher_is_not_replaced(backup: Path, site: Site) -> None:
+    at_work = [StateFolder(site.settings.home) for _ in range(2)]
+    for each in at_work:
+        each.use()  # one beside the other
+    for each in at_work:
+        with pytest.raises(ConfigurationError, match="A server or a worker works on the state folder"):
+            restored(backup, site.settings.home, replace=True)
+        each.let_go()
+    assert restored(backup, site.settings.home, replace=True) is not None
+
+
+def test_nobody_begins_to_work_on_a_home_that_is_being_replaced(site: Site) -> None:
+    replacing = StateFolder(site.settings.home)
+    replacing.take_alone()
+    with pytest.raises(ConfigurationError, match="being replaced"):
+        StateFolder(site.settings.home).use()
+    replacing.let_go()
+    StateFolder(site.settings.home).use()
+
+
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_a_home_that_is_no_folder_is_refused(backup: Path, tmp_path: Path, kind: str) -> None:
     place = tmp_path / "new"

@@ -156,6 +156,7 @@ def test_an_unfit_model_is_refused_saying_why(
     with pytest.raises(InvalidWeightsError, match=fault) as refused:
         validate_full(given, base=base)
     assert "algebra@4" in refused.value.detail
+    assert str(folder) not in refused.value.detail
 
 
 def test_files_that_changed_after_the_registration_are_refused(folder: Path, base: Path) -> None:

@@ -4,6 +4,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -107,6 +108,14 @@ def test_the_socket_is_private_and_no_port_is_open(broker: EmbeddedValkey, tmp_p
     assert psutil.Process(broker.pid).net_connections(kind="inet") == []
 
 
+def test_the_running_server_keeps_bells_on_disk_and_throws_none_away(broker: EmbeddedValkey, tmp_path: Path) -> None:
+    broker.start()
+    with redis.Redis(unix_socket_path=str(broker_folders(tmp_path).socket), decode_responses=True) as opened:
+        client: Any = opened  # redis types its commands in part only
+        found = {name: client.config_get(name)[name] for name in ("appendonly", "appendfsync", "maxmemory-policy")}
+    assert found == {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
+
+
 def test_a_killed_broker_starts_again_and_still_has_the_bells(broker: EmbeddedValkey, tmp_path: Path) -> None:
     broker.start()
     bell = CeleryBell(make_celery(Settings(home=tmp_path)))
@@ -149,18 +158,3 @@ def test_a_file_in_the_place_of_the_folder_is_explained(tmp_path: Path) -> None:
     (tmp_path / "broker").write_text("in the way")
     with pytest.raises(ConfigurationError, match="RLT_HOME"):
         EmbeddedValkey(tmp_path).start()
-
-
-def test_celery_is_told_to_remember_nothing(tmp_path: Path) -> None:
-    conf = make_celery(Settings(home=tmp_path)).conf
-    expected = {
-        "task_acks_late": False,
-        "worker_prefetch_multiplier": 0,
-        "worker_disable_prefetch": True,
-        "accept_content": ["json"],
-        "task_ignore_result": True,
-        "worker_enable_remote_control": False,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "broker_connection_max_retries": None,
-    }
-    assert {name: conf[name] for name in expected} == expected

@@ -57,6 +57,10 @@ BODIES = (
     unread("quotes of another language", b"{'question': 'x', 'solution': 'y'}", "not JSON"),
     unread("two values in one body", json.dumps(QUESTION).encode() * 2, "not JSON"),
     unread("NaN", b'{"question": "x", "solution": "y", "temperature": NaN}', "NaN and Infinity"),
+    unread("a field twice", b'{"question": "x", "solution": "y", "question": "z"}', 'duplicate key "question"'),
+    unread(
+        "a field twice, deep inside", b'{"question": "x", "sampling": [{"a": 1, "\\u0061": 2}]}', "name each field once"
+    ),
     unread("Infinity", b'{"question": "x", "solution": "y", "temperature": -Infinity}', "NaN and Infinity"),
     unread("bytes that are no UTF-8", b'{"question": "\xff", "solution": "y"}', "not JSON"),
     unread("UTF-16", json.dumps(QUESTION).encode("utf-16"), "not JSON"),

@@ -102,6 +102,34 @@ VERSIONS = (
         code="model_not_found",
         param="/version",
     ),
+    absent(
+        "a student that is not there",
+        "GET /v1/students/nobody/versions",
+        "no student 'nobody'",
+        code="model_not_found",
+        param="/name",
+    ),
+    absent(
+        "a version of a student that is not there",
+        "GET /v1/students/nobody/versions/3",
+        "no student 'nobody@3'",
+        code="model_not_found",
+        param="/version",
+    ),
+    absent(
+        "the lineage of a student that is not there",
+        "GET /v1/students/nobody/versions/3/lineage",
+        "no student 'nobody@3'",
+        code="model_not_found",
+        param="/version",
+    ),
+    absent(
+        "the end of a student that is not there",
+        "DELETE /v1/students/nobody/versions/3",
+        "no student 'nobody@3'",
+        code="model_not_found",
+        param="/version",
+    ),
     absent("a number with a zero before it", "GET /v1/teachers/fake/versions/01/lineage", "no version number"),
     BadInput(
         name="to delete the base", call="DELETE /v1/teachers/fake/versions/0", status=409, code="conflict", why="base"

@@ -12,7 +12,6 @@ from tests.support.bad_input_kinds import (
     KEY,
     MALFORMED,
     NO_DATASET,
-    NOT_YET,
     ROW,
     TOO_LARGE,
     WRONG_TYPE,
@@ -149,12 +148,12 @@ DATASETS = (
         **TOO_LARGE,
     ),
     upload(
-        "a form with a key",
+        "a form with a key that another call had",
         FILE + ROW + b"\r\n--b--\r\n",
-        "send JSONL as it is",
-        headers={**FORM, KEY: "f"},
+        "new key",
+        headers={**FORM, KEY: "used"},
         param=f"/{KEY}",
-        **NOT_YET,
+        code="idempotency_key_reused",
     ),
     absent(
         "a dataset's rows that are not there", f"GET /v1/datasets/{NO_DATASET}/rows", "no dataset", param="/dataset"

@@ -133,6 +133,7 @@ def check_refused(control: Control, answer: Any, *, says: str) -> None:
     assert answer.status_code == 422, answer.text
     assert answer.json()["code"] == "invalid_adapter"
     assert says in answer.json()["detail"]
+    assert str(control.services.settings.home) not in answer.text
     check_nothing_moved(control)
 
 

@@ -1,5 +1,6 @@
 """Jobs over HTTP: reading, cancelling, what they did, and the policies that a trainer publishes."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,9 +183,21 @@ def test_a_policy_that_is_not_there_whole_is_refused(control: Control) -> None:
     sha256 = lay_policy(control, job.id, step=0)
     answer = publish(control, job.id, step=1, sha256=sha256)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_adapter")
+    assert f"jobs/{job.id}/attempt-1/rollouts/1 " in answer.json()["detail"]
+    assert str(control.services.settings.home) not in answer.text
     (control.services.artifacts.rollout_dir(job.id, 1, 0) / "adapter_config.json").unlink()
     answer = publish(control, job.id, sha256=sha256)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_adapter")
+
+
+def test_a_policy_whose_files_have_gone_is_refused_without_a_path_of_the_server(control: Control) -> None:
+    job = control.running_job()
+    version = publish(control, job.id, sha256=lay_policy(control, job.id, step=0)).json()["version"]
+    shutil.rmtree(control.services.artifacts.rollout_dir(job.id, 1, 0))
+    answer = control.http.post("/v1/explain", json={"question": "1 + 1?", "solution": "2", "teacher": version})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_adapter")
+    assert f"at jobs/{job.id}/attempt-1/rollouts/0 " in answer.json()["detail"]
+    assert str(control.services.settings.home) not in answer.text
 
 
 def test_a_policy_that_is_a_link_is_refused(control: Control, tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ import asyncio
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from rlt_core.errors import EngineUnavailableError
-from rlt_service.engine.fake_engine import FakeEngine
+from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
+from tests.support.control import check_problem
+from tests.support.service import make_app, serving
 
 
 class NeverStarted(FakeEngine):
@@ -108,3 +111,23 @@ async def test_an_engine_that_died_and_does_not_end_is_replaced_all_the_same(mon
     assert host.ready() is second
     await host.stop(grace_s=0.0)
     await first.stop()
+
+
+async def test_requests_in_an_engine_that_dies_are_503_within_5_s(tmp_path: Path) -> None:
+    engine = FakeEngine(FakeOptions(delay_s=3600.0))
+    async with serving(make_app(tmp_path, engine=engine)) as http:
+        calls = [
+            asyncio.create_task(http.post("/v1/explain", json={"question": "1+1?", "solution": "2"})) for _ in range(8)
+        ]
+        while (await engine.health()).in_flight < len(calls):
+            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(5.0):
+                await engine.die()
+                answers = await asyncio.gather(*calls)
+        finally:
+            for call in calls:
+                call.cancel()
+    for answer in answers:
+        check_problem(answer, 503, "engine_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1

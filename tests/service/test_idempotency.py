@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -90,6 +90,66 @@ def test_an_upload_and_a_registration_are_carried_out_once(control: Control) -> 
     assert [answer.headers.get("idempotency-replayed") for answer in done] == [None, "true"]
 
 
+def form(control: Control, content: str, *, key: str = "form", file: str = "rows.jsonl", query: str = "") -> Any:
+    """Send a file in a form, with a boundary of its own as clients choose one for each call."""
+    return control.http.post(f"/v1/datasets{query}", files={"file": (file, content)}, headers={"Idempotency-Key": key})
+
+
+def test_a_file_in_a_form_makes_one_dataset_whatever_the_boundary(control: Control) -> None:
+    first, second = form(control, UPLOAD), form(control, UPLOAD, file="the same.jsonl")
+    assert [answer.status_code for answer in (first, second)] == [201, 201], second.text
+    boundaries = [answer.request.headers["content-type"] for answer in (first, second)]
+    assert boundaries[0] != boundaries[1]
+    assert (second.content, second.headers["location"]) == (first.content, first.headers["location"])
+    assert [answer.headers.get("idempotency-replayed") for answer in (first, second)] == [None, "true"]
+    assert len(control.http.get("/v1/datasets").json()["data"]) == 1
+
+
+@pytest.mark.parametrize("other", ["content", "query", "raw", "cut", "no boundary"])
+def test_a_key_of_a_form_is_for_that_file_alone(control: Control, other: str) -> None:
+    assert form(control, UPLOAD).status_code == 201
+    keyed = {"Idempotency-Key": "form"}
+    multipart = {"Content-Type": "multipart/form-data; boundary=b"}
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    answers: dict[str, Any] = {
+        "content": lambda: form(control, UPLOAD + UPLOAD.replace("One more", "Two more")),
+        "query": lambda: form(control, UPLOAD, query="?name=other"),
+        "raw": lambda: control.http.post("/v1/datasets", content=UPLOAD, headers=JSONL | keyed),
+        "cut": lambda: control.http.post("/v1/datasets", content=head + UPLOAD.encode(), headers=multipart | keyed),
+        "no boundary": lambda: control.http.post(
+            "/v1/datasets", content=UPLOAD, headers=keyed | {"Content-Type": "multipart/form-data"}
+        ),
+    }
+    check_problem(answers[other](), 422, "idempotency_key_reused", "/Idempotency-Key")
+    assert len(control.http.get("/v1/datasets").json()["data"]) == 1
+
+
+def test_a_form_that_was_refused_may_be_mended_and_sent_with_the_same_key(control: Control) -> None:
+    check_problem(form(control, "{"), 422, "invalid_dataset")
+    assert form(control, UPLOAD).status_code == 201
+
+
+async def test_a_form_that_still_comes_is_in_progress(tmp_path: Path) -> None:
+    headers = {"Idempotency-Key": "form", "Content-Type": "multipart/form-data; boundary=b"}
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + UPLOAD.encode()
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield body
+        begun.set()
+        await may_end.wait()
+        yield b"\r\n--b--\r\n"
+
+    async with serving(make_app(tmp_path)) as client:
+        first = asyncio.create_task(client.post("/v1/datasets", content=slowly(), headers=headers))
+        await begun.wait()
+        again = await client.post("/v1/datasets", content=body + b"\r\n--b--\r\n", headers=headers)
+        check_problem(again, 409, "idempotency_in_progress")
+        may_end.set()
+        assert (await first).status_code == 201
+        assert len((await client.get("/v1/datasets")).json()["data"]) == 1
+
+
 def test_a_hundred_of_the_same_submission_at_once_make_one_job(control: Control) -> None:
     body = spec(control)
     with ThreadPoolExecutor(20) as pool:
@@ -114,7 +174,7 @@ def test_a_server_killed_between_the_job_and_its_answer_knows_the_answer(
     assert count_jobs(control) == 1
 
 
-@pytest.mark.parametrize("what", ["job", "dataset", "version"])
+@pytest.mark.parametrize("what", ["job", "dataset", "form", "version"])
 def test_two_processes_with_the_same_call_make_one_thing(
     control: Control, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -123,6 +183,7 @@ def test_two_processes_with_the_same_call_make_one_thing(
     calls: dict[str, dict[str, Any]] = {
         "job": {"url": "/v1/train", "json": spec(control)},
         "dataset": {"url": "/v1/datasets", "content": UPLOAD},
+        "form": {"url": "/v1/datasets", "files": {"file": ("rows.jsonl", UPLOAD)}},
         "version": {"url": "/v1/teachers/given/versions", "json": {"folder": "given"}},
     }
     call: dict[str, Any] = calls[what] | {"headers": headers | (JSONL if what == "dataset" else {})}
@@ -131,7 +192,7 @@ def test_two_processes_with_the_same_call_make_one_thing(
     check_problem(control.http.post(**call), 409, "idempotency_in_progress")
     assert count_jobs(control) == (1 if what == "job" else 0)
     datasets = control.http.get("/v1/datasets").json()["data"]
-    assert len(datasets) == (2 if what == "dataset" else 1)
+    assert len(datasets) == (2 if what in ("dataset", "form") else 1)
     assert len(list((control.services.artifacts.root / "datasets").iterdir())) == len(datasets)
 
 
@@ -167,9 +228,8 @@ async def test_a_call_whose_first_one_still_runs_is_told_so(tmp_path: Path) -> N
         ("/v1/explain", {"json": EXPLAIN | {"stream": True}}),
         ("/v1/explain/batch", {"json": {"items": [EXPLAIN]}}),
         ("/v1/score/batch", {"json": {"items": [EXPLAIN]}}),
-        ("/v1/datasets", {"files": {"file": ("rows.jsonl", UPLOAD)}}),
     ],
-    ids=["stream", "batch", "scores", "multipart"],
+    ids=["stream", "batch", "scores"],
 )
 def test_a_key_is_refused_where_the_answer_cannot_be_kept(control: Control, path: str, body: dict[str, Any]) -> None:
     answer = control.http.post(path, **body, headers={"Idempotency-Key": "once"})

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from rlt_core.errors import MalformedRequestError, PayloadTooLargeError
-from rlt_service.json_bodies import check_announced_length, check_json_type, is_shallow, parse_json, read_bounded
+from rlt_service.json_bodies import (
+    LONGEST_TOLD,
+    check_announced_length,
+    check_json_type,
+    is_shallow,
+    parse_json,
+    read_bounded,
+)
 
 VALUES = st.recursive(
     st.none()
@@ -67,6 +74,31 @@ def test_any_bytes_are_a_value_or_malformed(content: bytes) -> None:
         return
     # No NaN, no infinity, no half of a surrogate pair: it can be sent on.
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+
+
+@given(
+    name=st.text(min_size=1).filter(lambda name: name.isprintable()), inside=st.lists(st.sampled_from("[{"), max_size=2)
+)
+def test_a_name_twice_in_an_object_is_refused_however_it_is_written(name: str, inside: list[str]) -> None:
+    twice = f"{{{json.dumps(name)}: 1, {json.dumps(name, ensure_ascii=False)}: 1}}"
+    for opening in inside:
+        twice = f"[{twice}]" if opening == "[" else f'{{"x": {twice}}}'
+    with pytest.raises(MalformedRequestError, match="name each field once") as refused:
+        parse_json(twice.encode(), max_depth=MAX_DEPTH)
+    assert len(refused.value.detail) < LONGEST_TOLD + 100
+
+
+def test_a_refusal_quotes_no_more_than_a_line_of_a_body() -> None:
+    name = "x" * 10**6
+    with pytest.raises(MalformedRequestError, match="at line 1") as refused:
+        parse_json(f'{{"{name}": 1, "{name}": 2}}'.encode(), max_depth=MAX_DEPTH)
+    assert len(refused.value.detail) < LONGEST_TOLD + 100
+
+
+@given(value=VALUES)
+def test_the_same_name_in_two_objects_is_fine(value: Any) -> None:
+    content = json.dumps([{"a": value}, {"a": value, "b": {"a": value}}]).encode()
+    assert parse_json(content, max_depth=20) == json.loads(content)
 
 
 class Pieces:

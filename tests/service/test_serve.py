@@ -13,11 +13,13 @@ import pytest
 from benchmarks.reliability.slow_service import slow_service
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_service.app import open_state
+from rlt_service.launch.state_folder import StateFolder
 from rlt_service.listening import address_of, is_loopback
 from rlt_service.serve import checked, run
 from rlt_service.settings import Settings
 from rlt_service.store.database import Database
 from rlt_service.store.keys import KeyStore
+from tests.support.control import check_problem
 from tests.support.waiting import wait_until
 
 
@@ -151,13 +153,25 @@ def test_above_its_connections_a_server_refuses_at_once_and_takes_more_when_some
         port = int(service.address.rpartition(":")[2])
 
         def status() -> int:
-            return httpx.get(f"{service.address}/healthz", timeout=10.0).status_code
+            answer = httpx.get(f"{service.address}/healthz", timeout=10.0)
+            if answer.status_code == 503:
+                assert "more than 8 connections" in check_problem(answer, 503, "unavailable")["detail"]
+                assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
+                assert answer.headers["x-request-id"]
+            return answer.status_code
 
         with ExitStack() as idle:
             for _ in range(8):
                 idle.enter_context(socket.create_connection(("127.0.0.1", port)))
             wait_until(lambda: status() == 503, what="no more is taken")
         wait_until(lambda: status() == 200, what="there is room again")
+
+
+@pytest.mark.processes
+def test_a_lone_server_keeps_its_state_folder_from_being_replaced(tmp_path: Path) -> None:
+    with slow_service(tmp_path / "home", delay_s=0.0), pytest.raises(ConfigurationError, match="A server or a worker"):
+        StateFolder(tmp_path / "home").take_alone()
+    StateFolder(tmp_path / "home").take_alone()
 
 
 def _ready(client: httpx.Client) -> bool:

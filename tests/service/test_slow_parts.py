@@ -1,4 +1,4 @@
-"""What is slow holds nobody else up: a database that hangs, a body that does not come."""
+"""What is slow holds nobody else up: a database or a disk that hangs, a body that does not come."""
 
 import asyncio
 import json
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rlt_service.database_check import DatabaseCheck
 from rlt_service.engine.fake_engine import FakeEngine
 from rlt_service.engine.protocol import EngineHealth
+from rlt_service.part_checks import PartCheck
+from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from tests.support.listening import listening
 from tests.support.service import make_app, serving
@@ -17,11 +18,10 @@ from tests.support.service import make_app, serving
 TINY = 0.2
 
 
-class Hanging(Database):
-    """Answers when it is released."""
+class Hanging:
+    """A part that answers when it is released."""
 
     def __init__(self) -> None:
-        super().__init__("sqlite:///nowhere.db")
         self.asked = 0
         self.release = threading.Event()
 
@@ -31,9 +31,9 @@ class Hanging(Database):
 
 
 async def test_a_database_that_hangs_is_told_in_time_and_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlt_service.database_check.DATABASE_S", TINY)
+    monkeypatch.setattr("rlt_service.part_checks.PART_S", TINY)
     database = Hanging()
-    check = DatabaseCheck(database)
+    check = PartCheck("the database", database.check)
     try:
         async with asyncio.timeout(10.0):
             found = await asyncio.gather(*[check.ask() for _ in range(20)])
@@ -43,6 +43,36 @@ async def test_a_database_that_hangs_is_told_in_time_and_asked_once(monkeypatch:
     assert database.asked == 1
     while not (await check.ask()).ok:
         await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("database", "the database"), ("artifacts", "the artifacts' disk")], ids=["database", "disk"]
+)
+async def test_readyz_says_in_time_which_part_hangs_and_healthz_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, name: str
+) -> None:
+    hanging = Hanging()
+    hanging.release.set()
+    asked_of: type = {"database": Database, "artifacts": ArtifactStore}[part]
+    monkeypatch.setattr(asked_of, "check", lambda _: hanging.check())
+    async with serving(make_app(tmp_path)) as http:
+        monkeypatch.setattr("rlt_service.part_checks.PART_S", TINY)
+        hanging.release.clear()
+        hanging.asked = 0
+        try:
+            async with asyncio.timeout(10.0):
+                answers = await asyncio.gather(*[http.get("/readyz") for _ in range(20)])
+                assert (await http.get("/healthz")).status_code == 200
+        finally:
+            hanging.release.set()
+    found = {answer.status_code: answer.json()["checks"] for answer in answers}
+    assert found.keys() == {503}
+    assert {each: check["ok"] for each, check in found[503].items() if each in ("database", "artifacts")} == {
+        "database": part != "database",
+        "artifacts": part != "artifacts",
+    }
+    assert found[503][part]["detail"] == f"{name} did not answer within 0.2 s"
+    assert hanging.asked == 1
 
 
 class SilentHealth(FakeEngine):

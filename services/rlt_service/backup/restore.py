@@ -52,7 +52,7 @@ def restore(backup: Path, home: Path, *, replace: bool, progress: Progress) -> R
 
 @contextmanager
 def _held(home: Path, *, replace: bool) -> Generator[None]:
-    """Keep `rlt up` away from a folder that is to be replaced; refuse it where it may not be."""
+    """Keep servers and workers away from a folder that is to be replaced; refuse it where it may not be."""
     if home.is_symlink() or (home.exists() and not home.is_dir()):
         raise ConfigurationError(f"{home} is no folder of its own (a file or a link): name another with --home.")
     if not home.exists() or not any(home.iterdir()):
@@ -62,6 +62,7 @@ def _held(home: Path, *, replace: bool) -> Generator[None]:
     with ExitStack() as stack:
         folder.take()
         stack.push(folder)
+        folder.take_alone()
         if not replace:
             raise ConfigurationError(
                 f"{home} holds something already: name a new folder with --home, or say --replace, which puts what is "

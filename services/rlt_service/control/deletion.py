@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rlt_core.errors import VersionInUseError
+from rlt_core.schemas.base import Role
 from rlt_core.schemas.teachers import VersionDeleted
 from rlt_service.store.deletion import Deletion
 from rlt_service.store.registry import Registry
@@ -35,9 +36,9 @@ class Deleter:
     """This one, in what the others are told."""
     sleep: Callable[[float], None] = time.sleep
 
-    def delete(self, version: str) -> VersionDeleted:
+    def delete(self, version: str, *, role: Role = "teacher") -> VersionDeleted:
         """Delete `name@number`; raises ModelNotFoundError, VersionInUseError, ConflictError."""
-        name = self.registry.get_version(version).version
+        name = self.registry.get_version(version, role=role).version
         if running := self.requests.in_flight(name):
             raise _in_use(name, f"{running} requests run on it")
         if processes := self._others(name):

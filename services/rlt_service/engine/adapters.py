@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from rlt_core.artifacts import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS, adapter_sha256
+from rlt_core.artifacts import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS, adapter_sha256, as_told
 from rlt_core.errors import InvalidAdapterError
 from rlt_service.engine.protocol import AdapterRef
 from rlt_service.engine.weight_files import UnfitError, check_finite, check_folder, read_header, read_json
@@ -67,7 +67,8 @@ def validate_adapter(adapter: AdapterRef, *, rules: AdapterRules) -> None:
 
 
 def _unfit(adapter: AdapterRef, what: str, *, remedy: str) -> InvalidAdapterError:
-    return InvalidAdapterError(f"Adapter {adapter.version} at {adapter.path} {what}. {remedy}")
+    said = f"Adapter {adapter.version} at {adapter.path} {what}. {remedy}"
+    return InvalidAdapterError(as_told(said, adapter.path))
 
 
 def _check_config(adapter: AdapterRef, *, rules: AdapterRules) -> set[int]:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rlt_core.artifacts import MODEL_CONFIG, WEIGHTS_INDEX, WEIGHTS_SUFFIX, weights_files, weights_sha256
+from rlt_core.artifacts import MODEL_CONFIG, WEIGHTS_INDEX, WEIGHTS_SUFFIX, as_told, weights_files, weights_sha256
 from rlt_core.errors import InvalidWeightsError
 from rlt_service.engine.protocol import FullRef
 from rlt_service.engine.weight_files import UnfitError, check_finite, check_folder, read_header, read_json
@@ -61,7 +61,8 @@ def validate_full(weights: FullRef, *, base: Path | None) -> None:
 
 
 def _unfit(weights: FullRef, what: str, *, remedy: str) -> InvalidWeightsError:
-    return InvalidWeightsError(f"The model {weights.version} at {weights.path} {what}. {remedy}")
+    said = f"The model {weights.version} at {weights.path} {what}. {remedy}"
+    return InvalidWeightsError(as_told(said, weights.path))
 
 
 def _tensors(files: list[Path]) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from vllm.lora.request import LoRARequest
 
+from rlt_core.artifacts import as_told
 from rlt_core.errors import EngineUnavailableError, InvalidAdapterError
 from rlt_service.engine.adapters import AdapterRules, validate_adapter
 from rlt_service.engine.protocol import AdapterRef
@@ -155,10 +156,8 @@ class VllmAdapters:
                     raise EngineUnavailableError(
                         f"The engine failed while loading {adapter.version}: {error}"
                     ) from error
-                raise InvalidAdapterError(
-                    f"vLLM cannot load adapter {adapter.version} at {adapter.path}: {error}. Train it on this base "
-                    "with plain LoRA."
-                ) from error
+                said = f"vLLM cannot load adapter {adapter.version} at {adapter.path}: {error}. Train it on this base "
+                raise InvalidAdapterError(as_told(f"{said}with plain LoRA.", adapter.path)) from error
             self._loaded[adapter.version] = request
             self._hashes[adapter.version] = adapter.sha256
 

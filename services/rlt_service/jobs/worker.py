@@ -24,6 +24,7 @@ from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.reconciler import Reconciler
 from rlt_service.jobs.supervisor import Drain, Supervisor
 from rlt_service.jobs.trainer_process import become_subreaper, default_trainer_command
+from rlt_service.launch.state_folder import StateFolder
 from rlt_service.logs import set_up_logs
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
@@ -79,6 +80,7 @@ def serve(settings: Settings) -> None:
     # Celery leaves logging alone where somebody answers this.
     setting_up: Any = signals.setup_logging
     setting_up.connect(_leave_as_it_is, weak=False)
+    StateFolder(settings.home).use()
     database = Database(settings.database)
     database.start()
     jobs = JobStore(database, settings.job_rules)

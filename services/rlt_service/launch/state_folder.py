@@ -1,4 +1,4 @@
-"""Own the state folder of `rlt up`: that it can be written, that one launcher alone uses it, and its address note."""
+"""Own the state folder: that it can be written, that one launcher alone has it, who works on it, its address note."""
 
 import errno
 import fcntl
@@ -42,6 +42,7 @@ class StateFolder:
         self.logs = path / "logs"
         self._note = path / "server.json"
         self._lock: int | None = None
+        self._use: int | None = None
 
     def prepare(self) -> None:
         """Make the folder and prove that it takes data; raises StorageUnavailableError that says what to do."""
@@ -69,6 +70,41 @@ class StateFolder:
             raise ConfigurationError(self._taken()) from error
         self._lock = lock
 
+    def use(self) -> None:
+        """Work on the folder beside others until this process ends; ConfigurationError while it is being replaced."""
+        if not self._locked_use(fcntl.LOCK_SH):
+            raise ConfigurationError(
+                f"The state folder {self.path} is just being replaced: start again when that is done."
+            )
+
+    def take_alone(self) -> None:
+        """Have the folder to oneself; raises ConfigurationError while any server or worker works on it."""
+        if not self._locked_use(fcntl.LOCK_EX):
+            raise ConfigurationError(
+                f"A server or a worker works on the state folder {self.path}: end it (`rlt up`, `rlt_service`, "
+                "`rlt_service.jobs.worker`), then try again."
+            )
+
+    def _locked_use(self, kind: int) -> bool:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(self.path / "use.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise unusable(self.path, error) from error
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        self._use = lock
+        return True
+
+    def let_go(self) -> None:
+        """End what `use` or `take_alone` began; repeatable."""
+        if self._use is not None:
+            os.close(self._use)
+            self._use = None
+
     def note(self, *, pid: int, address: str) -> None:
         """Write down where the server is, whole or not at all, for `rlt` on this machine."""
         temporary = self._note.with_suffix(f".{os.getpid()}")
@@ -88,6 +124,7 @@ class StateFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Remove the note and let go."""
+        self.let_go()
         if self._lock is not None:
             with suppress(OSError):
                 self._note.unlink(missing_ok=True)

@@ -153,7 +153,7 @@ class ArtifactStore:
     def discard(self, path: Path) -> None:
         """Delete a folder or file of this store; none there is fine."""
         if not path.is_relative_to(self.root):
-            raise InvalidRequestError(f"{path} does not lie under the artifact root {self.root}.")
+            raise InvalidRequestError(f"{path.name} does not lie under the artifact root.")
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -172,22 +172,23 @@ class ArtifactStore:
 
     def _check_files(self, source: Path, kind: Kind) -> None:
         if not source.is_relative_to(self.root):
-            raise REFUSED[kind](f"The folder {source} does not lie under the artifact root {self.root}.")
+            raise REFUSED[kind](f"The folder {source.name} does not lie under the artifact root.")
         path = source
         while path != self.root:
             if path.is_symlink():
-                raise REFUSED[kind](f"{path} is a symbolic link; links are not followed.")
+                raise REFUSED[kind](f"{path.relative_to(self.root)} is a symbolic link; links are not followed.")
             path = path.parent
         if ".." in source.parts:
-            raise REFUSED[kind](f"The folder {source} leads upwards.")
+            raise REFUSED[kind](f"The folder {source.name} leads upwards.")
+        shown = source.relative_to(self.root)
         with storage_faults(f"read {source}"):
             names = version_files(source, kind)
         for name in names:
             path = source / name
             if path.is_symlink() or not path.is_file():
-                raise REFUSED[kind](f"The folder {source} has no plain file {name}.")
+                raise REFUSED[kind](f"The folder {shown} has no plain file {name}.")
         if kind == "full" and not any(name.endswith(WEIGHTS_SUFFIX) for name in names):
-            raise InvalidWeightsError(f"The folder {source} has no *{WEIGHTS_SUFFIX}: save the model again.")
+            raise InvalidWeightsError(f"The folder {shown} has no *{WEIGHTS_SUFFIX}: save the model again.")
 
 
 def _sync(path: Path) -> None:

@@ -64,8 +64,8 @@ def stage(artifacts: ArtifactStore, candidate: Candidate) -> Path:
     if found != candidate.sha256:
         artifacts.discard(staged)
         raise REFUSED[candidate.kind](
-            f"What lies in {candidate.folder} has sha256 {found}, announced was {candidate.sha256}: "
-            "it changed after it was written, or was not written whole."
+            f"What lies in {candidate.folder.relative_to(artifacts.root)} has sha256 {found}, announced was "
+            f"{candidate.sha256}: it changed after it was written, or was not written whole."
         )
     return staged
 

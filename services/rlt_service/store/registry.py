@@ -138,10 +138,10 @@ class Registry:
             row = session.scalar(select(VersionRow).where(VersionRow.job_id == job_id))
             return _version(session, row) if row is not None else None
 
-    def get_version(self, version: str) -> ModelVersion:
-        """Return `name@number`; raises ModelNotFoundError."""
+    def get_version(self, version: str, *, role: Role = "teacher") -> ModelVersion:
+        """Return `name@number`; raises ModelNotFoundError, in the words of the role that was asked for."""
         with self._database.reading() as session:
-            return _version(session, resolution.live_version(session, version, role="teacher", param="/version"))
+            return _version(session, resolution.live_version(session, version, role=role, param="/version"))
 
     def list_names(self, role: Role, *, limit: int = 100, after: str | None = None) -> Page[NamedModel]:
         """Return names with versions made for a role, the one with the newest version first."""
@@ -159,14 +159,16 @@ class Registry:
             ]
         return _page(named, [item.name for item in named], limit=limit, after=after)
 
-    def versions(self, name: str, *, limit: int = 100, after: str | None = None) -> Page[ModelVersion]:
+    def versions(
+        self, name: str, *, role: Role = "teacher", limit: int = 100, after: str | None = None
+    ) -> Page[ModelVersion]:
         """Return a name's versions, newest first; `after` is `name@number`. Raises ModelNotFoundError."""
         with self._database.reading() as session:
             query = select(VersionRow).where(VersionRow.name == name, VersionRow.deleted_at.is_(None), known_version())
             query = query.order_by(VersionRow.number.desc())
             found = [_version(session, row) for row in session.scalars(query)]
             if not found:
-                raise resolution.missing_version(session, name, role="teacher", param="/name")
+                raise resolution.missing_version(session, name, role=role, param="/name")
         return _page(found, [item.version for item in found], limit=limit, after=after)
 
     def name_use(self, name: str) -> tuple[bool, bool]:
@@ -174,10 +176,10 @@ class Registry:
         with self._database.reading() as session:
             return name_use(session, name)
 
-    def lineage(self, version: str) -> Lineage:
+    def lineage(self, version: str, *, role: Role = "teacher") -> Lineage:
         """Return where a version comes from and what became of it, deleted or not; raises ModelNotFoundError."""
         with self._database.reading() as session:
-            row = _row(session, version)
+            row = _row(session, version, role=role)
             name = version_name(row)
             job = session.scalar(select(JobRow).where(JobRow.id == row.job_id)) if row.job_id else None
             moves = select(AliasChangeRow).where(AliasChangeRow.version == name).order_by(AliasChangeRow.ordinal)
@@ -334,10 +336,10 @@ class Registry:
             self._artifacts.discard(self._artifacts.rollout_dir(job_id, row.attempt, row.step))
 
 
-def _row(session: Session, version: str) -> VersionRow:
+def _row(session: Session, version: str, *, role: Role) -> VersionRow:
     row = resolution.find_version(session, version) if re.fullmatch(VERSION_PATTERN, version) else None
     if row is None:
-        raise resolution.missing_version(session, version, role="teacher", param="/version")
+        raise resolution.missing_version(session, version, role=role, param="/version")
     return row
 
 

@@ -27,7 +27,7 @@ def models_router(role: Role) -> APIRouter:
         name: ModelName, services: ServicesDep, limit: PageLimit = 20, after: PageAfter = None
     ) -> Page[ModelVersion]:
         """List the versions of a name, newest first."""
-        return services.registry.versions(name, limit=limit, after=after)
+        return services.registry.versions(name, role=role, limit=limit, after=after)
 
     @router.post(
         "/{name}/versions",
@@ -47,16 +47,16 @@ def models_router(role: Role) -> APIRouter:
     @router.get("/{name}/versions/{number}", operation_id=f"get_{role}_version")
     def get_version(name: ModelName, number: VersionNumber, services: ServicesDep) -> ModelVersion:
         """Read one version; 0 is the untrained base."""
-        return services.registry.get_version(f"{name}@{number}")
+        return services.registry.get_version(f"{name}@{number}", role=role)
 
     @router.delete("/{name}/versions/{number}", dependencies=[Once], operation_id=f"delete_{role}_version")
     def delete_version(name: ModelName, number: VersionNumber, services: ServicesDep) -> VersionDeleted:
         """Delete a version that nothing uses; its number is never given again."""
-        return deleter_of(services).delete(f"{name}@{number}")
+        return deleter_of(services).delete(f"{name}@{number}", role=role)
 
     @router.get("/{name}/versions/{number}/lineage", operation_id=f"get_{role}_lineage")
     def get_lineage(name: ModelName, number: VersionNumber, services: ServicesDep) -> Lineage:
         """Say where a version comes from and what became of it."""
-        return services.registry.lineage(f"{name}@{number}")
+        return services.registry.lineage(f"{name}@{number}", role=role)
 
     return router
