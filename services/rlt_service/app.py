@@ -112,6 +112,12 @@ def create_app(
     for router in (health.router, later.router, *_routers(settings)):
         app.router.routes.extend(router.routes)
     add_error_handlers(app)
+    _add_middleware(app, settings, metrics)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """Put what every call goes through around the routes; the last one stands outermost."""
     app.add_middleware(IdempotentCalls)
     app.add_middleware(Visits)
     app.add_middleware(OwnSiteOnly)
@@ -119,7 +125,6 @@ def create_app(
     app.add_middleware(BoundedConnections, most=settings.max_connections)
     app.add_middleware(RequestIds)
     app.add_middleware(CallMetrics, metrics=metrics)
-    return app
 
 
 def base_of(settings: Settings) -> tuple[str, str]:

@@ -103,7 +103,7 @@ VERSIONS = (
         param="/version",
     ),
     absent(
-        "a student that is not there",
+        "the versions of a student that is not there",
         "GET /v1/students/nobody/versions",
         "no student 'nobody'",
         code="model_not_found",

@@ -85,9 +85,9 @@ def test_a_full_database_is_a_storage_fault(sqlite: Database, warmup: WarmupSpec
     with sqlite.transaction() as session:
         pages = session.scalar(text("PRAGMA page_count"))
         session.execute(text(f"PRAGMA max_page_count = {pages}"))
-    large = warmup.model_copy(update={"name": "x" * 200_000})
+    store = JobStore(sqlite)
     with pytest.raises(StorageUnavailableError, match="full"):
-        JobStore(sqlite).submit(large)
+        _submit(store, warmup, times=200)
 
 
 def test_a_disk_with_too_little_room_is_said_before_a_write_fails(tmp_path: Path) -> None:
@@ -111,3 +111,8 @@ def test_the_database_is_usable_only_after_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="start"):
         Database(f"sqlite:///{tmp_path / 'rlt.db'}").check()
     assert stat.S_ISDIR(tmp_path.stat().st_mode)
+
+
+def _submit(store: JobStore, spec: WarmupSpec, *, times: int) -> None:
+    for number in range(times):
+        store.submit(spec.model_copy(update={"name": f"{number} {'x' * 150}"}))
