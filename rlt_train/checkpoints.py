@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import Trainer
 
-from rlt_core.schemas.trainer import KEPT_CHECKPOINTS, CheckpointEvent, ResumePoint, TrainerJob
+from rlt_core.schemas.trainer import KEPT_CHECKPOINTS, STORED_STEP, CheckpointEvent, ResumePoint, TrainerJob
 from rlt_train.data_order import Cursor
 from rlt_train.durable import durable_folder, file_sha256, sync_files
 from rlt_train.errors import UnfitCheckpointError
@@ -62,14 +62,18 @@ def save_checkpoint(trainer: Trainer, *, job: TrainerJob, place: Place) -> Check
 
 
 def oldest_kept(job: TrainerJob) -> int:
-    """Remove all but the newest checkpoints of this attempt; give the step of the oldest that a resume may need.
+    """Remove checkpoints of this attempt that no resume can need; give the step of the oldest that one may.
 
-    That is 0 until there are enough: a fallback would go to an earlier attempt's.
+    A resume takes only what the database knows, and that may be behind while the worker stands still or the database
+    is away: so the newest two that it knows stay, and all that is newer. The step is 0 until there are enough, since
+    a fallback would go to an earlier attempt's.
     """
     folders = sorted((Path(job.attempt_dir) / "checkpoints").glob("step-*"), key=_step_of)
-    for folder in folders[:-KEPT_CHECKPOINTS]:
+    stored = _stored_step(job)
+    known = [folder for folder in folders if _step_of(folder) <= stored]
+    for folder in known[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(folder, ignore_errors=True)
-    return _step_of(folders[-KEPT_CHECKPOINTS]) if len(folders) >= KEPT_CHECKPOINTS else 0
+    return _step_of(known[-KEPT_CHECKPOINTS]) if len(known) >= KEPT_CHECKPOINTS else 0
 
 
 def newest_verified(
@@ -169,6 +173,14 @@ def _manifest(folder: Path, *, job: TrainerJob, place: Place) -> dict[str, Any]:
 def _spec_sha256(job: TrainerJob) -> str:
     # Without defaults: a field that a later version adds must not make every checkpoint one of another spec.
     return hashlib.sha256(job.spec.model_dump_json(exclude_defaults=True).encode()).hexdigest()
+
+
+def _stored_step(job: TrainerJob) -> int:
+    """Read how far the database is; 0 where the worker has said nothing yet."""
+    try:
+        return int((Path(job.attempt_dir) / STORED_STEP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
 
 
 def _step_of(folder: Path) -> int:

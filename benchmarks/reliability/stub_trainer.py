@@ -73,6 +73,18 @@ class Stub:
             os.fsync(file.fileno())
         os.replace(partial, target)
         self.emit(type="checkpoint", step=step, path=target, manifest_sha256=hashlib.sha256(content).hexdigest())
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Keep, as the trainer does, the newest two checkpoints that the database knows, and all that is newer."""
+        try:
+            with open(f"{self.folder}/stored-step", encoding="utf-8") as file:
+                stored = int(file.read())
+        except OSError:
+            return
+        steps = sorted(int(name[5:]) for name in os.listdir(f"{self.folder}/checkpoints") if name.startswith("step-"))
+        for step in [step for step in steps if step <= stored][:-2]:
+            shutil.rmtree(f"{self.folder}/checkpoints/step-{step}", ignore_errors=True)
 
     def _resume_step(self) -> int:
         points: list[dict[str, object]] = self.job["resume_points"]  # type: ignore[assignment]

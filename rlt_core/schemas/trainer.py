@@ -10,7 +10,9 @@ from rlt_core.schemas.jobs import JobKind, JobSpec
 from rlt_core.schemas.teachers import Difference
 
 KEPT_CHECKPOINTS = 2
-"""Checkpoints of an attempt that stay: the newest, and the one before, for when the newest does not verify."""
+"""Stored checkpoints of an attempt that stay: the newest, and the one before, for when the newest does not verify."""
+STORED_STEP = "stored-step"
+"""File in an attempt's folder: the step of the newest checkpoint that the database knows. The worker writes it."""
 
 EXIT_SUCCESS = 0
 """The result event stands in the file."""

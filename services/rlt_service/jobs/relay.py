@@ -1,13 +1,25 @@
 """Own the way of a trainer's events into the database: what people may see of each, and what the supervisor keeps."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rlt_core.schemas.jobs import Progress
-from rlt_core.schemas.trainer import ErrorEvent, EvaluationEvent, LogEvent, ProgressEvent, ResultEvent, TrainerEvent
+from rlt_core.schemas.trainer import (
+    STORED_STEP,
+    CheckpointEvent,
+    ErrorEvent,
+    EvaluationEvent,
+    LogEvent,
+    ProgressEvent,
+    ResultEvent,
+    TrainerEvent,
+)
 from rlt_service.jobs.event_tail import EventTail
 from rlt_service.store.jobs import JobStore
+
+LOGGER = logging.getLogger(__name__)
 
 _PRIVATE = {"type", "path", "adapter_dir"}
 """Where files lie on this machine is nobody's business outside."""
@@ -22,6 +34,7 @@ class EventRelay:
         self._job_id = job_id
         self._attempt = attempt
         self._tail = EventTail(path)
+        self._stored_step = path.with_name(STORED_STEP)
         self._unsent: list[TrainerEvent] = []
         self._warned: set[str] = set()
         self.step = 0
@@ -42,9 +55,21 @@ class EventRelay:
             if isinstance(event, ProgressEvent):
                 progress = _progress(event)
         self._jobs.record(self._job_id, self._attempt, [_public(event) for event in self._unsent], progress=progress)
+        stored = [event.step for event in self._unsent if isinstance(event, CheckpointEvent)]
         self._unsent = []
+        if stored:
+            self._tell_stored(stored[-1])
         if progress is not None:
             self.step = progress.step
+
+    def _tell_stored(self, step: int) -> None:
+        """Tell the trainer how far the database is: only what is behind that may go; untold, more stays."""
+        partial = self._stored_step.with_name(f".{STORED_STEP}.part")
+        try:
+            partial.write_text(str(step), encoding="utf-8")
+            partial.replace(self._stored_step)
+        except OSError as error:
+            LOGGER.warning("%s: the trainer keeps its checkpoints: %s", self._job_id, error)
 
     def _odd_metrics(self, event: TrainerEvent) -> list[LogEvent]:
         """Warn once of each metric that was no number."""

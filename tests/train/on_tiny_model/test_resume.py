@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from rlt_core.artifacts import adapter_sha256
-from rlt_core.schemas.trainer import CheckpointEvent, LogEvent, ProgressEvent, ResumePoint, TrainerEvent, TrainerJob
+from rlt_core.schemas.trainer import (
+    STORED_STEP,
+    CheckpointEvent,
+    LogEvent,
+    ProgressEvent,
+    ResumePoint,
+    TrainerEvent,
+    TrainerJob,
+)
 from rlt_train.checkpoints import newest_verified
 from rlt_train.context import JobContext
 from rlt_train.data_order import Cursor
@@ -332,11 +340,37 @@ def test_a_job_whose_training_was_done_only_ends(world: Any, trained: TrainerJob
     assert not any(isinstance(event, ProgressEvent) for event in world.events(again))
 
 
+def store_what_is_told(context: JobContext, job: TrainerJob, *, up_to: int) -> None:
+    """Do what a worker does whose database knows each checkpoint at once, until it stands still."""
+    emit = context.events.emit
+
+    def emit_and_store(event: TrainerEvent) -> None:
+        emit(event)
+        if isinstance(event, CheckpointEvent) and event.step <= up_to:
+            (Path(job.attempt_dir) / STORED_STEP).write_text(str(event.step), encoding="utf-8")
+
+    context.events.emit = emit_and_store
+
+
+def test_what_the_database_does_not_know_yet_costs_no_checkpoint_that_it_knows(
+    world: Any, fake_services: Services
+) -> None:
+    job = world.rl({"steps": 6, "save_every": 1})
+    context = world.context(job, fake_services(job))
+    store_what_is_told(context, job, up_to=3)
+    run_rl(context)
+    folder = Path(job.attempt_dir)
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [f"step-{n}" for n in (2, 3, 4, 5, 6)]
+    assert sorted(path.name for path in (folder / "journal").iterdir()) == [f"step-{n}.json" for n in (2, 3, 4, 5)]
+
+
 def test_only_the_two_newest_checkpoints_of_an_attempt_and_their_journal_stay(
     world: Any, fake_services: Services
 ) -> None:
     job = world.rl({"steps": 5, "save_every": 1})
-    run_rl(world.context(job, fake_services(job)))
+    context = world.context(job, fake_services(job))
+    store_what_is_told(context, job, up_to=5)
+    run_rl(context)
     folder = Path(job.attempt_dir)
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-4", "step-5"]
     assert sorted(path.name for path in (folder / "journal").iterdir()) == ["step-4.json"]
