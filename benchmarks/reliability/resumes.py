@@ -1,5 +1,6 @@
 """The real trainer, killed by SIGKILL and taken up: its last checkpoint is bit-identical to an unbroken run's."""
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -21,12 +22,12 @@ STEPS = {"warmup": 12, "rl": 6}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Final:
+class Final:
     """What a run ended with."""
 
     adapter_sha256: str
     states: dict[str, Any]
-    """Optimizer, schedule and random states of the last checkpoint, and what the trainer noted of the data's order."""
+    """Of the last checkpoint: optimizer, schedule, random states, epoch, and its place in the order of the data."""
 
 
 def trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
@@ -34,7 +35,7 @@ def trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator
     chance, plant = random.Random(seed), real_plant(folder / "home", base_model=base_model)
     try:
         plant.start(workers=1)
-        whole: dict[str, _Final] = {}
+        whole: dict[str, Final] = {}
         for number in range(count):
             kind = ("warmup", "rl")[number % 2]
             if kind not in whole:
@@ -58,7 +59,7 @@ def _spec(plant: Plant, kind: str) -> WarmupSpec | RlSpec:
     return WarmupSpec.model_validate({"kind": "warmup", "role": "teacher", **shared, **many})
 
 
-def _trial(plant: Plant, kind: str, whole: _Final, chance: random.Random, *, number: int, seed: int) -> Trial | None:
+def _trial(plant: Plant, kind: str, whole: Final, chance: random.Random, *, number: int, seed: int) -> Trial | None:
     job = plant.submit(_spec(plant, kind))
     after_step = chance.randrange(1, STEPS[kind])
     wait_for(lambda: plant.has_ended(job.id) or plant.jobs.get(job.id).progress.step >= after_step, what="it trains")
@@ -72,7 +73,7 @@ def _trial(plant: Plant, kind: str, whole: _Final, chance: random.Random, *, num
     if ended.status != "succeeded":
         wrong.append(f"it {ended.status}: {ended.error}")
     else:
-        wrong += _differences(_final(plant, ended), whole)
+        wrong += differences(_final(plant, ended), whole)
     return Trial(
         row="resume",
         number=number,
@@ -95,21 +96,28 @@ def _kill(plant: Plant, job: Job) -> bool:
     return bool(trainers)
 
 
-def _final(plant: Plant, job: Job) -> _Final:
+def _final(plant: Plant, job: Job) -> Final:
     """Read the last attempt's adapter and the job's last checkpoint: an attempt killed as it ended left that."""
     folder = plant.artifacts.attempt_dir(job.id, job.attempt)
     checkpoints = folder.parent.glob("attempt-*/checkpoints/step-*")
     last = max(checkpoints, key=lambda path: (_number(path), _number(path.parent.parent)))
     states: dict[str, Any] = torch.load(last / "state.pt", weights_only=True)
     states["step"] = last.name
-    return _Final(adapter_sha256=adapter_sha256(folder / "adapter"), states=states)
+    states["cursor"] = _read(last / "manifest.json")["cursor"]
+    states["epoch"] = _read(last / "trainer_state.json")["epoch"]
+    return Final(adapter_sha256=adapter_sha256(folder / "adapter"), states=states)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _number(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
 
-def _differences(seen: _Final, whole: _Final) -> list[str]:
+def differences(seen: Final, whole: Final) -> list[str]:
+    """Say in what a run that was killed ended otherwise than the whole one; nothing where they are the same bits."""
     found = [] if seen.adapter_sha256 == whole.adapter_sha256 else ["other weights"]
     return found + _unequal(seen.states, whole.states, at="")
 
@@ -118,6 +126,8 @@ def _unequal(seen: Any, whole: Any, *, at: str) -> list[str]:
     if isinstance(whole, torch.Tensor):
         return [] if torch.equal(seen, whole) else [f"another {at}"]
     if isinstance(whole, dict):
+        if set(seen) != set(whole):
+            return [f"other parts of {at or 'the states'}: {', '.join(sorted(map(str, set(seen) ^ set(whole))))}"]
         return [text for key in whole for text in _unequal(seen[key], whole[key], at=f"{at}/{key}")]
     if isinstance(whole, list | tuple):
         pairs = enumerate(zip(seen, whole, strict=True))
