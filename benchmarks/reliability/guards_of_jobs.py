@@ -179,6 +179,18 @@ JOB_GUARDS = (
         tests={f"{KILLED_RL_TEST}[in the optimizer step]": "assert"},
     ),
     Guard(
+        name="stored-before-removed",
+        section="checkpoints",
+        promise="a checkpoint that the database knows stays until it knows two newer ones",
+        file="rlt_train/checkpoints.py",
+        old="known = [folder for folder in folders if _step_of(folder) <= stored]",
+        new="known = folders",
+        tests={
+            "tests/train/on_tiny_model/test_resume.py::"
+            "test_what_the_database_does_not_know_yet_costs_no_checkpoint_that_it_knows": "'step-6'] == ",
+        },
+    ),
+    Guard(
         name="temporary-folder",
         section="checkpoints",
         promise="a folder that was not filled to its end does not get its name",

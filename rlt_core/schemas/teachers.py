@@ -88,6 +88,13 @@ class Alias(WireModel):
     updated_at: UtcTime
 
 
+class JobAttempt(RequestModel):
+    """An attempt of a job, as who asks for something."""
+
+    job: str = Field(pattern=r"^job_[a-z0-9]{16,32}$")
+    attempt: int = Field(ge=1, le=1_000_000)
+
+
 class AliasPut(RequestModel):
     """Move an alias: a compare-and-swap on `expected`."""
 
@@ -101,6 +108,8 @@ class AliasPut(RequestModel):
     reason: str | None = Field(default=None, max_length=500)
     by: str = Field(default="api", min_length=1, max_length=100)
     """Who asks, for the history: a person, a pipeline; a job gives its id."""
+    attempt_of: JobAttempt | None = None
+    """The attempt that asks: nothing moves once its job is no longer its own (409 `stale_attempt`)."""
 
 
 class AliasRollback(RequestModel):

@@ -5,8 +5,10 @@ import httpx
 import pytest
 
 from rlt_core.schemas.jobs import PromotePolicy
+from rlt_core.schemas.teachers import JobAttempt
 from rlt_service.jobs.promotion import Interrupted, Promoter
 
+ASKER = JobAttempt(job="job_" + "a" * 16, attempt=2)
 ALWAYS = PromotePolicy(alias="default", when="always")
 
 
@@ -34,7 +36,7 @@ def test_an_engine_that_is_away_is_waited_for() -> None:
         httpx.Response(200),
     ]
     result = promoter(lambda _: answers.pop(0)).promote(
-        ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1"
+        ALWAYS, version="a@2", evaluation=None, student="s@1", asker=ASKER
     )
     assert (result.outcome, result.previous, answers) == ("promoted", "a@1", [])
 
@@ -44,13 +46,13 @@ def test_the_wait_ends_when_the_worker_drains() -> None:
         raise httpx.ConnectError("refused")
 
     with pytest.raises(Interrupted):
-        promoter(away, keep_on=False).promote(ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1")
+        promoter(away, keep_on=False).promote(ALWAYS, version="a@2", evaluation=None, student="s@1", asker=ASKER)
 
 
 def test_what_already_serves_is_promoted_without_asking() -> None:
     answers = [serving("a@2")]
     result = promoter(lambda _: answers.pop(0)).promote(
-        ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1"
+        ALWAYS, version="a@2", evaluation=None, student="s@1", asker=ASKER
     )
     assert result.outcome == "promoted"
 
@@ -63,7 +65,7 @@ def test_a_new_alias_needs_no_gate() -> None:
         return serving(None) if request.method == "GET" else httpx.Response(200)
 
     policy = PromotePolicy(alias="default", when="if_better")
-    result = promoter(answer).promote(policy, version="a@2", evaluation=None, student="s@1", job_id="job_1")
+    result = promoter(answer).promote(policy, version="a@2", evaluation=None, student="s@1", asker=ASKER)
     assert result.outcome == "promoted"
     assert b'"gate":"none"' in bodies[1]
     assert b'"expected":null' in bodies[1]
@@ -80,18 +82,18 @@ def test_the_gate_s_own_reason_is_left_to_the_history() -> None:
         return httpx.Response(200)
 
     policy = PromotePolicy(alias="default", when="if_better")
-    result = promoter(answer).promote(policy, version="a@2", evaluation=None, student="s@0", job_id="job_1")
-    assert (bodies[0]["gate"], bodies[0]["reason"], bodies[0]["by"]) == ("if_better", None, "job_1")
+    result = promoter(answer).promote(policy, version="a@2", evaluation=None, student="s@0", asker=ASKER)
+    assert (bodies[0]["gate"], bodies[0]["reason"], bodies[0]["by"]) == ("if_better", None, ASKER.job)
     assert (result.outcome, result.reason) == ("promoted", "the gate found it better than a@1")
-    promoter(answer).promote(ALWAYS, version="a@2", evaluation=None, student="s@0", job_id="job_1")
-    assert (bodies[1]["gate"], bodies[1]["reason"]) == ("none", "job job_1, promote.when = always")
+    promoter(answer).promote(ALWAYS, version="a@2", evaluation=None, student="s@0", asker=ASKER)
+    assert (bodies[1]["gate"], bodies[1]["reason"]) == ("none", f"job {ASKER.job}, promote.when = always")
 
 
 @pytest.mark.parametrize("status", [404, 409, 422, 500])
 def test_any_other_answer_is_a_refusal_with_the_services_words(status: int) -> None:
     answers = [serving("a@1"), httpx.Response(status, json={"detail": "because"}), serving("a@1")]
     result = promoter(lambda _: answers.pop(0)).promote(
-        ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1"
+        ALWAYS, version="a@2", evaluation=None, student="s@1", asker=ASKER
     )
     assert (result.outcome, result.reason, result.previous) == ("refused", "because", "a@1")
 
@@ -107,13 +109,13 @@ def test_a_move_whose_answer_was_lost_counts_although_the_second_try_is_refused(
         served[0] = "a@2"
         raise httpx.ReadError("the server was killed")
 
-    result = promoter(answer).promote(ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1")
+    result = promoter(answer).promote(ALWAYS, version="a@2", evaluation=None, student="s@1", asker=ASKER)
     assert (result.outcome, result.previous) == ("promoted", "a@1")
 
 
 def test_an_alias_that_cannot_be_read_is_not_taken_for_a_new_one() -> None:
     answers = [httpx.Response(500, json={"detail": "broken"})]
     result = promoter(lambda _: answers.pop(0)).promote(
-        ALWAYS, version="a@2", evaluation=None, student="s@1", job_id="job_1"
+        ALWAYS, version="a@2", evaluation=None, student="s@1", asker=ASKER
     )
     assert (result.outcome, result.reason) == ("refused", "broken")

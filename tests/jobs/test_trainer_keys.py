@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from rlt_core.schemas.teachers import JobAttempt
 from rlt_service.access.secrets import make_secret, read_secret
 from rlt_service.jobs.promotion import Promoter
 from rlt_service.jobs.trainer_process import TrainerProcess
@@ -107,7 +108,9 @@ def test_a_promotion_with_a_key_that_has_ended_is_refused_with_the_servers_words
         )
         policy = job.spec.promote if job.spec.kind == "rl" else None
         assert policy is not None
-        found = promoter.promote(policy, version="fake@0", evaluation=None, student="default", job_id=job.id)
+        found = promoter.promote(
+            policy, version="fake@0", evaluation=None, student="default", asker=JobAttempt(job=job.id, attempt=1)
+        )
         assert found.outcome == "refused"
         assert found.reason is not None
         assert "not known here" in found.reason

@@ -254,3 +254,19 @@ def test_a_rollback_with_a_wrong_expectation_is_refused(control: Control, alias:
     for to in ("fake@0", None):
         check_problem(roll_back(control, alias, expected="fake@0", to=to), 409, "alias_moved", "/expected")
     assert control.alias("teacher", alias) == first
+
+
+def test_an_attempt_moves_an_alias_while_its_job_is_its_own_and_no_longer(
+    control: Control, alias: str, first: str, second: str
+) -> None:
+    job = control.running_job()
+    asker = {"job": job.id, "attempt": job.attempt}
+    moved = put(control, alias, version=second, expected=first, by=job.id, attempt_of=asker)
+    assert moved.status_code == 200, moved.text
+    assert roll_back(control, alias, expected=second).status_code == 200
+    control.services.jobs.finish(job.id, job.attempt, "cancelled")
+    late = put(control, alias, version=second, expected=first, by=job.id, attempt_of=asker)
+    check_problem(late, 409, "stale_attempt")
+    other = put(control, alias, version=second, expected=first, attempt_of={"job": "job_" + "0" * 16, "attempt": 1})
+    check_problem(other, 404, "not_found")
+    assert control.alias("teacher", alias) == first

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rlt_core.errors import AliasMovedError, ConflictError, NotFoundError
 from rlt_core.schemas.base import Role
-from rlt_core.schemas.teachers import Alias, AliasPut, AliasRollback
+from rlt_core.schemas.teachers import Alias, AliasPut, AliasRollback, JobAttempt
 from rlt_service.control.gate import Gate
 from rlt_service.control.probe import Prober, prove
 from rlt_service.control.versions import check_alias_name, resolve_version
@@ -25,6 +25,7 @@ class _Move:
     reason: str
     by: str
     evaluation: str | None = None
+    attempt_of: JobAttempt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,8 @@ class Promotion:
     async def put(self, role: Role, alias: str, request: AliasPut) -> Alias:
         """Point the alias at a version.
 
-        Raises AliasMovedError, EvaluationRequiredError, NotBetterError, InvalidAdapterError, InvalidWeightsError,
-        ModelNotFoundError, InvalidRequestError, EngineUnavailableError.
+        Raises AliasMovedError, StaleAttemptError, EvaluationRequiredError, NotBetterError, InvalidAdapterError,
+        InvalidWeightsError, ModelNotFoundError, NotFoundError, InvalidRequestError, EngineUnavailableError.
         """
         return await self._move(role, alias, await asyncio.to_thread(self._promotion, role, alias, request))
 
@@ -59,6 +60,7 @@ class Promotion:
             reason=move.reason,
             by=move.by,
             evaluation=move.evaluation,
+            attempt_of=move.attempt_of,
         )
 
     def _promotion(self, role: Role, alias: str, request: AliasPut) -> _Move:
@@ -78,6 +80,7 @@ class Promotion:
             reason=request.reason or reason,
             by=_asker(request.by),
             evaluation=evaluation,
+            attempt_of=request.attempt_of,
         )
 
     def _return(self, role: Role, alias: str, request: AliasRollback) -> _Move:

@@ -12,7 +12,7 @@ from rlt_core.comparison import evaluation_of
 from rlt_core.errors import NotFoundError
 from rlt_core.schemas.base import Role
 from rlt_core.schemas.jobs import Job, JobResult, PromotionResult, RlSpec
-from rlt_core.schemas.teachers import Evaluation, EvaluationRow, ModelVersion
+from rlt_core.schemas.teachers import Evaluation, EvaluationRow, JobAttempt, ModelVersion
 from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
 from rlt_service.jobs.preparation import service_url
 from rlt_service.jobs.promotion import Promoter
@@ -90,7 +90,7 @@ class Completion:
             version=made.version,
             evaluation=evaluation,
             student=str(job.spec.student),
-            job_id=job.id,
+            asker=JobAttempt(job=job.id, attempt=job.attempt),
         )
 
     def _dataset_sha256(self, dataset_id: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from rlt_core.schemas.jobs import PromotePolicy, PromotionResult
-from rlt_core.schemas.teachers import AliasPut, Evaluation
+from rlt_core.schemas.teachers import AliasPut, Evaluation, JobAttempt
 
 LOGGER = logging.getLogger(__name__)
 
@@ -38,9 +38,12 @@ class Promoter:
     sleep: Callable[[float], None] = time.sleep
 
     def promote(
-        self, policy: PromotePolicy, *, version: str, evaluation: Evaluation | None, student: str, job_id: str
+        self, policy: PromotePolicy, *, version: str, evaluation: Evaluation | None, student: str, asker: JobAttempt
     ) -> PromotionResult:
-        """Carry out a policy by the judgement of `student`; a refusal is a result. Raises Interrupted."""
+        """Carry out a policy by the judgement of `student`; a refusal is a result. Raises Interrupted.
+
+        The move is fenced: an attempt that has lost its job moves nothing.
+        """
         if policy.when == "never":
             return PromotionResult(alias=policy.alias, outcome="skipped", reason="promote.when is never")
         with httpx.Client(
@@ -50,7 +53,7 @@ class Promoter:
             transport=self.transport,
             trust_env=False,
         ) as client:
-            return self._put(client, policy, version=version, evaluation=evaluation, student=student, job_id=job_id)
+            return self._put(client, policy, version=version, evaluation=evaluation, student=student, asker=asker)
 
     def _put(
         self,
@@ -60,7 +63,7 @@ class Promoter:
         version: str,
         evaluation: Evaluation | None,
         student: str,
-        job_id: str,
+        asker: JobAttempt,
     ) -> PromotionResult:
         answer = self._ask(client, "GET", "/v1/aliases")
         if not answer.is_success:
@@ -77,9 +80,10 @@ class Promoter:
             gate="if_better" if gated else "none",
             evaluation=evaluation.id if evaluation is not None else None,
             student=student,
-            by=job_id,
+            by=asker.job,
+            attempt_of=asker,
             # Where the gate decides, its own figures are the reason that the history keeps.
-            reason=None if gated else f"job {job_id}, promote.when = {policy.when}",
+            reason=None if gated else f"job {asker.job}, promote.when = {policy.when}",
         )
         answer = self._ask(client, "PUT", f"/v1/aliases/teacher/{policy.alias}", json=body.model_dump())
         # A refusal may come after an earlier try that moved the alias and whose answer was lost.

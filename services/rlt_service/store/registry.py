@@ -22,6 +22,7 @@ from rlt_core.schemas.teachers import (
     AliasHistory,
     Evaluation,
     EvaluationRow,
+    JobAttempt,
     Lineage,
     ModelCard,
     ModelVersion,
@@ -297,13 +298,19 @@ class Registry:
         reason: str,
         by: str = "api",
         evaluation: str | None = None,
+        attempt_of: JobAttempt | None = None,
     ) -> Alias:
-        """Compare-and-swap an alias to `name@number`; raises AliasMovedError, ModelNotFoundError."""
+        """Compare-and-swap an alias to `name@number`; raises AliasMovedError, ModelNotFoundError.
+
+        For an attempt the job must be its own still; raises StaleAttemptError, NotFoundError.
+        """
         if not re.fullmatch(VERSION_PATTERN, version):
             raise InvalidRequestError(
                 f"An alias points at a version, name@number, not at {version!r}.", param="/version"
             )
         with self._database.transaction() as session:
+            if attempt_of is not None:
+                fenced_job(session, attempt_of.job, attempt_of.attempt)
             row = resolution.live_version(session, version, role=role, param="/version", lock=True)
             return aliases.move(
                 session,
