@@ -71,4 +71,4 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _share(upper: float) -> str:
-    return f"{upper * 100:.2g}%"
+    return "100%" if upper > 0.995 else f"{upper * 100:.2g}%"

@@ -35,6 +35,11 @@ def test_a_row_counts_failures_and_shows_times() -> None:
     assert "| it holds | 3 | 1 |" in table_of([row])
 
 
+def test_a_bound_of_all_is_written_out() -> None:
+    row = row_of([trial(0, passed=False)], name="r", promise="it holds", real_parts="all", note="")
+    assert "| it holds | 1 | 1 | 100% |" in table_of([row])
+
+
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     trials = [trial(0), trial(1, passed=False, seconds=2.5)]
     assert write_trials(trials, tmp_path / "deep" / "r.jsonl") == trials
