@@ -8,14 +8,13 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process, create_subprocess_exec
 
+from benchmarks.reliability.engine_mark import MARK
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from rlt_service.engine.protocol import Weights
 from rlt_service.serve import checked, serve
 from rlt_service.settings import Settings
 
 DELAY_VARIABLE = "RLT_CHAOS_DELAY_S"
-MARK = "stand-in-of-an-engine"
-"""Stands on the command line of the engine's process, so that whoever harms it finds it."""
 _UNTIL_ITS_OWNER_ENDS = "import sys; sys.stdin.read()"
 
 
