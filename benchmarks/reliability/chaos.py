@@ -31,6 +31,8 @@ ACKNOWLEDGED_S = 180.0
 """Longest time until a submission is taken: the control service is never away for so long."""
 ALLOWED = frozenset({202, 409, 429, 503})
 """Answers to a submission; 409 where the same one is still in progress, or its server was killed in it."""
+ENOUGH_DEPLOYS = 4
+"""Of workers that train: one of them at least has not just come to its end."""
 DRAINED = "the worker was asked to end"
 EXPECTED = (
     LEASE_LOST,
@@ -150,6 +152,7 @@ def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[
         asker = Asker(plant)
         asker.start()
         watched = [Leaks("the veteran worker", psutil.Process(plant.workers[0].pid))]
+        wait_for(lambda: plant.jobs.counts().get("succeeded"), what="the first job is done")
         pause, died = random.Random(seed + 1), list[str]()
         while sending.is_alive():
             time.sleep(pause.uniform(*course.between_s))
@@ -237,13 +240,13 @@ def _judged(
         wrong = [*wrong, "{} to send, {} acknowledged, {} jobs named, {} stored".format(*found)]
     if course.needs_engine and len(sent) >= ENOUGH_JOBS and not waits:
         wrong = [*wrong, "no trainer has met an engine that was away"]
-    if len(sent) >= ENOUGH_JOBS and not drained:
+    if harm.deploys_at_work >= ENOUGH_DEPLOYS and not drained:
         wrong = [*wrong, "no worker that was asked to end gave its job back"]
     harms = ", ".join(f"{name} {times}" for name, times in sorted(harm.done.items()))
     answers = {**{str(status): times for status, times in submitter.statuses.items()}, **submitter.cut}
     told = f"all: {harms}; answers {answers}; explanations {dict(asked)}"
     figures: dict[str, float] = {"seconds": round(seconds, 1), "faults": harm.done.total(), "jobs": len(sent)}
-    figures |= {"waits": waits, "drained": drained}
+    figures |= {"waits": waits, "drained": drained, "deploys_at_work": harm.deploys_at_work}
     yield _about_all(told, wrong, len(sent), row=course.row, seed=seed, figures=figures)
     if len(sent) < ENOUGH_JOBS or seconds < ENOUGH_S:
         return

@@ -21,6 +21,8 @@ from rlt_service.jobs.broker import broker_folders
 
 ROUNDS_TO_HIT = 2
 """Rounds of the deck in which every fault must have found something to harm."""
+LOOKS_FOR_S = 5.0
+"""How long a worker that trains is looked for; others of a plant may be starting."""
 
 
 class Harm:
@@ -36,6 +38,8 @@ class Harm:
         self.engine_deaths: Counter[int] = Counter()
         """By the control service that they befell."""
         self.deploys = Deploys(plant)
+        self.deploys_at_work = 0
+        """Of workers that trained."""
         self.turns: dict[str, tuple[int, Callable[[], bool]]] = {
             # A worker is its job's supervisor: one process.
             "kill worker": (4, self._kill_worker),
@@ -43,7 +47,7 @@ class Harm:
             "stop worker": (2, self._stop_worker),
             "kill control": (1, self._kill_control),
             "kill engine": (2, self.kill_engine),
-            "deploy worker": (2, self._deploy_worker),
+            "deploy worker": (4, self._deploy_worker),
             "deploy control": (1, self._deploy_control),
             "kill broker": (1, self._kill_broker),
             "flush broker": (1, self._flush_broker),
@@ -80,13 +84,30 @@ class Harm:
         return killed
 
     def _deploy_worker(self) -> bool:
-        running = self._plant.jobs.list(status="running", limit=50).data
-        busy = {self._plant.worker_pid_of(job) for job in running}
-        awake = [worker for worker in self._mortal() if not _is_stopped(worker.pid)]
-        # One that is at work where there is one: it has something to lose.
-        if found := [worker for worker in awake if worker.pid in busy] or awake:
-            self.deploys.worker(self._chance.choice(found))
-        return bool(found)
+        worker = self._at_work()
+        if worker is not None:
+            self.deploys_at_work += 1
+        elif awake := self._awake():
+            worker = self._chance.choice(awake)
+        if worker is not None:
+            self.deploys.worker(worker)
+        return worker is not None
+
+    def _awake(self) -> list[subprocess.Popen[bytes]]:
+        return [worker for worker in self._mortal() if not _is_stopped(worker.pid)]
+
+    def _at_work(self) -> subprocess.Popen[bytes] | None:
+        """Find a worker whose job is between two steps, which has something to lose; None where none is soon."""
+        deadline_s = time.monotonic() + LOOKS_FOR_S
+        while time.monotonic() < deadline_s:
+            running = self._plant.jobs.list(status="running", limit=50).data
+            midway = {
+                self._plant.worker_pid_of(job) for job in running if 0 < job.progress.step < (job.progress.total or 0)
+            }
+            if found := [worker for worker in self._awake() if worker.pid in midway]:
+                return self._chance.choice(found)
+            time.sleep(0.02)
+        return None
 
     def _deploy_control(self) -> bool:
         self.deploys.control()
