@@ -43,7 +43,6 @@ EXPECTED = (
 )
 """How the reasons begin for which a job may go back to the queue: what was done on purpose makes no others."""
 ENGINE = Serving(module="benchmarks.reliability.engine_server")
-AT_ONCE = {"RLT_CHAOS_DELAY_S": "0.0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +123,7 @@ def stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
         return plant.warmup(f"{steps} number={number}")
 
     course = Course(row="chaos", workers=10, ahead=60, between_s=(0.3, 1.2), save_every=1, spec=spec)
-    yield from _trials(stub_plant(folder / "home", serving=ENGINE, **AT_ONCE), course, count=count, seed=seed)
+    yield from _trials(stub_plant(folder / "home", serving=ENGINE), course, count=count, seed=seed)
 
 
 def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
@@ -136,7 +135,7 @@ def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Ite
     course = Course(
         row="chaos-real", workers=3, ahead=4, between_s=(2.0, 8.0), save_every=4, spec=spec, needs_engine=True
     )
-    plant = real_plant(folder / "home", base_model=base_model, serving=ENGINE, **AT_ONCE)
+    plant = real_plant(folder / "home", base_model=base_model, serving=ENGINE)
     yield from _trials(plant, course, count=count, seed=seed)
 
 

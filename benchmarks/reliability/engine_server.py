@@ -1,6 +1,6 @@
 """`python -m benchmarks.reliability.engine_server`: the server on a fake engine that has a process, and dies with it.
 
-All settings come from RLT_* but those on the command line, and `RLT_CHAOS_DELAY_S`: the time of a completion.
+All settings come from RLT_* but those on the command line, and `RLT_CHAOS_DELAY_S`: the time of a completion (0).
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class ProcessEngine(FakeEngine):
 
 def main() -> int:
     """Serve until asked to end."""
-    delay_s = float(os.environ[DELAY_VARIABLE])
+    delay_s = float(os.environ.get(DELAY_VARIABLE, "0"))
 
     def make_engine(weights: Weights) -> ProcessEngine:
         return ProcessEngine(FakeOptions(weights=weights, delay_s=delay_s))

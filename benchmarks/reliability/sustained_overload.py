@@ -30,6 +30,8 @@ OVERLOAD_S, QUICK_S = 60.0, 10.0
 SATURATED_S = 20.0
 GOODPUT, QUICK_GOODPUT = 0.95, 0.75
 """Least share of the saturated rate; other work on the same processors takes some of it."""
+REFUSED = 0.2
+"""Least share of the calls that are refused; it is nine tenths where the clients are not held up."""
 BODY: Mapping[str, Any] = {"question": "1+1?", "solution": "2", "max_tokens": 8}
 
 
@@ -76,8 +78,8 @@ class Found:
         strange = {status for phase in (self.before, self.overload, self.after) for status in phase.statuses} - ALLOWED
         if strange:
             found.append(f"answers {sorted(strange)}")
-        if self.overload.statuses.get(429, 0) < self.overload.statuses.get(200, 0):
-            found.append("fewer calls were refused than answered: that was no overload")
+        if self.overload.statuses.get(429, 0) < REFUSED * sum(self.overload.statuses.values()):
+            found.append("hardly any call was refused: that was no overload")
         if self.overload.asked < bounds.asked * self.before.asked:
             found.append(f"only {self.overload.asked:.0f} calls a second, {self.before.asked:.0f} before")
         for name, phase in (("while overloaded", self.overload), ("afterwards", self.after)):
@@ -91,7 +93,7 @@ class Found:
 
 
 FULL = Bounds(overload_s=OVERLOAD_S, saturated_s=SATURATED_S, goodput=GOODPUT, asked=5.0, health_s=HEALTH_S)
-QUICK = Bounds(overload_s=QUICK_S, saturated_s=5.0, goodput=QUICK_GOODPUT, asked=2.0, health_s=float("inf"))
+QUICK = Bounds(overload_s=QUICK_S, saturated_s=5.0, goodput=QUICK_GOODPUT, asked=1.0, health_s=float("inf"))
 
 
 def trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:

@@ -29,7 +29,7 @@ def test_a_server_that_gives_what_it_gave_is_sound() -> None:
         ({"overload": Phase(statuses={200: 1740, 429: 15_000, 0: 1}, rate=29.0, asked=280.0)}, "answers [0]"),
         (
             {"overload": Phase(statuses={200: 17_400}, rate=290.0, asked=280.0)},
-            "fewer calls were refused than answered",
+            "hardly any call was refused",
         ),
         (
             {"overload": Phase(statuses={200: 1500, 429: 15_000}, rate=28.0, asked=280.0)},
@@ -42,7 +42,7 @@ def test_a_server_that_gives_what_it_gave_is_sound() -> None:
     ],
 )
 def test_every_part_of_the_promise_can_be_broken(changes: Mapping[str, object], fault: str) -> None:
-    [found] = replace(SOUND, **changes).faults(FULL)  # pyright: ignore[reportArgumentType] - fields of a Found
+    [found] = replace(SOUND, **changes).faults(FULL)
     assert found.startswith(fault)
 
 
