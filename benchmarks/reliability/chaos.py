@@ -11,18 +11,38 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.reliability.asking import Asker, ask, faults_of
 from benchmarks.reliability.harm import Harm
 from benchmarks.reliability.leaks import Leaks
-from benchmarks.reliability.ledger import book_of
+from benchmarks.reliability.ledger import Book, book_of
 from benchmarks.reliability.parts import real_plant, real_spec, stub_plant
-from benchmarks.reliability.plant import Plant, wait_for
+from benchmarks.reliability.plant import Plant, Serving, wait_for
 from benchmarks.reliability.trial import Trial
 from rlt_core.errors import RltError
 from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_service.jobs.verdict import LEASE_LOST
 
 Spec = WarmupSpec | RlSpec
-ENOUGH_TO_GROW = 100
-"""Jobs of a run that is long enough to tell a leak from a start."""
+ENOUGH_JOBS, ENOUGH_S = 100, 60.0
+"""Size of a run that is long enough to tell a leak from a start, and for trainers to have met an engine's death."""
+BACK_S = 90.0
+"""Longest time until a dead engine is back: the third restart in a row waits 30 s, on a busy machine."""
+ACKNOWLEDGED_S = 180.0
+"""Longest time until a submission is taken: the control service is never away for so long."""
+ALLOWED = frozenset({202, 409, 429, 503})
+"""Answers to a submission; 409 where the same one is still in progress, or its server was killed in it."""
+ENOUGH_DEPLOYS = 4
+"""Of workers that train: one of them at least has not just come to its end."""
+DRAINED = "the worker was asked to end"
+EXPECTED = (
+    LEASE_LOST,
+    DRAINED,
+    "the trainer ended without a result",
+    "its promotion was interrupted",
+    "it was asked to pause",  # and to go on again before its worker could say so
+)
+"""How the reasons begin for which a job may go back to the queue: what was done on purpose makes no others."""
+ENGINE = Serving(module="benchmarks.reliability.engine_server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +57,8 @@ class Course:
     """Between two faults, at least and at most."""
     save_every: int
     spec: Callable[[Plant, int, random.Random], Spec]
+    needs_engine: bool = False
+    """Whether the trainers call the server."""
 
 
 @dataclass(slots=True)
@@ -48,7 +70,17 @@ class Submitter:
     count: int
     seed: int
     acknowledged: list[str] = field(default_factory=list[str])
-    statuses: Counter[str] = field(default_factory=Counter[str])
+    statuses: Counter[int] = field(default_factory=Counter[int])
+    cut: Counter[str] = field(default_factory=Counter[str])
+    """Errors where no answer came."""
+    gave_up: str = ""
+
+    def faults(self) -> list[str]:
+        """Say what was wrong with the answers."""
+        found = [
+            f"/v1/train: {status} {times} times" for status, times in self.statuses.items() if status not in ALLOWED
+        ]
+        return [*found, self.gave_up] if self.gave_up else found
 
     def run(self) -> None:
         """Send them all, never more ahead of the workers than the course says."""
@@ -61,20 +93,26 @@ class Submitter:
                 ):
                     time.sleep(0.1)
                 spec = self.course.spec(self.plant, number, chance)
-                self.acknowledged.append(self._send(client, spec, key=f"{self.seed}-{number}"))
+                job = self._send(client, spec, key=f"{self.seed}-{number}")
+                if job is None:
+                    self.gave_up = f"submission {number} was not taken within {ACKNOWLEDGED_S:.0f} s"
+                    return
+                self.acknowledged.append(job)
 
-    def _send(self, client: httpx.Client, spec: Spec, *, key: str) -> str:
+    def _send(self, client: httpx.Client, spec: Spec, *, key: str) -> str | None:
         body = spec.model_dump(mode="json", exclude_unset=True)
-        while True:
+        deadline_s = time.monotonic() + ACKNOWLEDGED_S
+        while time.monotonic() < deadline_s:
             try:
                 answer = client.post(f"{self.plant.address}/v1/train", json=body, headers={"Idempotency-Key": key})
             except httpx.HTTPError as error:
-                self.statuses[type(error).__name__] += 1
+                self.cut[type(error).__name__] += 1
             else:
-                self.statuses[str(answer.status_code)] += 1
+                self.statuses[answer.status_code] += 1
                 if answer.status_code == 202:
                     return answer.json()["id"]
             time.sleep(0.1)
+        return None
 
 
 def stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
@@ -85,7 +123,7 @@ def stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
         return plant.warmup(f"{steps} number={number}")
 
     course = Course(row="chaos", workers=10, ahead=60, between_s=(0.3, 1.2), save_every=1, spec=spec)
-    yield from _trials(stub_plant(folder / "home"), course, count=count, seed=seed)
+    yield from _trials(stub_plant(folder / "home", serving=ENGINE), course, count=count, seed=seed)
 
 
 def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
@@ -94,8 +132,11 @@ def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Ite
     def spec(plant: Plant, number: int, _chance: random.Random) -> Spec:
         return real_spec(plant, number)
 
-    course = Course(row="chaos-real", workers=3, ahead=4, between_s=(2.0, 8.0), save_every=4, spec=spec)
-    yield from _trials(real_plant(folder / "home", base_model=base_model), course, count=count, seed=seed)
+    course = Course(
+        row="chaos-real", workers=3, ahead=4, between_s=(2.0, 8.0), save_every=4, spec=spec, needs_engine=True
+    )
+    plant = real_plant(folder / "home", base_model=base_model, serving=ENGINE)
+    yield from _trials(plant, course, count=count, seed=seed)
 
 
 def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[Trial]:
@@ -107,7 +148,10 @@ def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[
         submitter = Submitter(plant=plant, course=course, count=count, seed=seed)
         sending = threading.Thread(target=submitter.run, daemon=True)
         sending.start()
+        asker = Asker(plant)
+        asker.start()
         watched = [Leaks("the veteran worker", psutil.Process(plant.workers[0].pid))]
+        wait_for(lambda: plant.jobs.counts().get("succeeded"), what="the first job is done")
         pause, died = random.Random(seed + 1), list[str]()
         while sending.is_alive():
             time.sleep(pause.uniform(*course.between_s))
@@ -115,8 +159,13 @@ def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[
             died += _restart_dead(plant)
             for leaks in watched:
                 leaks.look()
+        harm.deploys.settle()
         _settle(plant)
-        yield from _judged(plant, harm, submitter, watched, died, seed=seed, seconds=time.monotonic() - began_s)
+        asker.stop()
+        wrong = [*(f"ended by itself: {name}" for name in died), *submitter.faults(), *harm.faults()]
+        wrong += [*faults_of(asker.heard), *_engine_faults(plant, harm)]
+        seconds = time.monotonic() - began_s
+        yield from _judged(plant, harm, submitter, watched, wrong, asked=asker.heard, seed=seed, seconds=seconds)
     finally:
         left = plant.end()
     yield _about_all("processes left", [str(process.pid) for process in left], count + 2, row=course.row, seed=seed)
@@ -136,6 +185,24 @@ def _restart_dead(plant: Plant) -> list[str]:
     return died
 
 
+def _engine_faults(plant: Plant, harm: Harm) -> list[str]:
+    """See an engine come back by itself that died last, under the same control service; kill one if none did."""
+    try:
+        if not harm.engine_deaths[plant.controls[0].pid]:
+            wait_for(
+                lambda: plant.is_ready() and plant.engine_processes(), what="the engine is ready", timeout_s=BACK_S
+            )
+            before = plant.engine_processes()
+            harm.done["kill engine"] += harm.kill_engine()
+            wait_for(lambda: not any(process.is_running() for process in before), what="the engine is dead")
+        what = "the dead engine is back"
+        wait_for(lambda: plant.engine_processes() and plant.is_ready(), what=what, timeout_s=BACK_S)
+    except TimeoutError as error:
+        return [str(error)]
+    answer = ask(plant)
+    return [] if answer == "200" else [f"the engine that is back answers {answer}"]
+
+
 def _settle(plant: Plant) -> None:
     """Wait for the end of all that was sent, without more harm; a pause that came late is taken back."""
 
@@ -153,23 +220,34 @@ def _judged(
     harm: Harm,
     submitter: Submitter,
     watched: list[Leaks],
-    died: list[str],
+    wrong: list[str],
     *,
+    asked: Counter[str],
     seed: int,
     seconds: float,
 ) -> Iterator[Trial]:
     sent, course = submitter.acknowledged, submitter.course
+    waits, drained = 0.0, 0.0
     for number, job in enumerate(sent):
-        yield _judge(plant, course, job, may_be_cancelled=job in harm.cancelled, number=number, seed=seed)
+        trial = _judge(plant, course, job, may_be_cancelled=job in harm.cancelled, number=number, seed=seed)
+        waits += trial.figures.get("waits", 0.0)
+        drained += trial.figures.get("drained", 0.0)
+        yield trial
     stored = sum(plant.jobs.counts().values())
     found = (submitter.count, len(sent), len(set(sent)), stored)
-    wrong = [] if len(set(found)) == 1 else ["{} to send, {} acknowledged, {} jobs named, {} stored".format(*found)]
-    wrong += [f"ended by itself: {name}" for name in died]
+    if len(set(found)) != 1:
+        wrong = [*wrong, "{} to send, {} acknowledged, {} jobs named, {} stored".format(*found)]
+    if course.needs_engine and len(sent) >= ENOUGH_JOBS and not waits:
+        wrong = [*wrong, "no trainer has met an engine that was away"]
+    if harm.deploys_at_work >= ENOUGH_DEPLOYS and not drained:
+        wrong = [*wrong, "no worker that was asked to end gave its job back"]
     harms = ", ".join(f"{name} {times}" for name, times in sorted(harm.done.items()))
-    told = f"all: {harms}; answers {dict(submitter.statuses)}"
+    answers = {**{str(status): times for status, times in submitter.statuses.items()}, **submitter.cut}
+    told = f"all: {harms}; answers {answers}; explanations {dict(asked)}"
     figures: dict[str, float] = {"seconds": round(seconds, 1), "faults": harm.done.total(), "jobs": len(sent)}
+    figures |= {"waits": waits, "drained": drained, "deploys_at_work": harm.deploys_at_work}
     yield _about_all(told, wrong, len(sent), row=course.row, seed=seed, figures=figures)
-    if len(sent) < ENOUGH_TO_GROW:
+    if len(sent) < ENOUGH_JOBS or seconds < ENOUGH_S:
         return
     grown = [text for leaks in watched for text in leaks.faults()]
     memory, descriptors = watched[0].growth() if len(watched[0].memory_mib) > 5 else (0.0, 0.0)
@@ -177,15 +255,24 @@ def _judged(
     yield _about_all("memory and file descriptors", grown, len(sent) + 1, row=course.row, seed=seed, figures=more)
 
 
+def unexpected(book: Book) -> list[str]:
+    """Say why a job went back to the queue where no fault on purpose explains it, such as an engine not waited for."""
+    return [f"put back because {reason}" for reason in book.reasons() if not reason.startswith(EXPECTED)]
+
+
 def _judge(plant: Plant, course: Course, job: str, *, may_be_cancelled: bool, number: int, seed: int) -> Trial:
     try:
         book = book_of(plant, job)
     except RltError as error:
         return _about_all("job", [f"{job}: {error}"], number, row=course.row, seed=seed)
-    wrong = book.faults(save_every=course.save_every)
+    wrong = [*book.faults(save_every=course.save_every), *unexpected(book)]
     if book.job.status != "succeeded" and not (may_be_cancelled and book.job.status == "cancelled"):
         wrong.append(f"it {book.job.status}: {book.job.error}")
-    figures: dict[str, float] = {"attempts": book.job.attempt}
+    figures: dict[str, float] = {
+        "attempts": book.job.attempt,
+        "waits": book.waits(),
+        "drained": book.reasons().count(DRAINED),
+    }
     return _about_all("job", wrong, number, row=course.row, seed=seed, figures=figures)
 
 

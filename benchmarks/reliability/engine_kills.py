@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks.reliability.engine_server import MARK
+from benchmarks.reliability.engine_mark import MARK
 from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import Plant, Serving, wait_for
 from benchmarks.reliability.trial import Trial

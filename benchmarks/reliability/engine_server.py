@@ -1,6 +1,6 @@
 """`python -m benchmarks.reliability.engine_server`: the server on a fake engine that has a process, and dies with it.
 
-All settings come from RLT_* but those on the command line, and `RLT_CHAOS_DELAY_S`: the time of a completion.
+All settings come from RLT_* but those on the command line, and `RLT_CHAOS_DELAY_S`: the time of a completion (0).
 """
 
 import asyncio
@@ -8,14 +8,13 @@ import os
 import sys
 from asyncio.subprocess import PIPE, Process, create_subprocess_exec
 
+from benchmarks.reliability.engine_mark import MARK
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from rlt_service.engine.protocol import Weights
 from rlt_service.serve import checked, serve
 from rlt_service.settings import Settings
 
 DELAY_VARIABLE = "RLT_CHAOS_DELAY_S"
-MARK = "stand-in-of-an-engine"
-"""Stands on the command line of the engine's process, so that whoever harms it finds it."""
 _UNTIL_ITS_OWNER_ENDS = "import sys; sys.stdin.read()"
 
 
@@ -51,7 +50,7 @@ class ProcessEngine(FakeEngine):
 
 def main() -> int:
     """Serve until asked to end."""
-    delay_s = float(os.environ[DELAY_VARIABLE])
+    delay_s = float(os.environ.get(DELAY_VARIABLE, "0"))
 
     def make_engine(weights: Weights) -> ProcessEngine:
         return ProcessEngine(FakeOptions(weights=weights, delay_s=delay_s))

@@ -13,9 +13,16 @@ from collections.abc import Callable
 import psutil
 import redis
 
+from benchmarks.reliability.deck import Deck
+from benchmarks.reliability.deploys import Deploys
 from benchmarks.reliability.plant import Plant
 from rlt_core.errors import JobStateError
 from rlt_service.jobs.broker import broker_folders
+
+ROUNDS_TO_HIT = 2
+"""Rounds of the deck in which every fault must have found something to harm."""
+LOOKS_FOR_S = 5.0
+"""How long a worker that trains is looked for; others of a plant may be starting."""
 
 
 class Harm:
@@ -28,23 +35,83 @@ class Harm:
         """Never killed: memory is watched on them."""
         self.cancelled: set[str] = set()
         self.done: Counter[str] = Counter()
-        self._faults: dict[str, tuple[int, Callable[[], bool]]] = {
+        self.engine_deaths: Counter[int] = Counter()
+        """By the control service that they befell."""
+        self.deploys = Deploys(plant)
+        self.deploys_at_work = 0
+        """Of workers that trained."""
+        self.turns: dict[str, tuple[int, Callable[[], bool]]] = {
+            # A worker is its job's supervisor: one process.
             "kill worker": (4, self._kill_worker),
             "kill trainer": (6, self._kill_trainer),
             "stop worker": (2, self._stop_worker),
             "kill control": (1, self._kill_control),
+            "kill engine": (2, self.kill_engine),
+            "deploy worker": (4, self._deploy_worker),
+            "deploy control": (1, self._deploy_control),
             "kill broker": (1, self._kill_broker),
             "flush broker": (1, self._flush_broker),
             "hold the database": (1, self._hold_database),
             "cancel": (4, self._cancel),
             "pause and resume": (2, self._pause),
         }
+        """How often each has its turn in a round, and what it does: true where it harmed something."""
+        self._deck = Deck({name: weight for name, (weight, _) in self.turns.items()}, seed=seed)
+        self._strikes = 0
+
+    @property
+    def round(self) -> int:
+        """Strikes of a round, in which every fault has its turns."""
+        return len(self._deck)
 
     def strike(self) -> None:
         """Do one of them, by weight; counted where it harmed something."""
-        names = list(self._faults)
-        name = self._chance.choices(names, weights=[self._faults[name][0] for name in names])[0]
-        self.done[name] += self._faults[name][1]()
+        name = self._deck.deal()
+        self._strikes += 1
+        self.done[name] += self.turns[name][1]()
+
+    def faults(self) -> list[str]:
+        """Say what was wrong with deploys, and what no trial was made of although its turn came often."""
+        rounds = self._strikes // self.round
+        idle = [name for name in self.turns if rounds >= ROUNDS_TO_HIT and not self.done[name]]
+        return [*self.deploys.wrong, *(f"{name}: nothing was harmed in {rounds} rounds" for name in idle)]
+
+    def kill_engine(self) -> bool:
+        """Kill the engine's process below the control service; none is there while that starts."""
+        engine = self._plant.engine_processes()
+        killed = bool(engine) and _kill(engine[0].pid)
+        self.engine_deaths[self._plant.controls[0].pid] += killed
+        return killed
+
+    def _deploy_worker(self) -> bool:
+        worker = self._at_work()
+        if worker is not None:
+            self.deploys_at_work += 1
+        elif awake := self._awake():
+            worker = self._chance.choice(awake)
+        if worker is not None:
+            self.deploys.worker(worker)
+        return worker is not None
+
+    def _awake(self) -> list[subprocess.Popen[bytes]]:
+        return [worker for worker in self._mortal() if not _is_stopped(worker.pid)]
+
+    def _at_work(self) -> subprocess.Popen[bytes] | None:
+        """Find a worker whose job is between two steps, which has something to lose; None where none is soon."""
+        deadline_s = time.monotonic() + LOOKS_FOR_S
+        while time.monotonic() < deadline_s:
+            running = self._plant.jobs.list(status="running", limit=50).data
+            midway = {
+                self._plant.worker_pid_of(job) for job in running if 0 < job.progress.step < (job.progress.total or 0)
+            }
+            if found := [worker for worker in self._awake() if worker.pid in midway]:
+                return self._chance.choice(found)
+            time.sleep(0.02)
+        return None
+
+    def _deploy_control(self) -> bool:
+        self.deploys.control()
+        return True
 
     def _kill_worker(self) -> bool:
         self._plant.kill(self._chance.choice(self._mortal()))
@@ -118,6 +185,13 @@ class Harm:
 
     def _mortal(self) -> list[subprocess.Popen[bytes]]:
         return [worker for worker in self._plant.workers if worker.pid not in self._veterans]
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _children(pid: int) -> list[psutil.Process]:

@@ -28,6 +28,14 @@ class Book:
         """Give the beginnings of its attempts."""
         return [event for event in self.events if event.type == "started"]
 
+    def reasons(self) -> list[str]:
+        """Give why it was put back into the queue, each time."""
+        return [str(event.data.get("reason", "")) for event in self.events if event.type == "requeued"]
+
+    def waits(self) -> int:
+        """Count the times that a trainer said that it waits for a service."""
+        return sum("trying again in" in str(event.data.get("message", "")) for event in self.events)
+
     def lost_steps(self) -> list[int]:
         """Say for each attempt but the first how many steps, known to the database, were taken again."""
         lost: list[int] = []

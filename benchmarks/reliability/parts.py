@@ -23,10 +23,10 @@ def stub_plant(
     return Plant(home, trainer_command=command, base_model=base_model, environment=environment, serving=serving)
 
 
-def real_plant(home: Path, *, base_model: Path, **environment: str) -> Plant:
+def real_plant(home: Path, *, base_model: Path, serving: Serving | None = None, **environment: str) -> Plant:
     """Make a plant whose jobs are the real trainer's, on a real (tiny) model."""
     command = (sys.executable, "-m", "rlt_train")
-    return Plant(home, trainer_command=command, base_model=base_model, environment=environment)
+    return Plant(home, trainer_command=command, base_model=base_model, environment=environment, serving=serving)
 
 
 def real_spec(plant: Plant, number: int) -> WarmupSpec | RlSpec:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import httpx
 import psutil
 
+from benchmarks.reliability.engine_mark import MARK
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import TERMINAL, Job, RlSpec, WarmupSpec
 from rlt_service.jobs.broker import EmbeddedValkey
@@ -27,6 +28,7 @@ from rlt_service.store.registry import Registry
 LEASE_S = 3.0
 HEARTBEAT_S = 0.5
 RECONCILE_S = 0.5
+CANCEL_GRACE_S = 2.0
 LOOK_S = 0.02
 WAIT_S = 120.0
 FoundT = TypeVar("FoundT")
@@ -57,6 +59,8 @@ class Plant:
         self.port = free_port()
         self.workers: list[subprocess.Popen[bytes]] = []
         self.controls: list[subprocess.Popen[bytes]] = []
+        self.leaving: list[subprocess.Popen[bytes]] = []
+        """Asked to end, and perhaps not gone yet."""
         self.database = Database(f"sqlite:///{home / 'rlt.db'}")
         self.artifacts = ArtifactStore(home / "artifacts")
         self.jobs = JobStore(self.database)
@@ -103,6 +107,18 @@ class Plant:
         self.workers.append(worker)
         return worker
 
+    def is_ready(self) -> bool:
+        """Whether its control service and engine answer."""
+        return _answers(f"{self.address}/readyz")
+
+    def engine_processes(self) -> list[psutil.Process]:
+        """List the living processes of a stand-in engine: they are below the control service."""
+        try:
+            below = psutil.Process(self.controls[0].pid).children(recursive=True) if self.controls else []
+        except psutil.NoSuchProcess:
+            return []
+        return [process for process in below if MARK in _words(process)]
+
     def wait_ready(self, *, port: int | None = None) -> None:
         """Wait until a control service answers."""
         address = f"http://127.0.0.1:{port or self.port}/healthz"
@@ -138,9 +154,13 @@ class Plant:
 
     def worker_of(self, job: Job) -> subprocess.Popen[bytes] | None:
         """Find the process of ours that runs a job."""
+        wanted = self.worker_pid_of(job)
+        return next((worker for worker in self.workers if worker.pid == wanted), None)
+
+    def worker_pid_of(self, job: Job) -> int | None:
+        """Give the process that runs a job, or ran it last."""
         events = self.jobs.events(job.id, types=("started",))
-        wanted = str(events[-1].data["worker"]).rpartition(":")[2] if events else ""
-        return next((worker for worker in self.workers if str(worker.pid) == wanted), None)
+        return int(str(events[-1].data["worker"]).rpartition(":")[2]) if events else None
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Send SIGKILL and reap."""
@@ -149,6 +169,14 @@ class Plant:
         for processes in (self.workers, self.controls):
             if process in processes:
                 processes.remove(process)
+
+    def retire(self, process: subprocess.Popen[bytes]) -> None:
+        """Send SIGTERM, as a deploy does; it is no longer one of ours, but ended with the rest where it stays."""
+        self.leaving.append(process)
+        for processes in (self.workers, self.controls):
+            if process in processes:
+                processes.remove(process)
+        process.terminate()
 
     def stop_between_writes(self, worker: subprocess.Popen[bytes]) -> None:
         """Send SIGSTOP while SQLite's one write lock is held here: frozen with it, a worker would stop everybody."""
@@ -163,7 +191,7 @@ class Plant:
 
     def end(self) -> list[psutil.Process]:
         """End everything; give what is left of it, which should be nothing."""
-        for process in [*self.workers, *self.controls]:
+        for process in [*self.workers, *self.controls, *self.leaving]:
             process.kill()
             process.wait()
         self.broker.stop()
@@ -205,7 +233,7 @@ class Plant:
             "RLT_LEASE_S": str(LEASE_S),
             "RLT_HEARTBEAT_S": str(HEARTBEAT_S),
             "RLT_RECONCILE_S": str(RECONCILE_S),
-            "RLT_CANCEL_GRACE_S": "2.0",
+            "RLT_CANCEL_GRACE_S": str(CANCEL_GRACE_S),
             # Faults on purpose hit one job many times in a row: that must not end it.
             "RLT_MAX_CRASHES": "100",
             "RLT_TRAINER_COMMAND": json.dumps(self._trainer_command),

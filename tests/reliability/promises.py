@@ -1,0 +1,31 @@
+"""Own which file of tests tries which promise: a file is one worker's, so they are of about equal length."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.reliability.rows import BY_NAME, ROWS, Row
+
+SEED = 2
+PARTS: Mapping[str, Sequence[str]] = {
+    "jobs": ("kills-stub", "acknowledged", "same-submission", "broker", "sse"),
+    "chaos": ("chaos", "chaos-real", "resume", "kills-real"),
+    "serving": ("stalled-worker", "cancel", "drain", "overload-sustained", "engine-killed"),
+}
+
+
+def rows_of(part: str) -> list[Row]:
+    """Give the rows of one file."""
+    return [BY_NAME[name] for name in PARTS[part]]
+
+
+def tried_daily() -> list[str]:
+    """Give the names of all rows that `make test` tries by their own trials."""
+    return [row.name for row in ROWS if row.in_ci]
+
+
+def assert_holds(row: Row, folder: Path) -> None:
+    """Try a promise at its size for every day."""
+    trials = list((row.quick or row.trials)(count=row.in_ci, seed=SEED, folder=folder))
+    # A kill of what had done its work just then is no trial.
+    assert 2 * len(trials) > row.in_ci, "fewer trials than were asked for"
+    assert [trial for trial in trials if not trial.passed] == []
