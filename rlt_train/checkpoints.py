@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from transformers import Trainer
@@ -22,6 +22,15 @@ MANIFEST, STATE, TRAINER_STATE, ADAPTER_FOLDER = "manifest.json", "state.pt", "t
 _FIELDS = frozenset(("attempt", "base_model", "cursor", "files", "format_id", "job_id"))
 _FIELDS |= frozenset(("random_sha256", "spec_sha256", "step", "threads"))
 """What a manifest must say for a resume to be sure of it."""
+
+
+@runtime_checkable
+class HasExtraStates(Protocol):
+    """A trainer with more to find again than transformers knows of."""
+
+    def extra_states(self) -> dict[str, Any]:
+        """Give tensors and numbers, by names that are no other state's."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +157,8 @@ def _check_cursor(checkpoint: Checkpoint, *, due: Cursor) -> None:
 def _states(trainer: Trainer) -> dict[str, Any]:
     optimizer: Any = trainer.optimizer
     schedule: Any = trainer.lr_scheduler
-    return {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+    extra = trainer.extra_states() if isinstance(trainer, HasExtraStates) else {}
+    return {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()} | extra
 
 
 def _manifest(folder: Path, *, job: TrainerJob, place: Place) -> dict[str, Any]:

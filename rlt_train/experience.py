@@ -1,9 +1,11 @@
 """Own what TRL sees of the services: a rollout function, a reward that was already given, and the step's metrics."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from rlt_core.comparison import states_solution
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.trainer import SampleEvent
 from rlt_core.statistics import mean
@@ -14,6 +16,8 @@ from rlt_train.journal import Journal
 from rlt_train.publishing import PublishedPolicy, Publisher
 from rlt_train.rollouts import Collected, Collector, Rollout
 
+FLAT = 1e-8
+"""Rewards of a group that are closer to one another than this count as equal, as in TRL."""
 WIDE_GAP = 0.1
 """A mean |trainer's - engine's log-prob| above this (natural log) is worth a warning."""
 
@@ -29,7 +33,10 @@ class Experience:
         rows: Sequence[DatasetRow],
         journal: Journal,
         context: JobContext,
+        replacement_rounds: int = 0,
     ) -> None:
+        """`replacement_rounds` bounds how often groups without spread are replaced (DAPO's dynamic sampling)."""
+        self._replacement_rounds = replacement_rounds
         self._collector = collector
         self._publisher = publisher
         self.rows = tuple(rows)
@@ -48,6 +55,7 @@ class Experience:
                 "completion_tokens",
                 "replayed_steps",
                 "regenerated_steps",
+                "replaced_groups",
             ),
             0.0,
         )
@@ -81,18 +89,30 @@ class Experience:
         if recalled.rollouts is None:
             self.cost["regenerated_steps"] += bool(recalled.faults)
             return None
-        if [str(rollout.row.id) for rollout in recalled.rollouts] != [row_id for row_id in ids for _ in range(samples)]:
+        held = _groups([str(rollout.row.id) for rollout in recalled.rollouts], samples=samples)
+        # Groups that were replaced are of other questions, in the places of those that were due.
+        if len(held) != len(ids) or (held != list(ids) and not self._replacement_rounds):
             raise RolloutMismatchError(f"the journal of step {policy.step} holds other questions than are due")
         self.cost["replayed_steps"] += 1
         return Collected(rollouts=recalled.rollouts, explain_s=0.0, score_s=0.0)
 
     def _collected(self, ids: Sequence[str], policy: PublishedPolicy) -> Collected:
         self._journal.begin(step=policy.step)
-        collected = self._collector.collect(
-            [self._by_id[row_id] for row_id in ids], version=policy.version, round_number=policy.step
-        )
+        collected = self._collect(ids, policy)
+        spare = spare_rows([row_id for row_id in self._by_id if row_id not in ids], step=policy.step)
+        for _ in range(self._replacement_rounds):
+            flat = flat_groups(collected.rollouts, groups=len(ids))[: len(spare)]
+            if not flat:
+                break
+            others, spare = spare[: len(flat)], spare[len(flat) :]
+            collected = replaced(collected, flat, self._collect(others, policy), groups=len(ids))
+            self.cost["replaced_groups"] += len(flat)
         self._journal.write(collected.rollouts, step=policy.step, policy_sha256=policy.sha256)
         return collected
+
+    def _collect(self, ids: Sequence[str], policy: PublishedPolicy) -> Collected:
+        rows = [self._by_id[row_id] for row_id in ids]
+        return self._collector.collect(rows, version=policy.version, round_number=policy.step)
 
     def take_metrics(self, trainer: RltGrpoTrainer) -> dict[str, float]:
         """Sum up the step that has just ended."""
@@ -105,13 +125,15 @@ class Experience:
         tokens = sum(len(rollout.tokens.completion_token_ids) for rollout in rollouts)
         for name, value in (times | {"completion_tokens": float(tokens)}).items():
             self.cost[name] += value
-        gap_mean, gap_max = trainer.take_logprob_gap()
-        if gap_mean > WIDE_GAP:
+        mismatch = trainer.take_mismatch()
+        if mismatch["logprob_gap_mean"] > WIDE_GAP:
             self._context.events.log(
-                f"trainer and engine differ by {gap_mean:.3f} nats a token on average: not the same policy?",
+                f"trainer and engine differ by {mismatch['logprob_gap_mean']:.3f} nats a token on average: not the "
+                "same policy?",
                 level="warning",
             )
-        return times | reward_metrics(rollouts) | {"logprob_gap_mean": gap_mean, "logprob_gap_max": gap_max}
+        speed = {"tokens_per_s": tokens / whole_s if whole_s > 0.0 else 0.0}
+        return times | speed | reward_metrics(rollouts) | mismatch
 
     def _show(self, rollout: Rollout, *, step: int) -> None:
         self._context.events.emit(
@@ -142,9 +164,39 @@ def reward_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
         "r_ss": mean([score.r_ss for score in scores]),
         "r_kl": mean([score.r_kl for score in scores]),
         "uplift": mean([score.uplift for score in scores if score.uplift is not None]),
+        "solution_min": mean([score.solution.min for score in scores]),
+        "kl_mean": mean([score.kl.mean for score in scores if score.kl is not None]),
+        "kl_max": mean([score.kl.max for score in scores if score.kl is not None]),
         "closed": mean([float(rollout.well_formed) for rollout in rollouts]),
+        "verbatim": mean([float(states_solution(rollout.text, solution=rollout.row.solution)) for rollout in rollouts]),
         "length": mean([float(len(rollout.tokens.completion_token_ids)) for rollout in rollouts]),
     }
+
+
+def flat_groups(rollouts: Sequence[Rollout], *, groups: int) -> list[int]:
+    """Find the groups, by number, whose rewards are all equal: with advantages of 0 they teach nothing."""
+    samples = len(rollouts) // groups
+    rewards = [rollout.score.reward for rollout in rollouts]
+    parts = [rewards[first : first + samples] for first in range(0, len(rewards), samples)]
+    return [index for index, part in enumerate(parts) if max(part) - min(part) < FLAT]
+
+
+def replaced(collected: Collected, flat: Sequence[int], others: Collected, *, groups: int) -> Collected:
+    """Put other groups, in their order, in the places of the flat ones; times add up."""
+    samples = len(collected.rollouts) // groups
+    rollouts = list(collected.rollouts)
+    for number, index in enumerate(flat):
+        rollouts[index * samples : (index + 1) * samples] = others.rollouts[number * samples : (number + 1) * samples]
+    return Collected(
+        rollouts=tuple(rollouts),
+        explain_s=collected.explain_s + others.explain_s,
+        score_s=collected.score_s + others.score_s,
+    )
+
+
+def spare_rows(ids: Sequence[str], *, step: int) -> list[str]:
+    """Order the questions that may step in at a step: by a hash, so that every attempt takes the same."""
+    return sorted(ids, key=lambda row_id: hashlib.sha256(f"{step}\0{row_id}".encode()).digest())
 
 
 def _groups(prompts: Sequence[str], *, samples: int) -> list[str]:

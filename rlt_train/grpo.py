@@ -2,9 +2,12 @@
 
 Leans on the inside of TRL 1.16.0's GRPOTrainer (`_get_per_token_logps_and_entropies`, `_prepare_inputs`,
 `_generate_and_score_completions`, `_compute_loss`, `_get_train_sampler`). Its importance correction only runs with a
-vLLM of its own; here the ratio is taken against what the engine said when it sampled, so a difference between engine
-and trainer is corrected and clipped like any other. `logprob_gap_*` measures that difference at every step: it is the
-proof that ids, prompt, adapter and temperature are the same on both sides.
+vLLM of its own (`use_vllm`). Here, by default, the ratio is taken against what the engine said when it sampled, so a
+difference between engine and trainer is corrected and clipped like any other; with
+`vllm_importance_sampling_correction` the old policy is the trainer's, as in TRL, and TRL's own line of the loss
+multiplies by the weights of `importance.py`. Those need no pass of their own: generation and optimizer steps are
+aligned, so the old policy is the one that the loss computes anyway. `logprob_gap_*` and `importance_*` measure the
+difference at every step: they are the proof that ids, prompt, adapter and temperature are the same on both sides.
 """
 
 # B completions of a micro-batch, C longest completion (right-padded), P longest prompt (left-padded).
@@ -17,8 +20,10 @@ from peft import PeftModel
 from torch import Tensor
 
 from rlt_train.data_order import InGroups
+from rlt_train.importance import Mismatch, importance_weights
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
+from rlt_train.reference import MovingReference
 from rlt_train.resuming import FromOurCheckpoints
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 from rlt_train.trl_grpo import GRPOTrainer, split_tensor_dict
@@ -34,21 +39,33 @@ class RltGrpoTrainer(FromOurCheckpoints, GRPOTrainer):
         super().__init__(*args, **kwargs)
         self._stop = stop
         self._shares = self.accelerator.num_processes == 1 and can_share_beginnings(self.policy.config)
-        self._gap_sum = 0.0
-        self._gap_tokens = 0
-        self._gap_max = 0.0
-        self._loss_logprobs_BC: Tensor | None = None
+        self._mismatch = Mismatch()
+        self._loss_inputs: dict[str, Any] | None = None
+        self.moving_reference: MovingReference | None = None
 
     @property
     def policy(self) -> PeftModel:
         """The model with the adapter that is trained."""
         return trained_policy(self)
 
-    def take_logprob_gap(self) -> tuple[float, float]:
-        """Give mean and maximum of |trainer's - engine's log-prob| over the step's tokens, and start anew."""
-        gap = (self._gap_sum / max(self._gap_tokens, 1), self._gap_max)
-        self._gap_sum, self._gap_tokens, self._gap_max = 0.0, 0, 0.0
-        return gap
+    def take_mismatch(self) -> dict[str, float]:
+        """Give how far trainer and engine were apart over the step's tokens, and start anew."""
+        metrics, self._mismatch = self._mismatch.metrics(), Mismatch()
+        return metrics
+
+    def move_reference(self, *, every: int, mix: float) -> None:
+        """Let the reference of the KL penalty follow the policy; ConfigurationError where there is none."""
+        self.moving_reference = MovingReference(self.policy, every=every, mix=mix)
+        self.add_callback(self.moving_reference)
+
+    def extra_states(self) -> dict[str, Any]:
+        """Give what a checkpoint must hold beside every trainer's states: a reference that has moved."""
+        return {} if self.moving_reference is None else {"reference": self.moving_reference.state()}
+
+    def load_extra_states(self, states: dict[str, Any]) -> None:
+        """Take up what `extra_states` gave."""
+        if self.moving_reference is not None:
+            self.moving_reference.restore(states["reference"])
 
     def _get_train_sampler(self, dataset: Any = None) -> InGroups:
         arguments: Any = self.args
@@ -75,18 +92,30 @@ class RltGrpoTrainer(FromOurCheckpoints, GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         batch = super()._generate_and_score_completions(inputs)
-        batch["old_per_token_logps"] = batch["sampling_per_token_logps"]
+        if not self.vllm_importance_sampling_correction:
+            batch["old_per_token_logps"] = batch["sampling_per_token_logps"]
         return batch
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
-        loss = super()._compute_loss(model, inputs)
-        if self._loss_logprobs_BC is not None:
-            gap_BC = (self._loss_logprobs_BC - inputs["sampling_per_token_logps"]).abs() * inputs["completion_mask"]
-            self._gap_sum += gap_BC.sum().item()
-            self._gap_tokens += int(inputs["completion_mask"].sum().item())
-            self._gap_max = max(self._gap_max, gap_BC.max().item())
-            self._loss_logprobs_BC = None
-        return loss
+        self._loss_inputs = inputs
+        # What TRL asks before it multiplies by `importance_sampling_ratio`; nothing else in its loss asks it.
+        self.use_vllm = self.vllm_importance_sampling_correction
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self.use_vllm = False
+            self._loss_inputs = None
+
+    def _compare_with_engine(self, inputs: dict[str, Any], trainer_BC: Tensor) -> None:
+        engine_BC, mask_BC = inputs["sampling_per_token_logps"], inputs["completion_mask"]
+        self._mismatch.add(trainer_BC, engine_BC, mask_BC)
+        if self.vllm_importance_sampling_correction:
+            cap: float = self.vllm_importance_sampling_clip_max
+            weights = importance_weights(
+                trainer_BC, engine_BC, mask_BC, mode=self.vllm_importance_sampling_mode, cap=cap
+            )
+            self._mismatch.add_weights(weights, mask_BC, cap=cap)
+            inputs["importance_sampling_ratio"] = weights
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -119,7 +148,8 @@ class RltGrpoTrainer(FromOurCheckpoints, GRPOTrainer):
         logprobs_BC = torch.cat([logprobs for logprobs, _ in parts])
         if not compute_entropy:
             return logprobs_BC, None, None
-        self._loss_logprobs_BC = logprobs_BC.detach()
+        if self._loss_inputs is not None:
+            self._compare_with_engine(self._loss_inputs, logprobs_BC)
         return logprobs_BC, torch.cat([entropies for _, entropies in parts if entropies is not None]), None
 
     def _as_tree(

@@ -39,6 +39,14 @@ class FromOurCheckpoints:
         states = _read(checkpoint)
         trainer.optimizer.load_state_dict(states["optimizer"])
         trainer.lr_scheduler.load_state_dict(states["schedule"])
+        self.load_extra_states(states)
+
+    def extra_states(self) -> dict[str, Any]:
+        """Give what else a kind of training must find again: tensors and numbers, by name."""
+        return {}
+
+    def load_extra_states(self, states: dict[str, Any]) -> None:
+        """Take up what `extra_states` gave; `states` holds the rest of the checkpoint too."""
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:

@@ -22,6 +22,7 @@ from rlt_train.experience import Experience, given_reward
 from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.journal import Journal
 from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, save_adapter
+from rlt_train.optimization import optimizer_arguments
 from rlt_train.publishing import PublishAfterStep, Publisher
 from rlt_train.resuming import load_adapter
 from rlt_train.rollouts import Collector, SamplingPlan
@@ -54,6 +55,7 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
         rows=parts.train,
         journal=journal,
         context=context,
+        replacement_rounds=spec.dynamic_sampling,
     )
     trainer = _trainer(trainer_class, context=context, spec=spec, experience=experience, publisher=publisher)
     course = trainer.course(job)
@@ -126,7 +128,7 @@ def _trainer(
     with warnings.catch_warnings():
         # TRL is pinned to the one version whose rollout_func was read and tested here.
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'", category=UserWarning)
-        return trainer_class(
+        trainer = trainer_class(
             model=policy,
             reward_funcs=[given_reward],
             args=GRPOConfig(**common_arguments(context), **_grpo_arguments(context, spec, rows=rows, shares=shares)),
@@ -136,6 +138,9 @@ def _trainer(
             callbacks=[PublishAfterStep(publisher)],
             stop=context.stop,
         )
+    if spec.reference_every:
+        trainer.move_reference(every=spec.reference_every, mix=spec.reference_mix)
+    return trainer
 
 
 def _grpo_arguments(context: JobContext, spec: RlSpec, *, rows: Sequence[DatasetRow], shares: bool) -> dict[str, Any]:
@@ -158,13 +163,26 @@ def _grpo_arguments(context: JobContext, spec: RlSpec, *, rows: Sequence[Dataset
         "max_completion_length": spec.max_tokens,
         "temperature": spec.temperature,
         "beta": spec.beta,
-        "loss_type": "grpo",
-        "scale_rewards": "group",
-        "lr_scheduler_type": "constant",
-        "max_grad_norm": 1.0,
+        "use_bias_correction_kl": spec.unbiased_kl,
+        "loss_type": spec.loss_type,
+        "scale_rewards": spec.scale_rewards,
+        "epsilon": spec.epsilon,
+        "epsilon_high": spec.epsilon_high,
+        **_importance_arguments(spec),
+        **optimizer_arguments(spec, steps=spec.steps),
         "disable_dropout": True,
         # Completions end in a tag; TRL takes whatever does not end in EOS for truncated.
         "mask_truncated_completions": False,
+    }
+
+
+def _importance_arguments(spec: RlSpec) -> dict[str, Any]:
+    if spec.importance_correction == "ratio":
+        return {"vllm_importance_sampling_correction": False}
+    return {
+        "vllm_importance_sampling_correction": True,
+        "vllm_importance_sampling_mode": spec.importance_correction,
+        "vllm_importance_sampling_clip_max": spec.importance_cap,
     }
 
 

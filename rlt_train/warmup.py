@@ -14,6 +14,7 @@ from rlt_core.schemas.trainer import ResultEvent
 from rlt_train.context import JobContext
 from rlt_train.data import Example, load_splits, warmup_examples
 from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter
+from rlt_train.optimization import optimizer_arguments
 from rlt_train.sft import RltSftTrainer, collate_left
 from rlt_train.training import common_arguments, find_checkpoint, train
 
@@ -58,12 +59,7 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
         max_steps=steps,
         per_device_train_batch_size=rows,
         gradient_accumulation_steps=batch // rows,
-        # The paper's run: cosine, 5% warm-up, weight decay 1e-4, betas 0.9 and 0.95, clipping at 1.
-        lr_scheduler_type="cosine",
-        warmup_steps=_rising_steps(steps),
-        weight_decay=1e-4,
-        adam_beta2=0.95,
-        max_grad_norm=1.0,
+        **optimizer_arguments(spec, steps=steps),
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
@@ -76,9 +72,3 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
         data_collator=partial(collate_left, pad_token_id=padding_id(tokenizer)),
         stop=context.stop,
     )
-
-
-def _rising_steps(steps: int) -> int:
-    # The first of them has a rate of 0: in a run of a few steps that would be a good part of it.
-    rising = int(0.05 * steps)
-    return rising if rising >= 2 else 0

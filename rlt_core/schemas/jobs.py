@@ -21,6 +21,18 @@ SPEC_VERSION = 1
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
+LossType = Literal["grpo", "dr_grpo", "dapo", "bnpo"]
+"""How token losses become one number; names and formulas are TRL's.
+
+`grpo`: mean of the completions' means; `dr_grpo`: sum over a constant, `max_tokens` times completions; `dapo`: mean
+over all tokens of the step; `bnpo`: mean over the tokens of a micro-batch.
+"""
+RewardScale = Literal["group", "batch", "none"]
+"""What advantages are divided by: the spread within a question, that of the whole step, or nothing (Dr. GRPO)."""
+ImportanceCorrection = Literal["ratio", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+"""How the difference between the engine that sampled and the trainer is made up for; the last four are TRL's modes."""
+Schedule = Literal["constant", "cosine", "linear"]
+
 LINEAR_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -85,6 +97,13 @@ class WarmupSpec(_SpecBase):
     """Stops before the epochs are done; null trains them all."""
     batch_size: int = Field(default=8, ge=1, le=4096)
     learning_rate: float = Field(default=5e-4, gt=0.0, le=1.0)
+    schedule: Schedule = "cosine"
+    warmup_ratio: float = Field(default=0.05, ge=0.0, lt=1.0)
+    """Share of the steps in which the learning rate rises from 0; fewer than two such steps are none."""
+    weight_decay: float = Field(default=1e-4, ge=0.0, le=1.0)
+    adam_beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    adam_beta2: float = Field(default=0.95, ge=0.0, lt=1.0)
+    max_grad_norm: float = Field(default=1.0, gt=0.0, le=1e6)
     max_tokens: int = Field(default=2048, ge=16, le=1_000_000)
     """Longest sequence; a longer row is dropped and counted."""
     save_every: int = Field(default=25, ge=0, le=10_000_000)
@@ -102,8 +121,34 @@ class RlSpec(_SpecBase):
     questions_per_step: int = Field(default=4, ge=1, le=4096)
     samples_per_question: int = Field(default=8, ge=2, le=64)
     learning_rate: float = Field(default=2e-4, gt=0.0, le=1.0)
+    schedule: Schedule = "constant"
+    warmup_ratio: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the steps in which the learning rate rises from 0; fewer than two such steps are none."""
+    weight_decay: float = Field(default=0.0, ge=0.0, le=1.0)
+    adam_beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    adam_beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    max_grad_norm: float = Field(default=1.0, gt=0.0, le=1e6)
     beta: float = Field(default=0.04, ge=0.0, le=100.0)
     """Weight of the KL penalty to the reference."""
+    unbiased_kl: bool = True
+    """Weigh the penalty by the ratio of new and old probability, so that its gradient is that of the divergence
+    (DeepSeek-V3.2, 2512.02556; TRL's default). False is the paper's run: the estimator's own gradient."""
+    reference_every: int = Field(default=0, ge=0, le=1_000_000)
+    """Steps after which the reference moves towards the policy; 0 keeps it where training began."""
+    reference_mix: float = Field(default=0.9, gt=0.0, le=1.0)
+    """How far it moves: mix * policy + (1 - mix) * reference."""
+    loss_type: LossType = "grpo"
+    scale_rewards: RewardScale = "group"
+    epsilon: float = Field(default=0.2, gt=0.0, lt=1.0)
+    """The ratio of new and old probability is clipped to 1 - epsilon and 1 + epsilon_high."""
+    epsilon_high: float | None = Field(default=None, gt=0.0, le=10.0)
+    """Null is epsilon; above it, unlikely tokens may rise further (DAPO's clip-higher)."""
+    importance_correction: ImportanceCorrection = "ratio"
+    """`ratio`: the engine's log-probs are the old policy. Else the trainer's are, and a token's (sequence's) loss is
+    weighted by trainer over engine, cut off at `importance_cap` (truncate) or left out beyond it (mask)."""
+    importance_cap: float = Field(default=3.0, ge=1.0, le=1e6)
+    dynamic_sampling: int = Field(default=0, ge=0, le=16)
+    """Rounds in which questions whose samples all got the same reward give way to others (DAPO); 0 keeps them."""
     temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=2.0)
     top_p: float = Field(default=1.0, ge=1.0, le=1.0)
     """Only 1: a truncated distribution renormalises the sampled log-probs."""

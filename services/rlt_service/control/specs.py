@@ -96,6 +96,11 @@ def _check_rl(spec: RlSpec) -> None:
         raise _later("training on rollouts of older policies: leave max_staleness at 0", param="/max_staleness")
     if spec.eval_every > 0:
         raise _later("evaluations during training: leave eval_every at 0", param="/eval_every")
+    if spec.reference_every > 0 and spec.beta == 0.0:
+        raise InvalidRequestError(
+            "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
+            param="/reference_every",
+        )
 
 
 def _named_splits(spec: Spec) -> list[tuple[str, str]]:

@@ -132,6 +132,24 @@ def test_a_warm_up_goes_on_in_the_middle_of_an_epoch_also_in_micro_batches(
     assert_same(last_states(again, spec["max_steps"]), last_states(whole, spec["max_steps"]))
 
 
+@pytest.mark.parametrize("killed_at", [3, 5])
+def test_a_killed_run_goes_on_with_the_reference_as_it_had_moved(
+    world: Any, fake_services: Services, killed_at: int
+) -> None:
+    # At step 3 the reference has not moved yet; at step 5 it has, and once more at the end.
+    spec = {"steps": STEPS, "save_every": 2, "learning_rate": 0.05, "reference_every": 4, "reference_mix": 0.5}
+    whole = world.rl(spec)
+    expected = run_rl(world.context(whole, fake_services(whole)))
+    killed = world.rl(spec)
+    context = world.context(killed, fake_services(killed))
+    kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == killed_at)
+    with pytest.raises(KilledError):
+        run_rl(context)
+    again = next_attempt(world, [killed], world.rl(spec))
+    assert run_rl(world.context(again, fake_services(again))).sha256 == expected.sha256
+    assert_same(last_states(again, STEPS), last_states(whole, STEPS))
+
+
 @pytest.mark.parametrize("stopped_at", [1, 3, 5])
 def test_a_run_that_was_asked_to_stop_while_it_published_goes_on_to_the_same_bytes_and_so_does_the_next(
     world: Any, fake_services: Services, stopped_at: int
