@@ -15,6 +15,12 @@ class RolloutFailedError(RltError):
     code, status, title, retryable = "rollout_failed", 503, "Rollout failed", True
 
 
+class DivergedError(RltError):
+    """A step that would have ruined the weights; it was not taken."""
+
+    code, title = "diverged", "Diverged"
+
+
 class InvalidTrainingDataError(InvalidRequestError):
     """Rows that this kind of job cannot be trained on."""
 

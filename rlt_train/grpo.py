@@ -20,6 +20,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from rlt_train.data_order import InGroups
+from rlt_train.divergence import StopsWhenDiverging
 from rlt_train.importance import Mismatch, importance_weights
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
@@ -32,7 +33,7 @@ PASS_TOKENS = 4096
 """Longest pass over rows of one prompt: beyond, the mask of all pairs and the logits cost more than is saved."""
 
 
-class RltGrpoTrainer(FromOurCheckpoints, GRPOTrainer):
+class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
     """TRL's GRPO on rollouts from a service."""
 
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
@@ -52,6 +53,11 @@ class RltGrpoTrainer(FromOurCheckpoints, GRPOTrainer):
         """Give how far trainer and engine were apart over the step's tokens, and start anew."""
         metrics, self._mismatch = self._mismatch.metrics(), Mismatch()
         return metrics
+
+    def step_kl(self) -> float | None:
+        """Give the mean over the step's micro-batches; TRL forgets them with its log of the step."""
+        found = self._metrics["train"]["kl"]
+        return sum(found) / len(found) if found else None
 
     def move_reference(self, *, every: int, mix: float) -> None:
         """Let the reference of the KL penalty follow the policy; ConfigurationError where there is none."""

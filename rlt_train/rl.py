@@ -138,6 +138,7 @@ def _trainer(
             callbacks=[PublishAfterStep(publisher)],
             stop=context.stop,
         )
+    trainer.divergence = spec.divergence
     if spec.reference_every:
         trainer.move_reference(every=spec.reference_every, mix=spec.reference_mix)
     return trainer

@@ -17,6 +17,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from rlt_train.data import IGNORED
 from rlt_train.data_order import ByLength
+from rlt_train.divergence import StopsWhenDiverging
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
 from rlt_train.resuming import FromOurCheckpoints
@@ -40,7 +41,7 @@ def collate_left(examples: Sequence[dict[str, list[int]]], *, pad_token_id: int)
     return batch
 
 
-class RltSftTrainer(FromOurCheckpoints, SFTTrainer):
+class RltSftTrainer(StopsWhenDiverging, FromOurCheckpoints, SFTTrainer):
     """TRL's SFT on sequences of our own encoding."""
 
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:

@@ -21,7 +21,7 @@ from rlt_train.checkpoints import (
 )
 from rlt_train.context import JobContext
 from rlt_train.data_order import DataCourse
-from rlt_train.errors import StopRequested
+from rlt_train.errors import DivergedError, StopRequested
 from rlt_train.models import trained_policy
 from rlt_train.randomness import random_states
 from rlt_train.resuming import load_adapter
@@ -150,7 +150,7 @@ def train(
     more: Callable[[], dict[str, float]] = dict,
     kept: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Run the trainer to its end; on a stop, save the last whole step and raise StopRequested.
+    """Run the trainer to its end; on a stop, or where it diverges, save the last whole step and raise.
 
     `more` gives a step's own metrics; `kept` hears of which step the oldest checkpoint is.
     """
@@ -166,7 +166,7 @@ def train(
         return
     try:
         trainer.train(resume_from_checkpoint=None if resume is None else str(resume.folder))
-    except StopRequested:
+    except (StopRequested, DivergedError):
         step = trainer.state.global_step
         if step > first_step:
             reporter.checkpoint(step=step)

@@ -64,7 +64,7 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     columns = [{"input_ids": list(item.token_ids), "labels": list(item.labels)} for item in examples]
-    return RltSftTrainer(
+    trainer = RltSftTrainer(
         model=load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed),
         args=arguments,
         train_dataset=Dataset.from_list(columns),
@@ -72,3 +72,5 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
         data_collator=partial(collate_left, pad_token_id=padding_id(tokenizer)),
         stop=context.stop,
     )
+    trainer.divergence = spec.divergence
+    return trainer

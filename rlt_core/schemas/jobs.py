@@ -55,6 +55,15 @@ class Splits(RequestModel):
     """For figures only."""
 
 
+class DivergenceLimits(RequestModel):
+    """When training stops as diverged, before the step is taken; what is not finite always stops it."""
+
+    grad_norm: float | None = Field(default=1000.0, gt=0.0)
+    """Of the step's whole gradient, before clipping; null is no limit."""
+    kl: float | None = Field(default=100.0, gt=0.0)
+    """Mean divergence of the policy from its reference, in nats a token (`rl`); null is no limit."""
+
+
 class PromotePolicy(RequestModel):
     """What happens to an alias when the job has succeeded."""
 
@@ -80,6 +89,7 @@ class _SpecBase(RequestModel):
     not_before: Annotated[UtcTime, Field(strict=False)] | None = None
     resume_from: str | None = None
     splits: Splits = Field(default_factory=Splits)
+    divergence: DivergenceLimits = Field(default_factory=DivergenceLimits)
     lora: LoraSpec | None = Field(default_factory=LoraSpec)
     """Null asks for full fine-tuning."""
 
