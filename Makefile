@@ -34,7 +34,7 @@ LOCKED := $(VENV)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap lint types contracts format lock
+.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -95,6 +95,10 @@ bench-score: $(LOCKED) ## Compare /score with vLLM as it comes and with transfor
 
 bench-explain: $(LOCKED) ## Compare /explain with vLLM's own OpenAI server, with and without LoRA (30 minutes)
 	@$(BIN)/python -m benchmarks.explain --home $(RLT_HOME) --out docs/results/explain
+	@$(BIN)/python -m benchmarks.page
+
+bench-train: $(LOCKED) ## Time one RL step beside TRL's own trainer, which generates and scores in its process (30 minutes)
+	@$(BIN)/python -m benchmarks.train --home $(RLT_HOME) --out docs/results/train
 	@$(BIN)/python -m benchmarks.page
 
 bench-swap: $(LOCKED) ## Move the served version under load: what fails, what mixes, how long it takes (25 minutes; ENGINES="fake real full")

@@ -156,6 +156,22 @@ def swap_table(results: Path, *, name: str = "swap") -> str:
     return "\n".join(lines)
 
 
+def train_table(results: Path) -> str:
+    """Compare one RL step with TRL's own trainer."""
+    found = _json(results / "train.json")
+    titles = {
+        "ours": "ours: services and trainer",
+        "one_at_a_time": "TRL's own, one completion scored at a time",
+        "batched": "TRL's own, scored in batches",
+    }
+    lines = [_source(found), "", "| way | a step (median) | tokens a completion | times ours |", "|---|---|---|---|"]
+    for name, title in titles.items():
+        ratio = "1" if name == "ours" else _interval(found["ratios"][name])
+        lines.append(f"| {title} | {found[f'{name}_s']:.1f} s | {found['length'][name]:.0f} | {ratio} |")
+    parts = ", ".join(f"{name.removesuffix('_s')} {value:.1f} s" for name, value in found["breakdown"].items())
+    return "\n".join([*lines, "", f"Ours by parts, medians of {found['steps']} steps: {parts}."])
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "score": score_table,
     "profile": profile_table,
@@ -164,6 +180,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "sampled": sampled_table,
     "products": products_table,
     "explain": explain_table,
+    "train": train_table,
     "swap": swap_table,
     "swap-full": partial(swap_table, name="swap-full"),
 }

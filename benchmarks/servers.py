@@ -49,7 +49,7 @@ class Server:
 def start_ours(home: Path, *, folder: Path, module: str = "rlt_service") -> Server:
     """Start our service with all roles on the model that lies in `home`; its own state goes to `folder`."""
     model = resolve_model(BASE_MODEL, state_folder=home)
-    port = _free_port()
+    port = free_port()
     return Server(
         [sys.executable, "-m", module, "--home", str(folder), "--port", str(port)],
         address=f"http://127.0.0.1:{port}",
@@ -61,7 +61,7 @@ def start_ours(home: Path, *, folder: Path, module: str = "rlt_service") -> Serv
 
 def start_vllm(home: Path, *, folder: Path, lora: bool) -> Server:
     """Start vLLM's own OpenAI server: float32, both cores; with LoRA enabled as ours, or as one without adapters."""
-    port = _free_port()
+    port = free_port()
     options = {
         "--model": str(resolve_model(BASE_MODEL, state_folder=home)),
         "--served-model-name": MODEL_NAME,
@@ -89,7 +89,8 @@ def start_vllm(home: Path, *, folder: Path, lora: bool) -> Server:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port on loopback that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
