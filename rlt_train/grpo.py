@@ -26,6 +26,7 @@ from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
 from rlt_train.reference import MovingReference
 from rlt_train.resuming import FromOurCheckpoints
+from rlt_train.selection import Selection
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 from rlt_train.trl_grpo import GRPOTrainer, split_tensor_dict
 
@@ -43,6 +44,7 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         self._mismatch = Mismatch()
         self._loss_inputs: dict[str, Any] | None = None
         self.moving_reference: MovingReference | None = None
+        self.selection: Selection | None = None
 
     @property
     def policy(self) -> PeftModel:
@@ -64,14 +66,26 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         self.moving_reference = MovingReference(self.policy, every=every, mix=mix)
         self.add_callback(self.moving_reference)
 
+    def select_by(self, selection: Selection) -> None:
+        """Let the result be chosen by held-out questions."""
+        self.selection = selection
+        self.add_callback(selection)
+
+    def has_ended(self) -> bool:
+        """Tell whether the choice among policies has ended training early."""
+        return self.selection is not None and self.selection.is_over
+
     def extra_states(self) -> dict[str, Any]:
-        """Give what a checkpoint must hold beside every trainer's states: a reference that has moved."""
-        return {} if self.moving_reference is None else {"reference": self.moving_reference.state()}
+        """Give what a checkpoint must hold beside every trainer's states: a reference that has moved, a best policy."""
+        parts = {"reference": self.moving_reference, "selection": self.selection}
+        return {name: part.state() for name, part in parts.items() if part is not None}
 
     def load_extra_states(self, states: dict[str, Any]) -> None:
         """Take up what `extra_states` gave."""
         if self.moving_reference is not None:
             self.moving_reference.restore(states["reference"])
+        if self.selection is not None:
+            self.selection.restore(states["selection"])
 
     def _get_train_sampler(self, dataset: Any = None) -> InGroups:
         arguments: Any = self.args

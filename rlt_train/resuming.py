@@ -41,6 +41,15 @@ class FromOurCheckpoints:
         trainer.lr_scheduler.load_state_dict(states["schedule"])
         self.load_extra_states(states)
 
+    def take_up(self, checkpoint: Path) -> bool:
+        """Load the extra states of a checkpoint; True where what they say ends training, whatever steps are left."""
+        self.load_extra_states(_read(str(checkpoint)))
+        return self.has_ended()
+
+    def has_ended(self) -> bool:
+        """Tell whether training is over before its last step."""
+        return False
+
     def extra_states(self) -> dict[str, Any]:
         """Give what else a kind of training must find again: tensors and numbers, by name."""
         return {}

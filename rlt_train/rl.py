@@ -14,6 +14,7 @@ from rlt_core.errors import ConfigurationError, NotAvailableYetError
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import RlSpec
 from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
+from rlt_core.splits import SplitRows
 from rlt_train.context import JobContext
 from rlt_train.data import load_splits
 from rlt_train.errors import InvalidTrainingDataError
@@ -26,6 +27,7 @@ from rlt_train.optimization import optimizer_arguments
 from rlt_train.publishing import PublishAfterStep, Publisher
 from rlt_train.resuming import load_adapter
 from rlt_train.rollouts import Collector, SamplingPlan
+from rlt_train.selection import Selection
 from rlt_train.services import Services
 from rlt_train.token_tree import can_share_beginnings
 from rlt_train.training import common_arguments, find_checkpoint, train
@@ -58,6 +60,7 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
         replacement_rounds=spec.dynamic_sampling,
     )
     trainer = _trainer(trainer_class, context=context, spec=spec, experience=experience, publisher=publisher)
+    selection = _selection(trainer, context=context, spec=spec, services=services, publisher=publisher, parts=parts)
     course = trainer.course(job)
     resume = find_checkpoint(context, course=course)
     if resume is not None:
@@ -69,9 +72,11 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
         course=course,
         save_every=spec.save_every,
         resume=resume,
-        more=lambda: experience.take_metrics(trainer),
+        more=lambda: experience.take_metrics(trainer) | (selection.take_metrics() if selection else {}),
         kept=lambda step: journal.forget(before=step),
     )
+    if selection is not None and selection.restore_best(last_step=trainer.state.global_step):
+        publisher.publish(trainer.policy, step=trainer.state.global_step + 1)
     target = context.attempt_dir / "adapter"
     sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
     trained_s = time.monotonic()
@@ -84,7 +89,9 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
         base_model=job.base_model,
         steps=trainer.state.global_step,
         parent=job.teacher_version,
-        cost=experience.cost | {"evaluate_s": time.monotonic() - trained_s, "total_s": time.monotonic() - began_s},
+        cost=experience.cost
+        | ({"select_s": selection.spent_s} if selection else {})
+        | {"evaluate_s": time.monotonic() - trained_s, "total_s": time.monotonic() - began_s},
     )
 
 
@@ -94,8 +101,8 @@ def _checked(context: JobContext) -> RlSpec:
         raise ConfigurationError(f"a {spec.kind} spec was handed to rl")
     if job.student_version is None or not job.base_url:
         raise ConfigurationError("an rl job needs student_version and base_url")
-    if spec.max_staleness or spec.eval_every:
-        raise NotAvailableYetError("max_staleness and eval_every above 0 are not available yet: leave them at 0")
+    if spec.max_staleness:
+        raise NotAvailableYetError("a max_staleness above 0 is not available yet: leave it at 0")
     return spec
 
 
@@ -110,6 +117,32 @@ def _collector(context: JobContext, spec: RlSpec, services: Services, *, samples
         format_id=context.job.format_id,
     )
     return Collector(services, codec=context.codec, plan=plan)
+
+
+def _selection(
+    trainer: RltGrpoTrainer,
+    *,
+    context: JobContext,
+    spec: RlSpec,
+    services: Services,
+    publisher: Publisher,
+    parts: SplitRows,
+) -> Selection | None:
+    if not spec.eval_every:
+        return None
+    if not parts.select:
+        raise InvalidTrainingDataError("eval_every measures on select questions, and none is held out", param="/splits")
+    collector = _collector(context, spec, services, samples=1)
+    selection = Selection(
+        trainer.policy,
+        rows=parts.select,
+        measure=lambda rows: evaluate_version(collector, rows, version=publisher.current.version),
+        every=spec.eval_every,
+        patience=spec.patience,
+        context=context,
+    )
+    trainer.select_by(selection)
+    return selection
 
 
 def _trainer(

@@ -24,7 +24,7 @@ from rlt_train.data_order import DataCourse
 from rlt_train.errors import DivergedError, StopRequested
 from rlt_train.models import trained_policy
 from rlt_train.randomness import random_states
-from rlt_train.resuming import load_adapter
+from rlt_train.resuming import FromOurCheckpoints, load_adapter
 
 LOGGER = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class StepReporter(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save a checkpoint if this step is due for one."""
         due = self._save_every and state.global_step % self._save_every == 0
-        if due or state.global_step == state.max_steps:
+        if due or state.global_step == state.max_steps or control.should_training_stop:
             self.checkpoint(step=state.global_step)
 
     def on_log(
@@ -160,7 +160,8 @@ def train(
     )
     trainer.add_callback(reporter)
     trainer.remove_callback(PrinterCallback)
-    if resume is not None and resume.step >= trainer.args.max_steps:
+    ended = resume is not None and isinstance(trainer, FromOurCheckpoints) and trainer.take_up(resume.folder)
+    if resume is not None and (ended or resume.step >= trainer.args.max_steps):
         load_adapter(trained_policy(trainer), resume.folder)
         trainer.state = TrainerState.load_from_json(str(resume.folder / TRAINER_STATE))
         return

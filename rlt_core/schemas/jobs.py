@@ -169,6 +169,9 @@ class RlSpec(_SpecBase):
     save_every: int = Field(default=5, ge=0, le=1_000_000)
     """Steps between checkpoints; 0 saves at the end, and when it is stopped."""
     eval_every: int = Field(default=0, ge=0, le=1_000_000)
+    """Steps between measurements on the `select` questions, by which the result is chosen; 0 takes the last step."""
+    patience: int = Field(default=0, ge=0, le=1000)
+    """Measurements in a row without a new best that end training early; 0 trains all steps."""
     promote: PromotePolicy = Field(default_factory=PromotePolicy)
 
 

@@ -43,10 +43,10 @@ def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
         if dataset.startswith(HUB_PREFIX):
             raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
-    if spec.splits.select:
-        raise _later("choosing a checkpoint by held-out questions: leave select at 0", param="/splits/select")
     if isinstance(spec, RlSpec):
         _check_rl(spec)
+    elif spec.splits.select:
+        raise _later("choosing a warm-up's checkpoint by held-out questions: leave select at 0", param="/splits/select")
     elif spec.base_model is not None and spec.base_model not in base_names:
         raise _later(
             f"a base other than the served one ({base_names[0]}): leave base_model out, or start a server with "
@@ -94,8 +94,16 @@ def _check_rl(spec: RlSpec) -> None:
         raise _later("several students: name one", param="/student")
     if spec.max_staleness > 0:
         raise _later("training on rollouts of older policies: leave max_staleness at 0", param="/max_staleness")
-    if spec.eval_every > 0:
-        raise _later("evaluations during training: leave eval_every at 0", param="/eval_every")
+    if spec.eval_every > 0 and not spec.splits.select:
+        raise InvalidRequestError(
+            "eval_every measures on questions that are held out for it: give splits.select too", param="/splits/select"
+        )
+    if spec.splits.select and not spec.eval_every:
+        raise InvalidRequestError(
+            "select questions are held out and never looked at: give eval_every too", param="/eval_every"
+        )
+    if spec.patience and not spec.eval_every:
+        raise InvalidRequestError("patience counts measurements: give eval_every too", param="/patience")
     if spec.reference_every > 0 and spec.beta == 0.0:
         raise InvalidRequestError(
             "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
