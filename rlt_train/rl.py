@@ -106,13 +106,17 @@ def _checked(context: JobContext) -> RlSpec:
     return spec
 
 
-def _collector(context: JobContext, spec: RlSpec, services: Services, *, samples: int) -> Collector:
+def _collector(
+    context: JobContext, spec: RlSpec, services: Services, *, samples: int, first_student_only: bool = False
+) -> Collector:
+    others = [] if first_student_only else context.job.other_student_versions
     plan = SamplingPlan(
         samples=samples,
         temperature=spec.temperature,
         max_tokens=spec.max_tokens,
         seed=spec.seed,
-        student_version=str(context.job.student_version),
+        student_versions=(str(context.job.student_version), *others),
+        student_reduction=spec.student_reduction,
         reward=spec.reward,
         format_id=context.job.format_id,
     )
@@ -224,7 +228,7 @@ def _gate(
     context: JobContext, spec: RlSpec, services: Services, *, rows: tuple[DatasetRow, ...], candidate: str
 ) -> EvaluationEvent:
     job = context.job
-    collector = _collector(context, spec, services, samples=1)
+    collector = _collector(context, spec, services, samples=1, first_student_only=True)
     served = job.served_version
     context.events.log(f"comparing {candidate} with {served or 'nothing'} on {len(rows)} held-out questions")
     before = evaluate_version(collector, rows, version=served) if served else []

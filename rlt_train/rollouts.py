@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, Explanation
+from rlt_core.schemas.jobs import StudentReduction
 from rlt_core.schemas.score import (
     CompletionTokens,
     ExplanationInput,
@@ -19,6 +20,7 @@ from rlt_core.schemas.score import (
 from rlt_core.tokens import SequenceCodec
 from rlt_train.errors import RolloutMismatchError
 from rlt_train.services import Services
+from rlt_train.several_students import combined
 
 FULL_REWARD = ["solution", "kl", "format"]
 """Terms that every reward must hold."""
@@ -32,9 +34,11 @@ class SamplingPlan:
     temperature: float
     max_tokens: int
     seed: int
-    student_version: str
+    student_versions: tuple[str, ...]
+    """At least one; of several, `student_reduction` makes one score."""
     reward: RewardConfig
     format_id: str
+    student_reduction: StudentReduction = "mean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ class Collector:
         self._services = services
         self._codec = codec
         self._plan = plan
-        self._baselines: dict[str, float] = {}
+        self._baselines: dict[tuple[str, str], float] = {}
 
     def collect(self, rows: Sequence[DatasetRow], *, version: str, round_number: int) -> Collected:
         """Sample and score explanations of each row by `version`; `round_number` varies the seed.
@@ -134,7 +138,26 @@ class Collector:
     def _score(
         self, rows: Sequence[DatasetRow], groups: Sequence[Sequence[tuple[Explanation, CompletionTokens]]]
     ) -> list[_Judgement]:
-        requests = [self._score_request(row, group) for row, group in zip(rows, groups, strict=True)]
+        plan = self._plan
+        by_student = [self._score_by(student, rows, groups) for student in plan.student_versions]
+        return [
+            _Judgement(
+                scores=[
+                    combined(scores, reduction=plan.student_reduction)
+                    for scores in zip(*(judged.scores for judged in judgements), strict=True)
+                ],
+                engine=judgements[0].engine,
+            )
+            for judgements in zip(*by_student, strict=True)
+        ]
+
+    def _score_by(
+        self,
+        student: str,
+        rows: Sequence[DatasetRow],
+        groups: Sequence[Sequence[tuple[Explanation, CompletionTokens]]],
+    ) -> list[_Judgement]:
+        requests = [self._score_request(row, group, student=student) for row, group in zip(rows, groups, strict=True)]
         answers = self._services.score(requests)
         self._check_count(answers, wanted=len(requests), what="score lists")
         return [
@@ -142,16 +165,18 @@ class Collector:
             for answer, request, row in zip(answers, requests, rows, strict=True)
         ]
 
-    def _score_request(self, row: DatasetRow, group: Sequence[tuple[Explanation, CompletionTokens]]) -> ScoreRequest:
+    def _score_request(
+        self, row: DatasetRow, group: Sequence[tuple[Explanation, CompletionTokens]], *, student: str
+    ) -> ScoreRequest:
         return ScoreRequest(
             question=row.question,
             solution=row.solution,
             explanations=[
                 ExplanationInput(text=item.text, tokens=tokens, well_formed=item.well_formed) for item, tokens in group
             ],
-            student=self._plan.student_version,
-            # The student is frozen, so a question's baseline is asked for once and kept.
-            baseline=_baseline_key(row) not in self._baselines,
+            student=student,
+            # A student is frozen, so a question's baseline is asked for once and kept.
+            baseline=(student, _baseline_key(row)) not in self._baselines,
             reward=self._plan.reward,
         )
 
@@ -163,9 +188,10 @@ class Collector:
         _expect([score.index for score in answer.scores], list(range(len(request.explanations))), what="the scores")
         if not all(math.isfinite(score.reward) for score in answer.scores):
             raise RolloutMismatchError("a reward is not finite")
+        key = (request.student, _baseline_key(row))
         if answer.baseline is not None:
-            self._baselines[_baseline_key(row)] = answer.baseline.mean
-        baseline = self._baselines.get(_baseline_key(row))
+            self._baselines[key] = answer.baseline.mean
+        baseline = self._baselines.get(key)
         if baseline is None:
             raise RolloutMismatchError("a score came without the baseline that was asked for")
         scores = [score.model_copy(update={"uplift": score.solution.mean - baseline}) for score in answer.scores]

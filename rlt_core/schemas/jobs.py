@@ -72,6 +72,8 @@ class PromotePolicy(RequestModel):
 
 
 StudentName = Annotated[str, Field(min_length=1, max_length=200)]
+StudentReduction = Literal["mean", "worst"]
+"""What an explanation is worth that several students read: the mean of their rewards, or the lowest."""
 
 
 class _SpecBase(RequestModel):
@@ -126,7 +128,9 @@ class RlSpec(_SpecBase):
     kind: Literal["rl"]
     teacher: str = Field(default="default", min_length=1, max_length=200)
     """Where the policy starts; also the reference of the KL penalty."""
-    student: StudentName | list[StudentName] = "default"
+    student: StudentName | Annotated[list[StudentName], Field(min_length=1, max_length=8)] = "default"
+    """Who judges; of several, the first also judges at the gate."""
+    student_reduction: StudentReduction = "mean"
     steps: int = Field(default=10, ge=1, le=1_000_000)
     questions_per_step: int = Field(default=4, ge=1, le=4096)
     samples_per_question: int = Field(default=8, ge=2, le=64)

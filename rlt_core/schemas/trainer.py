@@ -64,7 +64,9 @@ class TrainerJob(WireModel):
     teacher_version: str | None = None
     """Exact version that `start_adapter_dir` belongs to (rl)."""
     student_version: str | None = None
-    """Exact version that scores (rl)."""
+    """Exact version that scores (rl); of several students the first, who also judges at the gate."""
+    other_student_versions: list[str] = Field(default_factory=list[str])
+    """Exact versions of the other students, where there are several."""
     served_version: str | None = None
     """What the promotion's alias points at now; the gate compares with it. Null where the alias is new."""
     base_url: str = ""

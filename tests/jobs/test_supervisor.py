@@ -308,6 +308,19 @@ def test_all_attempts_train_against_the_same_student_though_its_alias_moves(site
     assert [each["student_version"] for each in told] == ["tiny@0", "tiny@0"]
 
 
+def test_all_attempts_train_against_the_same_students_where_several_are_named(site: Site) -> None:
+    first = site.submit("ok", role="student", target_name="other")
+    site.run_one()
+    assert site.jobs.get(first.id).status == "succeeded"
+    job = site.submit_rl("crash-once", student=["other", "default"])
+    site.run_one()
+    site.registry.move_alias("student", "default", "other@1", expected="tiny@0", reason="in between")
+    site.run_one()
+    told = [json.loads(site.artifacts.job_file(job.id, attempt).read_text()) for attempt in (1, 2)]
+    assert [each["student_version"] for each in told] == ["other@1", "other@1"]
+    assert [each["other_student_versions"] for each in told] == [["tiny@0"], ["tiny@0"]]
+
+
 def test_a_running_job_that_is_asked_to_pause_ends_its_trainer_and_goes_on_when_resumed(site: Site) -> None:
     job = site.submit("hang-once")
 

@@ -33,6 +33,7 @@ class Checked:
     teacher: ResolvedVersion | None
     """None for a warm-up."""
     student: ResolvedVersion | None
+    """Of several the first."""
     longest_prompt_tokens: int | None
 
 
@@ -78,12 +79,12 @@ class Submission:
         )
 
     def _players(self, spec: Spec) -> tuple[ResolvedVersion | None, ResolvedVersion | None]:
-        if not isinstance(spec, RlSpec) or not isinstance(spec.student, str):
+        if not isinstance(spec, RlSpec):
             return None, None
         if spec.promote.when != "never":
             check_alias_name(self.registry, "teacher", spec.promote.alias, param="/promote/alias")
         teacher = resolve_version(self.registry, "teacher", spec.teacher, param="/teacher")
-        student = resolve_version(self.registry, "student", spec.student, param="/student")
+        student = self._students(spec)[0]
         if teacher.base_model != (served := self.registry.base().base_model):
             raise InvalidRequestError(
                 f"{teacher.version} is of the students' base {teacher.base_model!r}, this server trains teachers of "
@@ -105,6 +106,22 @@ class Submission:
                     param="/lora/rank",
                 )
         return teacher, student
+
+    def _students(self, spec: RlSpec) -> list[ResolvedVersion]:
+        if isinstance(spec.student, str):
+            return [resolve_version(self.registry, "student", spec.student, param="/student")]
+        found = [
+            resolve_version(self.registry, "student", name, param=f"/student/{place}")
+            for place, name in enumerate(spec.student)
+        ]
+        versions = [student.version for student in found]
+        for place, version in enumerate(versions):
+            if version in versions[:place]:
+                raise InvalidRequestError(
+                    f"{spec.student[place]!r} is {version}, which is named before: name each student once",
+                    param=f"/student/{place}",
+                )
+        return found
 
     def _rows(self, dataset_id: str, *, param: str) -> list[DatasetRow]:
         try:

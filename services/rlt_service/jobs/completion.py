@@ -89,7 +89,7 @@ class Completion:
             job.spec.promote,
             version=made.version,
             evaluation=evaluation,
-            student=str(job.spec.student),
+            student=job.spec.student if isinstance(job.spec.student, str) else job.spec.student[0],
             asker=JobAttempt(job=job.id, attempt=job.attempt),
         )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -76,7 +77,7 @@ class Preparation:
         named = spec.splits.model_dump().items()
         return {split: str(self.datasets.path(value)) for split, value in named if isinstance(value, str)}
 
-    def _warmup(self, spec: WarmupSpec, base: ResolvedVersion) -> dict[str, str | None]:
+    def _warmup(self, spec: WarmupSpec, base: ResolvedVersion) -> dict[str, Any]:
         known = {None, base.base_model, base.version, base.version.partition("@")[0], self.settings.base_model}
         if spec.base_model not in known:
             raise InvalidRequestError(
@@ -96,12 +97,11 @@ class Preparation:
                 continue
         return None
 
-    def _rl(self, spec: RlSpec, base: ResolvedVersion, first: TrainerJob | None) -> dict[str, str | None]:
-        if isinstance(spec.student, list):
-            raise InvalidRequestError("a list of students is not available yet: name one", param="/student")
+    def _rl(self, spec: RlSpec, base: ResolvedVersion, first: TrainerJob | None) -> dict[str, Any]:
         # An alias may have moved since: all attempts train one policy against one student, or a resume would mix them.
         teacher_name = (first and first.teacher_version) or spec.teacher
-        student_name = (first and first.student_version) or spec.student
+        told = [first.student_version, *first.other_student_versions] if first and first.student_version else None
+        names = told or ([spec.student] if isinstance(spec.student, str) else spec.student)
         teacher = _of_base(self.registry.resolve("teacher", teacher_name), base)
         if teacher.full is not None:
             raise NotAvailableYetError(
@@ -109,11 +109,13 @@ class Preparation:
                 "adapter or from the base.",
                 param="/teacher",
             )
-        student = _of_base(self.registry.resolve("student", student_name), base, self.registry.base("student"))
+        bases = (base, self.registry.base("student"))
+        students = [_of_base(self.registry.resolve("student", name), *bases).version for name in names]
         return {
             "start_adapter_dir": str(teacher.adapter.path) if teacher.adapter is not None else None,
             "teacher_version": teacher.version,
-            "student_version": student.version,
+            "student_version": students[0],
+            "other_student_versions": students[1:],
             "served_version": self._served(spec.promote.alias),
         }
 

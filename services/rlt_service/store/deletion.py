@@ -106,4 +106,4 @@ def _attempt_versions(artifacts: ArtifactStore, job: JobRow) -> set[str | None]:
         told = TrainerJob.model_validate_json(artifacts.job_file(job.id, job.attempt).read_bytes())
     except (OSError, ValueError):  # not prepared yet: then its names decide
         return set()
-    return {told.teacher_version, told.student_version, told.served_version}
+    return {told.teacher_version, told.student_version, told.served_version, *told.other_student_versions}
