@@ -38,7 +38,7 @@ def common_arguments(context: JobContext) -> dict[str, Any]:
         "learning_rate": context.job.spec.learning_rate,
         "use_cpu": not accelerated,
         "bf16": accelerated,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": context.job.spec.gradient_checkpointing,
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": "none",

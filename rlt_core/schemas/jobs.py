@@ -94,6 +94,8 @@ class _SpecBase(RequestModel):
     divergence: DivergenceLimits = Field(default_factory=DivergenceLimits)
     lora: LoraSpec | None = Field(default_factory=LoraSpec)
     """Null asks for full fine-tuning."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time for training."""
 
 
 class WarmupSpec(_SpecBase):

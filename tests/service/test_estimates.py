@@ -64,6 +64,7 @@ WORK = Work(
     checkpoints=3,
     adapters=5,
     reference=True,
+    recomputes=False,
     journal_completions=7,
 )
 SPEEDS = Speeds(generated_per_s=50.0, scored_per_s=200.0, completion_bytes=1000.0)
@@ -94,6 +95,15 @@ def test_memory_sums_weights_adapter_reference_activations_and_logits() -> None:
     assert estimate(WORK, speeds=SPEEDS, machine=MACHINE).memory_bytes.value == 3424 + 1600 + 400 + 4800 + 1920
     half = estimate(WORK, speeds=SPEEDS, machine=replace(MACHINE, accelerated=True))
     assert half.memory_bytes.value == 3424 / 2 + 1600 + 400 + 4800 / 2 + 1920
+
+
+def test_activations_that_are_computed_again_leave_a_layer_s_input_and_one_layer() -> None:
+    # One layer of 120 numbers, and its input of 8.
+    again = replace(WORK, recomputes=True, passes=4)
+    found = estimate(again, speeds=SPEEDS, machine=MACHINE)
+    assert found.memory_bytes.value == 3424 + 1600 + 400 + 10 * 128 * 4 + 1920
+    assert "forward, backward, forward again and the reference's forward" in found.train_s.basis
+    assert shape().recomputed_activations == 30 * 576 + 4 * 576 + 2 * 576 + 2 * 192 + 4 * 1536
 
 
 def test_disk_sums_checkpoints_adapters_and_journal() -> None:
@@ -129,6 +139,16 @@ def test_an_rl_job_samples_scores_and_trains_each_completion() -> None:
     # A completion bears 50 + ceil(40 / 4) = 60 tokens; all 8 fit into a pass.
     assert (work.pass_tokens, work.logit_tokens) == (480, 400)
     assert (work.checkpoints, work.journal_completions) == (3, 6 * 8)  # two intervals of 3 steps
+
+
+def test_measurements_and_further_students_are_work_too() -> None:
+    spec = RL.model_copy(update={"eval_every": 4, "student": ["a", "b"], "gradient_checkpointing": True})
+    rows = counted(spec, lengths=LENGTHS, rehearsal=TRIED)
+    work = work_of(spec, rows, train_rows=6, gate_rows=3, compared=2, select_rows=5)
+    # Measured after steps 4, 8 and 10.
+    assert work.generated == (10 * 8 + 15 + 6) * 25.0
+    assert work.scored == (2 * (10 * 8 + 15) + 6) * (20.0 + 25.0)
+    assert (work.passes, work.recomputes) == (4, True)
 
 
 def test_without_a_trial_the_longest_completion_is_assumed_and_said() -> None:

@@ -101,6 +101,7 @@ class DryRunner:
             rows,
             train_rows=len(checked.parts.train),
             gate_rows=len(checked.parts.gate),
+            select_rows=len(checked.parts.select),
             compared=2 if served else 1,
         )
         return estimate(

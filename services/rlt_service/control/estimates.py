@@ -32,6 +32,8 @@ class Work:
     """Further copies of the adapter on disk."""
     reference: bool
     """Whether the trainer holds a second adapter beside the one that it trains."""
+    recomputes: bool
+    """Whether activations are computed again in the backward pass (gradient checkpointing)."""
     journal_completions: int
     """Completions in the journal at the same time."""
 
@@ -87,7 +89,8 @@ def _seconds(tokens: float | None, *, per_s: float, what: str) -> Estimate:
 def _train_seconds(work: Work, speeds: Speeds) -> Estimate:
     if work.trained is None or speeds.scored_per_s <= 0.0:
         return Estimate(value=None, basis="nothing was measured: see rehearsal.not_scored")
-    parts = "forward, backward and the reference's forward" if work.passes == 3 else "forward and backward"
+    parts = "forward, backward" + (", forward again" if work.recomputes else "")
+    parts += " and the reference's forward" if work.passes - work.recomputes == 3 else ""
     return Estimate(
         value=work.trained * work.passes / speeds.scored_per_s,
         basis=f"{work.trained:,.0f} tokens, {work.passes} passes each ({parts}), at the {speeds.scored_per_s:,.1f} "
@@ -113,14 +116,15 @@ def _memory(work: Work, machine: Machine) -> Estimate:
     # The adapter itself, its gradients, two moments of AdamW.
     adapter = 4 * FLOAT_BYTES * machine.adapter_parameters
     reference = FLOAT_BYTES * machine.adapter_parameters if work.reference else 0
-    activations = element * work.pass_tokens * shape.activations
+    kept = shape.recomputed_activations if work.recomputes else shape.activations
+    activations = element * work.pass_tokens * kept
     # Logits, their log-softmax and their gradient.
     logits = 3 * FLOAT_BYTES * work.logit_tokens * shape.vocabulary
     return Estimate(
         value=weights + adapter + reference + activations + logits,
         basis=f"weights {_size(weights)} ({shape.parameters:,} x {element} B), adapter with gradients and AdamW "
         f"{_size(adapter)} ({machine.adapter_parameters:,} x 16 B), reference {_size(reference)}, activations "
-        f"{_size(activations)} ({work.pass_tokens:,} tokens x {shape.activations:,} x {element} B), logits "
+        f"{_size(activations)} ({work.pass_tokens:,} tokens x {kept:,} x {element} B), logits "
         f"{_size(logits)} ({work.logit_tokens:,} x {shape.vocabulary:,} x 12 B); python and libraries left out",
     )
 

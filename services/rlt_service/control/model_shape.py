@@ -47,6 +47,11 @@ class ModelShape:
         return self.layers * (attention + 4 * self.inner_width)
 
     @property
+    def recomputed_activations(self) -> int:
+        """Count them where only each layer's input is kept, and one layer at a time is computed again."""
+        return self.layers * self.width + self.activations // self.layers
+
+    @property
     def _linear(self) -> dict[str, tuple[int, int]]:
         return {
             "q_proj": (self.width, self.query_width),

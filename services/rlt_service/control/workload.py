@@ -68,23 +68,38 @@ def _tried_means(spec: WarmupSpec | RlSpec, rehearsal: Rehearsal) -> tuple[float
     return rehearsal.prompt_tokens / tried, beside / (2 * tried)
 
 
-def work_of(spec: WarmupSpec | RlSpec, rows: Counted, *, train_rows: int, gate_rows: int, compared: int) -> Work:
+def work_of(
+    spec: WarmupSpec | RlSpec,
+    rows: Counted,
+    *,
+    train_rows: int,
+    gate_rows: int,
+    compared: int,
+    select_rows: int = 0,
+) -> Work:
     """Count what a job does; `compared` versions answer the gate's questions."""
     if isinstance(spec, RlSpec):
-        return _rl(spec, rows, gate_answers=gate_rows * compared)
+        looks = math.ceil(spec.steps / spec.eval_every) if spec.eval_every else 0
+        return _rl(spec, rows, gate_answers=gate_rows * compared, select_answers=select_rows * looks)
     return _warmup(spec, rows, train_rows=train_rows)
 
 
-def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int) -> Work:
+def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int, select_answers: int) -> Work:
     group, completions = spec.samples_per_question, spec.questions_per_step * spec.samples_per_question
-    answers = spec.steps * completions + gate_answers
-    scored = None if rows.reader is None else answers * (rows.reader + rows.completion)
+    judged = spec.steps * completions + select_answers
+    answers = judged + gate_answers
+    students = 1 if isinstance(spec.student, str) else len(spec.student)
+    readings = students * judged + gate_answers  # at the gate the first student judges alone
+    scored = None if rows.reader is None else readings * (rows.reader + rows.completion)
     per_step = None if rows.row is None else spec.questions_per_step * rows.row + completions * rows.completion
     each = passed_tokens(longest_prompt=rows.longest, max_tokens=spec.max_tokens, samples=group, shares=True)
     pass_rows = micro_batch_rows(completions, tokens_per_row=each)
     saves = _saves(spec.steps, spec.save_every)
     kept_steps = spec.steps if spec.save_every == 0 else min(spec.steps, 2 * spec.save_every)
-    told = f"{spec.steps} steps x {completions} completions + {gate_answers} of the gate"
+    told = f"{spec.steps} steps x {completions} completions"
+    told += f" + {select_answers} of measurements" if select_answers else ""
+    read = f"({told}) x {students} students" if students > 1 else told
+    told, read = f"{told} + {gate_answers} of the gate", f"{read} + {gate_answers} of the gate"
     return Work(
         generated=answers * rows.completion,
         scored=scored,
@@ -92,17 +107,18 @@ def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int) -> Work:
         generated_basis=f"({told}) x {rows.completion_basis}",
         scored_basis=UNKNOWN
         if rows.reader is None
-        else f"({told}) x ({rows.reader:.1f} of question and solution + {rows.completion:.1f} of the explanation)",
+        else f"({read}) x ({rows.reader:.1f} of question and solution + {rows.completion:.1f} of the explanation)",
         trained_basis=UNKNOWN
         if rows.row is None
         else f"{spec.steps} steps x ({spec.questions_per_step} prompts of {rows.row:.1f} + {completions} completions "
         f"of {rows.completion:.1f}); a prompt counts once for its completions",
-        passes=3 if spec.beta > 0.0 else 2,
+        passes=(3 if spec.beta > 0.0 else 2) + spec.gradient_checkpointing,
         pass_tokens=pass_rows * each,
         logit_tokens=pass_rows * spec.max_tokens,
         checkpoints=min(saves, KEPT_CHECKPOINTS + 1),
         adapters=2 + KEPT_ROLLOUTS + 1,
         reference=True,
+        recomputes=spec.gradient_checkpointing,
         journal_completions=kept_steps * completions,
     )
 
@@ -121,12 +137,13 @@ def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int) -> Work:
         trained_basis=UNKNOWN
         if rows.row is None
         else f"{steps} steps x {batch} rows of {rows.row:.1f} tokens, the mean of those that fit",
-        passes=2,
+        passes=2 + spec.gradient_checkpointing,
         pass_tokens=pass_rows * rows.longest,
         logit_tokens=pass_rows * rows.longest,
         checkpoints=min(_saves(steps, spec.save_every), KEPT_CHECKPOINTS + 1),
         adapters=2,
         reference=False,
+        recomputes=spec.gradient_checkpointing,
         journal_completions=0,
     )
 

@@ -119,6 +119,25 @@ def test_shared_beginnings_change_no_gradient(world: Any, fake_services: Service
     assert all(torch.allclose(ours[name], plain[name], atol=1e-5) for name in ours)
 
 
+def test_activations_that_are_computed_again_change_no_weight(world: Any, fake_services: Services) -> None:
+    asked: list[int] = []
+
+    class Watching(RltGrpoTrainer):
+        def _compute_loss(self, model: Any, inputs: Any) -> torch.Tensor:
+            asked.append(sum(bool(getattr(part, "gradient_checkpointing", False)) for part in self.policy.modules()))
+            return super()._compute_loss(model, inputs)
+
+    weights: list[dict[str, torch.Tensor]] = []
+    for again in (False, True):
+        job = world.rl({"steps": 2, "gradient_checkpointing": again})
+        result = run_rl(world.context(job, fake_services(job)), trainer_class=Watching)
+        weights.append(load_file(Path(result.adapter_dir) / "adapter_model.safetensors"))
+    kept, recomputed = weights
+    assert all(torch.allclose(kept[name], recomputed[name], atol=1e-6) for name in kept)
+    assert asked[0] == 0
+    assert asked[-1] > 0
+
+
 def test_reference_is_the_warm_up_and_not_the_base(world: Any, fake_services: Services) -> None:
     warm = run_warmup(world.context(world.warmup(learning_rate=0.1, max_steps=8, epochs=10.0)))
     kls: list[float] = []
