@@ -5,6 +5,7 @@ batches of the epoch that were done, by the overridden methods here. Its own rea
 a second adapter of that name and train on from fresh weights.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ from rlt_train.data_order import DataCourse
 from rlt_train.errors import UnfitCheckpointError
 from rlt_train.models import ADAPTER, trained_policy
 from rlt_train.randomness import random_sha256, random_states, restore_random_states
+from rlt_train.writers import among_logs
 
 
 class FromOurCheckpoints:
     """Mixin over a transformers trainer: reads checkpoints as `checkpoints.py` writes them."""
+
+    more_metrics: Callable[[], dict[str, float]] = staticmethod(dict)
+    """Gives a step's own metrics, once, when the step has ended."""
 
     def course(self, job: TrainerJob) -> DataCourse:
         """Give the way through the data that this trainer takes."""
@@ -40,6 +45,11 @@ class FromOurCheckpoints:
         trainer.optimizer.load_state_dict(states["optimizer"])
         trainer.lr_scheduler.load_state_dict(states["schedule"])
         self.load_extra_states(states)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log a step with our own metrics among TRL's, for whoever listens."""
+        trainer: Any = super()
+        trainer.log(logs | among_logs(self.more_metrics()) if "loss" in logs else logs, start_time)
 
     def take_up(self, checkpoint: Path) -> bool:
         """Load the extra states of a checkpoint; True where what they say ends training, whatever steps are left."""

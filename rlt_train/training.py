@@ -25,6 +25,7 @@ from rlt_train.errors import DivergedError, StopRequested
 from rlt_train.models import trained_policy
 from rlt_train.randomness import random_states
 from rlt_train.resuming import FromOurCheckpoints, load_adapter
+from rlt_train.writers import from_logs, writer_arguments
 
 LOGGER = logging.getLogger(__name__)
 
@@ -41,7 +42,11 @@ def common_arguments(context: JobContext) -> dict[str, Any]:
         "gradient_checkpointing": context.job.spec.gradient_checkpointing,
         "logging_steps": 1,
         "save_strategy": "no",
-        "report_to": "none",
+        **writer_arguments(
+            context.job.spec.report_to,
+            folder=context.attempt_dir,
+            name=f"{context.job.spec.target_name} {context.job.job_id}",
+        ),
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": accelerated,
@@ -59,7 +64,6 @@ class StepReporter(TrainerCallback):
         course: DataCourse,
         save_every: int,
         first_step: int,
-        more: Callable[[], dict[str, float]],
         kept: Callable[[int], None],
     ) -> None:
         self._trainer = trainer
@@ -67,7 +71,6 @@ class StepReporter(TrainerCallback):
         self._course = course
         self._save_every = save_every
         self._first_step = first_step
-        self._more = more
         self._kept = kept
         self._began_s = time.monotonic()
         self._randomness: dict[str, Any] = {}
@@ -107,7 +110,7 @@ class StepReporter(TrainerCallback):
                 step=state.global_step,
                 total=state.max_steps,
                 eta_s=per_step_s * (state.max_steps - state.global_step),
-                metrics=_wanted(numbers) | self._more(),
+                metrics=_wanted(numbers) | from_logs(numbers),
             )
         )
 
@@ -156,8 +159,10 @@ def train(
     """
     first_step = 0 if resume is None else resume.step
     reporter = StepReporter(
-        trainer, context=context, course=course, save_every=save_every, first_step=first_step, more=more, kept=kept
+        trainer, context=context, course=course, save_every=save_every, first_step=first_step, kept=kept
     )
+    if isinstance(trainer, FromOurCheckpoints):
+        trainer.more_metrics = more
     trainer.add_callback(reporter)
     trainer.remove_callback(PrinterCallback)
     ended = resume is not None and isinstance(trainer, FromOurCheckpoints) and trainer.take_up(resume.folder)

@@ -32,6 +32,8 @@ RewardScale = Literal["group", "batch", "none"]
 ImportanceCorrection = Literal["ratio", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 """How the difference between the engine that sampled and the trainer is made up for; the last four are TRL's modes."""
 Schedule = Literal["constant", "cosine", "linear"]
+MetricsWriter = Literal["tensorboard", "wandb", "trackio"]
+"""Where a worker writes metrics too; each must be installed there (`pip install 'rlt[wandb]'`)."""
 
 LINEAR_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -94,6 +96,8 @@ class _SpecBase(RequestModel):
     divergence: DivergenceLimits = Field(default_factory=DivergenceLimits)
     lora: LoraSpec | None = Field(default_factory=LoraSpec)
     """Null asks for full fine-tuning."""
+    report_to: list[MetricsWriter] = Field(default_factory=list[MetricsWriter], max_length=3)
+    """Writers of metrics beside the job's own."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time for training."""
 
