@@ -213,9 +213,9 @@ class FakeServices:
 
     def _explain(self, request: ExplainRequest) -> ExplainResponse:
         prompt = self.codec.teacher_sequence(question=request.question, solution=request.solution).token_ids
-        torch.manual_seed(request.seed or 0)
         if request.teacher not in self.models:
             self.models[request.teacher] = self.model(request.teacher)
+        torch.manual_seed(request.seed or 0)  # after the loading, which draws as well
         samples = sample(
             self.models[request.teacher],
             prompt,
