@@ -68,8 +68,8 @@ def test_a_client_must_hear_answers_and_refusals_and_nothing_else(heard: dict[st
     [
         ({"/v1/jobs 200": 3, "/readyz 503": 1}, []),
         ({"/v1/jobs 200": 3, "/v1/jobs 500": 1}, ["/v1/jobs 500: 1 times"]),
-        ({"/readyz ConnectError": 2}, ["/readyz ConnectError: 2 times"]),
-        ({}, ["nothing was polled"]),
+        ({"/v1/jobs 200": 3, "/readyz ConnectError": 2}, ["/readyz ConnectError: 2 times"]),
+        ({"/v1/jobs 503": 3, "/readyz 200": 3}, ["no jobs were listed"]),
     ],
 )
 def test_a_control_service_that_nobody_harms_must_answer_all_the_time(heard: dict[str, int], faults: list[str]) -> None:
