@@ -21,6 +21,8 @@ class Leaks:
     name: str
     process: Callable[[], psutil.Process]
     """Gives it as it is now; raises psutil.Error while there is none."""
+    counts_descriptors: bool = True
+    """Not where they are its clients', which come and go with its restarts."""
     memory_mib: list[float] = field(default_factory=list[float])
     descriptors: list[int] = field(default_factory=list[int])
 
@@ -54,7 +56,7 @@ class Leaks:
         found: list[str] = []
         if memory > GROWTH and more_mib > MORE_MIB:
             found.append(f"{self.name}: memory grew to {memory:.2f} times, by {more_mib:.0f} MiB")
-        if descriptors > MORE_DESCRIPTORS:
+        if self.counts_descriptors and descriptors > MORE_DESCRIPTORS:
             found.append(f"{self.name}: {descriptors:.0f} more file descriptors")
         return found
 

@@ -45,8 +45,8 @@ HARMED = (
 
 
 WATCHED = (
-    "Memory and file descriptors are those of one worker and one control service, which are never killed, and of the "
-    "broker, whichever runs."
+    "Memory and file descriptors are those of one worker and one control service, which are never killed; of the "
+    "broker, whichever runs, it is the memory."
 )
 
 

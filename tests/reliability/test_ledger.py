@@ -150,6 +150,13 @@ def test_what_grows_is_seen(memory_mib: list[float], descriptors: list[int], fau
     assert [text.partition(": ")[2] for text in leaks(memory_mib, descriptors).faults()] == ([fault] if fault else [])
 
 
+def test_descriptors_that_are_its_clients_are_no_leak_of_a_process() -> None:
+    descriptors = [20, 20, 20, 20, 30, 30]
+    assert leaks([100.0] * 6, descriptors).faults() != []
+    watched = Leaks("it", psutil.Process, memory_mib=[100.0] * 6, descriptors=descriptors, counts_descriptors=False)
+    assert watched.faults() == []
+
+
 def test_a_process_that_another_takes_the_place_of_is_looked_at_again() -> None:
     found = [psutil.NoSuchProcess(0), psutil.Process()]
 
