@@ -1,11 +1,13 @@
 """All faults at random, over thousands of stub jobs or over some real ones: what was acknowledged is done once."""
 
 import random
+import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,6 +19,8 @@ from benchmarks.reliability.leaks import Leaks
 from benchmarks.reliability.ledger import Book, book_of
 from benchmarks.reliability.parts import real_plant, real_spec, stub_plant
 from benchmarks.reliability.plant import Plant, Serving, wait_for
+from benchmarks.reliability.polling import Poller
+from benchmarks.reliability.row_postgres import lent_postgres
 from benchmarks.reliability.trial import Trial
 from rlt_core.errors import RltError
 from rlt_core.schemas.jobs import RlSpec, WarmupSpec
@@ -42,6 +46,10 @@ EXPECTED = (
     "it was asked to pause",  # and to go on again before its worker could say so
 )
 """How the reasons begin for which a job may go back to the queue: what was done on purpose makes no others."""
+UNHARMED_EVERY = 3
+"""Of so many submissions one goes to the control service that nobody harms."""
+PROMOTED_EVERY = 20
+"""Of so many stub jobs one promotes, to an alias of its own: each submission reads all aliases."""
 ENGINE = Serving(module="benchmarks.reliability.engine_server")
 
 
@@ -69,6 +77,8 @@ class Submitter:
     course: Course
     count: int
     seed: int
+    unharmed: str
+    """Address of a control service that nobody harms."""
     acknowledged: list[str] = field(default_factory=list[str])
     statuses: Counter[int] = field(default_factory=Counter[int])
     cut: Counter[str] = field(default_factory=Counter[str])
@@ -93,18 +103,19 @@ class Submitter:
                 ):
                     time.sleep(0.1)
                 spec = self.course.spec(self.plant, number, chance)
-                job = self._send(client, spec, key=f"{self.seed}-{number}")
+                address = self.plant.address if number % UNHARMED_EVERY else self.unharmed
+                job = self._send(client, spec, address=address, key=f"{self.seed}-{number}")
                 if job is None:
                     self.gave_up = f"submission {number} was not taken within {ACKNOWLEDGED_S:.0f} s"
                     return
                 self.acknowledged.append(job)
 
-    def _send(self, client: httpx.Client, spec: Spec, *, key: str) -> str | None:
+    def _send(self, client: httpx.Client, spec: Spec, *, address: str, key: str) -> str | None:
         body = spec.model_dump(mode="json", exclude_unset=True)
         deadline_s = time.monotonic() + ACKNOWLEDGED_S
         while time.monotonic() < deadline_s:
             try:
-                answer = client.post(f"{self.plant.address}/v1/train", json=body, headers={"Idempotency-Key": key})
+                answer = client.post(f"{address}/v1/train", json=body, headers={"Idempotency-Key": key})
             except httpx.HTTPError as error:
                 self.cut[type(error).__name__] += 1
             else:
@@ -117,13 +128,25 @@ class Submitter:
 
 def stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
     """Send `count` stub jobs through a plant that is harmed all the time."""
+    plant = stub_plant(folder / "home", serving=ENGINE)
+    yield from _trials(plant, _stub_course("chaos"), count=count, seed=seed)
+
+
+def postgres_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+    """Do the same on Postgres."""
+    with lent_postgres() as url:
+        plant = stub_plant(folder / "home", serving=ENGINE, database_url=url)
+        yield from _trials(plant, _stub_course("chaos-postgres"), count=count, seed=seed)
+
+
+def _stub_course(row: str) -> Course:
 
     def spec(plant: Plant, number: int, chance: random.Random) -> Spec:
         steps = chance.choice(("steps=1", "steps=1", "steps=2", "steps=6 step_s=0.1"))
-        return plant.warmup(f"{steps} number={number}")
+        name = f"{steps} number={number}"
+        return plant.warmup(name) if number % PROMOTED_EVERY else plant.promoted(name, number=number)
 
-    course = Course(row="chaos", workers=10, ahead=60, between_s=(0.3, 1.2), save_every=1, spec=spec)
-    yield from _trials(stub_plant(folder / "home", serving=ENGINE), course, count=count, seed=seed)
+    return Course(row=row, workers=10, ahead=60, between_s=(0.3, 1.2), save_every=1, spec=spec)
 
 
 def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
@@ -144,13 +167,15 @@ def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[
     began_s = time.monotonic()
     try:
         plant.start(workers=course.workers)
+        poller = Poller(plant.start_unharmed_control())
         harm = Harm(plant, seed=seed)
-        submitter = Submitter(plant=plant, course=course, count=count, seed=seed)
+        submitter = Submitter(plant=plant, course=course, count=count, seed=seed, unharmed=poller.address)
         sending = threading.Thread(target=submitter.run, daemon=True)
         sending.start()
         asker = Asker(plant)
         asker.start()
-        watched = [Leaks("the veteran worker", psutil.Process(plant.workers[0].pid))]
+        poller.start()
+        watched = _watched(plant)
         wait_for(lambda: plant.jobs.counts().get("succeeded"), what="the first job is done")
         pause, died = random.Random(seed + 1), list[str]()
         while sending.is_alive():
@@ -162,13 +187,38 @@ def _trials(plant: Plant, course: Course, *, count: int, seed: int) -> Iterator[
         harm.deploys.settle()
         _settle(plant)
         asker.stop()
+        poller.stop()
         wrong = [*(f"ended by itself: {name}" for name in died), *submitter.faults(), *harm.faults()]
-        wrong += [*faults_of(asker.heard), *_engine_faults(plant, harm)]
+        wrong += [*faults_of(asker.heard), *poller.faults(), *_engine_faults(plant, harm)]
+        wrong += [f"the control service that nobody harms ended with {one.returncode}" for one in _ended(plant)]
         seconds = time.monotonic() - began_s
-        yield from _judged(plant, harm, submitter, watched, wrong, asked=asker.heard, seed=seed, seconds=seconds)
+        yield from _judged(
+            plant, harm, submitter, watched, wrong, asked=asker.heard + poller.heard, seed=seed, seconds=seconds
+        )
     finally:
         left = plant.end()
     yield _about_all("processes left", [str(process.pid) for process in left], count + 2, row=course.row, seed=seed)
+
+
+def _watched(plant: Plant) -> list[Leaks]:
+    """Watch what nobody harms, and the broker, whichever process that is by then."""
+    worker, control = psutil.Process(plant.workers[0].pid), psutil.Process(plant.unharmed[0].pid)
+    return [
+        Leaks("the veteran worker", lambda: worker),
+        Leaks("the control service that nobody harms", lambda: control),
+        Leaks("the broker", partial(_broker, plant), counts_descriptors=False),
+    ]
+
+
+def _broker(plant: Plant) -> psutil.Process:
+    pid = plant.broker.pid
+    if pid is None:
+        raise psutil.NoSuchProcess(0)
+    return psutil.Process(pid)
+
+
+def _ended(plant: Plant) -> list[subprocess.Popen[bytes]]:
+    return [control for control in plant.unharmed if control.poll() is not None]
 
 
 def _restart_dead(plant: Plant) -> list[str]:
@@ -219,7 +269,7 @@ def _judged(
     plant: Plant,
     harm: Harm,
     submitter: Submitter,
-    watched: list[Leaks],
+    watched: Sequence[Leaks],
     wrong: list[str],
     *,
     asked: Counter[str],
@@ -243,15 +293,14 @@ def _judged(
         wrong = [*wrong, "no worker that was asked to end gave its job back"]
     harms = ", ".join(f"{name} {times}" for name, times in sorted(harm.done.items()))
     answers = {**{str(status): times for status, times in submitter.statuses.items()}, **submitter.cut}
-    told = f"all: {harms}; answers {answers}; explanations {dict(asked)}"
+    told = f"all: {harms}; answers {answers}; explanations and polls {dict(asked)}"
     figures: dict[str, float] = {"seconds": round(seconds, 1), "faults": harm.done.total(), "jobs": len(sent)}
     figures |= {"waits": waits, "drained": drained, "deploys_at_work": harm.deploys_at_work}
     yield _about_all(told, wrong, len(sent), row=course.row, seed=seed, figures=figures)
     if len(sent) < ENOUGH_JOBS or seconds < ENOUGH_S:
         return
     grown = [text for leaks in watched for text in leaks.faults()]
-    memory, descriptors = watched[0].growth() if len(watched[0].memory_mib) > 5 else (0.0, 0.0)
-    more = {"memory_growth": round(memory, 3), "more_descriptors": descriptors}
+    more = {name: figure for leaks in watched for name, figure in leaks.figures().items()}
     yield _about_all("memory and file descriptors", grown, len(sent) + 1, row=course.row, seed=seed, figures=more)
 
 

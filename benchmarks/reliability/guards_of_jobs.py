@@ -10,6 +10,8 @@ SUPERVISOR_TESTS = "tests/jobs/test_supervisor.py"
 WORKER_TESTS = "tests/jobs/test_worker.py"
 RESUME_TESTS = "tests/train/on_tiny_model/test_resume.py"
 LIFELINE_TESTS = "tests/train/on_tiny_model/test_lifeline.py"
+OUTAGE_TEST = "tests/jobs/test_database_outage.py::test_a_job_outlives_a_database_that_is_away_for_longer_than_a_lease"
+EXIT_CODE_TEST = "test_a_trainer_that_can_say_nothing_more_says_it_by_its_exit_code"
 FENCE_TEST = f"{JOB_TESTS}::test_every_write_of_an_attempt_that_lost_its_lease_is_refused"
 OVERTAKEN_TEST = f"{JOB_TESTS}::test_a_claim_of_a_row_that_another_took_meanwhile_takes_nothing"
 NEWER_SPEC_TEST = f"{JOB_TESTS}::test_a_spec_of_a_newer_version_or_kind_waits_for_a_newer_worker_and_holds_up_nobody"
@@ -108,6 +110,28 @@ JOB_GUARDS = (
         old="elif row.crashes >= self._rules.max_crashes:",
         new="elif False:",
         tests={f"{JOB_TESTS}::test_three_crashes_in_a_row_without_progress_end_a_job[sqlite]": "assert"},
+    ),
+    Guard(
+        name="lost-lease-is-no-crash",
+        section="job engine",
+        promise="a trainer that ended because no beat was stored for a lease has not crashed",
+        file="services/rlt_service/jobs/supervisor.py",
+        old="crash=not (away or lost)",
+        new="crash=not away",
+        tests={OUTAGE_TEST: "failed", f"{SUPERVISOR_TESTS}::{EXIT_CODE_TEST}[sqlite-75-queued]": "assert [1] == [0]"},
+    ),
+    Guard(
+        name="outage-is-no-silence",
+        section="job engine",
+        promise="a database that is away for a lease costs no supervisor its job",
+        file="services/rlt_service/jobs/reconciler.py",
+        old="            self._watcher.forget()\n",
+        new="",
+        tests={
+            f"{RECONCILER_TESTS}::test_a_database_that_was_away_for_a_lease_takes_no_job_from_its_worker[sqlite]": (
+                "assert"
+            )
+        },
     ),
     Guard(
         name="descendants",
@@ -218,8 +242,7 @@ JOB_GUARDS = (
         tests={
             f"{SUPERVISOR_TESTS}::test_an_error_that_the_trainer_names_decides_what_follows"
             "[sqlite-disk_full-retryable-paused-disk_full]": "assert",
-            f"{SUPERVISOR_TESTS}::test_a_trainer_that_can_say_nothing_more_says_it_by_its_exit_code"
-            "[sqlite-74-paused]": "assert",
+            f"{SUPERVISOR_TESTS}::{EXIT_CODE_TEST}[sqlite-74-paused]": "assert",
         },
     ),
 )

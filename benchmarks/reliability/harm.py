@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import threading
 import time
@@ -124,7 +123,7 @@ class Harm:
 
     def _stop_worker(self) -> bool:
         worker = self._chance.choice(self._mortal())
-        self._plant.stop_between_writes(worker)
+        self._plant.freeze(worker)
         resume = threading.Timer(self._chance.uniform(1.0, 6.0), _continue, [worker.pid])
         resume.daemon = True
         resume.start()
@@ -149,11 +148,8 @@ class Harm:
         return True
 
     def _hold_database(self) -> bool:
-        lock = sqlite3.connect(self._plant.home / "rlt.db", timeout=30.0, isolation_level=None)
-        lock.execute("BEGIN IMMEDIATE")
-        time.sleep(self._chance.uniform(0.1, 1.0))
-        lock.execute("ROLLBACK")
-        lock.close()
+        with self._plant.held_database():
+            time.sleep(self._chance.uniform(0.1, 1.0))
         return True
 
     def _some_job(self) -> str | None:

@@ -11,6 +11,7 @@ import psutil
 from benchmarks.reliability.ledger import book_of
 from benchmarks.reliability.parts import real_plant, real_spec, stub_plant
 from benchmarks.reliability.plant import Plant, wait_for
+from benchmarks.reliability.row_postgres import lent_postgres
 from benchmarks.reliability.trial import Trial, left_over
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 
@@ -56,13 +57,28 @@ def quick_stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]
     yield from _stub_trials(count=count, seed=seed, folder=folder, again_s=AGAIN_BUSY_S)
 
 
-def _stub_trials(*, count: int, seed: int, folder: Path, again_s: float) -> Iterator[Trial]:
+def postgres_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+    """Kill among stub jobs whose database is Postgres."""
+    with lent_postgres() as url:
+        yield from _stub_trials(count=count, seed=seed, folder=folder, again_s=AGAIN_S, database_url=url)
 
-    def spec(plant: Plant, _number: int) -> WarmupSpec:
-        return plant.warmup("steps=12 step_s=0.08 save_s=0.02")
+
+def quick_postgres_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+    """Do the same among other tests."""
+    with lent_postgres() as url:
+        yield from _stub_trials(count=count, seed=seed, folder=folder, again_s=AGAIN_BUSY_S, database_url=url)
+
+
+def _stub_trials(
+    *, count: int, seed: int, folder: Path, again_s: float, database_url: str | None = None
+) -> Iterator[Trial]:
+
+    def spec(plant: Plant, number: int) -> WarmupSpec | RlSpec:
+        name = "steps=12 step_s=0.08 save_s=0.02"
+        return plant.promoted(name, number=number) if number % 2 else plant.warmup(name)
 
     course = Course(
-        row="kills-stub",
+        row="kills-stub" if database_url is None else "kills-postgres",
         spec=spec,
         save_every=1,
         workers=WORKERS,
@@ -70,7 +86,7 @@ def _stub_trials(*, count: int, seed: int, folder: Path, again_s: float) -> Iter
         pause_s=(0.1, 0.8),
         again_s=again_s,
     )
-    yield from _trials(stub_plant(folder / "home"), course, count=count, seed=seed)
+    yield from _trials(stub_plant(folder / "home", database_url=database_url), course, count=count, seed=seed)
 
 
 def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
@@ -202,6 +218,7 @@ def _judged(plant: Plant, course: Course, jobs: list[str], kills: list[_Kill], *
             detail="; ".join(wrong),
             figures={"attempt": kill.attempt},
         )
+    moves = sum(book.moves for book in books.values())
     unhit = {job: wrong for job, wrong in faults.items() if wrong}
     yield Trial(
         row=course.row,
@@ -210,6 +227,8 @@ def _judged(plant: Plant, course: Course, jobs: list[str], kills: list[_Kill], *
         fault="all jobs",
         passed=not unhit,
         seconds=0.0,
-        detail=str(unhit) if unhit else f"{len(jobs)} jobs ended once each with one version each",
+        detail=str(unhit)
+        if unhit
+        else f"{len(jobs)} jobs ended once with one version each, {moves} moved an alias once",
         figures={"jobs": len(jobs), "most_steps_lost": max(max(b.lost_steps(), default=0) for b in books.values())},
     )

@@ -6,23 +6,27 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from benchmarks.reliability.plant import Plant
-from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent
-from rlt_service.store.tables import VersionRow
+from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent, RlSpec
+from rlt_service.store.tables import AliasChangeRow, EvaluationTable, VersionRow
 
 PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Book:
-    """A job with all its events and the number of versions that it registered."""
+    """A job with all its events, and the number of each of its effects."""
 
     job: Job
     events: Sequence[JobEvent]
     versions: int
+    """That it registered."""
+    moves: int = 0
+    """Of aliases, that it asked for."""
+    evaluations: int = 0
 
     def faults(self, *, save_every: int) -> list[str]:
         """Say everything that is not as it must be; `save_every` bounds the steps that a kill may cost."""
-        return [*self._order_faults(), *self._end_faults(), *self._work_faults(save_every)]
+        return [*self._order_faults(), *self._end_faults(), *self._effect_faults(), *self._work_faults(save_every)]
 
     def starts(self) -> list[JobEvent]:
         """Give the beginnings of its attempts."""
@@ -68,9 +72,25 @@ class Book:
         found: list[str] = []
         if ends != [self.job.status] or self.events[-1].type != self.job.status:
             found.append(f"its ends are {ends}, its status is {self.job.status}")
-        wanted = 1 if self.job.status == "succeeded" else 0
-        if self.versions != wanted:
+        return found
+
+    def _effect_faults(self) -> list[str]:
+        """Hold each effect against the end: done once if it succeeded, and never twice.
+
+        A job that was cancelled while it waited for its promotion has registered its version before.
+        """
+        if self.job.status not in TERMINAL:
+            return []
+        promotes = isinstance(self.job.spec, RlSpec) and self.job.spec.promote.when == "always"
+        done = int(self.job.status == "succeeded")
+        late = int(promotes and self.job.status == "cancelled")
+        found: list[str] = []
+        if not done <= self.versions <= done + late:
             found.append(f"{self.job.status} with {self.versions} registered versions")
+        if not done * promotes <= self.moves <= promotes * min(1, self.versions):
+            found.append(f"{self.job.status} with {self.moves} moves of an alias")
+        if self.evaluations > self.versions:
+            found.append(f"{self.job.status} with {self.evaluations} evaluations and {self.versions} versions")
         return found
 
     def _work_faults(self, save_every: int) -> list[str]:
@@ -89,7 +109,9 @@ def book_of(plant: Plant, job_id: str) -> Book:
     events: list[JobEvent] = []
     while page := plant.jobs.events(job_id, after_seq=events[-1].seq if events else 0, limit=PAGE):
         events += page
-    query = select(func.count()).where(VersionRow.job_id == job_id)
+    effects = (VersionRow.job_id, AliasChangeRow.by, EvaluationTable.job_id)
     with plant.database.reading() as session:
-        versions = session.scalar(query) or 0
-    return Book(job=plant.jobs.get(job_id), events=events, versions=versions)
+        versions, moves, evaluations = (
+            session.scalar(select(func.count()).where(column == job_id)) or 0 for column in effects
+        )
+    return Book(job=plant.jobs.get(job_id), events=events, versions=versions, moves=moves, evaluations=evaluations)

@@ -13,14 +13,25 @@ STUB = Path(__file__).with_name("stub_trainer.py")
 
 
 def stub_plant(
-    home: Path, *, serving: Serving | None = None, base_model: Path | None = None, **environment: str
+    home: Path,
+    *,
+    serving: Serving | None = None,
+    base_model: Path | None = None,
+    database_url: str | None = None,
+    **environment: str,
 ) -> Plant:
     """Make a plant whose jobs are stubs; its model is a stub too, unless one is given for a real engine."""
     template = lay_adapter(home / "template")
     # -I and -S: nothing but the standard library, which starts in a few milliseconds.
     command = (sys.executable, "-I", "-S", str(STUB), str(template), adapter_sha256(template))
-    base_model = base_model or lay_model(home / "model")
-    return Plant(home, trainer_command=command, base_model=base_model, environment=environment, serving=serving)
+    return Plant(
+        home,
+        trainer_command=command,
+        base_model=base_model or lay_model(home / "model"),
+        environment=environment,
+        serving=serving,
+        database_url=database_url,
+    )
 
 
 def real_plant(home: Path, *, base_model: Path, serving: Serving | None = None, **environment: str) -> Plant:
@@ -30,11 +41,12 @@ def real_plant(home: Path, *, base_model: Path, serving: Serving | None = None, 
 
 
 def real_spec(plant: Plant, number: int) -> WarmupSpec | RlSpec:
-    """Make a job of the real trainer, of a few seconds: a warm-up, or every other time rl."""
+    """Make a job of the real trainer, of a few seconds: a warm-up, or every other time rl with an alias of its own."""
     shared = {"dataset": plant.dataset, "target_name": "chaos", "seed": number, "lora": {"rank": 4, "alpha": 8.0}}
     if number % 2:
         small = {"steps": 8, "questions_per_step": 2, "samples_per_question": 2, "max_tokens": 16, "save_every": 2}
-        return RlSpec.model_validate({"kind": "rl", **shared, **small})
+        promote = {"alias": f"own-{number}", "when": "always"}
+        return RlSpec.model_validate({"kind": "rl", **shared, **small, "promote": promote})
     many = {"epochs": 40.0, "max_steps": 40, "batch_size": 4, "save_every": 4}
     return WarmupSpec.model_validate({"kind": "warmup", "role": "teacher", **shared, **many})
 

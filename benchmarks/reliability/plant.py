@@ -2,19 +2,21 @@
 
 import json
 import os
+import random
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
 import psutil
+from sqlalchemy import text
 
 from benchmarks.reliability.engine_mark import MARK
 from rlt_core.schemas.datasets import DatasetRow
@@ -31,6 +33,10 @@ RECONCILE_S = 0.5
 CANCEL_GRACE_S = 2.0
 LOOK_S = 0.02
 WAIT_S = 120.0
+PORTS_FROM = 10_000
+PORTS_OF_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+TAIL_CHARACTERS = 700
+"""Of a log, in the message of a failure: a trial keeps 1,000 in all."""
 FoundT = TypeVar("FoundT")
 
 
@@ -53,15 +59,21 @@ class Plant:
         base_model: Path,
         environment: Mapping[str, str] | None = None,
         serving: Serving | None = None,
+        database_url: str | None = None,
     ) -> None:
-        """Take the state folder, what workers start for a job, the base's folder, more variables for every process."""
+        """Take the state folder, what workers start for a job, the base's folder, more variables for every process.
+
+        The database is SQLite's in that folder, unless a URL names a Postgres.
+        """
         self.home = home
         self.port = free_port()
         self.workers: list[subprocess.Popen[bytes]] = []
         self.controls: list[subprocess.Popen[bytes]] = []
         self.leaving: list[subprocess.Popen[bytes]] = []
         """Asked to end, and perhaps not gone yet."""
-        self.database = Database(f"sqlite:///{home / 'rlt.db'}")
+        self.unharmed: list[subprocess.Popen[bytes]] = []
+        """Control services that no fault is done to."""
+        self.database = Database(database_url or f"sqlite:///{home / 'rlt.db'}")
         self.artifacts = ArtifactStore(home / "artifacts")
         self.jobs = JobStore(self.database)
         self.registry = Registry(self.database, self.artifacts)
@@ -98,8 +110,17 @@ class Plant:
 
     def start_control(self, *, roles: str = "teacher,student,control", port: int | None = None) -> None:
         """Start a control service; with the other roles it has an engine."""
-        command = [sys.executable, "-m", self._serving.module, "--port", str(port or self.port), "--roles", roles]
-        self.controls.append(self._start(command, log="control.log"))
+        port = port or self.port
+        command = [sys.executable, "-m", self._serving.module, "--port", str(port), "--roles", roles]
+        self.controls.append(self._start(command, log=_control_log(port)))
+
+    def start_unharmed_control(self) -> str:
+        """Start one more control service, without an engine, that is left alone; give its address once it answers."""
+        port = free_port()
+        self.start_control(roles="control", port=port)
+        self.unharmed.append(self.controls.pop())
+        self.wait_ready(port=port)
+        return f"http://127.0.0.1:{port}"
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start a worker; gives its process at once."""
@@ -120,9 +141,16 @@ class Plant:
         return [process for process in below if MARK in _words(process)]
 
     def wait_ready(self, *, port: int | None = None) -> None:
-        """Wait until a control service answers."""
-        address = f"http://127.0.0.1:{port or self.port}/healthz"
-        wait_for(lambda: _answers(address), what="the control service answers")
+        """Wait until a control service answers; raises TimeoutError with the last that it said."""
+        port = port or self.port
+        try:
+            wait_for(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), what=f"control answers on port {port}")
+        except TimeoutError as error:
+            ended = [one.returncode for one in [*self.controls, *self.unharmed] if one.poll() is not None]
+            said = (self.home / _control_log(port)).read_text(encoding="utf-8", errors="replace")
+            raise TimeoutError(
+                f"{error}; exit codes of those that ended: {ended}; it said: {said[-TAIL_CHARACTERS:]}"
+            ) from error
 
     def submit(self, spec: WarmupSpec | RlSpec) -> Job:
         """Submit over HTTP; raises httpx.HTTPError where that fails."""
@@ -134,6 +162,12 @@ class Plant:
         """Make a spec whose name tells a stub what to do."""
         spec = {"kind": "warmup", "role": "teacher", "dataset": self.dataset, "target_name": "chaos", "name": name}
         return WarmupSpec.model_validate(spec | fields)
+
+    def promoted(self, name: str, *, number: int) -> RlSpec:
+        """Make a spec of the same kind, whose result gets an alias that no other job moves."""
+        promote = {"alias": f"own-{number}", "when": "always"}
+        spec = {"kind": "rl", "dataset": self.dataset, "target_name": "chaos", "name": name, "promote": promote}
+        return RlSpec.model_validate(spec)
 
     def has_ended(self, job_id: str) -> bool:
         """Whether nothing more happens to a job."""
@@ -178,20 +212,31 @@ class Plant:
                 processes.remove(process)
         process.terminate()
 
-    def stop_between_writes(self, worker: subprocess.Popen[bytes]) -> None:
-        """Send SIGSTOP while SQLite's one write lock is held here: frozen with it, a worker would stop everybody."""
-        lock = sqlite3.connect(self.home / "rlt.db", timeout=30.0, isolation_level=None)
-        try:
-            lock.execute("BEGIN IMMEDIATE")
+    def freeze(self, worker: subprocess.Popen[bytes]) -> None:
+        """Send SIGSTOP: on Postgres wherever the worker is, even where it holds rows that others wait for.
+
+        On SQLite between two writes: frozen with the one lock, it would stop everybody.
+        """
+        with nullcontext() if self._is_on_postgres else self.held_database():
             worker.send_signal(signal.SIGSTOP)
             wait_for(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, what="it stands still")
-            lock.execute("ROLLBACK")
-        finally:
-            lock.close()
+
+    @contextmanager
+    def held_database(self) -> Generator[None]:
+        """Let nobody else write to a job, or claim one, while the block runs."""
+        # On SQLite any statement will do: the transaction itself is the one write lock.
+        hold = "LOCK TABLE jobs IN EXCLUSIVE MODE" if self._is_on_postgres else "SELECT 1"
+        with self.database.transaction() as session:
+            session.execute(text(hold))
+            yield
+
+    @property
+    def _is_on_postgres(self) -> bool:
+        return not self.database.url.startswith("sqlite")
 
     def end(self) -> list[psutil.Process]:
         """End everything; give what is left of it, which should be nothing."""
-        for process in [*self.workers, *self.controls, *self.leaving]:
+        for process in [*self.workers, *self.controls, *self.leaving, *self.unharmed]:
             process.kill()
             process.wait()
         self.broker.stop()
@@ -226,6 +271,7 @@ class Plant:
         return {
             **os.environ,
             "RLT_HOME": str(self.home),
+            "RLT_DATABASE_URL": self.database.url,
             "RLT_ENGINE": self._serving.engine,
             "RLT_BASE_MODEL": str(self._base_model),
             "RLT_SERVICE_URL": self.address,
@@ -261,10 +307,39 @@ def is_gone(pid: int) -> bool:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find a port that nobody listens on, and that nobody gets by connecting while the service on it is down.
+
+    Out of the kernel's own range one could be given to any outgoing connection, even to one that asks for this port.
+    """
+    kept = kept_ports()
+    for port in random.SystemRandom().sample(kept, k=min(100, len(kept))):
+        if _can_listen(port):
+            return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def kept_ports() -> range:
+    """Give the ports below those of outgoing connections (Linux); none where that range begins lower."""
+    try:
+        first = int(PORTS_OF_CONNECTIONS.read_text(encoding="ascii").split()[0])
+    except OSError:
+        return range(0)
+    return range(PORTS_FROM, first)
+
+
+def _can_listen(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _control_log(port: int) -> str:
+    return f"control-{port}.log"
 
 
 def _words(process: psutil.Process) -> list[str]:

@@ -28,6 +28,7 @@ from rlt_service.settings import Settings
 Trials = Callable[..., Iterator[Trial]]
 
 STUB = "control, broker, workers and supervisors are real processes on SQLite; the trainer is a stub without a model"
+ON_POSTGRES = STUB.replace("SQLite", "a Postgres of its own, durable as it comes")
 REAL = "all processes are real, the trainer too, on a random Llama of two layers; the engine is the fake one"
 
 OF_THE_SUITE = "A trial is a test case, run with every `make test`."
@@ -40,6 +41,12 @@ DYING = f"the engine is the fake one, {DYING_TOO}"
 HARMED = (
     "SIGKILL of workers, trainers, control service, broker, engine; SIGTERM of workers and of the control service; "
     "SIGSTOP of workers, FLUSHALL, a held database, cancel, pause. A worker is the supervisor of its job, one process."
+)
+
+
+WATCHED = (
+    "Memory and file descriptors are those of one worker and one control service, which are never killed; of the "
+    "broker, whichever runs, it is the memory."
 )
 
 
@@ -57,6 +64,8 @@ class Row:
     note: str = ""
     quick: Trials | None = None
     """How it is tried in CI, where that differs."""
+    needs_postgres: bool = False
+    """Whether it can be tried only where Postgres is installed."""
 
 
 def _on_tiny_model(trials: Trials) -> Trials:
@@ -94,6 +103,16 @@ ROWS = (
         in_ci=3,
         in_full=40,
         real_parts=REAL,
+    ),
+    Row(
+        name="kills-postgres",
+        promise="the same, with the stub, on Postgres; of every other job the result gets an alias, by one move",
+        trials=kills.postgres_trials,
+        quick=kills.quick_postgres_trials,
+        in_ci=10,
+        in_full=100,
+        real_parts=ON_POSTGRES,
+        needs_postgres=True,
     ),
     Row(
         name="acknowledged",
@@ -257,15 +276,14 @@ ROWS = (
     ),
     Row(
         name="chaos",
-        promise="all faults at random, 10 workers: what was acknowledged ends once, nothing twice, what is asked to "
-        "end (SIGTERM) gives its work back and ends in its grace, the engine comes back, memory and file descriptors "
-        "stay flat, no process left",
+        promise="all faults at random, 10 workers: what was acknowledged ends once, nothing twice (no version, no "
+        "evaluation, no move of an alias), what is asked to end (SIGTERM) gives its work back and ends in its grace, "
+        "the engine comes back, memory and file descriptors stay flat, no process left",
         trials=chaos.stub_trials,
         in_ci=300,
         in_full=20_000,
         real_parts=f"{STUB}; {DYING}",
-        note=f"{HARMED} The trainers do not call the engine; a client does, all the time. Memory and file descriptors "
-        "are those of one worker, which is never killed.",
+        note=f"{HARMED} The trainers do not call the engine; a client does, all the time. {WATCHED}",
     ),
     Row(
         name="chaos-real",
@@ -276,6 +294,16 @@ ROWS = (
         in_full=100,
         real_parts=f"{REAL}, {DYING_TOO}",
         note=f"{HARMED} In `make test` the few jobs seldom meet the engine's death; in full one must have.",
+    ),
+    Row(
+        name="chaos-postgres",
+        promise="all faults at random over stub jobs, 10 workers, on Postgres",
+        trials=chaos.postgres_trials,
+        in_ci=0,
+        in_full=2_000,
+        real_parts=f"{ON_POSTGRES}; {DYING}",
+        note=f"{HARMED} A worker is stopped anywhere, also while it holds rows that others wait for. {WATCHED}",
+        needs_postgres=True,
     ),
 )
 BY_NAME = {row.name: row for row in ROWS}

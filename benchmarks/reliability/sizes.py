@@ -31,6 +31,7 @@ SUITE = Bracket(trials=None)
 BRACKETS: Mapping[str, Bracket] = {
     "kills-stub": Bracket(trials=50),
     "kills-real": Bracket(trials=None),
+    "kills-postgres": Bracket(trials=None),
     "acknowledged": Bracket(trials=50),
     "same-submission": Bracket(trials=1, what="one submission, 100 times at once where the design asks for 20"),
     "broker": Bracket(trials=1, what="each of the four faults once; an outage of 4 s in `make test`, of 60 s in full"),
@@ -49,6 +50,7 @@ BRACKETS: Mapping[str, Bracket] = {
     "bad-inputs": SUITE,
     "chaos": Bracket(trials=2_000, what="one job, and three about all of them", why_less=FITS),
     "chaos-real": Bracket(trials=None),
+    "chaos-postgres": Bracket(trials=None, why_less=FITS),
 }
 
 

@@ -35,7 +35,7 @@ def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Tr
     worker = plant.worker_of(running)
     assert worker is not None
     pids = wait_for(lambda: plant.pids_of(job.id, running.attempt), what="its trainer is known")
-    plant.stop_between_writes(worker)
+    plant.freeze(worker)
     wait_for(lambda: plant.jobs.get(job.id).attempt > running.attempt, what="another attempt runs")
     worker.send_signal(signal.SIGCONT)
     began_s, had_ended = time.monotonic(), all(map(is_gone, pids))

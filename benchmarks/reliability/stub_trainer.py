@@ -2,6 +2,7 @@
 
 It keeps the contract of rlt_core.schemas.trainer with the standard library alone, so that thousands can be started.
 The job's name says what it does: `steps=5 step_s=0.1`, with `stubborn` it ignores SIGTERM and leaves an orphan.
+An `rl` job also brings a comparison with the teacher that it would have started from.
 """
 
 import hashlib
@@ -43,6 +44,8 @@ class Stub:
             self._save(step)
             if self.stopping:
                 return EXIT_STOPPED
+        if self.job["kind"] == "rl":
+            self._compare()
         target = f"{self.folder}/adapter"
         shutil.copytree(self.template, target)
         self.emit(
@@ -55,6 +58,26 @@ class Stub:
             cost={"total_s": steps * step_s},
         )
         return 0
+
+    def _compare(self) -> None:
+        """Compare on two questions, which is the least, as if the service had answered."""
+        before, after = str(self.job["teacher_version"]), f"{self.job['job_id']}.{self.job['attempt']}@0"
+        row = {"question_id": "1", "solution": "s", "text": "t", "reward": -1.0, "r_ss": -1.0, "r_kl": 0.0}
+        row |= {"format": 0.0, "length": 1, "closed": True, "verbatim": False, "engine": "fake"}
+        path = f"{self.folder}/evaluation.jsonl"
+        with open(path, "w", encoding="utf-8") as file:
+            for version in (before, after):
+                for question in ("q", "r"):
+                    file.write(json.dumps({**row, "version": version, "question": question}) + "\n")
+        self.emit(
+            type="evaluation",
+            path=path,
+            student=self.job["student_version"],
+            format=self.job["format_id"],
+            before=before,
+            after=after,
+            metrics={},
+        )
 
     def emit(self, **event: object) -> None:
         """Say something to the supervisor."""

@@ -3,8 +3,10 @@ import time
 
 import pytest
 
+from rlt_core.errors import StorageUnavailableError
 from rlt_core.schemas.jobs import QUEUE
 from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.store.jobs import RunningJob
 from tests.jobs.fake_bell import FakeBell
 from tests.jobs.site import Site
 from tests.support.waiting import wait_until
@@ -185,6 +187,28 @@ def test_a_job_that_beats_while_its_watcher_stands_still_is_left_alone(site: Sit
         patch.setattr(site.jobs, "running", lambda: running)
         watcher.round()
     assert site.jobs.get(job.id).status == "running"
+
+
+def test_a_database_that_was_away_for_a_lease_takes_no_job_from_its_worker(site: Site) -> None:
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    clock = Clock()
+    watcher = make(site, FakeBell(), clock=clock)
+    watcher.round()
+
+    def away() -> list[RunningJob]:
+        raise StorageUnavailableError("the database is away")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site.jobs, "running", away)
+        with pytest.raises(StorageUnavailableError):
+            watcher.round()
+    clock.now_s = site.settings.lease_s
+    watcher.round()
+    assert site.jobs.get(job.id).status == "running"
+    clock.now_s += site.settings.lease_s  # nobody beats although beats could be stored again
+    watcher.round()
+    assert site.jobs.get(job.id).status == "queued"
 
 
 def test_a_broker_that_is_away_is_noticed_while_nothing_waits(site: Site) -> None:

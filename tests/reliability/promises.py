@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.reliability.rows import BY_NAME, ROWS, Row
+from tests.support.postgres import installed
 
 SEED = 2
 PARTS: Mapping[str, Sequence[str]] = {
-    "jobs": ("kills-stub", "acknowledged", "same-submission", "broker", "sse"),
+    "jobs": ("kills-stub", "kills-postgres", "acknowledged", "same-submission", "broker", "sse"),
     "chaos": ("chaos", "chaos-real", "resume", "kills-real"),
     "serving": ("stalled-worker", "cancel", "drain", "overload-sustained", "engine-killed"),
 }
@@ -25,6 +26,8 @@ def tried_daily() -> list[str]:
 
 def assert_holds(row: Row, folder: Path) -> None:
     """Try a promise at its size for every day."""
+    if row.needs_postgres:
+        installed()
     trials = list((row.quick or row.trials)(count=row.in_ci, seed=SEED, folder=folder))
     # A kill of what had done its work just then is no trial.
     assert 2 * len(trials) > row.in_ci, "fewer trials than were asked for"

@@ -19,6 +19,7 @@ from benchmarks.reliability.harm import Harm
 from benchmarks.reliability.ledger import Book
 from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import Plant
+from benchmarks.reliability.polling import Poller
 from rlt_core.schemas.jobs import Job, JobEvent, WarmupSpec
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,6 +61,21 @@ def test_a_job_that_no_fault_on_purpose_put_back_is_a_failure() -> None:
 )
 def test_a_client_must_hear_answers_and_refusals_and_nothing_else(heard: dict[str, int], faults: list[str]) -> None:
     assert faults_of(Counter(heard)) == faults
+
+
+@pytest.mark.parametrize(
+    ("heard", "faults"),
+    [
+        ({"/v1/jobs 200": 3, "/readyz 503": 1}, []),
+        ({"/v1/jobs 200": 3, "/v1/jobs 500": 1}, ["/v1/jobs 500: 1 times"]),
+        ({"/v1/jobs 200": 3, "/readyz ConnectError": 2}, ["/readyz ConnectError: 2 times"]),
+        ({"/v1/jobs 503": 3, "/readyz 200": 3}, ["no jobs were listed"]),
+    ],
+)
+def test_a_control_service_that_nobody_harms_must_answer_all_the_time(heard: dict[str, int], faults: list[str]) -> None:
+    poller = Poller("http://127.0.0.1")
+    poller.heard.update(heard)
+    assert poller.faults() == faults
 
 
 class Rows:
@@ -114,7 +130,7 @@ def test_a_worker_that_ends_ill_or_not_at_all_is_a_failure(monkeypatch: pytest.M
 
 
 def test_answers_to_a_submission_that_no_fault_explains_are_a_failure(tmp_path: Path) -> None:
-    submitter = Submitter(plant=plant(tmp_path), course=None, count=1, seed=1)  # pyright: ignore[reportArgumentType]
+    submitter = Submitter(plant=plant(tmp_path), course=None, count=1, seed=1, unharmed="")  # pyright: ignore[reportArgumentType]
     submitter.statuses.update({202: 5, 503: 1, 429: 1, 409: 1})
     assert submitter.faults() == []
     submitter.statuses.update({500: 2})

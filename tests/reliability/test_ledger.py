@@ -8,10 +8,13 @@ import pytest
 
 from benchmarks.reliability.leaks import Leaks
 from benchmarks.reliability.ledger import Book
-from rlt_core.schemas.jobs import Job, JobEvent, JobStatus, WarmupSpec
+from rlt_core.schemas.jobs import Job, JobEvent, JobStatus, PromotePolicy, RlSpec, WarmupSpec
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = WarmupSpec(kind="warmup", role="teacher", dataset="ds_none", target_name="algebra")
+PROMOTES = RlSpec(
+    kind="rl", dataset="ds_none", target_name="algebra", promote=PromotePolicy(alias="own", when="always")
+)
 
 Told = tuple[str, int] | tuple[str, int, int]
 """An event's type and attempt, and the step of a progress."""
@@ -29,7 +32,16 @@ SOUND: list[Told] = [
 ]
 
 
-def book(told: Sequence[Told], *, status: JobStatus = "succeeded", attempt: int = 2, versions: int = 1) -> Book:
+def book(
+    told: Sequence[Told],
+    *,
+    status: JobStatus = "succeeded",
+    attempt: int = 2,
+    versions: int = 1,
+    moves: int = 0,
+    evaluations: int = 0,
+    spec: WarmupSpec | RlSpec = SPEC,
+) -> Book:
     events = [
         JobEvent(
             seq=seq,
@@ -41,8 +53,8 @@ def book(told: Sequence[Told], *, status: JobStatus = "succeeded", attempt: int 
         )
         for seq, each in enumerate(told, start=1)
     ]
-    job = Job(id="job_1", kind="warmup", status=status, created_at=AT, attempt=attempt, spec=SPEC)
-    return Book(job=job, events=events, versions=versions)
+    job = Job(id="job_1", kind=spec.kind, status=status, created_at=AT, attempt=attempt, spec=spec)
+    return Book(job=job, events=events, versions=versions, moves=moves, evaluations=evaluations)
 
 
 def test_a_job_that_was_taken_up_where_it_was_saved_is_sound() -> None:
@@ -76,6 +88,40 @@ def test_a_job_that_succeeded_has_one_version_and_any_other_none(status: JobStat
     assert f"{versions} registered versions" in fault
 
 
+@pytest.mark.parametrize(
+    ("status", "versions", "moves", "evaluations", "fault"),
+    [
+        ("succeeded", 1, 1, 1, None),
+        ("succeeded", 1, 1, 0, None),
+        ("succeeded", 1, 0, 1, "0 moves of an alias"),
+        ("succeeded", 1, 2, 1, "2 moves of an alias"),
+        ("succeeded", 2, 1, 1, "2 registered versions"),
+        ("succeeded", 1, 1, 2, "2 evaluations"),
+        ("cancelled", 0, 0, 0, None),
+        ("cancelled", 1, 0, 1, None),
+        ("cancelled", 1, 1, 1, None),
+        ("cancelled", 1, 2, 1, "2 moves of an alias"),
+        ("cancelled", 0, 1, 0, "1 moves of an alias"),
+        ("cancelled", 0, 0, 1, "1 evaluations"),
+        ("cancelled", 2, 1, 1, "2 registered versions"),
+        ("failed", 1, 0, 0, "1 registered versions"),
+    ],
+)
+def test_a_job_that_promotes_moves_its_alias_once_or_was_cancelled_before(
+    status: JobStatus, versions: int, moves: int, evaluations: int, fault: str | None
+) -> None:
+    told: list[Told] = [*SOUND[:-1], (status, 2)]
+    judged = book(told, status=status, versions=versions, moves=moves, evaluations=evaluations, spec=PROMOTES)
+    found = judged.faults(save_every=1)
+    assert len(found) == (1 if fault else 0), found
+    assert fault is None or fault in found[0]
+
+
+def test_a_job_that_promotes_nothing_moves_no_alias() -> None:
+    [fault] = book(SOUND, moves=1).faults(save_every=1)
+    assert "1 moves of an alias" in fault
+
+
 def test_a_job_that_has_not_ended_is_a_fault() -> None:
     assert book(SOUND[:-1], status="running").faults(save_every=1) == ["it has not ended: running"]
 
@@ -87,17 +133,41 @@ def test_events_that_are_missing_are_a_fault() -> None:
 
 
 def leaks(memory_mib: list[float], descriptors: list[int]) -> Leaks:
-    return Leaks("it", psutil.Process(), memory_mib=memory_mib, descriptors=descriptors)
+    return Leaks("it", psutil.Process, memory_mib=memory_mib, descriptors=descriptors)
 
 
 @pytest.mark.parametrize(
     ("memory_mib", "descriptors", "fault"),
     [
         ([80.0, 100.0, 100.0, 100.0, 100.0, 109.0], [20] * 6, None),
-        ([80.0, 100.0, 100.0, 100.0, 120.0, 120.0], [20] * 6, "memory grew to 1.20 times"),
+        ([80.0, 100.0, 100.0, 100.0, 120.0, 120.0], [20] * 6, "memory grew to 1.20 times, by 20 MiB"),
+        ([5.0, 10.0, 10.0, 10.0, 15.0, 15.0], [20] * 6, None),
         ([100.0] * 6, [20, 20, 20, 20, 30, 30], "10 more file descriptors"),
         ([100.0] * 5, [20] * 5, "only 5 looks"),
     ],
 )
 def test_what_grows_is_seen(memory_mib: list[float], descriptors: list[int], fault: str | None) -> None:
     assert [text.partition(": ")[2] for text in leaks(memory_mib, descriptors).faults()] == ([fault] if fault else [])
+
+
+def test_descriptors_that_are_its_clients_are_no_leak_of_a_process() -> None:
+    descriptors = [20, 20, 20, 20, 30, 30]
+    assert leaks([100.0] * 6, descriptors).faults() != []
+    watched = Leaks("it", psutil.Process, memory_mib=[100.0] * 6, descriptors=descriptors, counts_descriptors=False)
+    assert watched.faults() == []
+
+
+def test_a_process_that_another_takes_the_place_of_is_looked_at_again() -> None:
+    found = [psutil.NoSuchProcess(0), psutil.Process()]
+
+    def present() -> psutil.Process:
+        one = found.pop(0)
+        if isinstance(one, psutil.Error):
+            raise one
+        return one
+
+    watched = Leaks("it", present)
+    watched.look()
+    assert watched.memory_mib == []
+    watched.look()
+    assert len(watched.memory_mib) == len(watched.descriptors) == 1

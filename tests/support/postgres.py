@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
@@ -23,24 +23,30 @@ REQUIRED = "RLT_TEST_POSTGRES"
 DEBIAN = Path("/usr/lib/postgresql")
 UNPRIVILEGED = ("postgres", "nobody")
 """Postgres refuses to run as root."""
-FAST = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "synchronous_commit": "off",
+PLAIN: Mapping[str, str] = {
     "listen_addresses": "",
     "shared_buffers": "32MB",
     "max_connections": "120",
-    "autovacuum": "off",
     "log_min_messages": "warning",
 }
+"""As it comes, but small, and on its socket alone."""
+FAST: Mapping[str, str] = {
+    **PLAIN,
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",
+}
+"""Loses what it has when the machine ends, which no test waits for."""
 _NAMES = count()
 
 
 class Postgres:
     """One server in a folder of its own."""
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, *, options: Mapping[str, str] = FAST) -> None:
         self._binaries = binaries
+        self._options = options
         self._account = _account()
         self._groups: list[int] | None = None if self._account is None else []
         self.folder = Path(tempfile.mkdtemp(prefix="rlt-pg-", dir="/tmp"))
@@ -62,7 +68,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        options = [word for name, value in FAST.items() for word in ("-c", f"{name}={value}")]
+        options = [word for name, value in self._options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [self._binaries / "postgres", "-D", self.folder / "data", "-k", self.folder, *options],
@@ -120,13 +126,26 @@ class Postgres:
 
 def postgres() -> Postgres:
     """Give this process's server; skips the test where Postgres is not installed, unless it is required."""
-    binaries = _binaries()
-    if binaries is not None:
-        return _server(binaries)
+    return _server(installed())
+
+
+def installed() -> Path:
+    """Give the folder of Postgres's programs; skips the test where there is none, unless it is required."""
+    found = programs()
+    if found is not None:
+        return found
     message = "no Postgres here: install Debian's `postgresql`, or put initdb and postgres on the PATH"
     if os.environ.get(REQUIRED) == "required":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def programs() -> Path | None:
+    """Find the folder with both programs: on the PATH, then where Debian keeps its newest."""
+    on_path = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    debian = sorted(DEBIAN.glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True)
+    wanted = ("initdb", "postgres", "pg_isready")
+    return next((folder for folder in (*on_path, *debian) if all((folder / name).is_file() for name in wanted)), None)
 
 
 @contextmanager
@@ -137,9 +156,9 @@ def postgres_url(*, migrated: bool = True) -> Generator[str]:
         yield url
 
 
-def started(binaries: Path) -> Postgres:
+def started(binaries: Path, *, options: Mapping[str, str] = FAST) -> Postgres:
     """Make and start a server, to be removed at the end of the process at the latest."""
-    server = Postgres(binaries)
+    server = Postgres(binaries, options=options)
     atexit.register(server.remove)
     server.make()
     server.start()
@@ -147,10 +166,9 @@ def started(binaries: Path) -> Postgres:
 
 
 @contextmanager
-def own_postgres() -> Generator[Postgres]:
+def own_postgres(*, options: Mapping[str, str] = FAST) -> Generator[Postgres]:
     """Lend a server that a test may stop and start."""
-    postgres()  # skips where there is none
-    server = started(_binaries() or DEBIAN)
+    server = started(installed(), options=options)
     try:
         yield server
     finally:
@@ -170,14 +188,6 @@ def _migrated(server: Postgres) -> str:
     database.start()
     database.close()
     return "migrated"
-
-
-def _binaries() -> Path | None:
-    """Find the folder with both programs: on the PATH, then where Debian keeps its newest."""
-    on_path = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
-    debian = sorted(DEBIAN.glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True)
-    wanted = ("initdb", "postgres", "pg_isready")
-    return next((folder for folder in (*on_path, *debian) if all((folder / name).is_file() for name in wanted)), None)
 
 
 def _account() -> int | None:

@@ -21,6 +21,10 @@ class LeaseWatcher:
         self._lease_s = lease_s
         self._seen: dict[str, _Sight] = {}
 
+    def forget(self) -> None:
+        """Judge every job anew from the next look: while nobody could look, beats could not be stored either."""
+        self._seen = {}
+
     def expired(self, running: Sequence[RunningJob], *, now_s: float) -> list[RunningJob]:
         """Return jobs whose attempt and beat have not changed for a lease, by a monotonic `now_s`."""
         seen: dict[str, _Sight] = {}

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rlt_core.errors import StaleAttemptError, UnavailableError
 from rlt_core.schemas.jobs import QUEUE, JobError
@@ -76,7 +76,7 @@ class Reconciler:
     def round(self) -> None:
         """Mend once. Leases first: they need no broker."""
         now_s = self._clock()  # before the rows: if this thread stands still between, no job looks older than it is
-        for job in self._watcher.expired(self._jobs.running(), now_s=now_s):
+        for job in self._watcher.expired(self._running(), now_s=now_s):
             self._give_back(job)
         try:
             if self._broker is not None:
@@ -91,6 +91,14 @@ class Reconciler:
         if self._swept_s is None or now_s - self._swept_s >= SWEEP_S:
             self._retention.sweep()
             self._swept_s = now_s
+
+    def _running(self) -> Sequence[RunningJob]:
+        """Read what runs; where that fails, no supervisor is to blame for the time until it is read again."""
+        try:
+            return self._jobs.running()
+        except UnavailableError:
+            self._watcher.forget()
+            raise
 
     def _give_back(self, lost: RunningJob) -> None:
         # Nobody else can tell: whoever ran the trainer is gone, and the log outlives both.
