@@ -20,6 +20,7 @@ RING_S = 30.0
 JOBS = 5
 WORKERS = 2
 OUTAGE_S = 60.0
+TORN_BYTES = 7
 
 
 def trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
@@ -77,6 +78,14 @@ def _trial(plant: Plant, fault: str, harm: Callable[[Plant], list[str]], *, numb
     )
 
 
+def tear_file(plant: Plant) -> bool:
+    """Take the last bytes of a dead broker's append-only file, as a crash in a write does; false where it has none."""
+    files = [path for path in broker_folders(plant.home).data.rglob("*.aof") if path.stat().st_size]
+    for path in files:
+        os.truncate(path, max(0, path.stat().st_size - TORN_BYTES))
+    return bool(files)
+
+
 def _kill(plant: Plant) -> None:
     pid = plant.broker.pid
     if pid is not None:
@@ -115,8 +124,7 @@ def _truncate(plant: Plant) -> list[str]:
     _kill(plant)
     _wait_idle(plant)
     after = [_submit(plant) for _ in range(JOBS)]
-    for path in broker_folders(plant.home).data.rglob("*.aof"):
-        os.truncate(path, max(0, path.stat().st_size - 7))
+    tear_file(plant)
     try:
         plant.broker.start()
     except UnavailableError:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import psutil
 import redis
 
+from benchmarks.reliability.broker_faults import tear_file
 from benchmarks.reliability.deck import Deck
 from benchmarks.reliability.deploys import Deploys
-from benchmarks.reliability.plant import Plant
+from benchmarks.reliability.plant import Plant, wait_for
 from rlt_core.errors import JobStateError
 from rlt_service.jobs.broker import broker_folders
 
@@ -45,10 +46,12 @@ class Harm:
             "kill trainer": (6, self._kill_trainer),
             "stop worker": (2, self._stop_worker),
             "kill control": (1, self._kill_control),
+            "stop control": (1, self._stop_control),
             "kill engine": (2, self.kill_engine),
             "deploy worker": (4, self._deploy_worker),
             "deploy control": (1, self._deploy_control),
             "kill broker": (1, self._kill_broker),
+            "tear the broker's file": (1, self._tear_broker),
             "flush broker": (1, self._flush_broker),
             "hold the database": (1, self._hold_database),
             "cancel": (4, self._cancel),
@@ -122,16 +125,23 @@ class Harm:
         return bool(below) and _kill(self._chance.choice(below).pid)
 
     def _stop_worker(self) -> bool:
-        worker = self._chance.choice(self._mortal())
-        self._plant.freeze(worker)
-        resume = threading.Timer(self._chance.uniform(1.0, 6.0), _continue, [worker.pid])
+        self._stop(self._chance.choice(self._mortal()))
+        return True
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        """Let it stand still, mostly for longer than a lease."""
+        self._plant.freeze(process)
+        resume = threading.Timer(self._chance.uniform(1.0, 6.0), _continue, [process.pid])
         resume.daemon = True
         resume.start()
-        return True
 
     def _kill_control(self) -> bool:
         self._plant.kill(self._plant.controls[0])
         self._plant.start_control()
+        return True
+
+    def _stop_control(self) -> bool:
+        self._stop(self._plant.controls[0])
         return True
 
     def _kill_broker(self) -> bool:
@@ -140,6 +150,15 @@ class Harm:
         time.sleep(self._chance.uniform(0.0, 1.0))
         self._plant.broker.start()
         return killed
+
+    def _tear_broker(self) -> bool:
+        pid = self._plant.broker.pid
+        if pid is None or not _kill(pid):
+            return False
+        wait_for(lambda: not self._plant.broker.listens(), what="the broker is gone")
+        torn = tear_file(self._plant)
+        self._plant.broker.start()
+        return torn
 
     def _flush_broker(self) -> bool:
         socket = str(broker_folders(self._plant.home).socket)

@@ -27,9 +27,13 @@ from rlt_service.settings import Settings
 
 Trials = Callable[..., Iterator[Trial]]
 
-STUB = "control, broker, workers and supervisors are real processes on SQLite; the trainer is a stub without a model"
+SOONER = "the lease is 3 s in place of 30, the heartbeat 0.5 s in place of 5"
+STUB = (
+    "control, broker, workers and supervisors are real processes on SQLite; the trainer is a stub without a model; "
+    f"{SOONER}"
+)
 ON_POSTGRES = STUB.replace("SQLite", "a Postgres of its own, durable as it comes")
-REAL = "all processes are real, the trainer too, on a random Llama of two layers; the engine is the fake one"
+REAL = f"all processes are real, the trainer too, on a random Llama of two layers; the engine is the fake one; {SOONER}"
 
 OF_THE_SUITE = "A trial is a test case, run with every `make test`."
 RESUMES = "tests/train/on_tiny_model/test_resume.py"
@@ -38,9 +42,12 @@ BUILTIN = "builtin:smollm2-135m"
 SERVER = "the server is a real process; its engine is the fake one, slowed down"
 DYING_TOO = "which dies with a process of its own"
 DYING = f"the engine is the fake one, {DYING_TOO}"
+ONE_PROCESS = "A worker is the supervisor of its job, one process."
+NO_LIMIT = "One job is hit many times in a row, so three crashes do not end it here (`RLT_MAX_CRASHES=100`)."
 HARMED = (
-    "SIGKILL of workers, trainers, control service, broker, engine; SIGTERM of workers and of the control service; "
-    "SIGSTOP of workers, FLUSHALL, a held database, cancel, pause. A worker is the supervisor of its job, one process."
+    "SIGKILL of workers, trainers, control service, broker, engine; SIGTERM and SIGSTOP of workers and of the control "
+    "service; FLUSHALL, a torn append-only file, a held database, cancel, pause; no full disk, which is a row of its "
+    f"own. {ONE_PROCESS} {NO_LIMIT}"
 )
 
 
@@ -94,6 +101,7 @@ ROWS = (
         in_ci=50,
         in_full=300,
         real_parts=STUB,
+        note=f"{ONE_PROCESS} {NO_LIMIT}",
     ),
     Row(
         name="kills-real",
@@ -103,6 +111,7 @@ ROWS = (
         in_ci=3,
         in_full=40,
         real_parts=REAL,
+        note=NO_LIMIT,
     ),
     Row(
         name="kills-postgres",
@@ -151,13 +160,16 @@ ROWS = (
     ),
     Row(
         name="resume",
-        promise="kill -9 of the trainer at any point: weights, optimizer, schedule, random states and data order "
-        "end bit-identical to the unbroken run's",
+        promise="kill -9 of the trainer in a rollout, in an optimizer step, in the write of a checkpoint and between "
+        "steps: weights, optimizer, schedule, random states and data order end bit-identical to the unbroken run's, "
+        "and so is what each step tells",
         trials=_on_tiny_model(resumes.trials),
         in_ci=3,
         in_full=10,
         real_parts=REAL,
-        note="The fake engine samples by the seed alone, so a step whose journal was not written is sampled alike.",
+        note="Each point in turn, as the files of the attempt show it once the trainer stands still (SIGSTOP, then "
+        "SIGKILL); a warm-up's show the write of a checkpoint and the step behind it. The fake engine samples by the "
+        "seed alone, so a step whose journal was not written is sampled alike, and counted.",
     ),
     Row(
         name="cancel",
@@ -174,6 +186,7 @@ ROWS = (
         in_ci=5,
         in_full=20,
         real_parts=SERVER,
+        note="That engine has no process of its own to leave behind.",
     ),
     Row(
         name="overload",
@@ -213,6 +226,8 @@ ROWS = (
         in_ci=0,
         in_full=3,
         real_parts="the engine is vLLM on CPU; the trainer is a stub",
+        note="Three kills, not twenty: on two cores vLLM is back after 40 to 60 s. That all its processes end with "
+        "their owner, killed at any of six moments of the start, is tested in `tests/engine/test_vllm_processes.py`.",
     ),
     Row(
         name="sse",

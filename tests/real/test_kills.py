@@ -1,16 +1,28 @@
-"""SIGKILL while the real trainer reinforces on real vLLM: of the trainer, of the worker, of the engine."""
+"""SIGKILL while the real trainer reinforces on real vLLM, of trainer, worker and engine; a resume from its journal."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
 
+from benchmarks.reliability.resumes import Final, differences
 from rlt_client import Client
 from rlt_client.demo.questions import generate_questions
+from rlt_core.artifacts import adapter_sha256
+from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.jobs import Job
+from rlt_core.schemas.score import ScoreRequest, ScoreResponse
+from rlt_core.schemas.trainer import ResultEvent, ResumePoint, TrainerJob
+from rlt_tokens import load_codec
+from rlt_train.context import JobContext
+from rlt_train.events import EventWriter
+from rlt_train.lifeline import StopFlag
+from rlt_train.rl import run_rl
 from tests.support.server import Up, running_up
 from tests.support.waiting import wait_until
 
@@ -51,12 +63,16 @@ def below(up: Up, *marks: str) -> list[psutil.Process]:
     return found
 
 
-def submit(client: Client, dataset: str, *, name: str, steps: int) -> str:
-    return client.train({"kind": "rl", "dataset": dataset, "target_name": name, "steps": steps, **SHORT}).id
+def submit(client: Client, dataset: str, *, name: str, steps: int, **more: Any) -> str:
+    return client.train({"kind": "rl", "dataset": dataset, "target_name": name, "steps": steps, **SHORT, **more}).id
+
+
+def attempt_dir(up: Up, job: str, attempt: int) -> Path:
+    return up.home / "artifacts" / "jobs" / job / f"attempt-{attempt}"
 
 
 def journal(up: Up, job: str, *, attempt: int, step: int) -> Path:
-    return up.home / "artifacts" / "jobs" / job / f"attempt-{attempt}" / "journal" / f"step-{step}.json"
+    return attempt_dir(up, job, attempt) / "journal" / f"step-{step}.json"
 
 
 def ended(client: Client, job: str) -> Job:
@@ -110,3 +126,62 @@ def test_a_job_whose_engine_is_killed_waits_and_goes_on(up: Up, client: Client, 
     assert done.attempt == 1
     told = [entry["message"] for entry in data_of(client, job, "log")]
     assert any("works again" in message for message in told), told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusingServices:
+    """Let policies be published, and sample and judge nothing."""
+
+    job: TrainerJob
+
+    def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
+        raise AssertionError(f"asked for {len(requests)} groups of rollouts")
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
+        raise AssertionError(f"asked for {len(requests)} scores")
+
+    def publish(self, *, step: int, sha256: str) -> str:
+        return f"{self.job.job_id}.{self.job.attempt}@{step}"
+
+
+def manifest(attempt: Path, step: int) -> dict[str, Any]:
+    return json.loads((attempt / "checkpoints" / f"step-{step}" / "manifest.json").read_text())
+
+
+def train_in_process(job: TrainerJob, *, threads: int) -> ResultEvent:
+    """Run an attempt here, on as many threads as the one before, since sums depend on them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        codec = load_codec(Path(job.base_model_dir), format_id=job.format_id.partition("+")[0])
+        events = EventWriter(Path(job.events_path))
+        services = RefusingServices(job=job)
+        return run_rl(JobContext(job=job, events=events, stop=StopFlag(), codec=codec, connect=lambda: services))
+    finally:
+        torch.set_num_threads(before)
+
+
+def final(attempt: Path, step: int) -> Final:
+    states = torch.load(attempt / "checkpoints" / f"step-{step}" / "state.pt", weights_only=True)
+    states["cursor"] = manifest(attempt, step)["cursor"]
+    return Final(adapter_sha256=adapter_sha256(attempt / "adapter"), states=states, steps={}, saved=frozenset())
+
+
+def test_a_resume_from_a_whole_journal_ends_with_the_same_bytes(
+    up: Up, client: Client, dataset: str, tmp_path: Path
+) -> None:
+    job = submit(client, dataset, name="replayed", steps=4, save_every=2, learning_rate=0.001)
+    assert ended(client, job).attempt == 1
+    whole = attempt_dir(up, job, 1)
+    told = {checkpoint["step"]: checkpoint["manifest_sha256"] for checkpoint in data_of(client, job, "checkpoint")}
+    assert set(told) == {2, 4}
+    older = whole / "checkpoints" / "step-2"
+    point = ResumePoint(attempt=1, step=2, folder=str(older), manifest_sha256=told[2])
+    given = TrainerJob.model_validate_json((whole / "job.json").read_text())
+    places = {"attempt_dir": str(tmp_path), "events_path": str(tmp_path / "events.jsonl")}
+    update = {"attempt": 2, "resume_points": [point], "journal_dirs": [str(whole / "journal")], **places}
+    result = train_in_process(given.model_copy(update=update), threads=manifest(whole, 2)["threads"])
+    assert (result.cost["replayed_steps"], result.cost["regenerated_steps"]) == (2, 0)
+    assert differences(final(tmp_path, 4), final(whole, 4)) == []
+    # What is the same had changed on the way.
+    assert adapter_sha256(whole / "adapter") != adapter_sha256(older / "adapter")

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.reliability import deploys
 from benchmarks.reliability.asking import faults_of
+from benchmarks.reliability.broker_faults import TORN_BYTES, tear_file
 from benchmarks.reliability.chaos import EXPECTED, Submitter, unexpected
 from benchmarks.reliability.deck import Deck
 from benchmarks.reliability.deploys import Deploys
@@ -21,6 +22,7 @@ from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import Plant
 from benchmarks.reliability.polling import Poller
 from rlt_core.schemas.jobs import Job, JobEvent, WarmupSpec
+from rlt_service.jobs.broker import broker_folders
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = WarmupSpec(kind="warmup", role="teacher", dataset="ds_none", target_name="algebra")
@@ -140,6 +142,20 @@ def test_answers_to_a_submission_that_no_fault_explains_are_a_failure(tmp_path: 
 
 def plant(folder: Path) -> Plant:
     return stub_plant(folder / "home")
+
+
+def test_the_brokers_file_is_torn_at_its_end_and_one_that_is_empty_is_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # where it lies when the path of its home is too long
+    whole = plant(tmp_path)
+    file = broker_folders(whole.home).data / "appendonlydir" / "bells.incr.aof"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert not tear_file(whole)
+    file.write_bytes(bytes(range(20)))
+    assert tear_file(whole)
+    assert file.read_bytes() == bytes(range(20 - TORN_BYTES))
 
 
 def test_a_fault_that_harmed_nothing_in_two_rounds_is_a_failure(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from rlt_core.errors import StorageUnavailableError
 from rlt_core.schemas.base import now_utc
 from rlt_service.engine.protocol import Weights
 from rlt_service.store.idempotency import FirstAnswers
+from rlt_service.store.shadows import Outcome, ShadowPair
 from rlt_service.store.tables import IdempotentCallRow
-from tests.support.control import JSONL, ROWS, Control, check_problem, control_app
+from tests.support.control import JSONL, ROWS, Control, check_problem, control_app, evaluation_row
 from tests.support.engines import Workshop
 from tests.support.service import make_app, serving
 
@@ -172,6 +173,68 @@ def test_a_server_killed_between_the_job_and_its_answer_knows_the_answer(
     assert second.headers["idempotency-replayed"] == "true"
     assert (first.json(), first.headers["location"]) == (second.json(), second.headers["location"])
     assert count_jobs(control) == 1
+
+
+DEFAULT = "/v1/aliases/teacher/default"
+
+
+def collect_pairs(control: Control, candidate: str) -> None:
+    """Let a shadow of the default alias have answered two questions."""
+    served, shadows = control.alias("teacher", "default"), control.services.shadows
+    shadows.put("default", candidate, share=1.0, max_in_flight=1, student="default")
+    pairs = [
+        [evaluation_row(version=version, number=number, reward=-1.0) for version in (served, candidate)]
+        for number in range(2)
+    ]
+    student = control.alias("student", "default")
+    found = [ShadowPair(before=before, after=after, student=student) for before, after in pairs]
+    shadows.record([Outcome(alias="default", version=candidate, fate="answered", pair=pair) for pair in found])
+
+
+def call_of(control: Control, what: str) -> dict[str, Any]:
+    """Lay what a call has its effect on, and give the call."""
+    made, served = control.version("algebra"), control.alias("teacher", "default")
+    if what == "evaluation":
+        collect_pairs(control, made)
+        return {"method": "POST", "url": f"{DEFAULT}/shadow/evaluation"}
+    if what == "move":
+        return {"method": "PUT", "url": DEFAULT, "json": {"version": made, "expected": served}}
+    control.services.registry.move_alias("teacher", "default", made, expected=served, reason="better")
+    return {"method": "POST", "url": f"{DEFAULT}/rollback", "json": {"expected": made}}
+
+
+def effects(control: Control) -> int:
+    """Count evaluations of the one version that was made, and all moves of the alias."""
+    registry = control.services.registry
+    return len(registry.lineage("algebra@1").evaluations) + len(registry.alias_history("teacher", "default").data)
+
+
+@pytest.mark.parametrize("what", ["evaluation", "move", "rollback"])
+def test_a_server_killed_between_an_effect_and_its_answer_knows_the_answer(
+    control: Control, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def killed(*_: object) -> None:
+        raise StorageUnavailableError("in the place of a kill")
+
+    monkeypatch.setattr(FirstAnswers, "save", killed)
+    call = call_of(control, what)
+    before = effects(control)
+    first, second = (control.http.request(**call, headers={"Idempotency-Key": "once"}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201 if what == "evaluation" else 200, first.status_code)
+    assert second.headers["idempotency-replayed"] == "true"
+    assert (first.json(), first.headers.get("location")) == (second.json(), second.headers.get("location"))
+    assert effects(control) == before + 1
+
+
+def test_two_processes_with_the_same_call_make_one_evaluation(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = call_of(control, "evaluation") | {"headers": {"Idempotency-Key": "once"}}
+    before = effects(control)
+    assert control.http.request(**call).status_code == 201
+    monkeypatch.setattr(FirstAnswers, "find", lambda *_: None)  # the other had not finished when this one looked
+    check_problem(control.http.request(**call), 409, "idempotency_in_progress")
+    assert effects(control) == before + 1
 
 
 @pytest.mark.parametrize("what", ["job", "dataset", "form", "version"])

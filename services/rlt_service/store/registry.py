@@ -251,6 +251,8 @@ class Registry:
         """Store a comparison with its rows."""
         with self._database.transaction() as session:
             evaluations.save(session, evaluation, rows)
+            location = {"content-type": JSON_TYPE, "location": f"/v1/evaluations/{evaluation.id}"}
+            keep(session, evaluation, status=201, headers=location)
 
     def get_evaluation(self, evaluation_id: str) -> Evaluation:
         """Return an evaluation; raises NotFoundError."""
@@ -312,7 +314,7 @@ class Registry:
             if attempt_of is not None:
                 fenced_job(session, attempt_of.job, attempt_of.attempt)
             row = resolution.live_version(session, version, role=role, param="/version", lock=True)
-            return aliases.move(
+            moved = aliases.move(
                 session,
                 role=role,
                 alias=alias,
@@ -322,6 +324,8 @@ class Registry:
                 by=by,
                 evaluation=evaluation,
             )
+            keep(session, moved, status=200, headers={"content-type": JSON_TYPE})
+            return moved
 
     def alias_history(self, role: Role, alias: str, *, limit: int = 100, after: str | None = None) -> AliasHistory:
         """Return moves of an alias, newest first; raises NotFoundError."""

@@ -19,7 +19,7 @@ from rlt_core.schemas.trainer import (
     TrainerEvent,
     TrainerJob,
 )
-from rlt_train.checkpoints import newest_verified
+from rlt_train.checkpoints import newest_verified, verified
 from rlt_train.context import JobContext
 from rlt_train.data_order import Cursor
 from rlt_train.errors import StopRequested
@@ -356,6 +356,30 @@ def test_a_job_whose_training_was_done_only_ends(world: Any, trained: TrainerJob
     result = run_warmup(world.context(again))
     assert (result.sha256, result.steps) == (adapter_sha256(Path(trained.attempt_dir) / "adapter"), 4)
     assert not any(isinstance(event, ProgressEvent) for event in world.events(again))
+
+
+def test_what_a_kill_left_of_a_half_written_checkpoint_is_in_nobodys_way(world: Any) -> None:
+    spec = {"max_steps": 4, "epochs": 10.0, "save_every": 2, "learning_rate": 0.05}
+    whole = run_warmup(world.context(world.warmup(**spec)))
+    killed = world.warmup(**spec)
+    context = world.context(killed)
+    kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == 3)
+    with pytest.raises(KilledError):
+        run_warmup(context)
+    again = next_attempt(world, [killed], world.warmup(**spec))
+    for job in (killed, again):
+        lay_rubbish(Path(job.attempt_dir) / "checkpoints" / ".step-4.part")
+    assert run_warmup(world.context(again)).sha256 == whole.sha256
+    [point] = points_of(world, [again])
+    assert verified(point, job=again).step == 4
+    assert [path.name for path in (Path(again.attempt_dir) / "checkpoints").iterdir()] == ["step-4"]
+
+
+def lay_rubbish(folder: Path) -> None:
+    """Lay what a SIGKILL leaves, as no exception does: files that are not whole, of any name."""
+    (folder / "adapter").mkdir(parents=True)
+    for name in ("state.pt", "manifest.json", "old.bin", "adapter/adapter_model.safetensors", "adapter/.x.part"):
+        (folder / name).write_bytes(b"rubbish")
 
 
 def store_what_is_told(context: JobContext, job: TrainerJob, *, up_to: int) -> None:
