@@ -1,10 +1,12 @@
 import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from rlt_core.schemas.jobs import QUEUE
 from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.store.jobs import RunningJob
 from tests.jobs.fake_bell import FakeBell
 from tests.jobs.site import Site
 from tests.support.waiting import wait_until
@@ -183,6 +185,24 @@ def test_a_job_that_beats_while_its_watcher_stands_still_is_left_alone(site: Sit
     clock.now_s = site.settings.lease_s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(site.jobs, "running", lambda: running)
+        watcher.round()
+    assert site.jobs.get(job.id).status == "running"
+
+
+def test_the_time_that_a_watcher_takes_to_read_makes_no_job_look_older(site: Site) -> None:
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    clock = Clock()
+    watcher = make(site, FakeBell(), clock=clock)
+    watcher.round()
+    running = site.jobs.running()
+
+    def read_slowly() -> Sequence[RunningJob]:
+        clock.now_s += site.settings.lease_s  # it stands still when it has read the rows
+        return running
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site.jobs, "running", read_slowly)
         watcher.round()
     assert site.jobs.get(job.id).status == "running"
 
