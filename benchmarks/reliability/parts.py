@@ -10,17 +10,28 @@ from rlt_core.artifacts import adapter_sha256
 from rlt_core.schemas.jobs import RlSpec, WarmupSpec
 
 STUB = Path(__file__).with_name("stub_trainer.py")
+BY_KIND = Path(__file__).with_name("trainer_by_kind.py")
 
 
 def stub_plant(
     home: Path, *, serving: Serving | None = None, base_model: Path | None = None, **environment: str
 ) -> Plant:
     """Make a plant whose jobs are stubs; its model is a stub too, unless one is given for a real engine."""
-    template = lay_adapter(home / "template")
-    # -I and -S: nothing but the standard library, which starts in a few milliseconds.
-    command = (sys.executable, "-I", "-S", str(STUB), str(template), adapter_sha256(template))
+    command = _stub_command(home, STUB)
     base_model = base_model or lay_model(home / "model")
     return Plant(home, trainer_command=command, base_model=base_model, environment=environment, serving=serving)
+
+
+def mixed_plant(home: Path, *, base_model: Path, serving: Serving, **environment: str) -> Plant:
+    """Make a plant whose warm-ups are stubs, and whose rl is the real trainer's on a real (tiny) model."""
+    command = _stub_command(home, BY_KIND)
+    return Plant(home, trainer_command=command, base_model=base_model, environment=environment, serving=serving)
+
+
+def _stub_command(home: Path, script: Path) -> tuple[str, ...]:
+    template = lay_adapter(home / "template")
+    # -I and -S: nothing but the standard library, which starts in a few milliseconds.
+    return (sys.executable, "-I", "-S", str(script), str(template), adapter_sha256(template))
 
 
 def real_plant(home: Path, *, base_model: Path, serving: Serving | None = None, **environment: str) -> Plant:

@@ -37,6 +37,7 @@ BUILTIN = "builtin:smollm2-135m"
 SERVER = "the server is a real process; its engine is the fake one, slowed down"
 DYING_TOO = "which dies with a process of its own"
 DYING = f"the engine is the fake one, {DYING_TOO}"
+SERVERS_TOO = "Each server is killed too, after two kills of its engine: a trial more."
 HARMED = (
     "SIGKILL of workers, trainers, control service, broker, engine; SIGTERM of workers and of the control service; "
     "SIGSTOP of workers, FLUSHALL, a held database, cancel, pause. A worker is the supervisor of its job, one process."
@@ -180,12 +181,15 @@ ROWS = (
     Row(
         name="engine-killed",
         promise="the engine killed under 32 clients: each hears 503 with Retry-After within 5 s, /readyz says so "
-        "within 2 s, it is back by itself, no process of it is left, a running training goes on",
-        trials=engine_kills.fake_trials,
+        "within 2 s, it is back by itself, no process of it is left; its server killed: the engine is gone within "
+        "10 s; trainings that run go on in the same attempt, and one that calls the engine waits for it",
+        trials=_on_tiny_model(engine_kills.fake_trials),
         in_ci=3,
         in_full=20,
-        real_parts="control, broker, worker and supervisor are real processes on SQLite; the engine is the fake one, "
-        "which dies with a process of its own; the trainer is a stub",
+        real_parts="control, broker, workers and supervisors are real processes on SQLite; the engine is the fake one, "
+        "which dies with a process of its own; of two trainings one is a stub, one the real trainer's (`rl`, a random "
+        "Llama of two layers)",
+        note=SERVERS_TOO,
     ),
     Row(
         name="engine-killed-real",
@@ -193,7 +197,8 @@ ROWS = (
         trials=_on_builtin_model(engine_kills.real_trials),
         in_ci=0,
         in_full=3,
-        real_parts="the engine is vLLM on CPU; the trainer is a stub",
+        real_parts="the engine is vLLM on CPU; the training is a stub, which does not call it",
+        note=f"{SERVERS_TOO} `tests/real/test_kills.py` has a real trainer wait for a killed vLLM.",
     ),
     Row(
         name="sse",
