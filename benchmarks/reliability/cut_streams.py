@@ -17,7 +17,7 @@ from benchmarks.reliability.cutting_proxy import CuttingProxy
 from benchmarks.reliability.ledger import book_of
 from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import Plant, wait_for
-from benchmarks.reliability.trial import Trial
+from benchmarks.reliability.trial import Trial, left_over
 from rlt_client import Client
 
 ROW = "sse"
@@ -56,7 +56,8 @@ def trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
                     yield Trial(row=ROW, number=number, seed=seed, fault=fault, passed=not told, detail="; ".join(told))
                 made += len(faults)
     finally:
-        plant.end()
+        left = plant.end()
+    yield from left_over(left, row=ROW, number=made, seed=seed)
 
 
 def _round(plant: Plant, proxy: CuttingProxy, *, chance: random.Random, cuts: int) -> tuple[list[str], list[str]]:

@@ -94,6 +94,53 @@ JOB_GUARDS = (
         },
     ),
     Guard(
+        name="clock-before-rows",
+        section="job engine",
+        promise="the time that a watcher takes to read makes no job look older than it is",
+        file="services/rlt_service/jobs/reconciler.py",
+        old="self._watcher.expired(self._jobs.running(), now_s=now_s)",
+        new="self._watcher.expired(self._jobs.running(), now_s=self._clock())",
+        tests={
+            f"{RECONCILER_TESTS}::test_the_time_that_a_watcher_takes_to_read_makes_no_job_look_older[sqlite]": "assert"
+        },
+    ),
+    Guard(
+        name="begin-immediate",
+        section="job engine",
+        promise="on SQLite a transaction that writes has the write lock before it reads",
+        file="services/rlt_service/store/database.py",
+        old='"BEGIN IMMEDIATE" if immediate else "BEGIN"',
+        new='"BEGIN"',
+        tests={
+            "tests/store/test_database.py"
+            "::test_a_transaction_that_has_only_read_holds_the_write_lock_already": "DID NOT RAISE"
+        },
+    ),
+    Guard(
+        name="skip-locked",
+        section="job engine",
+        promise="on Postgres a claim goes past a row that another holds",
+        file=JOBS,
+        old="query.with_for_update(skip_locked=True) if lock",
+        new="query.with_for_update() if lock",
+        tests={
+            "tests/store/test_postgres.py::test_a_claim_goes_past_a_job_whose_row_another_holds": "StorageUnavailable"
+        },
+    ),
+    Guard(
+        name="registered-once",
+        section="job engine",
+        promise="a result that an earlier attempt registered is not trained again",
+        file="services/rlt_service/jobs/supervisor.py",
+        old="        if made is not None:\n            # An earlier attempt",
+        new="        if False:\n            # An earlier attempt",
+        tests={
+            f"{SUPERVISOR_TESTS}::test_a_result_that_was_registered_before_the_crash_is_not_trained_again[sqlite]": (
+                "assert"
+            )
+        },
+    ),
+    Guard(
         name="spec-version",
         section="job engine",
         promise="a spec that is newer than the worker waits for a newer worker",
@@ -192,6 +239,15 @@ JOB_GUARDS = (
         tests={
             f"{SPOILT_TEST}[a flipped bit]": "assert",
         },
+    ),
+    Guard(
+        name="spec-of-checkpoint",
+        section="checkpoints",
+        promise="a checkpoint of another spec is not taken up",
+        file="rlt_train/checkpoints.py",
+        old='if (manifest["step"], manifest["spec_sha256"]) != (point.step, _spec_sha256(job)):',
+        new='if manifest["step"] != point.step:',
+        tests={f"{RESUME_TESTS}::test_a_checkpoint_of_another_spec_is_not_taken_up": "assert"},
     ),
     Guard(
         name="journal",

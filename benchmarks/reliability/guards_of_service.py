@@ -8,6 +8,8 @@ ARTIFACT_TESTS = "tests/store/test_artifacts.py"
 IDEMPOTENCY_TESTS = "tests/service/test_idempotency.py"
 RESTORE_TESTS = "tests/backup/test_restore.py"
 SLOW_TESTS = "tests/service/test_slow_parts.py"
+GATE_TESTS = "tests/service/test_gate.py"
+KEY_TESTS = "tests/service/test_keys.py"
 SAME_AGAIN_TEST = f"{IDEMPOTENCY_TESTS}::test_the_same_submission_again_gets_the_first_answer_and_makes_no_second_job"
 KILLED_SERVER_TEST = f"{IDEMPOTENCY_TESTS}::test_a_server_killed_between_the_job_and_its_answer_knows_the_answer"
 IN_HAND_TEST = "tests/service/test_in_hand.py::test_above_the_requests_or_the_tokens_callers_are_told_to_come_back"
@@ -151,6 +153,41 @@ SERVICE_GUARDS = (
         },
     ),
     Guard(
+        name="parts-at-once",
+        section="serving",
+        promise="/readyz tells all that hang in the time of one",
+        file="services/rlt_service/health.py",
+        old="await asyncio.gather(*asked.values())",
+        new="[await one for one in asked.values()]",
+        tests={
+            f"{SLOW_TESTS}"
+            "::test_all_that_hangs_together_is_told_in_the_time_of_one_and_healthz_needs_none_of_it": "TimeoutError"
+        },
+    ),
+    Guard(
+        name="gate-interval",
+        section="serving",
+        promise="a gate opens only for what the stored rows show to be better",
+        file="services/rlt_service/control/gate.py",
+        old="        if not found.ci_low > 0.0:\n",
+        new="        if False:\n",
+        tests={f"{GATE_TESTS}::test_figures_that_the_stored_rows_do_not_bear_out_open_nothing": "AssertionError"},
+    ),
+    Guard(
+        name="gate-student",
+        section="serving",
+        promise="a gate goes by the judgement of the student that was asked for",
+        file="services/rlt_service/control/gate.py",
+        old="    if evaluation.student != student.version:\n",
+        new="    if False:\n",
+        tests={
+            f"{GATE_TESTS}::test_the_judgement_of_another_student_counts_only_where_that_student_is_named": (
+                "AssertionError"
+            ),
+            f"{GATE_TESTS}::test_a_judgement_is_stale_once_its_students_alias_has_moved": "AssertionError",
+        },
+    ),
+    Guard(
         name="body-deadline",
         section="serving",
         promise="a body that does not come in time is a 408",
@@ -237,6 +274,48 @@ SERVICE_GUARDS = (
         new="if False:",
         tests={
             "tests/service/test_serve.py::test_without_keys_only_loopback_is_listened_on[0.0.0.0]": "DID NOT RAISE",
+        },
+    ),
+    Guard(
+        name="scope",
+        section="security",
+        promise="a key may do what its scopes say",
+        file="services/rlt_service/access/scopes.py",
+        old='if key is not None and self.scope != "any" and not has_scope(key, self.scope):',
+        new="if False:",
+        tests={f"{KEY_TESTS}::test_a_lacking_scope_is_403_before_the_body_is_looked_at": "assert"},
+    ),
+    Guard(
+        name="rate-limit",
+        section="security",
+        promise="a key over its rate is told when to come back",
+        file="services/rlt_service/access/limits.py",
+        old="            if count.tokens < 1:\n",
+        new="            if False:\n",
+        tests={
+            "tests/access/test_limits.py::test_a_bucket_fills_at_its_rate_and_holds_a_minutes_worth": "DID NOT RAISE",
+            f"{KEY_TESTS}::test_a_key_over_its_rate_is_told_when_to_come_back": "KeyError",
+        },
+    ),
+    Guard(
+        name="owner",
+        section="security",
+        promise="what another key made is 404",
+        file="services/rlt_service/store/ownership.py",
+        old="return true() if viewer is None or viewer.sees_all else column == viewer.key",
+        new="return true()",
+        tests={f"{KEY_TESTS}::test_a_dataset_of_another_key_is_as_unknown_as_none": "assert"},
+    ),
+    Guard(
+        name="key-of-attempt",
+        section="security",
+        promise="a trainer's key ends with its attempt",
+        file="services/rlt_service/store/keys.py",
+        old='if job is None or job.status != "running" or job.attempt != row.attempt:',
+        new="if job is None:",
+        tests={
+            "tests/store/test_keys.py"
+            "::test_an_attempts_key_works_for_the_jobs_owner_until_the_attempt_ends[sqlite]": "assert"
         },
     ),
     Guard(

@@ -10,6 +10,7 @@ from rlt_core.artifacts import adapter_sha256
 from rlt_core.schemas.jobs import RlSpec, WarmupSpec
 
 STUB = Path(__file__).with_name("stub_trainer.py")
+BY_KIND = Path(__file__).with_name("trainer_by_kind.py")
 
 
 def stub_plant(
@@ -21,9 +22,7 @@ def stub_plant(
     **environment: str,
 ) -> Plant:
     """Make a plant whose jobs are stubs; its model is a stub too, unless one is given for a real engine."""
-    template = lay_adapter(home / "template")
-    # -I and -S: nothing but the standard library, which starts in a few milliseconds.
-    command = (sys.executable, "-I", "-S", str(STUB), str(template), adapter_sha256(template))
+    command = _stub_command(home, STUB)
     return Plant(
         home,
         trainer_command=command,
@@ -32,6 +31,18 @@ def stub_plant(
         serving=serving,
         database_url=database_url,
     )
+
+
+def mixed_plant(home: Path, *, base_model: Path, serving: Serving, **environment: str) -> Plant:
+    """Make a plant whose warm-ups are stubs, and whose rl is the real trainer's on a real (tiny) model."""
+    command = _stub_command(home, BY_KIND)
+    return Plant(home, trainer_command=command, base_model=base_model, environment=environment, serving=serving)
+
+
+def _stub_command(home: Path, script: Path) -> tuple[str, ...]:
+    template = lay_adapter(home / "template")
+    # -I and -S: nothing but the standard library, which starts in a few milliseconds.
+    return (sys.executable, "-I", "-S", str(script), str(template), adapter_sha256(template))
 
 
 def real_plant(home: Path, *, base_model: Path, serving: Serving | None = None, **environment: str) -> Plant:

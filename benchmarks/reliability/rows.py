@@ -44,6 +44,7 @@ DYING_TOO = "which dies with a process of its own"
 DYING = f"the engine is the fake one, {DYING_TOO}"
 ONE_PROCESS = "A worker is the supervisor of its job, one process."
 NO_LIMIT = "One job is hit many times in a row, so three crashes do not end it here (`RLT_MAX_CRASHES=100`)."
+SERVERS_TOO = "Each server is killed too, after two kills of its engine: a trial more."
 HARMED = (
     "SIGKILL of workers, trainers, control service, broker, engine; SIGTERM and SIGSTOP of workers and of the control "
     "service; FLUSHALL, a torn append-only file, a held database, cancel, pause; no full disk, which is a row of its "
@@ -212,12 +213,15 @@ ROWS = (
     Row(
         name="engine-killed",
         promise="the engine killed under 32 clients: each hears 503 with Retry-After within 5 s, /readyz says so "
-        "within 2 s, it is back by itself, no process of it is left, a running training goes on",
-        trials=engine_kills.fake_trials,
+        "within 2 s, it is back by itself, no process of it is left; its server killed: the engine is gone within "
+        "10 s; trainings that run go on in the same attempt, and one that calls the engine waits for it",
+        trials=_on_tiny_model(engine_kills.fake_trials),
         in_ci=3,
         in_full=20,
-        real_parts="control, broker, worker and supervisor are real processes on SQLite; the engine is the fake one, "
-        "which dies with a process of its own; the trainer is a stub",
+        real_parts="control, broker, workers and supervisors are real processes on SQLite; the engine is the fake one, "
+        "which dies with a process of its own; of two trainings one is a stub, one the real trainer's (`rl`, a random "
+        "Llama of two layers)",
+        note=SERVERS_TOO,
     ),
     Row(
         name="engine-killed-real",
@@ -225,9 +229,10 @@ ROWS = (
         trials=_on_builtin_model(engine_kills.real_trials),
         in_ci=0,
         in_full=3,
-        real_parts="the engine is vLLM on CPU; the trainer is a stub",
+        real_parts="the engine is vLLM on CPU; the training is a stub, which does not call it",
         note="Three kills, not twenty: on two cores vLLM is back after 40 to 60 s. That all its processes end with "
-        "their owner, killed at any of six moments of the start, is tested in `tests/engine/test_vllm_processes.py`.",
+        "their owner, killed at any of six moments of the start, is tested in `tests/engine/test_vllm_processes.py`. "
+        f"{SERVERS_TOO} `tests/real/test_kills.py` has a real trainer wait for a killed vLLM.",
     ),
     Row(
         name="sse",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.reliability.ledger import book_of
+from benchmarks.reliability.ledger import Book, book_of
 from benchmarks.reliability.parts import stub_plant
 from benchmarks.reliability.plant import LEASE_S, Plant, is_gone, wait_for
 from benchmarks.reliability.trial import Trial, left_over
@@ -42,7 +42,7 @@ def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Tr
     wait_for(lambda: all(map(is_gone, pids)), what="the stale attempt's trainer is gone")
     seconds = time.monotonic() - began_s
     wait_for(lambda: plant.has_ended(job.id), what="the job has ended")
-    wrong = book_of(plant, job.id).faults(save_every=1)
+    wrong = faults(book_of(plant, job.id), stalled=running.attempt)
     if seconds > ENDS_S:
         wrong.append(f"its trainer ended {seconds:.1f} s after the worker came back")
     return Trial(
@@ -54,3 +54,11 @@ def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Tr
         seconds=round(seconds, 3),
         detail="; ".join(wrong) or ("its trainer had ended while it stood still" if had_ended else ""),
     )
+
+
+def faults(book: Book, *, stalled: int) -> list[str]:
+    """Say what is wrong with the job of a stalled attempt: nothing that this said when it woke may cost another."""
+    found = book.faults(save_every=1)
+    if book.job.attempt != stalled + 1:
+        found.append(f"attempt {stalled} stalled, and it ended in attempt {book.job.attempt}")
+    return found

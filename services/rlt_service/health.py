@@ -1,6 +1,7 @@
 """/healthz, /readyz and /metrics: whether the process answers, whether it can do its work, and how it has been."""
 
 import asyncio
+from collections.abc import Awaitable
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -41,11 +42,12 @@ async def metrics(services: ServicesDep) -> PlainTextResponse:
 
 async def readiness_of(services: Services) -> Readiness:
     """Check database, artifacts and engine, without which nothing works; without the broker jobs only wait."""
-    parts = services.part_checks
-    checks = dict(zip(parts, await asyncio.gather(*(part.ask() for part in parts.values())), strict=True))
+    asked: dict[str, Awaitable[Check]] = {name: part.ask() for name, part in services.part_checks.items()}
     # Engines of fully trained versions come and go with requests: nobody waits for them.
     for index, (base_model, host) in enumerate(services.engines.hosts.items() if services.engines is not None else ()):
-        checks["engine" if index == 0 else f"engine {base_model}"] = await _asked(host)
+        asked["engine" if index == 0 else f"engine {base_model}"] = _asked(host)
+    # All at once: where several hang, they are told in the time of one.
+    checks = dict(zip(asked, await asyncio.gather(*asked.values()), strict=True))
     needed = all(check.ok for check in checks.values())
     if services.reconciler is not None:
         detail = services.reconciler.broker_detail

@@ -1,5 +1,6 @@
 import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -209,6 +210,24 @@ def test_a_database_that_was_away_for_a_lease_takes_no_job_from_its_worker(site:
     clock.now_s += site.settings.lease_s  # nobody beats although beats could be stored again
     watcher.round()
     assert site.jobs.get(job.id).status == "queued"
+
+
+def test_the_time_that_a_watcher_takes_to_read_makes_no_job_look_older(site: Site) -> None:
+    job = site.submit("ok")
+    site.jobs.claim(queue=QUEUE, worker="w1")
+    clock = Clock()
+    watcher = make(site, FakeBell(), clock=clock)
+    watcher.round()
+    running = site.jobs.running()
+
+    def read_slowly() -> Sequence[RunningJob]:
+        clock.now_s += site.settings.lease_s  # it stands still when it has read the rows
+        return running
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site.jobs, "running", read_slowly)
+        watcher.round()
+    assert site.jobs.get(job.id).status == "running"
 
 
 def test_a_broker_that_is_away_is_noticed_while_nothing_waits(site: Site) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
+from benchmarks.reliability import stalls
 from benchmarks.reliability.leaks import Leaks
 from benchmarks.reliability.ledger import Book
 from rlt_core.schemas.jobs import Job, JobEvent, JobStatus, PromotePolicy, RlSpec, WarmupSpec
@@ -124,6 +125,13 @@ def test_a_job_that_promotes_nothing_moves_no_alias() -> None:
 
 def test_a_job_that_has_not_ended_is_a_fault() -> None:
     assert book(SOUND[:-1], status="running").faults(save_every=1) == ["it has not ended: running"]
+
+
+def test_an_attempt_more_than_a_stall_explains_is_a_fault() -> None:
+    assert stalls.faults(book(SOUND), stalled=1) == []
+    again: list[Told] = [*SOUND[:-1], ("requeued", 2), ("started", 3), ("succeeded", 3)]
+    assert book(again, attempt=3).faults(save_every=1) == []
+    assert stalls.faults(book(again, attempt=3), stalled=1) == ["attempt 1 stalled, and it ended in attempt 3"]
 
 
 def test_events_that_are_missing_are_a_fault() -> None:

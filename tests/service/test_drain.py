@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from tests.support.control import check_problem
+from tests.support.draining import ask_and_end
 from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
@@ -57,23 +57,9 @@ def _ready(address: str) -> bool:
         return False
 
 
-def ask_and_end(address: str, process: subprocess.Popen[bytes]) -> list[httpx.Response]:
-    """Send many calls, ask the server to end while all are at work, and give their answers."""
-    with httpx.Client(timeout=60.0) as client, ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = [pool.submit(client.post, f"{address}/v1/explain", json=BODY) for _ in range(AT_ONCE)]
-        wait_until(lambda: in_hand(address) >= AT_ONCE, what="all are at work")
-        process.terminate()
-        return [answer.result() for answer in answers]
-
-
-def in_hand(address: str) -> float:
-    lines = httpx.get(f"{address}/metrics", timeout=5.0).text.splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("rlt_requests_in_hand "))
-
-
 def test_what_was_accepted_is_answered_before_the_server_ends(start: Start) -> None:
     with start(delay_s=1.0, grace_s=30.0) as (address, process):
-        answers = ask_and_end(address, process)
+        answers = ask_and_end(address, process, calls=AT_ONCE, body=BODY).answers
         assert [answer.status_code for answer in answers] == [200] * AT_ONCE
         assert all(answer.json()["score"] for answer in answers)
         assert process.wait(timeout=30.0) in ENDED
@@ -81,7 +67,7 @@ def test_what_was_accepted_is_answered_before_the_server_ends(start: Start) -> N
 
 def test_what_takes_longer_than_the_grace_gets_a_clean_503(start: Start) -> None:
     with start(delay_s=60.0, grace_s=1.0) as (address, process):
-        for answer in ask_and_end(address, process):
+        for answer in ask_and_end(address, process, calls=AT_ONCE, body=BODY).answers:
             check_problem(answer, 503, "engine_unavailable")
             assert "retry-after" in answer.headers
         assert process.wait(timeout=30.0) in ENDED

@@ -1,7 +1,9 @@
 import fcntl
+import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,19 @@ def test_every_connection_waits_for_locks_and_survives_a_power_cut(sqlite: Datab
         assert pragmas == {"busy_timeout": 30000, "synchronous": 2}
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+def test_a_transaction_that_has_only_read_holds_the_write_lock_already(sqlite: Database, tmp_path: Path) -> None:
+    """Locked only with its first write, it might have read what another changes: SQLite refuses that write at once."""
+    with closing(sqlite3.connect(tmp_path / "rlt.db", timeout=0.0, isolation_level=None)) as other:
+        with sqlite.transaction() as session:
+            session.execute(text("SELECT count(*) FROM jobs"))
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+        with sqlite.reading() as session:
+            session.execute(text("SELECT count(*) FROM jobs"))
+            other.execute("BEGIN IMMEDIATE")  # who only reads is in nobody's way
+            other.execute("ROLLBACK")
 
 
 def test_a_starter_waits_for_the_one_that_is_still_at_it(tmp_path: Path) -> None:

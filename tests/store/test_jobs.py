@@ -127,11 +127,12 @@ def test_a_job_of_another_queue_is_left_alone(jobs: JobStore, warmup: WarmupSpec
         lambda jobs, id_, attempt: jobs.beat(id_, attempt),
         lambda jobs, id_, attempt: jobs.save_progress(id_, attempt, Progress(step=1)),
         lambda jobs, id_, attempt: jobs.append_event(id_, attempt, "log", {}),
+        lambda jobs, id_, attempt: jobs.record(id_, attempt, [("log", {})], progress=Progress(step=1)),
         lambda jobs, id_, attempt: jobs.finish(id_, attempt, "succeeded", result=JobResult()),
         lambda jobs, id_, attempt: jobs.requeue(id_, attempt, "again"),
         lambda jobs, id_, attempt: jobs.suspend(id_, attempt, LOST),
     ],
-    ids=["beat", "progress", "event", "finish", "requeue", "suspend"],
+    ids=["beat", "progress", "event", "record", "finish", "requeue", "suspend"],
 )
 def test_every_write_of_an_attempt_that_lost_its_lease_is_refused(
     jobs: JobStore, warmup: WarmupSpec, write: Callable[[JobStore, str, int], object]
