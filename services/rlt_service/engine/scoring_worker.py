@@ -1,8 +1,9 @@
 """The engine's worker process: vLLM's worker with our scoring, a counter, and an end when its owner ends.
 
-Leans on the inside of vLLM 0.32: `CPUWorker.init_device`, `Worker._make_model_runner`, `Worker.load_model`,
-`Worker.use_v2_model_runner`. The V1 runner scores by `scoring_runner.py`, the V2 runner by `scoring_runner_v2.py`; the
-engine asks which it is (`scoring_variant`) and speaks accordingly (`scoring_variants.py`).
+Leans on the inside of vLLM 0.32: `CPUWorker.init_device`, `Worker.execute_model`, `Worker._make_model_runner`,
+`Worker.load_model`, `Worker.use_v2_model_runner`. The V1 runner scores by `scoring_runner.py`, the V2 runner by
+`scoring_runner_v2.py`; the engine asks which it is (`scoring_variant`) and speaks accordingly
+(`scoring_variants.py`).
 """
 
 # vLLM's types are incomplete, so this module is checked less strictly than the rest.
@@ -18,10 +19,13 @@ import psutil
 import torch
 from torch import nn
 from vllm.config import VllmConfig
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
 from vllm.v1.worker.cpu_worker import CPUWorker
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 from vllm.v1.worker.gpu_worker import Worker
 
+from rlt_service.engine.core_turns import turns_of_environment
 from rlt_service.engine.exact_math import use_exact_math
 from rlt_service.engine.grouped_lora import use_grouped_lora
 from rlt_service.engine.owner import OWNER_VARIABLE
@@ -53,7 +57,15 @@ class CPUScoringWorker(CPUWorker):
             use_exact_math()
         self.scoring_runner = GroupedLoRAModelRunner(self.vllm_config, torch.device("cpu"))
         self.model_runner = self.scoring_runner
+        self.core_turns = turns_of_environment()
         _end_with_owner()
+
+    def execute_model(self, scheduler_output: SchedulerOutput) -> ModelRunnerOutput | AsyncModelRunnerOutput | None:
+        """Compute a step when it is this engine's turn to use the cores."""
+        if self.core_turns is None:
+            return super().execute_model(scheduler_output)
+        with self.core_turns.turn(tokens=scheduler_output.total_num_scheduled_tokens):
+            return super().execute_model(scheduler_output)
 
     def scoring_variant(self) -> VariantName:
         """Name the way to speak to this worker; called over collective_rpc."""

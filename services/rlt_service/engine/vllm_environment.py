@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rlt_core.log_records import FORMAT_VARIABLE
 from rlt_service.caches import cache_environment
+from rlt_service.engine.core_turns import TURNS_VARIABLE
 from rlt_service.engine.machine import thread_binding
 from rlt_service.engine.owner import OWNER_VARIABLE, tied_children
 from rlt_service.logs import vllm_config
@@ -30,6 +31,7 @@ def vllm_environment(home: Path, *, v1_runner: bool = False, keep_memory: bool =
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
         "VLLM_CPU_OMP_THREADS_BIND": thread_binding(),
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        TURNS_VARIABLE: str(home / "cores.lock"),
     }
     if os.environ.get(FORMAT_VARIABLE) == "json":
         wanted["VLLM_LOGGING_CONFIG_PATH"] = str(vllm_config(home))
