@@ -114,8 +114,8 @@ def _server_trial(plant: Plant, course: Course, trainings: Sequence[Training], *
             training.look()
         killed_s = time.monotonic()
         plant.kill(plant.controls[0])
-        gone_s = _gone_after(engine, since_s=killed_s, wrong=wrong)
-        cut_s = _cut_off(clients, killed_s=killed_s, wrong=wrong)
+        gone_s = gone_after(engine, since_s=killed_s, wrong=wrong)
+        cut_s = cut_off(clients, killed_s=killed_s, wrong=wrong)
     plant.start_control()
     back_s = _seconds_until(lambda: _is_ready(plant), since_s=killed_s, most_s=BACK_S)
     wrong += [text for training in trainings for text in training.faults()]
@@ -131,7 +131,7 @@ def _server_trial(plant: Plant, course: Course, trainings: Sequence[Training], *
     )
 
 
-def _gone_after(engine: Sequence[psutil.Process], *, since_s: float, wrong: list[str]) -> float:
+def gone_after(engine: Sequence[psutil.Process], *, since_s: float, wrong: list[str]) -> float:
     """Give how long after its server an engine was gone; one that stays is a fault, and is ended here."""
     try:
         return _seconds_until(lambda: not any(map(_lives, engine)), since_s=since_s, most_s=GONE_S)
@@ -143,7 +143,7 @@ def _gone_after(engine: Sequence[psutil.Process], *, since_s: float, wrong: list
         return time.monotonic() - since_s
 
 
-def _cut_off(clients: Clients, *, killed_s: float, wrong: list[str]) -> float:
+def cut_off(clients: Clients, *, killed_s: float, wrong: list[str]) -> float:
     """Give how long after the kill the last client knew of it; one that got an answer, or waited on, is a fault."""
     heard = clients.heard()
     wrong += [
