@@ -10,6 +10,8 @@ import pytest
 
 from rlt_service.engine.core_turns import (
     ALONE_S,
+    GIVE_WAY_S,
+    PAUSE_S,
     PATIENCE_S,
     SMALL_STEP_TOKENS,
     TURNS_VARIABLE,
@@ -65,16 +67,32 @@ def test_a_step_that_fails_gives_them_back_too(tmp_path: Path) -> None:
     assert is_free(tmp_path / "cores.lock")
 
 
-def test_a_large_step_neither_waits_nor_keeps_others_waiting(tmp_path: Path) -> None:
+def test_a_large_step_keeps_nobody_waiting(tmp_path: Path) -> None:
     clock = Clock()
     turns = CoreTurns(tmp_path / "cores.lock", clock=clock, sleep=clock.sleep)
-    other = held(tmp_path / "cores.lock")
-    with turns.turn(tokens=SMALL_STEP_TOKENS + 1):
-        pass
-    assert clock.slept == 0
-    os.close(other)
     with turns.turn(tokens=SMALL_STEP_TOKENS + 1):
         assert is_free(tmp_path / "cores.lock")
+    assert clock.now_s - 100.0 == pytest.approx(PAUSE_S, abs=0.002)
+
+
+def test_a_large_step_lets_generation_end_first_but_not_for_long(tmp_path: Path) -> None:
+    clock = Clock()
+    other = held(tmp_path / "cores.lock")
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.now_s > 100.4:
+            fcntl.flock(other, fcntl.LOCK_UN)
+
+    turns = CoreTurns(tmp_path / "cores.lock", clock=clock, sleep=sleep)
+    with turns.turn(tokens=SMALL_STEP_TOKENS + 1):
+        pass
+    assert clock.now_s - 100.0 == pytest.approx(0.4 + PAUSE_S, abs=0.01)
+    held(tmp_path / "cores.lock")
+    began_s = clock.now_s
+    with turns.turn(tokens=SMALL_STEP_TOKENS + 1):
+        pass
+    assert clock.now_s - began_s == pytest.approx(GIVE_WAY_S, abs=0.01)
 
 
 def test_who_stands_still_is_waited_for_once_and_then_not_for_a_while(tmp_path: Path) -> None:

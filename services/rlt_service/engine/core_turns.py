@@ -3,7 +3,8 @@
 An engine computes a step on all cores, in hundreds of parallel regions with a barrier after each. Two that do so at
 once wait at every barrier for threads that the other has pushed aside: each then takes more than three times as long,
 where half the machine would make it twice (docs/performance.md, swaps of fully trained versions). So steps that
-generate take turns. Large steps (prefills) do not: they would keep the others waiting for seconds.
+generate take turns. Large steps (prefills) take none, since they would keep the others waiting for seconds; they let
+the others' generation end first, though not for long: generation goes first within an engine too (decision 0014).
 
 The lock ends with its process. One that stands still keeps it: then the others go on without turns for a while.
 """
@@ -24,6 +25,10 @@ PATIENCE_S = 1.0
 ALONE_S = 30.0
 """How long nobody is waited for after that."""
 LOOK_AGAIN_S = 0.0003
+GIVE_WAY_S = 1.5
+"""How long a large step waits for others' generation at most."""
+PAUSE_S = 0.01
+"""Who has not computed for this long has no next step: an engine decides in some thousandths of a second."""
 
 
 class CoreTurns:
@@ -45,13 +50,28 @@ class CoreTurns:
     @contextmanager
     def turn(self, *, tokens: int) -> Generator[None]:
         """Compute a step of so many tokens when it is this engine's turn."""
-        if tokens > SMALL_STEP_TOKENS or not self._take():
+        if tokens > SMALL_STEP_TOKENS:
+            self._give_way()
+            yield
+            return
+        if not self._take():
             yield
             return
         try:
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _give_way(self) -> None:
+        began_s = quiet_since_s = self._clock()
+        while (now_s := self._clock()) - began_s < GIVE_WAY_S and now_s - quiet_since_s < PAUSE_S:
+            if now_s < self._alone_until_s:
+                return
+            if self._free():
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+            else:
+                quiet_since_s = self._clock()
+            self._sleep(LOOK_AGAIN_S)
 
     def _take(self) -> bool:
         began_s = self._clock()
