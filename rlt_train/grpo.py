@@ -130,10 +130,9 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         engine_BC, mask_BC = inputs["sampling_per_token_logps"], inputs["completion_mask"]
         self._mismatch.add(trainer_BC, engine_BC, mask_BC)
         if self.vllm_importance_sampling_correction:
-            cap: float = self.vllm_importance_sampling_clip_max
-            weights = importance_weights(
-                trainer_BC, engine_BC, mask_BC, mode=self.vllm_importance_sampling_mode, cap=cap
-            )
+            cap: Any = self.vllm_importance_sampling_clip_max
+            mode: Any = self.vllm_importance_sampling_mode
+            weights = importance_weights(trainer_BC, engine_BC, mask_BC, mode=mode, cap=cap)
             self._mismatch.add_weights(weights, mask_BC, cap=cap)
             inputs["importance_sampling_ratio"] = weights
 

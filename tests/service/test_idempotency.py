@@ -229,7 +229,7 @@ def test_a_server_killed_between_an_effect_and_its_answer_knows_the_answer(
 def test_two_processes_with_the_same_call_make_one_evaluation(
     control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = call_of(control, "evaluation") | {"headers": {"Idempotency-Key": "once"}}
+    call: dict[str, Any] = call_of(control, "evaluation") | {"headers": {"Idempotency-Key": "once"}}
     before = effects(control)
     assert control.http.request(**call).status_code == 201
     monkeypatch.setattr(FirstAnswers, "find", lambda *_: None)  # the other had not finished when this one looked

@@ -24,8 +24,8 @@ class Listening(RltGrpoTrainer):
         super().__init__(*args, **kwargs)
 
         class Writer(TrainerCallback):
-            def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-                HEARD.append((state.global_step, dict(logs)))
+            def on_log(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+                HEARD.append((state.global_step, dict(more["logs"])))
 
         self.add_callback(Writer())
 
