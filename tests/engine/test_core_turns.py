@@ -11,8 +11,8 @@ import pytest
 from rlt_service.engine.core_turns import (
     ALONE_S,
     GIVE_WAY_S,
-    PAUSE_S,
     PATIENCE_S,
+    PAUSE_S,
     SMALL_STEP_TOKENS,
     TURNS_VARIABLE,
     CoreTurns,
