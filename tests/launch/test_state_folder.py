@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,13 @@ from rlt_service.launch.state_folder import StateFolder, unusable
 def test_a_missing_folder_is_made_with_its_parents(tmp_path: Path) -> None:
     with StateFolder(tmp_path / "a" / "b") as folder:
         assert folder.logs.is_dir()
-    assert not (tmp_path / "a" / "b" / ".write-check").exists()
+    assert not list((tmp_path / "a" / "b").glob(".write-check*"))
+
+
+def test_services_that_start_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(max_workers=8) as starts:
+        done = [starts.submit(StateFolder(tmp_path).prepare) for _ in range(200)]
+    assert [start.exception() for start in done] == [None] * 200
 
 
 def test_a_file_in_the_folder_s_place_is_said(tmp_path: Path) -> None:
@@ -30,9 +37,10 @@ def test_a_file_on_the_way_to_the_folder_is_said(tmp_path: Path) -> None:
         StateFolder(tmp_path / "file" / "home").prepare()
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # /dev/full answers every write as a full disk does.
-    (tmp_path / ".write-check").symlink_to("/dev/full")
+    full = "rlt_service.launch.state_folder.TemporaryFile"
+    monkeypatch.setattr(full, lambda **_: open("/dev/full", "wb"))  # noqa: SIM115 - closed where it is used
     with pytest.raises(StorageUnavailableError, match="the disk is full: free some space"):
         StateFolder(tmp_path).prepare()
 

@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Final, Self
 
@@ -46,18 +47,15 @@ class StateFolder:
 
     def prepare(self) -> None:
         """Make the folder and prove that it takes data; raises StorageUnavailableError that says what to do."""
-        probe = self.path / ".write-check"
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.logs.mkdir(exist_ok=True)
-            with probe.open("wb") as file:
+            # Without a name of its own: services that start at the same time would remove each other's.
+            with TemporaryFile(dir=self.path, prefix=".write-check-") as file:
                 file.write(bytes(PROBE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
-            probe.unlink()
         except OSError as error:
-            with suppress(OSError):
-                probe.unlink()
             raise unusable(self.path, error) from error
 
     def take(self) -> None:
