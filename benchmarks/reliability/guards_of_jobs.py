@@ -98,8 +98,8 @@ JOB_GUARDS = (
         section="job engine",
         promise="the time that a watcher takes to read makes no job look older than it is",
         file="services/rlt_service/jobs/reconciler.py",
-        old="self._watcher.expired(self._jobs.running(), now_s=now_s)",
-        new="self._watcher.expired(self._jobs.running(), now_s=self._clock())",
+        old="self._watcher.expired(self._running(), now_s=now_s)",
+        new="self._watcher.expired(self._running(), now_s=self._clock())",
         tests={
             f"{RECONCILER_TESTS}::test_the_time_that_a_watcher_takes_to_read_makes_no_job_look_older[sqlite]": "assert"
         },
