@@ -85,6 +85,9 @@ def test_swaps_of_fully_trained_versions_make_a_row_of_their_own(tmp_path: Path)
 
 def test_the_committed_results_of_other_commands_make_rows() -> None:
     rows = {row["name"]: row for row in committed_rows(Path(__file__).parents[2] / "docs" / "results")}
-    assert set(rows) - {"hot-swap-full"} == {"fuzz", "hot-swap-fake", "hot-swap-real"}
-    assert all(row["failures"] == 0 and row["commit"] for row in rows.values())
+    assert set(rows) == {"fuzz", "hot-swap-fake", "hot-swap-real", "hot-swap-full"}
+    assert all(row["commit"] for row in rows.values())
+    # Fully trained versions: nothing fails or mixes, but p99 is above twice that before, and the page says so.
+    failures = {name: row["failures"] for name, row in rows.items() if row["failures"]}
+    assert failures == {"hot-swap-full": 1}
     assert rows["hot-swap-fake"]["trials"] > 10_000
