@@ -47,7 +47,7 @@ class Task:
 
 
 def sums(steps: int) -> Task:
-    """Sums and differences in words, of so many steps: the demonstration's."""
+    """Make sums and differences in words, of so many steps: the demonstration's."""
 
     def rows(count: int, seed: int) -> list[Row]:
         made = generate_questions(count=count, seed=seed, steps=steps, id_prefix=f"sums{steps}-{seed}")
@@ -57,7 +57,7 @@ def sums(steps: int) -> Task:
 
 
 def arithmetic(terms: int) -> Task:
-    """Plain chains of small numbers, "7 + 12 - 5 = ?", worked from left to right."""
+    """Make plain chains of small numbers, "7 + 12 - 5 = ?", worked from left to right."""
 
     def rows(count: int, seed: int) -> list[Row]:
         generator = random.Random(f"arithmetic {terms} {seed}")
@@ -71,7 +71,7 @@ def arithmetic(terms: int) -> Task:
 
 
 def from_file(path: Path, *, name: str, max_tokens: int, longest_trace: int) -> Task:
-    """Rows of a file {"id", "question", "solution", "answer"}; the worked solution is the trace."""
+    """Take rows of a file {"id", "question", "solution", "answer"}; the worked solution is the trace."""
 
     def rows(count: int, seed: int) -> list[Row]:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

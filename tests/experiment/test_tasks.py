@@ -1,9 +1,10 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from benchmarks.experiment.tasks import arithmetic, equations_hold, from_file, sums
+from benchmarks.experiment.tasks import Row, Task, arithmetic, equations_hold, from_file, sums
 
 
 @pytest.mark.parametrize(
@@ -27,16 +28,20 @@ def test_equations_are_worked_out(text: str, holds: bool) -> None:
 
 
 @pytest.mark.parametrize("task", [sums(2), sums(3), arithmetic(3), arithmetic(4)], ids=lambda task: task.name)
-def test_a_task_s_own_traces_are_right_and_its_seeds_differ(task: object) -> None:
-    rows = task.rows(40, 1)  # type: ignore[attr-defined]
-    assert rows == rows
+def test_a_task_s_own_traces_are_right_and_its_seeds_differ(task: Task) -> None:
+    rows = task.rows(40, 1)
+    assert [row.question for row in rows] == [row.question for row in task.rows(40, 1)]
     assert len({row.question for row in rows}) == 40
-    assert all(row.steps_right(row.trace) and row.chain_right(row.trace) for row in rows)
-    assert not any(
-        row.chain_right(other.trace) for row, other in zip(rows, rows[1:], strict=False) if row.trace != other.trace
-    )
-    others = {row.question for row in task.rows(40, 2)}  # type: ignore[attr-defined]
+    assert all(_right(row, row.trace) for row in rows)
+    assert not any(_right(row, other.trace) for row, other in pairwise(rows) if row.trace != other.trace)
+    others = {row.question for row in task.rows(40, 2)}
     assert {row.question for row in rows} != others
+
+
+def _right(row: Row, text: str) -> bool:
+    assert row.steps_right is not None
+    assert row.chain_right is not None
+    return row.steps_right(text) and row.chain_right(text)
 
 
 def test_a_file_s_rows_are_drawn_by_the_seed(tmp_path: Path) -> None:
