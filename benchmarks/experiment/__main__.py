@@ -100,7 +100,9 @@ class Experiment:
 
     def _ended(self, key: str, spec: dict[str, Any]) -> Job:
         """Wait for a job, which is submitted only once."""
-        job_id = self._once(key, lambda: self._client.train(spec, idempotency_key=f"experiment {key}").id)
+        job_id = self._once(
+            key, lambda: self._client.train(spec, idempotency_key=f"experiment-{key}".replace(" ", "-")).id
+        )
         _say(f"{spec['name']}: {job_id}")
         ended = self._client.jobs.wait(job_id, poll_s=2.0)
         if ended.status != "succeeded":
@@ -167,7 +169,7 @@ def main() -> int:
         },
     )
     try:
-        with Client(base_url=server.address, timeout=1800.0) as client:
+        with Client(base_url=server.address, timeout_s=1800.0) as client:
             experiment = Experiment(
                 client,
                 plan=plan,

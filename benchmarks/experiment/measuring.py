@@ -1,4 +1,4 @@
-"""Own what is measured of a version on the report questions, and of explanations that nobody wrote: one row a question."""
+"""Own what is measured on the report questions, of a version or of explanations that nobody wrote: a row a question."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
