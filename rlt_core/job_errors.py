@@ -18,6 +18,8 @@ REMEDIES: dict[str, str] = {
     "configuration": "Run workers and service from the same installation, with the same base model and format.",
     "disk_full": "Free some space where the state folder (RLT_HOME) lies, or make it writable, then resume the job.",
     "max_runtime": "Ask for a greater max_runtime_s, or for less work.",
+    "trainer_hung": "Look at log_tail for what it did last, then submit the job again. Where a step may take that long "
+    "without a word, raise RLT_TRAINER_SILENCE_S.",
     "trainer_failed": "Look at log_tail: the trainer's own code broke. Report it with the spec if it is not plain why.",
 }
 _OTHERWISE = "Look at the message and at log_tail."

@@ -21,6 +21,8 @@ from rlt_train.errors import StopRequested
 _PR_SET_PDEATHSIG = 1
 _MOST_WAITING = 1024
 """Beats that lie in the pipe before they are taken out: a pipe may hold as little as a page."""
+LOOKS_A_LEASE = 40
+"""So often is a pipe looked at that a rank ends at most a twentieth of a lease too late."""
 
 
 class StopFlag:
@@ -66,8 +68,7 @@ def watch_beats(descriptor: int, *, lease_s: float, on_lost: Callable[[], None])
 
     Bytes are counted and not read: launchers give all ranks the same pipe, and a beat that one reads no other hears.
     """
-    # Looked at so often that a rank ends at most a twentieth of a lease too late.
-    look_s = lease_s / 40
+    look_s = lease_s / LOOKS_A_LEASE
 
     def watch() -> None:
         with contextlib.suppress(OSError):  # no pipe: nobody beats there

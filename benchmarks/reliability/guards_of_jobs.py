@@ -83,6 +83,15 @@ JOB_GUARDS = (
         tests={f"{RECONCILER_TESTS}::test_a_wall_clock_that_jumps_takes_no_job_away[sqlite]": "assert"},
     ),
     Guard(
+        name="lease-margin",
+        section="job engine",
+        promise="a trainer gives up before any watcher may hand its job on",
+        file="services/rlt_service/jobs/preparation.py",
+        old="LEASE_SHARE = 0.8",
+        new="LEASE_SHARE = 1.0",
+        tests={f"{SUPERVISOR_TESTS}::test_a_trainer_gives_up_before_any_watcher_may_hand_its_job_on[sqlite]": "assert"},
+    ),
+    Guard(
         name="beat-of-the-judgement",
         section="job engine",
         promise="a job that has beaten since its watcher looked is left alone",
@@ -197,6 +206,17 @@ JOB_GUARDS = (
         old="            elif time.monotonic() >= kill_at_s:\n",
         new="            elif False:\n",
         tests={f"{ORPHAN_TEST}[sqlite]": "not within"},
+    ),
+    Guard(
+        name="strays",
+        section="stop and cancel",
+        promise="what a killed worker's trainer left in other sessions is ended by the next worker of the host",
+        file="services/rlt_service/jobs/strays.py",
+        old="            if found.job_id in running and found.attempt != running[found.job_id]:",
+        new="            if False:",
+        tests={
+            f"{WORKER_TESTS}::test_what_a_killed_workers_trainer_left_in_other_sessions_is_ended[sqlite]": "not within"
+        },
     ),
     Guard(
         name="silent-supervisor",

@@ -35,9 +35,9 @@ SERVICE_GUARDS = (
         name="first-answer",
         section="same call twice",
         promise="the same call with the same key is not carried out again",
-        file="services/rlt_service/idempotency.py",
-        old="        if first is not None:\n",
-        new="        if False:\n",
+        file="services/rlt_service/store/idempotency.py",
+        old="            if row is None or row.created_at < now_utc() - KEPT_FOR:\n",
+        new="            if True:\n",
         tests={f"{SAME_AGAIN_TEST}[sqlite]": "assert"},
     ),
     Guard(

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import logging
 import re
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Header
@@ -22,11 +23,13 @@ from rlt_core.errors import (
     NotAvailableYetError,
     PayloadTooLargeError,
     RltError,
+    UnavailableError,
 )
 from rlt_service.access.authentication import begin_visit
 from rlt_service.control.upload import MAX_AROUND_BYTES
 from rlt_service.fingerprints import Digest, FormDigest, form_boundary
 from rlt_service.problems import answer_of
+from rlt_service.settings import Settings
 from rlt_service.store.idempotency import CALL, FirstAnswer, FirstAnswers, KeyedCall, in_progress
 
 LOGGER = logging.getLogger(__name__)
@@ -97,14 +100,7 @@ class IdempotentCalls:
         answers, body = FirstAnswers(services.database), _Body(scope, receive)
         first = await asyncio.to_thread(answers.find, key)
         if first is not None:
-            settings = services.settings
-            await body.read(most=max(settings.max_dataset_bytes, settings.max_body_bytes) + MAX_AROUND_BYTES)
-            if first.fingerprint not in (body.head, body.fingerprint()):
-                raise IdempotencyKeyReusedError(
-                    f"{HEADER} {key!r} was used for another call: choose a new key for each", param=f"/{HEADER}"
-                )
-            headers = {**first.headers, REPLAYED: "true"}
-            await Response(first.body, status_code=first.status, headers=headers)(scope, receive, send)
+            await (await _again(first, key, body, settings=services.settings))(scope, receive, send)
             return
         sent = _Sent(send)
         token = CALL.set(KeyedCall(key=key, fingerprint=body.fingerprint))
@@ -112,7 +108,15 @@ class IdempotentCalls:
             await self._app(scope, body.receive, sent.send)
         finally:
             CALL.reset(token)
-        if sent.is_kept:
+        if sent.refusal:
+            # Another server may have had the same call at the same time, and what it made is why this one was refused.
+            with suppress(UnavailableError):
+                first = await asyncio.to_thread(answers.find, key)
+            if first is None:
+                await sent.refuse()
+            else:
+                await (await _again(first, key, body, settings=services.settings))(scope, receive, send)
+        elif sent.is_kept:
             answer = FirstAnswer(
                 fingerprint=body.fingerprint(), status=sent.status, headers=sent.headers, body=bytes(sent.body)
             )
@@ -120,6 +124,16 @@ class IdempotentCalls:
                 await asyncio.to_thread(answers.save, key, answer)
             except RltError as error:  # it has been answered; what it made has kept its answer itself
                 LOGGER.warning("the answer to a call with a key was not kept as it was sent: %s", error)
+
+
+async def _again(first: FirstAnswer, key: str, body: "_Body", *, settings: Settings) -> Response:
+    """Give the first answer, for the same call; raises IdempotencyKeyReusedError for another one."""
+    await body.read(most=max(settings.max_dataset_bytes, settings.max_body_bytes) + MAX_AROUND_BYTES)
+    if first.fingerprint not in (body.head, body.fingerprint()):
+        raise IdempotencyKeyReusedError(
+            f"{HEADER} {key!r} was used for another call: choose a new key for each", param=f"/{HEADER}"
+        )
+    return Response(first.body, status_code=first.status, headers={**first.headers, REPLAYED: "true"})
 
 
 class _Body:
@@ -150,8 +164,8 @@ class _Body:
             self._digest.update(chunk)
 
     async def read(self, *, most: int) -> None:
-        """Read to the end; raises PayloadTooLargeError."""
-        size, more = 0, True
+        """Read to the end, from where others left off; raises PayloadTooLargeError."""
+        size, more = 0, not self._whole
         while more:
             message = await self.receive()
             size += len(message.get("body", b""))
@@ -165,13 +179,14 @@ class _Body:
 
 
 class _Sent:
-    """An answer on its way, remembered."""
+    """An answer on its way, remembered; a refusal (4xx) waits until `refuse`."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
+        self.refusal: list[Message] = []
         self._whole = False
 
     @property
@@ -190,7 +205,15 @@ class _Sent:
             if len(self.body) <= MAX_KEPT_BYTES:
                 self.body += message.get("body", b"")
             self._whole = not message.get("more_body", False)
-        await self._send(message)
+        if 400 <= self.status < 500:
+            self.refusal.append(message)
+        else:
+            await self._send(message)
+
+    async def refuse(self) -> None:
+        """Send what waits."""
+        for message in self.refusal:
+            await self._send(message)
 
 
 def _check(key: str) -> None:

@@ -1,9 +1,10 @@
 """Own every setting of the service: environment variables named RLT_*, each with its unit, range and default."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rlt_core.log_records import LogFormat
@@ -74,13 +75,16 @@ class Settings(BaseSettings):
     lease_s: float = Field(default=30.0, gt=0.2, le=3600.0)
     """A job whose heartbeat stands still this long goes back to the queue (watcher's monotonic clock)."""
     heartbeat_s: float = Field(default=5.0, gt=0.02, le=600.0)
-    """Seconds between heartbeats of a supervisor."""
+    """Seconds between heartbeats of a supervisor; at most a third of `lease_s`."""
     reconcile_s: float = Field(default=10.0, gt=0.02, le=600.0)
     """Seconds between rounds of the reconciler."""
     cancel_grace_s: float = Field(default=20.0, ge=0.0, le=600.0)
     """Between SIGTERM and SIGKILL of a trainer."""
     max_crashes: int = Field(default=3, ge=1, le=100)
     """Crashes in a row without progress that end a job."""
+    trainer_silence_s: float | None = Field(default=None, ge=1.0, le=604_800.0)
+    """A trainer that lives and for this long adds neither an event nor a line to its log counts as crashed; null waits
+    for ever. More than the longest step and the half hour for which a trainer may wait for a service."""
     queues: dict[JobKind, Annotated[str, Field(min_length=1, max_length=40)]] = Field(
         default_factory=dict[JobKind, str]
     )
@@ -122,6 +126,19 @@ class Settings(BaseSettings):
     """Pairs of answers that an alias's shadow keeps, the newest ones."""
     drain_grace_s: float = Field(default=30.0, ge=0.0, le=3600.0)
     """How long in-flight requests may finish on SIGTERM."""
+
+    @field_validator("heartbeat_s")
+    @classmethod
+    def _beats_in_time(cls, heartbeat_s: float, info: ValidationInfo) -> float:
+        lease_s: float = info.data.get("lease_s", 3600.0)  # not there: it was refused itself
+        longest_s = lease_s / 3 + 1e-9  # 0.1 is a third of 0.3
+        if heartbeat_s > longest_s:
+            shorter_s, longer_s = math.floor(longest_s * 100) / 100, 3 * heartbeat_s
+            raise ValueError(
+                f"a lease of {lease_s:g} s (RLT_LEASE_S) must hold three beats, or each job would lose it: set "
+                f"RLT_HEARTBEAT_S to {shorter_s:g} or less, or RLT_LEASE_S to {longer_s:g} or more"
+            )
+        return heartbeat_s
 
     @property
     def job_rules(self) -> JobRules:

@@ -27,7 +27,16 @@ def main() -> int:
     if name.endswith("-once"):
         name = name.removesuffix("-once") if job["attempt"] == 1 else "ok"
     print(f"stub trainer: {name}", flush=True)  # noqa: T201 - what the log holds
-    known = {"ok": _ok, "gate": _gate, "gate-worse": _gate_worse, "crash": _crash, "hang": _hang}
+    known = {
+        "ok": _ok,
+        "gate": _gate,
+        "gate-worse": _gate_worse,
+        "crash": _crash,
+        "hang": _hang,
+        "mute": _mute,
+        "mute-at-its-end": lambda job: _ok(job) or _mute(job),
+        "chatty": _chatty,
+    }
     known["odd-metrics"] = _odd_metrics
     if name.startswith("exit-"):
         return int(name.removeprefix("exit-"))
@@ -150,6 +159,23 @@ def _hang(job: dict[str, Any]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     while True:
         time.sleep(0.05)
+
+
+def _mute(job: dict[str, Any]) -> int:
+    del job
+    time.sleep(600.0)
+    return 0
+
+
+def _chatty(job: dict[str, Any]) -> int:
+    """Take longer than a silence may last, by turns with a line of the log and with an event."""
+    for turn in range(8):
+        time.sleep(0.5)
+        if turn % 2:
+            print(f"turn {turn}", flush=True)  # noqa: T201 - what the log holds
+        else:
+            _emit(job, type="log", message=f"turn {turn}")
+    return _ok(job)
 
 
 def _stubborn(job: dict[str, Any]) -> int:

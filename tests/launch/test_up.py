@@ -12,6 +12,7 @@ import pytest
 
 from rlt_client import Client
 from rlt_service.launch import inside
+from tests.jobs.site import stub_environment
 from tests.support.server import Up, free_port, is_ready, running_up, starting_up
 from tests.support.waiting import wait_until
 
@@ -112,6 +113,16 @@ def test_a_setting_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert "RLT_ENGINE (or --engine) is 'steam'" in capsys.readouterr().err
 
 
+def test_a_lease_that_does_not_hold_three_beats_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLT_LEASE_S", "3")
+    assert inside.run(home=tmp_path / "home", engine="fake") == 1
+    said = capsys.readouterr().err
+    assert "RLT_HEARTBEAT_S" in said
+    assert "to 1 or less, or RLT_LEASE_S to 15 or more" in " ".join(said.split())
+
+
 def test_a_killed_server_and_a_killed_worker_come_back(up: Up) -> None:
     server, worker = part(up, "server"), part(up, "worker")
     assert server is not None
@@ -139,6 +150,19 @@ def test_ctrl_c_leaves_no_process(up: Up) -> None:
     assert up.interrupt() == 0
     assert survivors(family) == []
     assert not (up.home / "server.json").exists()
+
+
+def test_what_a_killed_workers_trainer_left_in_other_sessions_is_ended(tmp_path: Path) -> None:
+    with running_up(tmp_path / "home", environment=stub_environment(tmp_path)) as up, Client(up.base_url) as client:
+        dataset = client.datasets.create([{"question": "1+1?", "solution": "2"}])
+        spec = {"kind": "warmup", "role": "teacher", "target_name": "algebra", "name": "stubborn-once"}
+        job = client.train({**spec, "dataset": dataset.id})
+        noted = up.home / "artifacts" / "jobs" / job.id / "attempt-1" / "pids"
+        wait_until(lambda: noted.exists() and len(noted.read_text().split()) == 2, what="it trains", timeout_s=60.0)
+        left, worker = [psutil.Process(int(pid)) for pid in noted.read_text().split()], part(up, "worker")
+        assert worker is not None
+        worker.kill()
+        wait_until(lambda: not survivors(left), what="trainer and orphan have ended", timeout_s=30.0)
 
 
 def all_gone_after_killing(process: psutil.Process, *, family: list[psutil.Process], up: Up) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from rlt_core.errors import StorageUnavailableError
 from rlt_core.schemas.base import now_utc
 from rlt_service.engine.protocol import Weights
-from rlt_service.store.idempotency import FirstAnswers
+from rlt_service.store.idempotency import FirstAnswer, FirstAnswers
 from rlt_service.store.shadows import Outcome, ShadowPair
 from rlt_service.store.tables import IdempotentCallRow
 from tests.support.control import JSONL, ROWS, Control, check_problem, control_app, evaluation_row
@@ -235,6 +235,30 @@ def test_two_processes_with_the_same_call_make_one_evaluation(
     monkeypatch.setattr(FirstAnswers, "find", lambda *_: None)  # the other had not finished when this one looked
     check_problem(control.http.request(**call), 409, "idempotency_in_progress")
     assert effects(control) == before + 1
+
+
+@pytest.mark.parametrize("what", ["move", "rollback"])
+def test_a_call_that_the_same_call_on_another_server_was_refused_for_gets_its_answer(
+    control: Control, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    call: dict[str, Any] = call_of(control, what) | {"headers": {"Idempotency-Key": "once"}}
+    before = effects(control)
+    first = control.http.request(**call)
+    find = FirstAnswers.find
+    looks: list[str] = []
+
+    def too_early_once(self: FirstAnswers, key: str) -> FirstAnswer | None:
+        looks.append(key)
+        return find(self, key) if len(looks) > 1 else None
+
+    monkeypatch.setattr(FirstAnswers, "find", too_early_once)
+    second = control.http.request(**call)
+    assert (second.status_code, second.json()) == (200, first.json())
+    assert second.headers["idempotency-replayed"] == "true"
+    assert effects(control) == before + 1
+    looks.clear()
+    other = call | {"json": {"version": "algebra", "expected": "none@1"}, "url": DEFAULT, "method": "PUT"}
+    check_problem(control.http.request(**other), 422, "idempotency_key_reused", "/Idempotency-Key")
 
 
 @pytest.mark.parametrize("what", ["job", "dataset", "form", "version"])

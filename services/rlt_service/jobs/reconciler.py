@@ -1,4 +1,4 @@
-"""Own the thread that mends: bells not rung, rows that nobody came for, lost leases, a dead broker, left folders."""
+"""Own the thread that mends: bells not rung, rows nobody came for, lost leases, a dead broker, left folders, strays."""
 
 import logging
 import threading
@@ -11,6 +11,7 @@ from rlt_service.jobs.bell import Bell, ring_again, ring_owed
 from rlt_service.jobs.broker import EmbeddedValkey
 from rlt_service.jobs.last_words import log_tail
 from rlt_service.jobs.lease import LeaseWatcher
+from rlt_service.jobs.strays import Strays
 from rlt_service.jobs.verdict import LEASE_LOST
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
@@ -37,15 +38,20 @@ class Reconciler:
         artifacts: ArtifactStore,
         retention: Retention,
         broker: EmbeddedValkey | None = None,
+        strays: Strays | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the stores and the bell; `broker` is kept alive where this process owns the embedded one."""
+        """Take the stores and the bell.
+
+        `broker` is kept alive where this process owns the embedded one; `strays` are ended where trainers run.
+        """
         self._jobs = jobs
         self._outbox = outbox
         self._bell = bell
         self._artifacts = artifacts
         self._retention = retention
         self._broker = broker
+        self._strays = strays
         self._clock = clock
         self._swept_s: float | None = None
         self._period_s = min(settings.reconcile_s, settings.lease_s / 3)
@@ -88,6 +94,8 @@ class Reconciler:
         except UnavailableError as error:
             self.broker_detail = error.detail
             LOGGER.warning("%s", error.detail)
+        if self._strays is not None:
+            self._strays.end()
         if self._swept_s is None or now_s - self._swept_s >= SWEEP_S:
             self._retention.sweep()
             self._swept_s = now_s

@@ -31,6 +31,8 @@ from rlt_service.jobs.memory_kills import memory_kills
 from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.promotion import Interrupted
 from rlt_service.jobs.relay import EventRelay
+from rlt_service.jobs.silence import Silence
+from rlt_service.jobs.strays import MARK, mark_of
 from rlt_service.jobs.trainer_process import API_KEY, TrainerProcess
 from rlt_service.jobs.verdict import error_of
 from rlt_service.settings import Settings
@@ -49,7 +51,7 @@ LONGEST_PAUSE_S = 5.0
 UNFIT_PAUSE_S = 60.0  # job_rows.LONGEST_PAUSE_S: a longer one would pass for a clock that was set back
 """How long a job waits that found no fit surroundings: it would find the same ones again at once."""
 
-StopReason = Literal["cancelled", "paused", "max_runtime", "drain", "lost"]
+StopReason = Literal["cancelled", "paused", "max_runtime", "drain", "lost", "hung"]
 Fitness = Literal["fit", "unfit"]
 """Of a worker: whether the next job has better prospects than this one had."""
 StoredT = TypeVar("StoredT")
@@ -235,7 +237,7 @@ class _Attempt:
         self._stored(lambda: self._jobs.suspend(self._job.id, self._job.attempt, error))
 
     def _train(self, prepared: TrainerJob) -> None:
-        folder = Path(prepared.attempt_dir)
+        folder, home = Path(prepared.attempt_dir), self._settings.home
         job_file = self._supervisor.preparation.artifacts.job_file(prepared.job_id, prepared.attempt)
         with storage_faults(f"write {job_file}"):
             job_file.write_text(prepared.model_dump_json(indent=2), encoding="utf-8")
@@ -243,8 +245,9 @@ class _Attempt:
             self._supervisor.trainer_command,
             job_file=job_file,
             folder=folder,
-            environment=cache_environment(self._settings.home)
-            | {API_KEY: self._api_key(), FORMAT_VARIABLE: self._settings.log_format},
+            environment=cache_environment(home)
+            | {API_KEY: self._api_key(), FORMAT_VARIABLE: self._settings.log_format}
+            | {MARK: mark_of(home, job_id=prepared.job_id, attempt=prepared.attempt)},
         )
         relay = EventRelay(self._jobs, job_id=self._job.id, attempt=self._job.attempt, path=Path(prepared.events_path))
         self._trainer = trainer
@@ -252,20 +255,21 @@ class _Attempt:
         try:
             with storage_faults(f"start the trainer in {folder}"):
                 trainer.start()
-            ended = self._watch(trainer, relay)
+            silence = Silence((Path(prepared.events_path), trainer.log_path))
+            ended = self._watch(trainer, relay, silence)
         finally:
             trainer.end()
         self._stored(lambda: _copied(relay))
         self._conclude(ended, relay, trainer, lease_s=prepared.lease_s)
 
-    def _watch(self, trainer: TrainerProcess, relay: EventRelay) -> _Ended:
+    def _watch(self, trainer: TrainerProcess, relay: EventRelay, silence: Silence) -> _Ended:
         """Follow the trainer until it ends or must end; then end all that it started."""
         stopped: StopReason | None = None
         kill_at_s = 0.0
         while (code := trainer.wait(POLL_S)) is None:
             self._copy(relay)
             if stopped is None:
-                stopped = self._why_stop()
+                stopped = self._why_stop(silence)
                 if stopped is not None:
                     LOGGER.info("stopping the trainer of %s: %s", self._job.id, stopped)
                     trainer.terminate()
@@ -276,8 +280,8 @@ class _Attempt:
         code = code if code is not None else -signal.SIGKILL
         return _Ended(stopped=stopped, exit_code=code, silence_s=silence_s, left_over=left_over)
 
-    def _why_stop(self) -> StopReason | None:
-        limit_s = self._job.spec.max_runtime_s
+    def _why_stop(self, silence: Silence) -> StopReason | None:
+        limit_s, silence_s = self._job.spec.max_runtime_s, self._settings.trainer_silence_s
         if self._heartbeat.lost:
             return "lost"
         if self._heartbeat.cancel_requested:
@@ -286,7 +290,9 @@ class _Attempt:
             return "paused"
         if limit_s is not None and self._heartbeat.runtime_s >= limit_s:
             return "max_runtime"
-        return "drain" if self._supervisor.drain.requested else None
+        if self._supervisor.drain.requested:
+            return "drain"
+        return "hung" if silence_s is not None and silence.seconds() >= silence_s else None
 
     def _copy(self, relay: EventRelay) -> None:
         try:
@@ -314,8 +320,12 @@ class _Attempt:
             self._end("failed", error)
         elif ended.stopped == "drain":
             self._give_back("the worker was asked to end", crash=False)
-        elif ended.exit_code == EXIT_SUCCESS and relay.result is not None:
-            self._complete(relay, trainer)
+        elif relay.result is not None and (ended.exit_code == EXIT_SUCCESS or ended.stopped == "hung"):
+            self._complete(relay, trainer)  # its result is its last word: what hangs after it has done its work
+        elif ended.stopped == "hung":
+            message = f"the trainer lived and said nothing for {self._settings.trainer_silence_s:g} s"
+            error = JobError(code="trainer_hung", message=message, retryable=True, log_tail=trainer.log_tail())
+            self._give_back(message, error=error)
         else:
             self._fail(ended, relay, trainer, lease_s=lease_s)
 

@@ -7,6 +7,7 @@ thread that it interrupts. Here SIGTERM sets the drain flag, the trainer saves, 
 
 import logging
 import os
+import signal
 import socket
 import sys
 from functools import partial
@@ -22,6 +23,7 @@ from rlt_service.jobs.celery_app import TASK, make_celery
 from rlt_service.jobs.completion import Completion
 from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.reconciler import Reconciler
+from rlt_service.jobs.strays import Strays
 from rlt_service.jobs.supervisor import Drain, Supervisor
 from rlt_service.jobs.trainer_process import become_subreaper, default_trainer_command
 from rlt_service.launch.state_folder import StateFolder
@@ -94,6 +96,7 @@ def serve(settings: Settings) -> None:
         bell=bell,
         artifacts=artifacts,
         retention=Retention(database, artifacts),
+        strays=Strays(settings.home, jobs),
     )
     if settings.broker_url is None:
         EmbeddedValkey(settings.home).start()
@@ -106,6 +109,9 @@ def serve(settings: Settings) -> None:
 
     def stop(**_: Any) -> None:
         drain.requested = True
+        # Celery 5.7 takes a second Ctrl-C for a cold shutdown, which raises NotImplementedError into the supervisor,
+        # since a solo pool can end no task. There is nothing more to ask for: it drains.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     celery.task(name=TASK)(hear)
     shutting_down: Any = signals.worker_shutting_down

@@ -1,6 +1,6 @@
 """Own the jobs table: submit, claim, beat, progress, end. Every write of a running attempt is fenced by its number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast, get_args
@@ -366,6 +366,12 @@ class JobStore:
         with self._database.reading() as session:
             query = select(JobRow.id, JobRow.attempt, JobRow.beat).where(JobRow.status == "running")
             return [RunningJob(id=id_, attempt=attempt, beat=beat) for id_, attempt, beat in session.execute(query)]
+
+    def running_attempts(self, job_ids: Collection[str]) -> dict[str, int | None]:
+        """Return which attempt of each job runs, None where none does; a job that is not there is left out."""
+        with self._database.reading() as session:
+            query = select(JobRow.id, JobRow.attempt, JobRow.status).where(JobRow.id.in_(job_ids))
+            return {id_: attempt if status == "running" else None for id_, attempt, status in session.execute(query)}
 
     def events(
         self, job_id: str, *, after_seq: int = 0, limit: int = MAX_PAGE, types: tuple[str, ...] | None = None
