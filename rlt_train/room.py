@@ -39,19 +39,20 @@ def _groups(root: Path) -> Iterator[Room]:
         # In a container the path is often the host's, and the group itself is mounted at the top.
         for name in (group.lstrip("/"), ""):
             if not controllers:
-                yield from _left(mount / name, limit="memory.max", used="memory.current", cache="inactive_file")
+                yield from _left(mount / name, limit="memory.max", used="memory.current", prefix="")
             elif "memory" in controllers.split(","):
                 folder = mount / "memory" / name
                 limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
-                yield from _left(folder, limit=limit, used=used, cache="total_inactive_file")
+                yield from _left(folder, limit=limit, used=used, prefix="total_")
 
 
-def _left(folder: Path, *, limit: str, used: str, cache: str) -> Iterator[Room]:
+def _left(folder: Path, *, limit: str, used: str, prefix: str) -> Iterator[Room]:
     most, now = _text(folder / limit).strip(), _text(folder / used).strip()
     if not most.isdecimal() or not now.isdecimal():
         return  # no group here, or one without a limit ("max")
     stat = dict(line.split(" ", 1) for line in _text(folder / "memory.stat").splitlines() if " " in line)
-    yield Room(free=max(int(most) - int(now) + int(stat.get(cache, "0")), 0), where="the memory group of this process")
+    cache = sum(int(stat.get(f"{prefix}{kind}_file", "0")) for kind in ("active", "inactive"))
+    yield Room(free=max(int(most) - int(now) + cache, 0), where="the memory group of this process")
 
 
 def _text(path: Path) -> str:

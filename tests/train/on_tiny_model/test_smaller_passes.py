@@ -48,13 +48,18 @@ def keep_gradients(trainer: Any) -> list[dict[str, Tensor]]:
 
 
 class Watching(RltGrpoTrainer):
-    """Keeps gradients, and the sizes of passes with which each loss is begun."""
+    """Keeps gradients, the sizes of passes with which each loss is begun, and how many passes wanted a gradient."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.gradients = keep_gradients(self)
         self.begun: list[int | None] = []
+        self.computed = 0
         LATEST.append(self)
+
+    def _as_tree(self, model: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> Any:
+        self.computed += torch.is_grad_enabled()
+        return super()._as_tree(model, input_ids, *args, **kwargs)
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
         self.begun.append(self.pass_rows)
@@ -108,8 +113,10 @@ class FullBackward(FullForward):
 class FullReference(Watching):
     """Has no room for the reference's log-probs, which need no gradient, of more than two rows."""
 
+    most = MOST
+
     def _as_tree(self, model: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if not torch.is_grad_enabled() and len(input_ids) > MOST:
+        if not torch.is_grad_enabled() and len(input_ids) > self.most:
             no_room()
         return super()._as_tree(model, input_ids, *args, **kwargs)
 
@@ -189,6 +196,18 @@ def test_the_reference_does_not_ask_for_rollouts_again(world: Any, fake_services
     assert small.begun == [MOST]
 
 
+def test_what_fails_while_a_step_is_prepared_is_not_prepared_again(world: Any, fake_services: Services) -> None:
+    class NoReference(FullReference):
+        most = 0
+
+    job = world.rl(STEPS)
+    services = fake_services(job)
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        run_rl(world.context(job, services), trainer_class=NoReference)
+    assert len(services.explained) == 2
+    assert LATEST.pop().pass_rows == 1
+
+
 def test_what_does_not_fit_row_by_row_ends_the_job_as_out_of_memory(
     world: Any, fake_services: Services, tmp_path: Path
 ) -> None:
@@ -216,7 +235,9 @@ def test_a_resume_goes_on_with_passes_as_small_as_they_were(world: Any, fake_ser
     again = world.rl(STEPS | {"save_every": 1}, attempt=2, resume_points=[point])
     again = again.model_copy(update={"spec": job.spec, "journal_dirs": [str(Path(job.attempt_dir) / "journal")]})
     run_rl(world.context(again, fake_services(again)), trainer_class=Watching)
-    assert LATEST.pop().begun == [MOST]
+    resumed = LATEST.pop()
+    assert resumed.begun == [MOST]
+    assert resumed.computed == 2 * 4  # two prompts of four rows: each pass once, and once more for its gradient
     ends = [Path(each.attempt_dir) / "adapter" / "adapter_model.safetensors" for each in (job, again)]
     assert ends[0].read_bytes() == ends[1].read_bytes()
 
