@@ -3,8 +3,8 @@
 REMEDIES: dict[str, str] = {
     "worker_lost": "Look at log_tail and at the machine's log (a kernel that is out of memory kills without a word), "
     "then submit it again.",
-    "out_of_memory": "Ask for less: fewer questions_per_step or samples_per_question, "
-    "a smaller batch_size, max_tokens or lora.rank.",
+    "out_of_memory": "Ask for less: gradient_checkpointing, a smaller max_tokens or lora.rank, fewer "
+    "questions_per_step or samples_per_question, a smaller batch_size; or run the worker where more memory is free.",
     "engine_unavailable": "Start the service again that serves teacher and student; "
     "the job waits for it and goes on by itself.",
     "service_failed": "Look at the service's log, under the request id that the message names, then submit it again.",

@@ -80,7 +80,9 @@ def error_event(error: Exception, *, folder: Path) -> ErrorEvent:
     message = f"{type(error).__name__}: {error}"
     if disk_is_full(error, folder=folder):
         return ErrorEvent(code="disk_full", message=message, retryable=True)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    # The first is an accelerator's word, the second that of torch's allocator on CPUs.
+    said = str(error).lower()
+    if isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said:
         return ErrorEvent(code="out_of_memory", message=message, retryable=False)
     return ErrorEvent(code="trainer_failed", message=message, retryable=False)
 

@@ -9,18 +9,20 @@ from rlt_core.schemas.trainer import TrainerJob
 from rlt_core.tokens import SequenceCodec
 from rlt_train.events import EventWriter
 from rlt_train.lifeline import StopFlag
+from rlt_train.room import Room, machine_room
 from rlt_train.services import Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
-    """One attempt at one job. `connect` is called by kinds that need services."""
+    """One attempt at one job. `connect` is called by kinds that need services, `room` before a model is loaded."""
 
     job: TrainerJob
     events: EventWriter
     stop: StopFlag
     codec: SequenceCodec
     connect: Callable[[], Services]
+    room: Callable[[], Room] = machine_room
 
     @property
     def attempt_dir(self) -> Path:

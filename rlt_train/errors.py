@@ -21,6 +21,12 @@ class DivergedError(RltError):
     code, title = "diverged", "Diverged"
 
 
+class TrainingMemoryError(RltError):
+    """Training that would not fit into memory; it was not begun."""
+
+    code, title = "out_of_memory", "Out of memory"
+
+
 class InvalidTrainingDataError(InvalidRequestError):
     """Rows that this kind of job cannot be trained on."""
 

@@ -13,6 +13,8 @@ difference at every step: they are the proof that ids, prompt, adapter and tempe
 # B completions of a micro-batch, C longest completion (right-padded), P longest prompt (left-padded).
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +29,7 @@ from rlt_train.models import trained_policy
 from rlt_train.reference import MovingReference
 from rlt_train.resuming import FromOurCheckpoints
 from rlt_train.selection import Selection
+from rlt_train.smaller_passes import SmallerPasses
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 from rlt_train.trl_grpo import GRPOTrainer, split_tensor_dict
 
@@ -34,7 +37,7 @@ PASS_TOKENS = 4096
 """Longest pass over rows of one prompt: beyond, the mask of all pairs and the logits cost more than is saved."""
 
 
-class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
+class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
     """TRL's GRPO on rollouts from a service."""
 
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
@@ -42,6 +45,8 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         self._stop = stop
         self._shares = self.accelerator.num_processes == 1 and can_share_beginnings(self.policy.config)
         self._mismatch = Mismatch()
+        self._mismatch_noted = Mismatch()
+        self._generation: int | None = None
         self._loss_inputs: dict[str, Any] | None = None
         self.moving_reference: MovingReference | None = None
         self.selection: Selection | None = None
@@ -78,10 +83,11 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
     def extra_states(self) -> dict[str, Any]:
         """Give what a checkpoint must hold beside every trainer's states: a reference that has moved, a best policy."""
         parts = {"reference": self.moving_reference, "selection": self.selection}
-        return {name: part.state() for name, part in parts.items() if part is not None}
+        return super().extra_states() | {name: part.state() for name, part in parts.items() if part is not None}
 
     def load_extra_states(self, states: dict[str, Any]) -> None:
         """Take up what `extra_states` gave."""
+        super().load_extra_states(states)
         if self.moving_reference is not None:
             self.moving_reference.restore(states["reference"])
         if self.selection is not None:
@@ -104,11 +110,27 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         if not self.policy.training:
             return super()._prepare_inputs(generation_batch)
         arguments: Any = self.args
-        step = self._step % arguments.steps_per_generation
-        if step == 0 or self._buffered_inputs is None:
+        generation, step = divmod(self._step, arguments.steps_per_generation)
+        if self._generation != generation or self._buffered_inputs is None:
             whole = self._generate_and_score_completions(generation_batch)
             self._buffered_inputs = split_tensor_dict(whole, arguments.steps_per_generation)
+            self._generation = generation
         return self._buffered_inputs[step]
+
+    def may_repeat(self) -> bool:
+        """Tell whether the rollouts of this micro-batch are there: repeated, their collection would ask for others."""
+        arguments: Any = self.args
+        return not torch.is_grad_enabled() or self._generation == self._step // arguments.steps_per_generation
+
+    def note_metrics(self) -> None:
+        """Remember how far the metrics of the step have come, those of the mismatch too."""
+        super().note_metrics()
+        self._mismatch_noted = replace(self._mismatch)
+
+    def forget_metrics(self) -> None:
+        """Drop what was added since."""
+        super().forget_metrics()
+        self._mismatch = replace(self._mismatch_noted)
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         batch = super()._generate_and_score_completions(inputs)
@@ -118,6 +140,7 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
         self._loss_inputs = inputs
+        self.note_metrics()  # after those of the rollouts, which are not collected again
         # What TRL asks before it multiplies by `importance_sampling_ratio`; nothing else in its loss asks it.
         self.use_vllm = self.vllm_importance_sampling_correction
         try:
@@ -146,6 +169,30 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         compute_entropy: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        def compute() -> list[tuple[Tensor, Tensor | None]]:
+            return self._in_passes(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, kwargs
+            )
+
+        # What has no gradient leaves nothing behind, and can be repeated on its own; the rest is by the training step.
+        parts = compute() if torch.is_grad_enabled() else self.until_it_fits(compute)
+        logprobs_BC = torch.cat([logprobs for logprobs, _ in parts])
+        if not compute_entropy:
+            return logprobs_BC, None, None
+        if self._loss_inputs is not None:
+            self._compare_with_engine(self._loss_inputs, logprobs_BC)
+        return logprobs_BC, torch.cat([entropies for _, entropies in parts if entropies is not None]), None
+
+    def _in_passes(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None,
+        compute_entropy: bool,
+        more: dict[str, Any],
+    ) -> list[tuple[Tensor, Tensor | None]]:
         prompt_width = input_ids.shape[1] - logits_to_keep
         sizes = [
             (int(prompt), int(completion))
@@ -153,23 +200,19 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
                 attention_mask[:, :prompt_width].sum(1), attention_mask[:, prompt_width:].sum(1), strict=True
             )
         ]
+        plainly = super()._get_per_token_logps_and_entropies
         parts: list[tuple[Tensor, Tensor | None]] = []
-        for rows in forward_passes(input_ids[:, :prompt_width].tolist(), sizes):
+        for rows in forward_passes(input_ids[:, :prompt_width].tolist(), sizes, most_rows=self.pass_rows):
             self._stop.check()
             ids, mask = input_ids[rows], attention_mask[rows]
             if self._shares and sum(sizes[rows.start]) <= PASS_TOKENS:
-                parts.append(self._as_tree(model, ids, mask, prompt_width=prompt_width))
+                parts.append(self.one_pass(partial(self._as_tree, model, ids, mask, prompt_width=prompt_width)))
             else:
-                logprobs, entropies, _ = super()._get_per_token_logps_and_entropies(
-                    model, ids, mask, logits_to_keep, batch_size, compute_entropy, **kwargs
+                found = self.one_pass(
+                    partial(plainly, model, ids, mask, logits_to_keep, batch_size, compute_entropy, **more)
                 )
-                parts.append((logprobs, entropies))
-        logprobs_BC = torch.cat([logprobs for logprobs, _ in parts])
-        if not compute_entropy:
-            return logprobs_BC, None, None
-        if self._loss_inputs is not None:
-            self._compare_with_engine(self._loss_inputs, logprobs_BC)
-        return logprobs_BC, torch.cat([entropies for _, entropies in parts if entropies is not None]), None
+                parts.append(found[:2])
+        return parts
 
     def _as_tree(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, *, prompt_width: int
@@ -186,16 +229,19 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         return empty.masked_scatter(completion_mask, logprobs_C), empty.masked_scatter(completion_mask, entropies_C)
 
 
-def forward_passes(prompts: Sequence[object], sizes: Sequence[tuple[int, int]]) -> list[slice]:
+def forward_passes(
+    prompts: Sequence[object], sizes: Sequence[tuple[int, int]], *, most_rows: int | None = None
+) -> list[slice]:
     """Cut rows, given as padded prompts and sizes of (prompt, completion) in tokens, into forward passes.
 
-    A pass holds neighbours of one prompt, up to PASS_TOKENS with the prompt counted once. (Several prompts share
-    their instruction only: joined, they took as long as apart.)
+    A pass holds neighbours of one prompt, at most `most_rows`, up to PASS_TOKENS with the prompt counted once.
+    (Several prompts share their instruction only: joined, they took as long as apart.)
     """
     passes: list[slice] = []
     start, tokens = 0, 0
     for row, (prompt_tokens, completion_tokens) in enumerate(sizes):
-        if row > start and (prompts[row] != prompts[start] or tokens + completion_tokens > PASS_TOKENS):
+        full = tokens + completion_tokens > PASS_TOKENS or row - start == most_rows
+        if row > start and (prompts[row] != prompts[start] or full):
             passes.append(slice(start, row))
             start = row
         tokens = completion_tokens + (prompt_tokens if row == start else tokens)

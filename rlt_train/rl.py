@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from transformers import AutoConfig
 from trl.trainer.grpo_config import GRPOConfig
 
 from rlt_core.batching import micro_batch_rows, passed_tokens
@@ -24,6 +25,7 @@ from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.journal import Journal
 from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, save_adapter
 from rlt_train.optimization import optimizer_arguments
+from rlt_train.pass_plan import plan_passes, rl_pass
 from rlt_train.publishing import PublishAfterStep, Publisher
 from rlt_train.resuming import load_adapter
 from rlt_train.rollouts import Collector, SamplingPlan
@@ -159,16 +161,20 @@ def _trainer(
 ) -> RltGrpoTrainer:
     job, base_dir, rows = context.job, Path(context.job.base_model_dir), experience.rows
     start = Path(job.start_adapter_dir) if job.start_adapter_dir else None
+    shares = can_share_beginnings(AutoConfig.from_pretrained(base_dir, local_files_only=True, trust_remote_code=False))
+    longest = _longest_prompt(context, rows)
+    arguments = _grpo_arguments(spec, longest_prompt=longest, shares=shares)
+    micro_rows: int = arguments["per_device_train_batch_size"]
+    pass_rows = _plan_passes(context, spec, longest_prompt=longest, shares=shares, micro_rows=micro_rows)
     # A PeftModel: TRL then keeps a frozen copy of its adapter as the reference, which is the warm-up.
     policy = load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
-    shares = can_share_beginnings(policy.config)
     with warnings.catch_warnings():
         # TRL is pinned to the one version whose rollout_func was read and tested here.
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'", category=UserWarning)
         trainer = trainer_class(
             model=policy,
             reward_funcs=[given_reward],
-            args=GRPOConfig(**common_arguments(context), **_grpo_arguments(context, spec, rows=rows, shares=shares)),
+            args=GRPOConfig(**common_arguments(context), **arguments),
             train_dataset=Dataset.from_list([{"prompt": str(row.id)} for row in rows]),
             processing_class=load_padding_tokenizer(base_dir),
             rollout_func=experience,
@@ -176,17 +182,33 @@ def _trainer(
             stop=context.stop,
         )
     trainer.divergence = spec.divergence
+    trainer.bound_passes(pass_rows, events=context.events)
     if spec.reference_every:
         trainer.move_reference(every=spec.reference_every, mix=spec.reference_mix)
     return trainer
 
 
-def _grpo_arguments(context: JobContext, spec: RlSpec, *, rows: Sequence[DatasetRow], shares: bool) -> dict[str, Any]:
+def _plan_passes(
+    context: JobContext, spec: RlSpec, *, longest_prompt: int, shares: bool, micro_rows: int
+) -> int | None:
+    return plan_passes(
+        context,
+        rows=micro_rows,
+        tokens_of=lambda count: rl_pass(
+            spec, longest_prompt=longest_prompt, rows=count, micro_rows=micro_rows, shares=shares
+        ),
+    )
+
+
+def _longest_prompt(context: JobContext, rows: Sequence[DatasetRow]) -> int:
     prompts = [context.codec.teacher_sequence(question=row.question, solution=row.solution) for row in rows]
-    longest = max(len(prompt.token_ids) for prompt in prompts)
+    return max(len(prompt.token_ids) for prompt in prompts)
+
+
+def _grpo_arguments(spec: RlSpec, *, longest_prompt: int, shares: bool) -> dict[str, Any]:
     completions = spec.questions_per_step * spec.samples_per_question
     tokens = passed_tokens(
-        longest_prompt=longest, max_tokens=spec.max_tokens, samples=spec.samples_per_question, shares=shares
+        longest_prompt=longest_prompt, max_tokens=spec.max_tokens, samples=spec.samples_per_question, shares=shares
     )
     micro_rows = micro_batch_rows(completions, tokens_per_row=tokens)
     micro_batches = completions // micro_rows

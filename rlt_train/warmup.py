@@ -15,6 +15,7 @@ from rlt_train.context import JobContext
 from rlt_train.data import Example, load_splits, warmup_examples
 from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter
 from rlt_train.optimization import optimizer_arguments
+from rlt_train.pass_plan import plan_passes
 from rlt_train.sft import RltSftTrainer, collate_left
 from rlt_train.training import common_arguments, find_checkpoint, train
 
@@ -53,6 +54,7 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
     longest = max(len(example.token_ids) for example in examples)
     batch = min(spec.batch_size, len(examples))
     rows = micro_batch_rows(batch, tokens_per_row=longest)
+    pass_rows = plan_passes(context, rows=rows, tokens_of=lambda count: (count * longest, count * longest))
     steps = epoch_steps(rows=len(examples), batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
     arguments = SFTConfig(
         **common_arguments(context),
@@ -73,4 +75,5 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
         stop=context.stop,
     )
     trainer.divergence = spec.divergence
+    trainer.bound_passes(pass_rows, events=context.events)
     return trainer

@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 
 from rlt_core.errors import ConfigurationError
 from rlt_core.formats import FORMATS
+from rlt_core.hub_models import HUB_PREFIX
 from rlt_core.schemas.base import Role
 from rlt_service import health, later
 from rlt_service.access.authentication import Authenticator, Visits
@@ -20,6 +21,7 @@ from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
 from rlt_service.cross_site import OwnSiteOnly
 from rlt_service.engine.factory import base_reference, create_engine
+from rlt_service.engine.models import hub_model
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import NoEngine
 from rlt_service.engines import Engines
@@ -161,7 +163,8 @@ def open_state(settings: Settings, database: Database) -> None:
 
 
 def _name_of(reference: str) -> str:
-    last = Path(reference.rpartition(":")[2]).name
+    of_hub = reference.startswith(HUB_PREFIX)
+    last = hub_model(reference).name if of_hub else Path(reference.rpartition(":")[2]).name
     name = re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-")[:63].rstrip("-")
     if not name:
         raise ConfigurationError(f"no name can be made of the base model {reference!r}: set RLT_BASE_NAME")

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     engine: Literal["vllm", "fake"] = "vllm"
     """`fake` is a deterministic double for tests; every answer names it."""
     base_model: str = "builtin:smollm2-135m"
-    """A local folder (config.json, *.safetensors, tokenizer.json) or a builtin."""
+    """A local folder (config.json, *.safetensors, tokenizer.json), a builtin, or `hub:OWNER/NAME@COMMIT`."""
     student_model: str | None = None
     """Another base for students, as `base_model`, with an engine of its own; null is the same engine for both."""
     base_name: str | None = None

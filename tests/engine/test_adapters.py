@@ -50,6 +50,20 @@ def test_same_base_under_another_path_passes(tmp_path: Path, base: str | None) -
     validate_adapter(adapter_with(tmp_path, config={"base_model_name_or_path": base}), rules=RULES)
 
 
+PINNED = replace(RULES, base_name=f"hub:HuggingFaceTB/SmolLM2-135M@{'a' * 40}")
+
+
+@pytest.mark.parametrize("base", ["HuggingFaceTB/SmolLM2-135M", PINNED.base_name, "/models/SmolLM2-135M"])
+def test_an_adapter_of_the_same_commit_or_of_none_passes(tmp_path: Path, base: str) -> None:
+    validate_adapter(adapter_with(tmp_path, config={"base_model_name_or_path": base}), rules=PINNED)
+
+
+def test_an_adapter_of_another_commit_of_the_base_is_refused(tmp_path: Path) -> None:
+    other = f"hub:HuggingFaceTB/SmolLM2-135M@{'b' * 40}"
+    with pytest.raises(InvalidAdapterError, match="was trained on"):
+        validate_adapter(adapter_with(tmp_path, config={"base_model_name_or_path": other}), rules=PINNED)
+
+
 @pytest.mark.parametrize(
     ("config", "fault"),
     [

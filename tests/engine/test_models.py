@@ -39,8 +39,10 @@ def test_folder_that_lacks_a_file_is_refused_by_its_name(tmp_path: Path, present
         resolve_model(str(tmp_path), state_folder=tmp_path)
 
 
-def test_hub_name_is_no_folder_and_the_message_says_that_nothing_is_downloaded(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="nothing is downloaded"):
+def test_a_name_without_its_prefix_is_no_folder_and_the_message_says_that_nothing_is_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"hub:OWNER/NAME@COMMIT; for a name without hub: nothing is downloaded"
+    ):
         resolve_model("HuggingFaceTB/SmolLM2-135M-Instruct", state_folder=tmp_path)
 
 

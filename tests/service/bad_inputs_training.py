@@ -127,6 +127,20 @@ TRAINING = (
         **NOT_YET,
     ),
     BadInput(
+        name="a base of a hub without a revision",
+        call=TRAIN,
+        body=WARMUP | {"base_model": "hub:other/model"},
+        param="/base_model",
+        why="names no revision",
+    ),
+    BadInput(
+        name="a base of a hub at a branch",
+        call=TRAIN,
+        body=WARMUP | {"base_model": "hub:other/model@main"},
+        param="/base_model",
+        why="branches and tags move",
+    ),
+    BadInput(
         name="rows without a trace to imitate",
         call=TRAIN,
         body=WARMUP | {"dataset": "$untraced"},

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from rlt_core.errors import EngineUnavailableError
+from rlt_core.errors import EngineUnavailableError, InvalidRequestError
 from rlt_core.schemas.dry_run import Rehearsal
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.jobs import JOB_SPEC, DryRun
@@ -179,6 +179,41 @@ def test_less_room_than_the_job_takes_is_warned_of(
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 10})())
     found = dry_run(control, rl(dataset))
     assert any("disk" in warning for warning in found.warnings)
+
+
+def with_memory(monkeypatch: pytest.MonkeyPatch, *, total: int, available: int) -> None:
+    memory = type("Memory", (), {"total": total, "available": available})()
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+
+
+@pytest.mark.parametrize(
+    ("total", "param"),
+    [(60_000, "/max_tokens"), (1000, "/lora")],  # base, adapter and reference take 3424 + 32768 + 8192 B
+)
+def test_training_that_no_worker_of_this_machine_could_hold_is_refused_with_the_arithmetic(
+    control: Control, dataset: str, monkeypatch: pytest.MonkeyPatch, total: int, param: str
+) -> None:
+    with_memory(monkeypatch, total=total, available=total)
+    runner = dry_runner_of(control.services)
+    here = replace(runner, settings=runner.settings.model_copy(update={"broker_url": None}))
+    spec = JOB_SPEC.validate_python(rl(dataset, max_tokens=100))
+    with pytest.raises(InvalidRequestError, match=r"one row at a time, this machine has .*weights 3\.42 kB") as raised:
+        asyncio.run(here.run(spec))
+    assert (raised.value.status, raised.value.param) == (422, param)
+    assert "gradient_checkpointing" in str(raised.value)
+    # With a broker of their own, workers may be on any machine: then it is a warning.
+    found = asyncio.run(runner.run(spec))
+    assert any("smaller passes" in warning for warning in found.warnings)
+
+
+def test_memory_that_is_taken_at_the_moment_is_a_warning_and_no_refusal(
+    control: Control, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_memory(monkeypatch, total=10**12, available=1000)
+    runner = dry_runner_of(control.services)
+    here = replace(runner, settings=runner.settings.model_copy(update={"broker_url": None}))
+    found = asyncio.run(here.run(JOB_SPEC.validate_python(rl(dataset))))
+    assert any("smaller passes" in warning for warning in found.warnings)
 
 
 def test_a_process_without_players_says_so_and_still_checks(control: Control, dataset: str) -> None:

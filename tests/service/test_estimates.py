@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from rlt_core.model_shape import ModelShape, shape_of
 from rlt_core.schemas.dry_run import Lengths, Rehearsal, RehearsedRow
 from rlt_core.schemas.jobs import LINEAR_TARGETS, RlSpec, WarmupSpec
-from rlt_service.control.estimates import Machine, Speeds, Work, estimate
-from rlt_service.control.model_shape import ModelShape, shape_of
+from rlt_service.control.estimates import Machine, Speeds, Work, estimate, least_memory
 from rlt_service.control.workload import counted, work_of
 from tests.engine.model_files import CONFIG
 
@@ -61,6 +61,8 @@ WORK = Work(
     passes=3,
     pass_tokens=10,
     logit_tokens=5,
+    row_tokens=4,
+    row_logit_tokens=2,
     checkpoints=3,
     adapters=5,
     reference=True,
@@ -95,6 +97,13 @@ def test_memory_sums_weights_adapter_reference_activations_and_logits() -> None:
     assert estimate(WORK, speeds=SPEEDS, machine=MACHINE).memory_bytes.value == 3424 + 1600 + 400 + 4800 + 1920
     half = estimate(WORK, speeds=SPEEDS, machine=replace(MACHINE, accelerated=True))
     assert half.memory_bytes.value == 3424 / 2 + 1600 + 400 + 4800 / 2 + 1920
+
+
+def test_the_least_is_a_pass_over_one_row() -> None:
+    least = least_memory(WORK, MACHINE)  # 4 tokens of which 2 have logits, in place of 10 and 5
+    assert least is not None
+    assert least.total == 3424 + 1600 + 400 + 4 * 120 * 4 + 2 * 32 * 12
+    assert least_memory(WORK, replace(MACHINE, shape=None)) is None
 
 
 def test_activations_that_are_computed_again_leave_a_layer_s_input_and_one_layer() -> None:
@@ -138,6 +147,7 @@ def test_an_rl_job_samples_scores_and_trains_each_completion() -> None:
     assert (work.passes, work.reference) == (3, True)
     # A completion bears 50 + ceil(40 / 4) = 60 tokens; all 8 fit into a pass.
     assert (work.pass_tokens, work.logit_tokens) == (480, 400)
+    assert (work.row_tokens, work.row_logit_tokens) == (90, 50)  # one completion bears its prompt alone
     assert (work.checkpoints, work.journal_completions) == (3, 6 * 8)  # two intervals of 3 steps
 
 
@@ -179,4 +189,5 @@ def test_a_warm_up_trains_the_rows_that_fit() -> None:
     work = work_of(spec, rows, train_rows=10, gate_rows=0, compared=1)
     assert work.trained == 4 * 4 * 100.0  # 8 rows fit: 2 batches an epoch, 2 epochs
     assert (work.generated, work.scored, work.passes) == (0.0, 0.0, 2)
+    assert work.row_tokens == work.row_logit_tokens == 2048
     assert work.pass_tokens == 2 * 2048  # no row is longer than max_tokens; 2 of the 4 fit into a pass

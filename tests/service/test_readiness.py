@@ -17,6 +17,7 @@ from tests.support.control import Control, check_problem
 from tests.support.service import SilentBell, make_app, running_app, services_of
 from tests.support.waiting import wait_until
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GOOD = {"question": "What is 17 + 25?", "solution": "42"}
 
 
@@ -134,11 +135,17 @@ async def test_an_overloaded_server_answers_429(tmp_path: Path) -> None:
         ({"engine": "fake"}, ("fake", "fake")),
         ({}, ("smollm2-135m", "builtin:smollm2-135m")),
         ({"base_model": "/models/My Model_7B/"}, ("my-model-7b", "/models/My Model_7B/")),
+        ({"base_model": f"hub:Org/Tiny-1.5@{COMMIT}"}, ("tiny-1-5", f"hub:Org/Tiny-1.5@{COMMIT}")),
         ({"base_model": "/models/x", "base_name": "mine"}, ("mine", "/models/x")),
     ],
 )
 def test_the_base_is_named_after_its_model(settings: dict[str, Any], expected: tuple[str, str]) -> None:
     assert base_of(Settings(**settings)) == expected
+
+
+def test_a_base_of_a_hub_without_a_commit_is_refused_before_it_has_a_name() -> None:
+    with pytest.raises(ConfigurationError, match="names no revision"):
+        base_of(Settings(base_model="hub:org/tiny", base_name=None))
 
 
 def test_a_model_without_a_name_asks_for_one() -> None:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import psutil
 
+from rlt_core.errors import InvalidRequestError
+from rlt_core.job_errors import remedy_of
+from rlt_core.memory import refusal
+from rlt_core.model_shape import read_shape
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.dry_run import Estimates, Lengths
+from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
 from rlt_core.schemas.jobs import DryRun, RlSpec, WarmupSpec
 from rlt_core.splits import HELD_OUT
-from rlt_service.control.estimates import Machine, Speeds, estimate
+from rlt_service.control.estimates import Machine, Speeds, Work, estimate, least_memory
 from rlt_service.control.lengths import first_fitting, measure_lengths
-from rlt_service.control.model_shape import read_shape
 from rlt_service.control.rehearsal import REHEARSED_ROWS, Players, Rehearsed, rehearse
 from rlt_service.control.specs import Spec
 from rlt_service.control.submission import Checked, Submission
@@ -37,9 +40,10 @@ class DryRunner:
     engine: Engine | None
 
     async def run(self, spec: Spec) -> DryRun:
-        """Check, try, estimate; raises what `Submission.check` raises."""
+        """Check, try, estimate; raises what `Submission.check` raises, or InvalidRequestError for want of memory."""
         checked = await asyncio.to_thread(self.submission.check, spec)
         lengths = await asyncio.to_thread(self._lengths, checked)
+        await asyncio.to_thread(self._check_memory, checked, lengths)
         rehearsed = await rehearse(
             spec,
             await asyncio.to_thread(self._tried, checked),
@@ -58,6 +62,26 @@ class DryRunner:
             codec=self.engine.codec,
             max_model_len=self.engine.info.max_model_len,
         )
+
+    def _check_memory(self, checked: Checked, lengths: Lengths | None) -> None:
+        """Raise InvalidRequestError where no worker of this machine could ever hold the training.
+
+        Only where workers are known to run here, on CPUs, and rows were counted; a trainer looks again as it starts.
+        """
+        elsewhere = self.settings.broker_url is not None
+        if elsewhere or lengths is None or self._accelerated:
+            return
+        need = least_memory(self._work(checked, lengths, Rehearsal()), self._machine(checked))
+        has = psutil.virtual_memory().total
+        if need is not None and need.total > has:
+            raise InvalidRequestError(
+                f"{refusal(need, has=has, where='this machine')}. {remedy_of('out_of_memory')}",
+                param="/max_tokens" if need.total - need.passing <= has else "/lora",
+            )
+
+    @property
+    def _accelerated(self) -> bool:
+        return self.engine is not None and self.engine.info.device not in UNACCELERATED
 
     def _tried(self, checked: Checked) -> Sequence[DatasetRow]:
         """Choose the rows of the trial: one that training leaves out would only say that it is too long."""
@@ -94,16 +118,7 @@ class DryRunner:
 
     def _estimates(self, checked: Checked, lengths: Lengths | None, rehearsed: Rehearsed) -> Estimates:
         shown = rehearsed.shown
-        rows = counted(checked.spec, lengths=lengths, rehearsal=shown)
-        served = isinstance(checked.spec, RlSpec) and self._serves(checked.spec)
-        work = work_of(
-            checked.spec,
-            rows,
-            train_rows=len(checked.parts.train),
-            gate_rows=len(checked.parts.gate),
-            select_rows=len(checked.parts.select),
-            compared=2 if served else 1,
-        )
+        work = self._work(checked, lengths, shown)
         return estimate(
             work,
             speeds=Speeds(
@@ -112,6 +127,17 @@ class DryRunner:
                 completion_bytes=rehearsed.completion_bytes,
             ),
             machine=self._machine(checked),
+        )
+
+    def _work(self, checked: Checked, lengths: Lengths | None, shown: Rehearsal) -> Work:
+        served = isinstance(checked.spec, RlSpec) and self._serves(checked.spec)
+        return work_of(
+            checked.spec,
+            counted(checked.spec, lengths=lengths, rehearsal=shown),
+            train_rows=len(checked.parts.train),
+            gate_rows=len(checked.parts.gate),
+            select_rows=len(checked.parts.select),
+            compared=2 if served else 1,
         )
 
     def _serves(self, spec: RlSpec) -> bool:
@@ -128,8 +154,7 @@ class DryRunner:
         size = 0
         if shape is not None and lora is not None:
             size = shape.adapter_parameters(rank=self._rank(checked) or lora.rank, targets=lora.targets)
-        accelerated = self.engine is not None and self.engine.info.device not in UNACCELERATED
-        return Machine(shape=shape, adapter_parameters=size, accelerated=accelerated)
+        return Machine(shape=shape, adapter_parameters=size, accelerated=self._accelerated)
 
     def _rank(self, checked: Checked) -> int | None:
         """Give the rank of the adapter that training continues."""
@@ -146,11 +171,10 @@ class DryRunner:
                 "would pause with disk_full"
             )
         memory, available = estimates.memory_bytes.value, psutil.virtual_memory().available
-        accelerated = self.engine is not None and self.engine.info.device not in UNACCELERATED
-        if memory is not None and not accelerated and memory > available:
+        if memory is not None and not self._accelerated and memory > available:
             found.append(
                 f"the trainer takes about {memory / 1e9:.3g} GB of memory, {available / 1e9:.3g} GB are free here: a "
-                "worker of this machine would run out"
+                "worker of this machine would take smaller passes, or refuse it where one row at a time does not fit"
             )
         if spec.max_runtime_s is not None and (estimates.total_s.value or 0.0) > spec.max_runtime_s:
             found.append(f"max_runtime_s = {spec.max_runtime_s:g} is less than the {estimates.total_s.value:.0f} s")

@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
+from rlt_core.memory import FLOAT_BYTES, MemoryNeed, Training, memory_need, size
+from rlt_core.model_shape import ModelShape
 from rlt_core.schemas.dry_run import Estimate, Estimates
-from rlt_service.control.model_shape import ModelShape
-
-FLOAT_BYTES = 4
-"""Adapters, their gradients, the optimizer and, on CPUs, the base are float32."""
-HALF_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +23,9 @@ class Work:
     """Tokens in one forward and backward pass."""
     logit_tokens: int
     """Tokens of a pass whose logits are kept."""
+    row_tokens: int
+    """Tokens of a pass over the longest row alone: the smallest pass that there is."""
+    row_logit_tokens: int
     checkpoints: int
     """Whole checkpoints on disk at the same time, the one that is being written too."""
     adapters: int
@@ -107,26 +107,32 @@ def _total(*parts: Estimate) -> Estimate:
     )
 
 
-def _memory(work: Work, machine: Machine) -> Estimate:
-    shape = machine.shape
-    if shape is None:
-        return Estimate(value=None, basis="the base's config.json is not here, or of a kind that is not known")
-    element = HALF_BYTES if machine.accelerated else FLOAT_BYTES
-    weights = element * shape.parameters
-    # The adapter itself, its gradients, two moments of AdamW.
-    adapter = 4 * FLOAT_BYTES * machine.adapter_parameters
-    reference = FLOAT_BYTES * machine.adapter_parameters if work.reference else 0
-    kept = shape.recomputed_activations if work.recomputes else shape.activations
-    activations = element * work.pass_tokens * kept
-    # Logits, their log-softmax and their gradient.
-    logits = 3 * FLOAT_BYTES * work.logit_tokens * shape.vocabulary
-    return Estimate(
-        value=weights + adapter + reference + activations + logits,
-        basis=f"weights {_size(weights)} ({shape.parameters:,} x {element} B), adapter with gradients and AdamW "
-        f"{_size(adapter)} ({machine.adapter_parameters:,} x 16 B), reference {_size(reference)}, activations "
-        f"{_size(activations)} ({work.pass_tokens:,} tokens x {kept:,} x {element} B), logits "
-        f"{_size(logits)} ({work.logit_tokens:,} x {shape.vocabulary:,} x 12 B); python and libraries left out",
+def least_memory(work: Work, machine: Machine) -> MemoryNeed | None:
+    """Compute what training takes with one row at a time, below which no trainer goes; None: nobody knows."""
+    return _need(work, machine, pass_tokens=work.row_tokens, logit_tokens=work.row_logit_tokens)
+
+
+def _need(work: Work, machine: Machine, *, pass_tokens: int, logit_tokens: int) -> MemoryNeed | None:
+    if machine.shape is None:
+        return None
+    return memory_need(
+        Training(
+            shape=machine.shape,
+            adapter_parameters=machine.adapter_parameters,
+            accelerated=machine.accelerated,
+            reference=work.reference,
+            recomputes=work.recomputes,
+            pass_tokens=pass_tokens,
+            logit_tokens=logit_tokens,
+        )
     )
+
+
+def _memory(work: Work, machine: Machine) -> Estimate:
+    need = _need(work, machine, pass_tokens=work.pass_tokens, logit_tokens=work.logit_tokens)
+    if need is None:
+        return Estimate(value=None, basis="the base's config.json is not here, or of a kind that is not known")
+    return Estimate(value=need.total, basis=need.arithmetic)
 
 
 def _disk(work: Work, speeds: Speeds, machine: Machine) -> Estimate:
@@ -138,18 +144,9 @@ def _disk(work: Work, speeds: Speeds, machine: Machine) -> Estimate:
     if work.journal_completions and not speeds.completion_bytes:
         told = f"journal of {work.journal_completions:,} completions left out, since none was seen"
     else:
-        told = f"journal {_size(journal)} ({work.journal_completions:,} completions)"
+        told = f"journal {size(journal)} ({work.journal_completions:,} completions)"
     return Estimate(
         value=work.checkpoints * checkpoint + work.adapters * adapter + journal,
-        basis=f"{work.checkpoints} checkpoints of {_size(checkpoint)} (one being written), {work.adapters} more "
-        f"adapters of {_size(adapter)}, {told}; logs left out",
+        basis=f"{work.checkpoints} checkpoints of {size(checkpoint)} (one being written), {work.adapters} more "
+        f"adapters of {size(adapter)}, {told}; logs left out",
     )
-
-
-def _size(count: float) -> str:
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000.0:
-            return f"{value:.3g} {unit}"
-        value /= 1000.0
-    return f"{value:.3g} GB"

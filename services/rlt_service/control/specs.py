@@ -5,10 +5,10 @@ from datetime import UTC
 from typing import get_args
 
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError
+from rlt_core.hub_models import HUB_PREFIX, parse_hub_model
 from rlt_core.schemas.jobs import LINEAR_TARGETS, RESERVED_KINDS, JobKind, RlSpec, WarmupSpec
 
 KINDS: tuple[str, ...] = get_args(JobKind)
-HUB_PREFIX = "hub:"
 Spec = WarmupSpec | RlSpec
 
 
@@ -48,6 +48,7 @@ def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     elif spec.splits.select:
         raise _later("choosing a warm-up's checkpoint by held-out questions: leave select at 0", param="/splits/select")
     elif spec.base_model is not None and spec.base_model not in base_names:
+        _check_pinned(spec.base_model)
         raise _later(
             f"a base other than the served one ({base_names[0]}): leave base_model out, or start a server with "
             f"RLT_BASE_MODEL={spec.base_model}",
@@ -107,6 +108,16 @@ def _check_rl(spec: RlSpec) -> None:
             "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
             param="/reference_every",
         )
+
+
+def _check_pinned(base_model: str) -> None:
+    """Raise InvalidRequestError for a model of a hub without a commit."""
+    if not base_model.startswith(HUB_PREFIX):
+        return
+    try:
+        parse_hub_model(base_model)
+    except ValueError as error:
+        raise InvalidRequestError(str(error), param="/base_model") from error
 
 
 def _named_splits(spec: Spec) -> list[tuple[str, str]]:

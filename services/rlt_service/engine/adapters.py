@@ -126,15 +126,22 @@ def _check_targets(targets: object) -> None:
 
 
 def _check_base(stated: object, *, rules: AdapterRules) -> None:
-    """Compare the last parts of the names: paths differ between hosts, the model's own name does not."""
-    if stated and rules.base_name and _last_name(str(stated)) != _last_name(rules.base_name):
+    """Compare the last parts of the names: paths differ between hosts, the model's own name does not.
+
+    A commit behind it counts where both name one.
+    """
+    if not stated or not rules.base_name:
+        return
+    (name, commit), (served, pinned) = _last_name(str(stated)), _last_name(rules.base_name)
+    if name != served or (commit and pinned and commit != pinned):
         raise UnfitError(
             f"was trained on {stated!r}, this engine serves {rules.base_name!r}", "Train it on the base served here."
         )
 
 
-def _last_name(reference: str) -> str:
-    return re.split(r"[/\\:]", reference.rstrip("/\\"))[-1].lower()
+def _last_name(reference: str) -> tuple[str, str]:
+    name, _, commit = re.split(r"[/\\:]", reference.rstrip("/\\"))[-1].lower().partition("@")
+    return name, commit
 
 
 def _check_weights(adapter: AdapterRef, *, rules: AdapterRules, stated: set[int]) -> None:

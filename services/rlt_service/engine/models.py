@@ -1,4 +1,4 @@
-"""Find the base model: a local transformers folder, or a builtin converted once into the state folder."""
+"""Find the base model: a local transformers folder, a builtin converted once, or a hub's commit fetched once."""
 
 import fcntl
 import hashlib
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlt_core.errors import ConfigurationError
+from rlt_core.hub_models import HUB_PREFIX, HubModel, parse_hub_model
 from rlt_service.engine.gguf_conversion import convert_gguf
 
 BUILTIN_PREFIX = "builtin:"
@@ -45,10 +46,12 @@ BUILTINS: dict[str, Builtin] = {
 
 
 def resolve_model(reference: str, *, state_folder: Path) -> Path:
-    """Return the transformers folder of `reference`: a path, or `builtin:NAME` (converted at its first use).
+    """Return the transformers folder of `reference`: a path, `builtin:NAME` or `hub:OWNER/NAME@COMMIT`.
 
-    Raises ConfigurationError that says what to change.
+    The last two are converted or fetched at their first use. Raises ConfigurationError that says what to change.
     """
+    if reference.startswith(HUB_PREFIX):
+        return _fetched(hub_model(reference), state_folder=state_folder)
     if not reference.startswith(BUILTIN_PREFIX):
         return _local_folder(reference)
     name = reference.removeprefix(BUILTIN_PREFIX)
@@ -61,11 +64,24 @@ def resolve_model(reference: str, *, state_folder: Path) -> Path:
 
 
 def known_folder(reference: str, *, state_folder: Path) -> Path | None:
-    """Return where `reference` lies, and convert nothing: None for a builtin that has not been used yet."""
+    """Return where `reference` lies, and convert or fetch nothing: None for what has not been used yet."""
+    if reference.startswith(HUB_PREFIX):
+        model = hub_model(reference)
+        repository = model.repository.replace("/", "--")
+        folder = _hub_places(state_folder) / f"models--{repository}" / "snapshots" / model.commit
+        return folder if folder.is_dir() else None
     if not reference.startswith(BUILTIN_PREFIX):
         return Path(reference)
     folder = state_folder / "models" / reference.removeprefix(BUILTIN_PREFIX)
     return folder if folder.is_dir() else None
+
+
+def hub_model(reference: str) -> HubModel:
+    """Read a hub's reference; raises ConfigurationError for one without a commit."""
+    try:
+        return parse_hub_model(reference)
+    except ValueError as error:
+        raise ConfigurationError(f"The base model {error}.") from error
 
 
 def convert_builtin(builtin: Builtin, *, state_folder: Path) -> Path:
@@ -97,13 +113,30 @@ def manifest_matches(folder: Path, *, source_sha256: str) -> bool:
         return False
 
 
+def _hub_places(state_folder: Path) -> Path:
+    """Give where models of hubs lie, in huggingface_hub's own layout."""
+    return state_folder / "models" / "hub"
+
+
+def _fetched(model: HubModel, *, state_folder: Path) -> Path:
+    # Imported where it is asked for: most servers and workers never speak to a hub.
+    from rlt_service.engine.hub_download import fetched_model
+
+    return _checked_folder(fetched_model(model, _hub_places(state_folder)))
+
+
 def _local_folder(reference: str) -> Path:
     folder = Path(reference).expanduser().resolve()
     if not folder.is_dir():
         raise ConfigurationError(
             f"The base model {reference!r} is no folder here (looked at {folder}). Set RLT_BASE_MODEL to a local "
-            f"transformers folder or to {BUILTIN_PREFIX}{next(iter(BUILTINS))}; nothing is downloaded from a hub."
+            f"transformers folder, to {BUILTIN_PREFIX}{next(iter(BUILTINS))} or to {HUB_PREFIX}OWNER/NAME@COMMIT; for "
+            f"a name without {HUB_PREFIX} nothing is downloaded."
         )
+    return _checked_folder(folder)
+
+
+def _checked_folder(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         raise ConfigurationError(f"The base model's folder {folder} holds no config.json; save the model there again.")
     if not any(folder.glob("*.safetensors")):

@@ -140,6 +140,12 @@ class World:
         small = {"kind": "rl", "steps": 2, "questions_per_step": 2, "samples_per_question": 4, "max_tokens": 12}
         return self.job(small | {"learning_rate": 0.01} | (spec or {}), **more)
 
+    def longest_prompt(self) -> int:
+        """Count the tokens of the longest prompt of a teacher."""
+        rows = [json.loads(line) for line in self.dataset.read_text(encoding="utf-8").splitlines()]
+        texts = [(row["question"], row["solution"]) for row in rows]
+        return max(len(self.codec.teacher_sequence(question=q, solution=s).token_ids) for q, s in texts)
+
     def context(self, job: TrainerJob, services: "FakeServices | None" = None) -> JobContext:
         def connect() -> "FakeServices":
             assert services is not None

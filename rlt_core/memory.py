@@ -1,0 +1,106 @@
+"""Own how much memory a trainer takes at its peak, by shapes and tokens alone: the arithmetic of a refusal. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rlt_core.model_shape import ModelShape
+
+FLOAT_BYTES = 4
+"""Adapters, their gradients, the optimizer and, on CPUs, the base are float32."""
+HALF_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What is trained, and how much of it at a time."""
+
+    shape: ModelShape
+    adapter_parameters: int
+    accelerated: bool
+    """Whether the base lies in two bytes a weight; its activations do too then."""
+    reference: bool
+    """Whether a second adapter is held beside the one that is trained."""
+    recomputes: bool
+    """Whether activations are computed again in the backward pass (gradient checkpointing)."""
+    pass_tokens: int
+    """Tokens in one forward and backward pass."""
+    logit_tokens: int
+    """Tokens of a pass whose logits are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryNeed:
+    """Bytes by what they hold. Python and its libraries are left out."""
+
+    weights: int
+    adapter: int
+    gradients: int
+    optimizer: int
+    """Two moments of AdamW for each weight that is trained."""
+    reference: int
+    activations: int
+    logits: int
+    """Logits, their log-softmax and their gradient."""
+    arithmetic: str
+    """How the bytes came about, for people."""
+
+    @property
+    def passing(self) -> int:
+        """Give what one forward and backward pass takes, and smaller passes take less of."""
+        return self.activations + self.logits
+
+    @property
+    def total(self) -> int:
+        """Sum up the peak."""
+        return self.weights + self.adapter + self.gradients + self.optimizer + self.reference + self.passing
+
+
+def memory_need(training: Training) -> MemoryNeed:
+    """Compute the peak of a forward and backward pass, with the optimizer's state in memory."""
+    shape, trained = training.shape, FLOAT_BYTES * training.adapter_parameters
+    element = HALF_BYTES if training.accelerated else FLOAT_BYTES
+    weights = element * shape.parameters
+    reference = trained if training.reference else 0
+    kept = shape.recomputed_activations if training.recomputes else shape.activations
+    activations = element * training.pass_tokens * kept
+    logits = 3 * FLOAT_BYTES * training.logit_tokens * shape.vocabulary
+    return MemoryNeed(
+        weights=weights,
+        adapter=trained,
+        gradients=trained,
+        optimizer=2 * trained,
+        reference=reference,
+        activations=activations,
+        logits=logits,
+        arithmetic=f"weights {size(weights)} ({shape.parameters:,} x {element} B), adapter with gradients and AdamW "
+        f"{size(4 * trained)} ({training.adapter_parameters:,} x 16 B), reference {size(reference)}, activations "
+        f"{size(activations)} ({training.pass_tokens:,} tokens x {kept:,} x {element} B), logits "
+        f"{size(logits)} ({training.logit_tokens:,} x {shape.vocabulary:,} x 12 B); python and libraries left out",
+    )
+
+
+def fitting_rows(need_of: Callable[[int], MemoryNeed], *, rows: int, has: int) -> int | None:
+    """Halve the rows of a pass until it fits into `has` bytes; None where not even one row does."""
+    while need_of(rows).total > has:
+        if rows == 1:
+            return None
+        rows //= 2
+    return rows
+
+
+def refusal(need: MemoryNeed, *, has: int, where: str) -> str:
+    """Say that one row at a time does not fit, with the arithmetic; `where` names the memory that is short."""
+    return (
+        f"training takes about {size(need.total)} even with one row at a time, {where} has {size(has)}: "
+        f"{need.arithmetic}"
+    )
+
+
+def size(count: float) -> str:
+    """Write bytes for people, in units of a thousand."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000.0:
+            return f"{value:.3g} {unit}"
+        value /= 1000.0
+    return f"{value:.3g} GB"
