@@ -172,6 +172,8 @@ class RlSpec(_SpecBase):
     temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=2.0)
     top_p: float = Field(default=1.0, ge=1.0, le=1.0)
     """Only 1: a truncated distribution renormalises the sampled log-probs."""
+    top_k: int = Field(default=0, ge=0, le=0)
+    """Only 0, for the same reason."""
     max_tokens: int = Field(default=128, ge=1, le=1_000_000)
     """Longest completion."""
     reward: RewardConfig = Field(default_factory=RewardConfig)

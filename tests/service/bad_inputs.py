@@ -195,6 +195,7 @@ EXPLANATIONS = (
     explain("nearly greedy", "/temperature", "0 (greedy) or at least 0.01; got 0.0099", temperature=0.0099),
     explain("colder than any float32", "/temperature", "0 (greedy) or at least 0.01; got 5e-324", temperature=5e-324),
     explain("no probability kept", "/top_p", "0", top_p=0),
+    explain("fewer tokens than none", "/top_k", "got -1", top_k=-1),
     explain("an integer of 40 digits", "/seed", "got 1000", seed=10**40),
     explain("a negative seed", "/seed", "got -1", seed=-1),
     explain("no tokens wanted", "/max_tokens", "1", max_tokens=0),

@@ -84,6 +84,7 @@ TRAINING = (
         max_tokens=1000,
     ),
     train("a distribution cut off", "/top_p", "1", top_p=0.9),
+    train("a distribution of a few tokens", "/top_k", "0", top_k=50),
     train("a group of one", "/samples_per_question", "2", samples_per_question=1),
     train("a reference that nothing refers to", "/reference_every", "beta", reference_every=4, beta=0.0),
     train("a loss that is not known", "/loss_type", "'dapo'", loss_type="ppo"),
