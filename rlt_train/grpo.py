@@ -42,6 +42,7 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         self._stop = stop
         self._shares = self.accelerator.num_processes == 1 and can_share_beginnings(self.policy.config)
         self._mismatch = Mismatch()
+        self._made_up = 1.0
         self._loss_inputs: dict[str, Any] | None = None
         self.moving_reference: MovingReference | None = None
         self.selection: Selection | None = None
@@ -108,6 +109,9 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         if step == 0 or self._buffered_inputs is None:
             whole = self._generate_and_score_completions(generation_batch)
             self._buffered_inputs = split_tensor_dict(whole, arguments.steps_per_generation)
+            mask = whole.get("tool_mask")
+            masks = [part["tool_mask"] for part in self._buffered_inputs] if mask is not None else []
+            self._made_up = made_up_for(masks, loss_type=self.loss_type)
         return self._buffered_inputs[step]
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
@@ -121,13 +125,15 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         # What TRL asks before it multiplies by `importance_sampling_ratio`; nothing else in its loss asks it.
         self.use_vllm = self.vllm_importance_sampling_correction
         try:
-            return super()._compute_loss(model, inputs)
+            return super()._compute_loss(model, inputs) * self._made_up
         finally:
             self.use_vllm = False
             self._loss_inputs = None
 
     def _compare_with_engine(self, inputs: dict[str, Any], trainer_BC: Tensor) -> None:
         engine_BC, mask_BC = inputs["sampling_per_token_logps"], inputs["completion_mask"]
+        if "tool_mask" in inputs:  # rollouts that were left out
+            mask_BC = mask_BC * inputs["tool_mask"]
         self._mismatch.add(trainer_BC, engine_BC, mask_BC)
         if self.vllm_importance_sampling_correction:
             cap: Any = self.vllm_importance_sampling_clip_max
@@ -184,6 +190,21 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         logprobs_C, entropies_C = tree_logprobs(model, tree, temperature=self.temperature)
         empty = torch.zeros(completion_mask.shape, device=input_ids.device, dtype=logprobs_C.dtype)
         return empty.masked_scatter(completion_mask, logprobs_C), empty.masked_scatter(completion_mask, entropies_C)
+
+
+def made_up_for(masks: Sequence[Tensor], *, loss_type: str) -> float:
+    """Give the factor that makes a step's loss that of its rollouts which are left, by the masks of its micro-batches.
+
+    TRL counts a rollout that is all masked as one of loss 0 where it averages over rows (`grpo`, `dr_grpo`) and, of a
+    micro-batch in which nothing is left, over micro-batches (`bnpo`); `dapo` averages over the tokens that are left.
+    Without masks nothing was left out.
+    """
+    if loss_type == "dapo" or not masks:
+        return 1.0
+    kept = [int(mask.bool().any(-1).sum()) for mask in masks]
+    if loss_type == "bnpo":
+        return len(kept) / sum(rows > 0 for rows in kept)
+    return sum(len(mask) for mask in masks) / sum(kept)
 
 
 def forward_passes(prompts: Sequence[object], sizes: Sequence[tuple[int, int]]) -> list[slice]:

@@ -52,7 +52,7 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     earlier = [Path(folder) for folder in job.journal_dirs]
     journal = Journal(context.attempt_dir / "journal", job_id=job.job_id, earlier=earlier)
     experience = Experience(
-        _collector(context, spec, services, samples=spec.samples_per_question),
+        _collector(context, spec, services, samples=spec.samples_per_question, max_dropped=spec.max_dropped),
         publisher=publisher,
         rows=parts.train,
         journal=journal,
@@ -107,7 +107,13 @@ def _checked(context: JobContext) -> RlSpec:
 
 
 def _collector(
-    context: JobContext, spec: RlSpec, services: Services, *, samples: int, first_student_only: bool = False
+    context: JobContext,
+    spec: RlSpec,
+    services: Services,
+    *,
+    samples: int,
+    max_dropped: float = 0.0,
+    first_student_only: bool = False,
 ) -> Collector:
     others = [] if first_student_only else context.job.other_student_versions
     plan = SamplingPlan(
@@ -117,10 +123,17 @@ def _collector(
         seed=spec.seed,
         student_versions=(str(context.job.student_version), *others),
         student_reduction=spec.student_reduction,
+        max_dropped=max_dropped,
         reward=spec.reward,
         format_id=context.job.format_id,
     )
-    return Collector(services, codec=context.codec, plan=plan)
+    return Collector(
+        services,
+        codec=context.codec,
+        plan=plan,
+        stop=context.stop,
+        report=lambda said: context.events.log(said, level="warning"),
+    )
 
 
 def _selection(

@@ -169,6 +169,8 @@ class RlSpec(_SpecBase):
     importance_cap: float = Field(default=3.0, ge=1.0, le=1e6)
     dynamic_sampling: int = Field(default=0, ge=0, le=16)
     """Rounds in which questions whose samples all got the same reward give way to others (DAPO); 0 keeps them."""
+    max_dropped: float = Field(default=0.25, ge=0.0, le=0.9)
+    """Share of a step's rollouts that may be left out because they failed for good; beyond it the job fails."""
     temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=2.0)
     top_p: float = Field(default=1.0, ge=1.0, le=1.0)
     """Only 1: a truncated distribution renormalises the sampled log-probs."""

@@ -119,6 +119,7 @@ BODIES = (
 )
 
 HEADERS = (
+    header("a flow whose name is too long", EXPLAIN, "RLT-Flow", "a" * 201, "200", QUESTION),
     header("no time at all", EXPLAIN, "X-Request-Timeout-Ms", "0", "got '0'", QUESTION),
     header("a time that is no number", SCORE, "X-Request-Timeout-Ms", "soon", "integer", SCORED),
     header("a time in halves", EXPLAIN, "X-Request-Timeout-Ms", "0.5", "integer", QUESTION),
