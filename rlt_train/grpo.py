@@ -83,9 +83,10 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
 
     def load_extra_states(self, states: dict[str, Any]) -> None:
         """Take up what `extra_states` gave."""
-        if self.moving_reference is not None:
+        if self.moving_reference is not None and not (self.branches and "reference" not in states):
             self.moving_reference.restore(states["reference"])
-        if self.selection is not None:
+        # Which policy was best, another job knows by its own reward and students.
+        if self.selection is not None and not self.branches:
             self.selection.restore(states["selection"])
 
     def _get_train_sampler(self, dataset: Any = None) -> InGroups:

@@ -91,7 +91,8 @@ class _SpecBase(RequestModel):
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher first."""
     not_before: Annotated[UtcTime, Field(strict=False)] | None = None
-    resume_from: str | None = None
+    resume_from: str | None = Field(default=None, max_length=200)
+    """A checkpoint's id, of any job of the same kind, data and adapter: training goes on after its step."""
     splits: Splits = Field(default_factory=Splits)
     divergence: DivergenceLimits = Field(default_factory=DivergenceLimits)
     lora: LoraSpec | None = Field(default_factory=LoraSpec)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.support.bad_input import BadInput
-from tests.support.bad_input_kinds import NO_DATASET, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, train
+from tests.support.bad_input_kinds import NO_DATASET, NO_JOB, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, train
 
 NOT_FOUND: dict[str, Any] = {"status_": 404, "code": "not_found"}
 NO_MODEL: dict[str, Any] = {"status_": 404, "code": "model_not_found"}
@@ -21,7 +21,10 @@ TRAINING = (
     train("a field of another kind", "/epochs", "no field", code="unknown_field", epochs=1),
     train("a field that is mistyped in training", "/stepz", "did you mean 'steps'?", code="unknown_field", stepz=3),
     train("full fine-tuning", "/lora", "not available yet", lora=None, **NOT_YET),
-    train("going on from a checkpoint", "/resume_from", "not available yet", resume_from="ckpt_1", **NOT_YET),
+    train("a checkpoint's id that is none", "/resume_from", "job.attempt.step", resume_from="ckpt_1"),
+    train("a checkpoint that climbs", "/resume_from", "no id of a checkpoint", resume_from=f"{NO_JOB}.1.1/../2"),
+    train("a checkpoint of no job", "/resume_from", "no job", resume_from=f"{NO_JOB}.1.1", **NOT_FOUND),
+    train("a checkpoint that is not there", "/resume_from", "no checkpoint", resume_from="$checkpoint_gone", **NOT_FOUND),
     train("no student at all", "/student", "1", student=[]),
     train("one student twice", "/student/1", "named before", student=["default", "default"]),
     train("a second student that is not there", "/student/1", "no student", student=["default", "nobody"], **NO_MODEL),

@@ -97,7 +97,7 @@ class DryRunner:
         rows = counted(checked.spec, lengths=lengths, rehearsal=shown)
         served = isinstance(checked.spec, RlSpec) and self._serves(checked.spec)
         work = work_of(
-            checked.spec,
+            _left_of(checked),
             rows,
             train_rows=len(checked.parts.train),
             gate_rows=len(checked.parts.gate),
@@ -160,6 +160,14 @@ class DryRunner:
                 f"{spec.max_tokens} and would be left out"
             )
         return found
+
+
+def _left_of(checked: Checked) -> WarmupSpec | RlSpec:
+    """Give the spec of the steps that are left after a checkpoint; a warm-up's are counted all."""
+    spec = checked.spec
+    if not isinstance(spec, RlSpec):
+        return spec
+    return spec.model_copy(update={"steps": spec.steps - checked.first_step})
 
 
 def _per_s(tokens: int, seconds: float) -> float:
