@@ -110,8 +110,8 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         if step == 0 or self._buffered_inputs is None:
             whole = self._generate_and_score_completions(generation_batch)
             self._buffered_inputs = split_tensor_dict(whole, arguments.steps_per_generation)
-            mask = whole.get("tool_mask")
-            masks = [part["tool_mask"] for part in self._buffered_inputs] if mask is not None else []
+            left_out = "tool_mask" in whole  # padded with 1, so that the other mask is needed too
+            masks = [part["tool_mask"] * part["completion_mask"] for part in self._buffered_inputs if left_out]
             self._made_up = made_up_for(masks, loss_type=self.loss_type)
         return self._buffered_inputs[step]
 

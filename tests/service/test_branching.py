@@ -79,7 +79,9 @@ def test_a_spec_of_the_same_data_and_adapter_can_go_on(made: Branched, kind: str
 
 
 def test_a_dry_run_counts_the_steps_that_are_left(made: Branched) -> None:
-    left, whole = (answer.json()["estimates"]["tokens"]["value"] for answer in (made.train(), made.train(steps=12)))
+    left, whole = (
+        answer.json()["estimates"]["trained_tokens"]["value"] for answer in (made.train(), made.train(steps=12))
+    )
     assert whole == 2 * left  # 4 steps and 8 after the checkpoint
 
 

@@ -42,6 +42,7 @@ def test_an_explanation_is_scored_while_the_next_is_being_written(
 ) -> None:
     services, scored = fake_services(world.rl()), threading.Event()
     services.calls_at_once = 2
+    services.models["tiny@0"] = services.model("tiny@0")  # before: transformers loads in one thread alone
 
     def wait_for_the_first_score(answer: ExplainResponse) -> ExplainResponse:
         tokens = answer.explanations[0].tokens
