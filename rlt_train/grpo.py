@@ -109,9 +109,10 @@ class RltGrpoTrainer(StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
         step = self._step % arguments.steps_per_generation
         if step == 0 or self._buffered_inputs is None:
             whole = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = split_tensor_dict(whole, arguments.steps_per_generation)
-            left_out = "tool_mask" in whole  # padded with 1, so that the other mask is needed too
-            masks = [part["tool_mask"] * part["completion_mask"] for part in self._buffered_inputs if left_out]
+            parts: list[Any] = split_tensor_dict(whole, arguments.steps_per_generation)
+            # TRL pads the mask of rows that fill up with 1, so that the other one is needed too.
+            masks = [part["tool_mask"] * part["completion_mask"] for part in parts if "tool_mask" in part]
+            self._buffered_inputs = parts
             self._made_up = made_up_for(masks, loss_type=self.loss_type)
         return self._buffered_inputs[step]
 
