@@ -34,6 +34,8 @@ class _Entry(WireModel):
     job_id: str
     step: int
     policy_sha256: str
+    version: str = ""
+    """What sampled them, as it can be called while the job runs."""
     rollouts: list[_Line]
     asked: list[str] = Field(default_factory=list[str])
     """Ids of the rows in their places; one may have fewer rollouts than others, or none. Empty: all that are there."""
@@ -68,7 +70,15 @@ class Journal:
         make_folder(self._folder)
         (self._folder / _mark(step)).touch()
 
-    def write(self, rollouts: Sequence[Rollout], *, step: int, policy_sha256: str, asked: Sequence[str] = ()) -> None:
+    def write(
+        self,
+        rollouts: Sequence[Rollout],
+        *,
+        step: int,
+        policy_sha256: str,
+        version: str = "",
+        asked: Sequence[str] = (),
+    ) -> None:
         """Make a step's rollouts durable, those of the rows `asked` that are left; OSError where the disk is full."""
         lines = [
             _Line(
@@ -81,7 +91,14 @@ class Journal:
             )
             for rollout in rollouts
         ]
-        entry = _Entry(job_id=self._job_id, step=step, policy_sha256=policy_sha256, rollouts=lines, asked=list(asked))
+        entry = _Entry(
+            job_id=self._job_id,
+            step=step,
+            policy_sha256=policy_sha256,
+            version=version,
+            rollouts=lines,
+            asked=list(asked),
+        )
         body = entry.model_dump_json().encode() + b"\n"
         head = _Head(size=len(body), sha256=hashlib.sha256(body).hexdigest())
         make_folder(self._folder)

@@ -10,7 +10,7 @@ from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 
 from rlt_core.batching import micro_batch_rows, passed_tokens
-from rlt_core.errors import ConfigurationError, NotAvailableYetError
+from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import RlSpec
 from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
@@ -62,6 +62,8 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     trainer = _trainer(trainer_class, context=context, spec=spec, experience=experience, publisher=publisher)
     selection = _selection(trainer, context=context, spec=spec, services=services, publisher=publisher, parts=parts)
     course = trainer.course(job)
+    if spec.max_staleness:
+        experience.work_ahead(trainer.course(job))
     resume = find_checkpoint(context, course=course)
     if resume is not None:
         load_adapter(trainer.policy, resume.folder)
@@ -101,8 +103,6 @@ def _checked(context: JobContext) -> RlSpec:
         raise ConfigurationError(f"a {spec.kind} spec was handed to rl")
     if job.student_version is None or not job.base_url:
         raise ConfigurationError("an rl job needs student_version and base_url")
-    if spec.max_staleness:
-        raise NotAvailableYetError("a max_staleness above 0 is not available yet: leave it at 0")
     return spec
 
 

@@ -181,6 +181,8 @@ class RlSpec(_SpecBase):
     """Longest completion."""
     reward: RewardConfig = Field(default_factory=RewardConfig)
     max_staleness: int = Field(default=0, ge=0, le=16)
+    """Steps that the policy which samples may be behind the one that learns; 0 is strictly on-policy. From 1 on, a
+    step's rollouts are collected while the step before trains: they are one step old, not more."""
     save_every: int = Field(default=5, ge=0, le=1_000_000)
     """Steps between checkpoints; 0 saves at the end, and when it is stopped."""
     eval_every: int = Field(default=0, ge=0, le=1_000_000)

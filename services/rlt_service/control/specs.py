@@ -88,8 +88,6 @@ def check_lora(spec: Spec, *, max_rank: int) -> None:
 
 
 def _check_rl(spec: RlSpec) -> None:
-    if spec.max_staleness > 0:
-        raise _later("training on rollouts of older policies: leave max_staleness at 0", param="/max_staleness")
     if spec.eval_every > 0 and not spec.splits.select:
         raise InvalidRequestError(
             "eval_every measures on questions that are held out for it: give splits.select too", param="/splits/select"

@@ -368,7 +368,7 @@ def test_too_few_questions_for_a_step_are_refused(world: Any, fake_services: Ser
 
 
 def test_what_is_not_built_yet_is_refused(world: Any, fake_services: Services) -> None:
-    job = world.rl({"max_staleness": 1})
+    job = world.rl({"lora": None})
     with pytest.raises(NotAvailableYetError):
         run_rl(world.context(job, fake_services(job)))
 
