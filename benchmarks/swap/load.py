@@ -42,6 +42,7 @@ class Clients:
         self._count = count
         self._max_tokens = max_tokens
         self._going = True
+        self._answered = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.seen: list[Seen] = []
 
@@ -57,17 +58,20 @@ class Clients:
 
     async def first_of(self, version: str, *, after_s: float) -> float:
         """Wait for the first answer of `version` that was asked for after `after_s`; give when it came."""
+        looked_at = 0
         while True:
-            for seen in reversed(self.seen):
-                if seen.version == version and seen.asked_s >= after_s:
-                    return min(s.answered_s for s in self.seen if s.version == version and s.asked_s >= after_s)
-            await asyncio.sleep(0.002)
+            new, looked_at = self.seen[looked_at:], len(self.seen)
+            if any(seen.version == version and seen.asked_s >= after_s for seen in new):
+                return min(s.answered_s for s in self.seen if s.version == version and s.asked_s >= after_s)
+            self._answered.clear()
+            await self._answered.wait()
 
     async def _client(self, number: int) -> None:
         turn = 0
         while self._going:
             turn += 1
             self.seen.append(await self._explain(seed=1_000_000 * number + turn))
+            self._answered.set()
 
     async def _explain(self, *, seed: int) -> Seen:
         body = {

@@ -10,9 +10,7 @@ import pytest
 
 from rlt_service.engine.core_turns import (
     ALONE_S,
-    GIVE_WAY_S,
     PATIENCE_S,
-    PAUSE_S,
     SMALL_STEP_TOKENS,
     TURNS_VARIABLE,
     CoreTurns,
@@ -53,63 +51,103 @@ def is_free(path: Path) -> bool:
     return True
 
 
-def test_a_small_step_has_the_cores_alone_and_gives_them_back(tmp_path: Path) -> None:
+def freed(path: Path, *, within_s: float = 30.0) -> bool:
+    end_s = time.monotonic() + within_s
+    while time.monotonic() < end_s:
+        if is_free(path):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_a_small_step_has_the_cores_alone_and_its_engine_keeps_them_for_what_follows(tmp_path: Path) -> None:
+    turns = CoreTurns(tmp_path / "cores.lock", linger_s=3600.0)
+    turns.begin(tokens=SMALL_STEP_TOKENS)
+    assert not is_free(tmp_path / "cores.lock")
+    turns.end()
+    assert not freed(tmp_path / "cores.lock", within_s=0.1)
+
+
+def test_an_engine_that_begins_no_other_step_gives_them_back(tmp_path: Path) -> None:
     turns = CoreTurns(tmp_path / "cores.lock")
-    with turns.turn(tokens=SMALL_STEP_TOKENS):
-        assert not is_free(tmp_path / "cores.lock")
-    assert is_free(tmp_path / "cores.lock")
+    for _ in range(2):
+        turns.begin(tokens=1)
+        turns.end()
+        assert freed(tmp_path / "cores.lock")
 
 
-def test_a_step_that_fails_gives_them_back_too(tmp_path: Path) -> None:
-    turns = CoreTurns(tmp_path / "cores.lock")
-    with pytest.raises(RuntimeError), turns.turn(tokens=1):
-        raise RuntimeError
-    assert is_free(tmp_path / "cores.lock")
+def test_a_step_is_never_interrupted_however_long_it_takes(tmp_path: Path) -> None:
+    turns = CoreTurns(tmp_path / "cores.lock", linger_s=0.01)
+    turns.begin(tokens=1)
+    turns.end()
+    turns.begin(tokens=1)
+    assert not freed(tmp_path / "cores.lock", within_s=0.2)
 
 
-def test_a_large_step_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_with_nobody_waiting_the_turn_goes_on_at_once(tmp_path: Path) -> None:
     clock = Clock()
-    turns = CoreTurns(tmp_path / "cores.lock", clock=clock, sleep=clock.sleep)
-    with turns.turn(tokens=SMALL_STEP_TOKENS + 1):
-        assert is_free(tmp_path / "cores.lock")
-    assert clock.now_s - 100.0 == pytest.approx(PAUSE_S, abs=0.002)
+    turns = CoreTurns(tmp_path / "cores.lock", linger_s=3600.0, clock=clock, sleep=clock.sleep)
+    for _ in range(3):
+        turns.begin(tokens=1)
+        turns.end()
+    assert clock.slept == 0
+    assert not is_free(tmp_path / "cores.lock")
 
 
-def test_a_large_step_lets_generation_end_first_but_not_for_long(tmp_path: Path) -> None:
-    clock = Clock()
-    other = held(tmp_path / "cores.lock")
+def test_at_its_next_step_an_engine_lets_those_go_first_who_wait(tmp_path: Path) -> None:
+    path, clock = tmp_path / "cores.lock", Clock()
+    others: list[int] = []
 
     def sleep(seconds: float) -> None:
         clock.sleep(seconds)
-        if clock.now_s > 100.4:
-            fcntl.flock(other, fcntl.LOCK_UN)
+        if not others:
+            others.append(held(path))  # who waits looks again
+        else:
+            os.close(others[0])
 
-    turns = CoreTurns(tmp_path / "cores.lock", clock=clock, sleep=sleep)
-    with turns.turn(tokens=SMALL_STEP_TOKENS + 1):
-        pass
-    assert clock.now_s - 100.0 == pytest.approx(0.4 + PAUSE_S, abs=0.01)
+    turns = CoreTurns(path, linger_s=3600.0, clock=clock, sleep=sleep)
+    turns.begin(tokens=1)
+    turns.end()
+    waiting = os.open(path.with_name("cores.lock.waiting"), os.O_RDWR)
+    fcntl.flock(waiting, fcntl.LOCK_SH)
+    turns.begin(tokens=1)
+    assert others
+    assert not is_free(path)
+
+
+def test_a_large_step_waits_for_nobody_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    clock = Clock()
+    turns = CoreTurns(tmp_path / "cores.lock", linger_s=3600.0, clock=clock, sleep=clock.sleep)
+    turns.begin(tokens=1)
+    turns.end()
+    turns.begin(tokens=SMALL_STEP_TOKENS + 1)
+    assert is_free(tmp_path / "cores.lock")
     held(tmp_path / "cores.lock")
-    began_s = clock.now_s
-    with turns.turn(tokens=SMALL_STEP_TOKENS + 1):
-        pass
-    assert clock.now_s - began_s == pytest.approx(GIVE_WAY_S, abs=0.01)
+    turns.begin(tokens=SMALL_STEP_TOKENS + 1)
+    assert clock.slept == 0
 
 
 def test_who_stands_still_is_waited_for_once_and_then_not_for_a_while(tmp_path: Path) -> None:
     clock = Clock()
     turns = CoreTurns(tmp_path / "cores.lock", clock=clock, sleep=clock.sleep)
     held(tmp_path / "cores.lock")
-    with turns.turn(tokens=1):
-        pass
+    turns.begin(tokens=1)
     assert clock.now_s - 100.0 == pytest.approx(PATIENCE_S, abs=0.01)
     waited = clock.slept
-    with turns.turn(tokens=1):
-        pass
+    turns.begin(tokens=1)
     assert clock.slept == waited
     clock.now_s += ALONE_S
-    with turns.turn(tokens=1):
-        pass
+    turns.begin(tokens=1)
     assert clock.slept > waited
+
+
+def test_who_went_on_alone_does_not_end_the_turn_of_another(tmp_path: Path) -> None:
+    clock = Clock()
+    turns = CoreTurns(tmp_path / "cores.lock", clock=clock, sleep=clock.sleep)
+    held(tmp_path / "cores.lock")
+    turns.begin(tokens=1)
+    turns.end()
+    assert not is_free(tmp_path / "cores.lock")
 
 
 def take_steps(path: Path, name: str, log: Path, begin: float) -> None:
@@ -117,10 +155,11 @@ def take_steps(path: Path, name: str, log: Path, begin: float) -> None:
     turns = CoreTurns(path)
     time.sleep(max(begin - time.time(), 0.0))
     for _ in range(10):
-        with turns.turn(tokens=8):
-            began = time.monotonic()
-            time.sleep(0.02)
-            ended = time.monotonic()
+        turns.begin(tokens=8)
+        began = time.monotonic()
+        time.sleep(0.02)
+        ended = time.monotonic()
+        turns.end()
         with log.open("a") as lines:
             lines.write(f"{name} {began} {ended}\n")
         time.sleep(0.003)  # the engine's core decides what comes next
@@ -143,10 +182,9 @@ def test_two_engines_take_turns_and_never_compute_at_once(tmp_path: Path) -> Non
 
 
 def hold_for_ever(path: Path, ready: Path) -> None:
-    turns = CoreTurns(path)
-    with turns.turn(tokens=1):
-        ready.touch()
-        time.sleep(600.0)
+    CoreTurns(path).begin(tokens=1)
+    ready.touch()
+    time.sleep(600.0)
 
 
 def test_a_killed_engine_leaves_its_turn(tmp_path: Path) -> None:

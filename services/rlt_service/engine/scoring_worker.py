@@ -1,9 +1,9 @@
 """The engine's worker process: vLLM's worker with our scoring, a counter, and an end when its owner ends.
 
-Leans on the inside of vLLM 0.32: `CPUWorker.init_device`, `Worker.execute_model`, `Worker._make_model_runner`,
-`Worker.load_model`, `Worker.use_v2_model_runner`. The V1 runner scores by `scoring_runner.py`, the V2 runner by
-`scoring_runner_v2.py`; the engine asks which it is (`scoring_variant`) and speaks accordingly
-(`scoring_variants.py`).
+Leans on the inside of vLLM 0.32: `CPUWorker.init_device`, `Worker.execute_model` (None where `Worker.sample_tokens`
+follows), `Worker._make_model_runner`, `Worker.load_model`, `Worker.use_v2_model_runner`. The V1 runner scores by
+`scoring_runner.py`, the V2 runner by `scoring_runner_v2.py`; the engine asks which it is (`scoring_variant`) and speaks
+accordingly (`scoring_variants.py`).
 """
 
 # vLLM's types are incomplete, so this module is checked less strictly than the rest.
@@ -19,7 +19,7 @@ import psutil
 import torch
 from torch import nn
 from vllm.config import VllmConfig
-from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.output import GrammarOutput, SchedulerOutput
 from vllm.v1.outputs import AsyncModelRunnerOutput, ModelRunnerOutput
 from vllm.v1.worker.cpu_worker import CPUWorker
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
@@ -61,11 +61,26 @@ class CPUScoringWorker(CPUWorker):
         _end_with_owner()
 
     def execute_model(self, scheduler_output: SchedulerOutput) -> ModelRunnerOutput | AsyncModelRunnerOutput | None:
-        """Compute a step when it is this engine's turn to use the cores."""
+        """Compute a step when it is this engine's turn to use the cores; the turn goes on where tokens are sampled."""
         if self.core_turns is None:
             return super().execute_model(scheduler_output)
-        with self.core_turns.turn(tokens=scheduler_output.total_num_scheduled_tokens):
-            return super().execute_model(scheduler_output)
+        self.core_turns.begin(tokens=scheduler_output.total_num_scheduled_tokens)
+        samples = False
+        try:
+            found = super().execute_model(scheduler_output)
+            samples = found is None
+            return found
+        finally:
+            if not samples:
+                self.core_turns.end()
+
+    def sample_tokens(self, grammar_output: GrammarOutput | None) -> ModelRunnerOutput | AsyncModelRunnerOutput:
+        """Sample the step's tokens, then let the other engines have the cores."""
+        try:
+            return super().sample_tokens(grammar_output)
+        finally:
+            if self.core_turns is not None:
+                self.core_turns.end()
 
     def scoring_variant(self) -> VariantName:
         """Name the way to speak to this worker; called over collective_rpc."""

@@ -13,6 +13,7 @@ from rlt_core.artifacts import WEIGHTS_SUFFIX, Kind, version_files, version_sha2
 from rlt_core.errors import InvalidAdapterError, InvalidRequestError, InvalidWeightsError, NotFoundError
 from rlt_core.schemas.base import NAME_PATTERN, split_version
 from rlt_service.store.faults import check_room, free_bytes, storage_faults
+from rlt_service.store.known_hashes import KnownHashes
 
 REFUSED: dict[Kind, type[InvalidRequestError]] = {"adapter": InvalidAdapterError, "full": InvalidWeightsError}
 """What is raised for files of a kind."""
@@ -72,14 +73,17 @@ class ArtifactStore:
             raise InvalidRequestError(f"{name!r} is no name: use lower-case letters, digits and hyphens.")
         return self._inside("versions", name, str(number))
 
-    def checked_sha256(self, folder: Path, kind: Kind = "adapter") -> str:
-        """Hash a version's files that lie under the root.
+    def checked_sha256(self, folder: Path, kind: Kind = "adapter", *, known: KnownHashes | None = None) -> str:
+        """Hash a version's files that lie under the root; files that `known` knows are not read again.
 
         Raises InvalidAdapterError or InvalidWeightsError for links or missing files.
         """
         self._check_files(folder, kind)
         with storage_faults(f"read {folder}"):
-            return version_sha256(folder, kind)
+            if known is None:
+                return version_sha256(folder, kind)
+            files = [folder / name for name in version_files(folder, kind)]
+            return known.sha256(files, lambda: version_sha256(folder, kind))
 
     def imports_dir(self, folder: str) -> Path:
         """Folder in which an operator laid a version's files for registration; raises NotFoundError."""

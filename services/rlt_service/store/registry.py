@@ -33,6 +33,7 @@ from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job
+from rlt_service.store.known_hashes import KnownHashes
 from rlt_service.store.registration import Candidate, HeldOut, register, stage
 from rlt_service.store.resolution import ResolvedVersion, VersionFiles, version_name
 from rlt_service.store.retries import tried_again
@@ -54,6 +55,7 @@ class Registry:
         """Take a started database and the artifact folders."""
         self._database = database
         self._artifacts = artifacts
+        self._hashes = KnownHashes()
 
     @tried_again
     def ensure_base(
@@ -111,7 +113,10 @@ class Registry:
         """Raise InvalidAdapterError or InvalidWeightsError where a version's files are not the registered ones."""
         kind: Kind = "adapter" if resolved.full is None else "full"
         files = resolved.full or resolved.adapter
-        if files is not None and (found := self._artifacts.checked_sha256(files.path, kind)) != files.sha256:
+        if files is None:
+            return
+        found = self._artifacts.checked_sha256(files.path, kind, known=self._hashes)
+        if found != files.sha256:
             refused = InvalidAdapterError if resolved.full is None else InvalidWeightsError
             raise refused(
                 f"{resolved.version} has sha256 {found}, it was registered with {files.sha256}: its files were changed "
