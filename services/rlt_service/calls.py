@@ -111,7 +111,6 @@ def call_of(
         str | None,
         Header(
             alias=FLOW_HEADER,
-            min_length=1,
             max_length=200,
             description="A name of the caller's: its calls of one name take the turns of one call before the engine.",
         ),
@@ -122,7 +121,7 @@ def call_of(
     return Call(
         request,
         timeout_s=longest_s if timeout_ms is None else min(timeout_ms / 1000, longest_s),
-        flow=None if flow is None else services.flows.named(flow, owner=owner()),
+        flow=services.flows.named(flow, owner=owner()) if flow else None,
     )
 
 
