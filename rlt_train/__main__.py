@@ -141,7 +141,7 @@ def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
             report=lambda message: events.log(message, level="warning"),
             sleep=lambda seconds: wait(seconds, stop=stop),
         )
-        services = HttpServices(Client(base_url=job.base_url), job_id=job.job_id, attempt=job.attempt)
+        services = HttpServices(Client(base_url=job.base_url, flow=job.job_id), job_id=job.job_id, attempt=job.attempt)
         return PatientServices(services, patience=patience, stop=stop)
 
     format_id = job.format_id.partition("+")[0]  # what follows says how the template was used, and is checked below

@@ -11,7 +11,14 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from transformers import Trainer
 
-from rlt_core.schemas.trainer import KEPT_CHECKPOINTS, STORED_STEP, CheckpointEvent, ResumePoint, TrainerJob
+from rlt_core.schemas.trainer import (
+    KEPT_CHECKPOINTS,
+    STORED_STEP,
+    BranchPoint,
+    CheckpointEvent,
+    ResumePoint,
+    TrainerJob,
+)
 from rlt_train.data_order import Cursor
 from rlt_train.durable import durable_folder, file_sha256, sync_files
 from rlt_train.errors import UnfitCheckpointError
@@ -43,6 +50,8 @@ class Checkpoint:
     """Threads that computed it: another number sums in another order."""
     cursor: Cursor
     """Where in its data training goes on."""
+    is_others: bool = False
+    """Whether another job wrote it, whose spec may have been another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +127,12 @@ def verified(point: ResumePoint, *, job: TrainerJob) -> Checkpoint:
     manifest: dict[str, Any] = json.loads(text)
     if not set(manifest) >= _FIELDS:
         raise UnfitCheckpointError(f"{name} was written by another version: its manifest says less")
-    if (manifest["job_id"], manifest["attempt"]) != (job.job_id, point.attempt):
+    is_others = isinstance(point, BranchPoint)
+    owner = point.job_id if isinstance(point, BranchPoint) else job.job_id
+    if (manifest["job_id"], manifest["attempt"]) != (owner, point.attempt):
         raise UnfitCheckpointError(f"{name} is of another job or attempt")
-    if (manifest["step"], manifest["spec_sha256"]) != (point.step, _spec_sha256(job)):
+    spec = manifest["spec_sha256"] if is_others else _spec_sha256(job)
+    if (manifest["step"], manifest["spec_sha256"]) != (point.step, spec):
         raise UnfitCheckpointError(f"{name} is of another step or of another spec")
     if (manifest["base_model"], manifest["format_id"]) != (job.base_model, job.format_id):
         raise UnfitCheckpointError(f"{name} is of another base or format")
@@ -136,7 +148,7 @@ def verified(point: ResumePoint, *, job: TrainerJob) -> Checkpoint:
         cursor = Cursor(**manifest["cursor"])
     except TypeError as error:
         raise UnfitCheckpointError(f"{name} was written by another version: it names its place otherwise") from error
-    return Checkpoint(folder=folder, step=point.step, threads=manifest["threads"], cursor=cursor)
+    return Checkpoint(folder=folder, step=point.step, threads=manifest["threads"], cursor=cursor, is_others=is_others)
 
 
 def random_sha256_of(folder: Path) -> dict[str, str]:

@@ -123,6 +123,12 @@ class DataCourse:
             data_sha256=self._data_sha256,
         )
 
+    def rows_due(self, step: int) -> list[int]:
+        """Give the rows that the step after `step` takes, by their numbers."""
+        per_step = self._sampler.rows_per_step
+        epoch, steps = divmod(step, max(-(-len(self._order_of(0)) // per_step), 1))
+        return self._order_of(epoch)[steps * per_step : (steps + 1) * per_step]
+
     def _order_of(self, epoch: int) -> list[int]:
         if self._order is None or self._order[0] != epoch:
             self._sampler.set_epoch(epoch)

@@ -15,6 +15,12 @@ class RolloutFailedError(RltError):
     code, status, title, retryable = "rollout_failed", 503, "Rollout failed", True
 
 
+class RolloutsDroppedError(RltError):
+    """More of a step's rollouts failed for good than may be left out; status and `retryable` are the last failure's."""
+
+    code, title = "rollouts_dropped", "Rollouts dropped"
+
+
 class DivergedError(RltError):
     """A step that would have ruined the weights; it was not taken."""
 

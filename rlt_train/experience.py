@@ -3,13 +3,17 @@
 import hashlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rlt_core.comparison import states_solution
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.trainer import SampleEvent
 from rlt_core.statistics import mean
+from rlt_train.ahead import Ahead, begin
 from rlt_train.context import JobContext
+from rlt_train.data_order import DataCourse
 from rlt_train.errors import RolloutMismatchError
 from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.journal import Journal
@@ -20,6 +24,16 @@ FLAT = 1e-8
 """Rewards of a group that are closer to one another than this count as equal, as in TRL."""
 WIDE_GAP = 0.1
 """A mean |trainer's - engine's log-prob| above this (natural log) is worth a warning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sampled:
+    """A step's rollouts, with the policy that wrote them."""
+
+    ids: tuple[str, ...]
+    """Rows that were due."""
+    policy: PublishedPolicy
+    collected: Collected
 
 
 class Experience:
@@ -44,6 +58,10 @@ class Experience:
         self._journal = journal
         self._context = context
         self._last: Collected | None = None
+        self._course: DataCourse | None = None
+        self._ahead: Ahead[_Sampled] | None = None
+        self._waited_s = 0.0
+        self._staleness = 0
         self._step_began_s = 0.0
         self._published_before_s = 0.0
         self.cost: dict[str, float] = dict.fromkeys(
@@ -52,10 +70,12 @@ class Experience:
                 "score_s",
                 "train_s",
                 "publish_s",
+                "wait_s",
                 "completion_tokens",
                 "replayed_steps",
                 "regenerated_steps",
                 "replaced_groups",
+                "dropped",
             ),
             0.0,
         )
@@ -70,15 +90,45 @@ class Experience:
                 f"the trainer is at step {trainer.state.global_step}, the published policy at {policy.step}"
             )
         ids = _groups(prompts, samples=trainer.num_generations)
-        self._last = self._replayed(ids, policy, samples=trainer.num_generations) or self._collected(ids, policy)
-        rollouts = self._last.rollouts
-        self._show(rollouts[0], step=policy.step)
-        return {
-            "prompt_ids": [list(rollout.tokens.prompt_token_ids) for rollout in rollouts],
-            "completion_ids": [list(rollout.tokens.completion_token_ids) for rollout in rollouts],
-            "logprobs": [list(rollout.tokens.completion_logprobs) for rollout in rollouts],
-            "given": [rollout.score.reward for rollout in rollouts],
-        }
+        sampled = self._begun(ids, step=policy.step) or self._sampled(ids, policy, samples=trainer.num_generations)
+        self._last, self._staleness = sampled.collected, policy.step - sampled.policy.step
+        self._begin_next(policy, steps=trainer.state.max_steps)
+        self._show(self._last.rollouts[0], step=policy.step)
+        return columns(self._last.groups(), samples=trainer.num_generations)
+
+    def work_ahead(self, course: DataCourse) -> None:
+        """Collect each step's rollouts while the step before trains, by the policy that it began with: one step old.
+
+        What was sampled by a policy that is gone cannot be sampled again: nothing is replayed then.
+        """
+        self._course = course
+
+    def _begin_next(self, policy: PublishedPolicy, *, steps: int) -> None:
+        step = policy.step + 1
+        if self._course is None or step >= steps:
+            return
+        due = [str(self.rows[number].id) for number in self._course.rows_due(step)]
+        self._ahead = begin(partial(self._collected, due, policy, step=step), step=step)
+
+    def _begun(self, ids: Sequence[str], *, step: int) -> _Sampled | None:
+        """Wait for what was begun for this step."""
+        if self._ahead is None:
+            return None
+        began_s = time.monotonic()
+        ahead, self._ahead = self._ahead, None
+        found = ahead.result(stop=self._context.stop)
+        if (ahead.step, list(found.ids)) != (step, list(ids)):
+            raise RolloutMismatchError(
+                f"rollouts were begun for step {ahead.step}, and step {step} has other questions"
+            )
+        self._waited_s = time.monotonic() - began_s
+        return found
+
+    def _sampled(self, ids: Sequence[str], policy: PublishedPolicy, *, samples: int) -> _Sampled:
+        replayed = None if self._course is not None else self._replayed(ids, policy, samples=samples)
+        if replayed is not None:
+            return _Sampled(ids=tuple(ids), policy=policy, collected=replayed)
+        return self._collected(ids, policy, step=policy.step)
 
     def _replayed(self, ids: Sequence[str], policy: PublishedPolicy, *, samples: int) -> Collected | None:
         """Take what this very policy wrote at this step before an earlier attempt ended."""
@@ -89,30 +139,37 @@ class Experience:
         if recalled.rollouts is None:
             self.cost["regenerated_steps"] += bool(recalled.faults)
             return None
-        held = _groups([str(rollout.row.id) for rollout in recalled.rollouts], samples=samples)
+        held = recalled.asked or _groups([str(rollout.row.id) for rollout in recalled.rollouts], samples=samples)
         # Groups that were replaced are of other questions, in the places of those that were due.
-        if len(held) != len(ids) or (held != list(ids) and not self._replacement_rounds):
+        if len(held) != len(ids) or (list(held) != list(ids) and not self._replacement_rounds):
             raise RolloutMismatchError(f"the journal of step {policy.step} holds other questions than are due")
         self.cost["replayed_steps"] += 1
-        return Collected(rollouts=recalled.rollouts, explain_s=0.0, score_s=0.0)
+        dropped = len(held) * samples - len(recalled.rollouts)
+        return Collected(rollouts=recalled.rollouts, asked=tuple(held), dropped=dropped, explain_s=0.0, score_s=0.0)
 
-    def _collected(self, ids: Sequence[str], policy: PublishedPolicy) -> Collected:
-        self._journal.begin(step=policy.step)
-        collected = self._collect(ids, policy)
-        spare = spare_rows([row_id for row_id in self._by_id if row_id not in ids], step=policy.step)
+    def _collected(self, ids: Sequence[str], policy: PublishedPolicy, *, step: int) -> _Sampled:
+        self._journal.begin(step=step)
+        collected = self._collect(ids, policy, step=step)
+        spare = spare_rows([row_id for row_id in self._by_id if row_id not in ids], step=step)
         for _ in range(self._replacement_rounds):
-            flat = flat_groups(collected.rollouts, groups=len(ids))[: len(spare)]
+            flat = flat_groups(collected.groups())[: len(spare)]
             if not flat:
                 break
             others, spare = spare[: len(flat)], spare[len(flat) :]
-            collected = replaced(collected, flat, self._collect(others, policy), groups=len(ids))
+            collected = replaced(collected, flat, self._collect(others, policy, step=step))
             self.cost["replaced_groups"] += len(flat)
-        self._journal.write(collected.rollouts, step=policy.step, policy_sha256=policy.sha256)
-        return collected
+        self._journal.write(
+            collected.rollouts,
+            step=step,
+            policy_sha256=policy.sha256,
+            version=policy.version,
+            asked=collected.asked,
+        )
+        return _Sampled(ids=tuple(ids), policy=policy, collected=collected)
 
-    def _collect(self, ids: Sequence[str], policy: PublishedPolicy) -> Collected:
+    def _collect(self, ids: Sequence[str], policy: PublishedPolicy, *, step: int) -> Collected:
         rows = [self._by_id[row_id] for row_id in ids]
-        return self._collector.collect(rows, version=policy.version, round_number=policy.step)
+        return self._collector.collect(rows, version=policy.version, round_number=step)
 
     def take_metrics(self, trainer: RltGrpoTrainer) -> dict[str, float]:
         """Sum up the step that has just ended."""
@@ -121,19 +178,25 @@ class Experience:
         rollouts, publish_s = self._last.rollouts, self._publisher.spent_s - self._published_before_s
         whole_s = time.monotonic() - self._step_began_s
         times = {"rollout_s": self._last.explain_s, "score_s": self._last.score_s, "publish_s": publish_s}
-        times["train_s"] = whole_s - sum(times.values())
+        if self._staleness:  # rollouts and scores came beside the step before
+            times["wait_s"] = self._waited_s
+            times["train_s"] = whole_s - publish_s - self._waited_s
+        else:
+            times["train_s"] = whole_s - sum(times.values())
         tokens = sum(len(rollout.tokens.completion_token_ids) for rollout in rollouts)
-        for name, value in (times | {"completion_tokens": float(tokens)}).items():
+        left_out = {"dropped": float(self._last.dropped)}
+        for name, value in (times | left_out | {"completion_tokens": float(tokens)}).items():
             self.cost[name] += value
         mismatch = trainer.take_mismatch()
-        if mismatch["logprob_gap_mean"] > WIDE_GAP:
+        if mismatch["logprob_gap_mean"] > WIDE_GAP and not self._staleness:
             self._context.events.log(
                 f"trainer and engine differ by {mismatch['logprob_gap_mean']:.3f} nats a token on average: not the "
                 "same policy?",
                 level="warning",
             )
         speed = {"tokens_per_s": tokens / whole_s if whole_s > 0.0 else 0.0}
-        return times | speed | reward_metrics(rollouts) | mismatch
+        stale = {"staleness": float(self._staleness)}
+        return times | speed | left_out | stale | reward_metrics(rollouts) | mismatch
 
     def _show(self, rollout: Rollout, *, step: int) -> None:
         self._context.events.emit(
@@ -151,9 +214,36 @@ class Experience:
         )
 
 
-def given_reward(given: list[float], **_: object) -> list[float]:
-    """Hand TRL the reward that /score gave; a missing one would have been an error before."""
+def given_reward(given: list[float | None], **_: object) -> list[float | None]:
+    """Hand TRL the reward that /score gave; None is a rollout that was left out, which TRL leaves out of its group."""
     return given
+
+
+def columns(groups: Sequence[Sequence[Rollout]], *, samples: int) -> dict[str, list[Any]]:
+    """Give the groups as TRL wants them, `samples` rows each; those that are missing are filled up.
+
+    A row that fills up has no reward, so that TRL counts it in no mean, no spread and no advantage, and a mask of 0,
+    by which it counts in no loss. Some tokens are needed: the first of a neighbour, which cost no pass of their own.
+    """
+    any_one = next(rollout for rollouts in groups for rollout in rollouts)
+    rows: list[tuple[list[int], list[int], list[float], float | None]] = []
+    for rollouts in groups:
+        for rollout in rollouts:
+            tokens = rollout.tokens
+            mine = list(tokens.prompt_token_ids), list(tokens.completion_token_ids), list(tokens.completion_logprobs)
+            rows.append((*mine, rollout.score.reward))
+        known = (rollouts[0] if rollouts else any_one).tokens
+        filling = list(known.prompt_token_ids), [known.completion_token_ids[0]], [known.completion_logprobs[0]]
+        rows += [(*filling, None)] * (samples - len(rollouts))
+    found: dict[str, list[Any]] = {
+        "prompt_ids": [row[0] for row in rows],
+        "completion_ids": [row[1] for row in rows],
+        "logprobs": [row[2] for row in rows],
+        "given": [row[3] for row in rows],
+    }
+    if any(row[3] is None for row in rows):
+        found["env_mask"] = [[int(row[3] is not None)] * len(row[1]) for row in rows]
+    return found
 
 
 def reward_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
@@ -173,22 +263,21 @@ def reward_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     }
 
 
-def flat_groups(rollouts: Sequence[Rollout], *, groups: int) -> list[int]:
-    """Find the groups, by number, whose rewards are all equal: with advantages of 0 they teach nothing."""
-    samples = len(rollouts) // groups
-    rewards = [rollout.score.reward for rollout in rollouts]
-    parts = [rewards[first : first + samples] for first in range(0, len(rewards), samples)]
-    return [index for index, part in enumerate(parts) if max(part) - min(part) < FLAT]
+def flat_groups(groups: Sequence[Sequence[Rollout]]) -> list[int]:
+    """Find the groups, by number, whose rewards are all equal, or of which nothing is left: they teach nothing."""
+    rewards = [[rollout.score.reward for rollout in rollouts] for rollouts in groups]
+    return [index for index, part in enumerate(rewards) if not part or max(part) - min(part) < FLAT]
 
 
-def replaced(collected: Collected, flat: Sequence[int], others: Collected, *, groups: int) -> Collected:
+def replaced(collected: Collected, flat: Sequence[int], others: Collected) -> Collected:
     """Put other groups, in their order, in the places of the flat ones; times add up."""
-    samples = len(collected.rollouts) // groups
-    rollouts = list(collected.rollouts)
-    for number, index in enumerate(flat):
-        rollouts[index * samples : (index + 1) * samples] = others.rollouts[number * samples : (number + 1) * samples]
+    groups, asked = collected.groups(), list(collected.asked)
+    for index, group, row_id in zip(flat, others.groups(), others.asked, strict=True):
+        groups[index], asked[index] = group, row_id
     return Collected(
-        rollouts=tuple(rollouts),
+        rollouts=tuple(rollout for group in groups for rollout in group),
+        asked=tuple(asked),
+        dropped=collected.dropped + others.dropped,
         explain_s=collected.explain_s + others.explain_s,
         score_s=collected.score_s + others.score_s,
     )

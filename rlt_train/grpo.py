@@ -47,6 +47,7 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         self._mismatch = Mismatch()
         self._mismatch_noted = Mismatch()
         self._generation: int | None = None
+        self._made_up = 1.0
         self._loss_inputs: dict[str, Any] | None = None
         self.moving_reference: MovingReference | None = None
         self.selection: Selection | None = None
@@ -88,9 +89,10 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
     def load_extra_states(self, states: dict[str, Any]) -> None:
         """Take up what `extra_states` gave."""
         super().load_extra_states(states)
-        if self.moving_reference is not None:
+        if self.moving_reference is not None and not (self.branches and "reference" not in states):
             self.moving_reference.restore(states["reference"])
-        if self.selection is not None:
+        # Which policy was best, another job knows by its own reward and students.
+        if self.selection is not None and not self.branches:
             self.selection.restore(states["selection"])
 
     def _get_train_sampler(self, dataset: Any = None) -> InGroups:
@@ -113,7 +115,11 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         generation, step = divmod(self._step, arguments.steps_per_generation)
         if self._generation != generation or self._buffered_inputs is None:
             whole = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = split_tensor_dict(whole, arguments.steps_per_generation)
+            parts: list[Any] = split_tensor_dict(whole, arguments.steps_per_generation)
+            # TRL pads the mask of rows that fill up with 1, so that the other one is needed too.
+            masks = [part["tool_mask"] * part["completion_mask"] for part in parts if "tool_mask" in part]
+            self._buffered_inputs = parts
+            self._made_up = made_up_for(masks, loss_type=self.loss_type)
             self._generation = generation
         return self._buffered_inputs[step]
 
@@ -144,13 +150,15 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         # What TRL asks before it multiplies by `importance_sampling_ratio`; nothing else in its loss asks it.
         self.use_vllm = self.vllm_importance_sampling_correction
         try:
-            return super()._compute_loss(model, inputs)
+            return super()._compute_loss(model, inputs) * self._made_up
         finally:
             self.use_vllm = False
             self._loss_inputs = None
 
     def _compare_with_engine(self, inputs: dict[str, Any], trainer_BC: Tensor) -> None:
         engine_BC, mask_BC = inputs["sampling_per_token_logps"], inputs["completion_mask"]
+        if "tool_mask" in inputs:  # rollouts that were left out
+            mask_BC = mask_BC * inputs["tool_mask"]
         self._mismatch.add(trainer_BC, engine_BC, mask_BC)
         if self.vllm_importance_sampling_correction:
             cap: Any = self.vllm_importance_sampling_clip_max
@@ -227,6 +235,21 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         logprobs_C, entropies_C = tree_logprobs(model, tree, temperature=self.temperature)
         empty = torch.zeros(completion_mask.shape, device=input_ids.device, dtype=logprobs_C.dtype)
         return empty.masked_scatter(completion_mask, logprobs_C), empty.masked_scatter(completion_mask, entropies_C)
+
+
+def made_up_for(masks: Sequence[Tensor], *, loss_type: str) -> float:
+    """Give the factor that makes a step's loss that of its rollouts which are left, by the masks of its micro-batches.
+
+    TRL counts a rollout that is all masked as one of loss 0 where it averages over rows (`grpo`, `dr_grpo`) and, of a
+    micro-batch in which nothing is left, over micro-batches (`bnpo`); `dapo` averages over the tokens that are left.
+    Without masks nothing was left out.
+    """
+    if loss_type == "dapo" or not masks:
+        return 1.0
+    kept = [int(mask.bool().any(-1).sum()) for mask in masks]
+    if loss_type == "bnpo":
+        return len(kept) / sum(rows > 0 for rows in kept)
+    return sum(len(mask) for mask in masks) / sum(kept)
 
 
 def forward_passes(

@@ -64,7 +64,7 @@ class Mismatch:
 
     def add_weights(self, weights: Tensor, mask_BC: Tensor, *, cap: float) -> None:
         """Count which weights were cut off or masked."""
-        kept = weights[mask_BC.bool()] if weights.shape == mask_BC.shape else weights
+        kept = weights[mask_BC.bool() if weights.shape == mask_BC.shape else mask_BC.bool().any(-1)]
         self.weighed += kept.numel()
         self.beyond += int(((kept >= cap) | (kept == 0.0)).sum().item())
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from rlt_core.schemas.base import WireModel
 from rlt_core.schemas.datasets import DatasetRow
@@ -34,7 +34,11 @@ class _Entry(WireModel):
     job_id: str
     step: int
     policy_sha256: str
+    version: str = ""
+    """What sampled them, as it can be called while the job runs."""
     rollouts: list[_Line]
+    asked: list[str] = Field(default_factory=list[str])
+    """Ids of the rows in their places; one may have fewer rollouts than others, or none. Empty: all that are there."""
 
 
 class _Head(WireModel):
@@ -47,6 +51,8 @@ class Recalled:
     """What earlier attempts left of a step: its rollouts if they can be replayed, and what was wrong with others."""
 
     rollouts: tuple[Rollout, ...] | None
+    asked: tuple[str, ...] = ()
+    """Ids of the rows that were asked for, in their places, where that was written."""
     faults: tuple[str, ...]
     """One for each attempt that had begun the step and left no rollouts of it that can be replayed."""
 
@@ -64,8 +70,16 @@ class Journal:
         make_folder(self._folder)
         (self._folder / _mark(step)).touch()
 
-    def write(self, rollouts: Sequence[Rollout], *, step: int, policy_sha256: str) -> None:
-        """Make a step's rollouts durable; raises OSError where the disk takes nothing more."""
+    def write(
+        self,
+        rollouts: Sequence[Rollout],
+        *,
+        step: int,
+        policy_sha256: str,
+        version: str = "",
+        asked: Sequence[str] = (),
+    ) -> None:
+        """Make a step's rollouts durable, those of the rows `asked` that are left; OSError where the disk is full."""
         lines = [
             _Line(
                 row_id=str(rollout.row.id),
@@ -77,7 +91,14 @@ class Journal:
             )
             for rollout in rollouts
         ]
-        entry = _Entry(job_id=self._job_id, step=step, policy_sha256=policy_sha256, rollouts=lines)
+        entry = _Entry(
+            job_id=self._job_id,
+            step=step,
+            policy_sha256=policy_sha256,
+            version=version,
+            rollouts=lines,
+            asked=list(asked),
+        )
         body = entry.model_dump_json().encode() + b"\n"
         head = _Head(size=len(body), sha256=hashlib.sha256(body).hexdigest())
         make_folder(self._folder)
@@ -91,26 +112,25 @@ class Journal:
             path = folder / _name(step)
             try:
                 if path.is_symlink() or path.exists():
-                    rollouts = self._verified(path, rows, step=step, policy_sha256=policy_sha256)
-                    return Recalled(rollouts=rollouts, faults=tuple(faults))
+                    entry = self._verified(path, rows, step=step, policy_sha256=policy_sha256)
+                    rollouts = tuple(_rollout(line, rows[line.row_id]) for line in entry.rollouts)
+                    return Recalled(rollouts=rollouts, asked=tuple(entry.asked), faults=tuple(faults))
                 if (folder / _mark(step)).exists():
                     raise UnfitJournalError(f"{folder.parent.name} ended before it had written it")
             except UnfitJournalError as error:
                 faults.append(str(error))
         return Recalled(rollouts=None, faults=tuple(faults))
 
-    def _verified(
-        self, path: Path, rows: Mapping[str, DatasetRow], *, step: int, policy_sha256: str
-    ) -> tuple[Rollout, ...]:
+    def _verified(self, path: Path, rows: Mapping[str, DatasetRow], *, step: int, policy_sha256: str) -> _Entry:
         name = f"that of {path.parent.parent.name}"
         entry = _read(path, name=name)
         if (entry.job_id, entry.step) != (self._job_id, step):
             raise UnfitJournalError(f"{name} is of step {entry.step} of {entry.job_id}")
         if entry.policy_sha256 != policy_sha256:
             raise UnfitJournalError(f"{name} is of other weights")
-        if any(line.row_id not in rows for line in entry.rollouts):
+        if any(row_id not in rows for row_id in (*(line.row_id for line in entry.rollouts), *entry.asked)):
             raise UnfitJournalError(f"{name} holds questions that are not in the dataset")
-        return tuple(_rollout(line, rows[line.row_id]) for line in entry.rollouts)
+        return entry
 
     def forget(self, *, before: int) -> None:
         """Drop this attempt's entries of steps that no resume will ask for."""

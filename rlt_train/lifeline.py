@@ -46,8 +46,14 @@ class StopFlag:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Mark a wait that may be left at any moment, because it holds nothing half done."""
+        """Mark a wait that may be left at any moment, because it holds nothing half done.
+
+        Signals reach the main thread alone: in another one, a stop is only looked for before the wait.
+        """
         self.check()
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         self._waiting = True
         try:
             yield

@@ -29,6 +29,9 @@ class FromOurCheckpoints:
     more_metrics: Callable[[], dict[str, float]] = staticmethod(dict)
     """Gives a step's own metrics, once, when the step has ended."""
 
+    branches = False
+    """Whether the checkpoint is another job's: from here on this job's own spec says how the optimizer goes on."""
+
     def course(self, job: TrainerJob) -> DataCourse:
         """Give the way through the data that this trainer takes."""
         trainer: Any = self
@@ -42,8 +45,16 @@ class FromOurCheckpoints:
             return
         trainer: Any = self
         states = _read(checkpoint)
-        trainer.optimizer.load_state_dict(states["optimizer"])
-        trainer.lr_scheduler.load_state_dict(states["schedule"])
+        optimizer, schedule = trainer.optimizer, getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
+        own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+        rates = list(schedule.base_lrs)
+        optimizer.load_state_dict(states["optimizer"])
+        schedule.load_state_dict(states["schedule"])
+        if self.branches:
+            schedule.base_lrs = rates
+            for group, mine, rate, course in zip(optimizer.param_groups, own, rates, schedule.lr_lambdas, strict=True):
+                group.update(mine, lr=rate * course(schedule.last_epoch))
+            schedule._last_lr = [group["lr"] for group in optimizer.param_groups]
         self.load_extra_states(states)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoConfig
 from trl.trainer.grpo_config import GRPOConfig
 
 from rlt_core.batching import micro_batch_rows, passed_tokens
-from rlt_core.errors import ConfigurationError, NotAvailableYetError
+from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import RlSpec
 from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
@@ -54,7 +54,7 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     earlier = [Path(folder) for folder in job.journal_dirs]
     journal = Journal(context.attempt_dir / "journal", job_id=job.job_id, earlier=earlier)
     experience = Experience(
-        _collector(context, spec, services, samples=spec.samples_per_question),
+        _collector(context, spec, services, samples=spec.samples_per_question, max_dropped=spec.max_dropped),
         publisher=publisher,
         rows=parts.train,
         journal=journal,
@@ -64,6 +64,8 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     trainer = _trainer(trainer_class, context=context, spec=spec, experience=experience, publisher=publisher)
     selection = _selection(trainer, context=context, spec=spec, services=services, publisher=publisher, parts=parts)
     course = trainer.course(job)
+    if spec.max_staleness:
+        experience.work_ahead(trainer.course(job))
     resume = find_checkpoint(context, course=course)
     if resume is not None:
         load_adapter(trainer.policy, resume.folder)
@@ -103,13 +105,17 @@ def _checked(context: JobContext) -> RlSpec:
         raise ConfigurationError(f"a {spec.kind} spec was handed to rl")
     if job.student_version is None or not job.base_url:
         raise ConfigurationError("an rl job needs student_version and base_url")
-    if spec.max_staleness:
-        raise NotAvailableYetError("a max_staleness above 0 is not available yet: leave it at 0")
     return spec
 
 
 def _collector(
-    context: JobContext, spec: RlSpec, services: Services, *, samples: int, first_student_only: bool = False
+    context: JobContext,
+    spec: RlSpec,
+    services: Services,
+    *,
+    samples: int,
+    max_dropped: float = 0.0,
+    first_student_only: bool = False,
 ) -> Collector:
     others = [] if first_student_only else context.job.other_student_versions
     plan = SamplingPlan(
@@ -119,10 +125,17 @@ def _collector(
         seed=spec.seed,
         student_versions=(str(context.job.student_version), *others),
         student_reduction=spec.student_reduction,
+        max_dropped=max_dropped,
         reward=spec.reward,
         format_id=context.job.format_id,
     )
-    return Collector(services, codec=context.codec, plan=plan)
+    return Collector(
+        services,
+        codec=context.codec,
+        plan=plan,
+        stop=context.stop,
+        report=lambda said: context.events.log(said, level="warning"),
+    )
 
 
 def _selection(

@@ -3,9 +3,11 @@
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from rlt_core.errors import RltError
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, Explanation
 from rlt_core.schemas.jobs import StudentReduction
@@ -18,12 +20,17 @@ from rlt_core.schemas.score import (
     ScoreResponse,
 )
 from rlt_core.tokens import SequenceCodec
+from rlt_train.dropped import DroppedRollouts, one_by_one
 from rlt_train.errors import RolloutMismatchError
+from rlt_train.lifeline import StopFlag
 from rlt_train.services import Services
 from rlt_train.several_students import combined
+from rlt_train.side_by_side import side_by_side
 
 FULL_REWARD = ["solution", "kl", "format"]
 """Terms that every reward must hold."""
+LEAST_COMPARED = 2
+"""Rollouts of a question that an advantage needs: it is a comparison among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +46,8 @@ class SamplingPlan:
     reward: RewardConfig
     format_id: str
     student_reduction: StudentReduction = "mean"
+    max_dropped: float = 0.0
+    """Share of the rollouts that may be left out; with 0, what fails for good is raised as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,53 +65,151 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """Rollouts in the order of the rows, `samples` for each, and the time that each service took in seconds."""
+    """Rollouts in the order of the rows, and the time that each service took in seconds.
+
+    `samples` for each row, but for those that failed for good.
+    """
 
     rollouts: tuple[Rollout, ...]
+    asked: tuple[str, ...]
+    """Ids of the rows that were asked for, in order; one of them may have no rollout left."""
+    dropped: int
+    """Rollouts that were left out on the way."""
     explain_s: float
+    """Until the last explanation had come."""
     score_s: float
+    """From then on: explanations that came before were scored meanwhile."""
+
+    def groups(self) -> list[tuple[Rollout, ...]]:
+        """Give what is left of each row's rollouts, in the order in which rows were asked for."""
+        by_row: dict[str, list[Rollout]] = {row_id: [] for row_id in self.asked}
+        for rollout in self.rollouts:
+            by_row[str(rollout.row.id)].append(rollout)
+        return [tuple(rollouts) for rollouts in by_row.values()]
+
+
+_Explained = tuple[Explanation, CompletionTokens]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judgement:
-    scores: Sequence[Score]
+class _Judged:
+    """One explanation's score by one student."""
+
+    score: Score
     engine: str
 
 
 class Collector:
-    """Asks for explanations and rewards, and accepts nothing but what was asked for."""
+    """Asks for explanations and rewards, and accepts nothing but what was asked for.
 
-    def __init__(self, services: Services, *, codec: SequenceCodec, plan: SamplingPlan) -> None:
+    Each row's samples are one request, so that the engine reads their prompt once; an explanation is scored while
+    others are still being written.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        codec: SequenceCodec,
+        plan: SamplingPlan,
+        stop: StopFlag,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`report` hears, a sentence each, of what is left out."""
         self._services = services
         self._codec = codec
         self._plan = plan
+        self._stop = stop
+        self._report = report
         self._baselines: dict[tuple[str, str], float] = {}
 
     def collect(self, rows: Sequence[DatasetRow], *, version: str, round_number: int) -> Collected:
         """Sample and score explanations of each row by `version`; `round_number` varies the seed.
 
-        Raises RolloutMismatchError for an answer that is not what was asked for, and the services' own errors.
+        What fails for good is left out: a row's rollouts all, where fewer than two are left to be compared. Raises
+        RolloutsDroppedError where that is more than the plan allows, RolloutMismatchError for an answer that is not
+        what was asked for, and the services' own errors where they are away or refuse the caller.
         """
-        began_s = time.monotonic()
-        requests = [self._explain_request(row, version=version, round_number=round_number) for row in rows]
-        answers = self._services.explain(requests)
-        self._check_count(answers, wanted=len(requests), what="explanation lists")
-        groups = [self._checked(answer, request) for answer, request in zip(answers, requests, strict=True)]
-        explained_s = time.monotonic()
-        judgements = self._score(rows, groups)
-        rollouts = tuple(
-            Rollout(
-                row=row,
-                text=item.text,
-                well_formed=item.well_formed,
-                tokens=tokens,
-                score=score,
-                scored_by=judged.engine,
-            )
-            for row, group, judged in zip(rows, groups, judgements, strict=True)
-            for (item, tokens), score in zip(group, judged.scores, strict=True)
+        began_s, dropped = time.monotonic(), DroppedRollouts(allowed=self._allowed(rows), report=self._report)
+        explained_s: list[float] = []
+
+        def work(part: Sequence[DatasetRow]) -> list[tuple[Rollout, ...]]:
+            groups = self._explained(part, version=version, round_number=round_number, dropped=dropped)
+            explained_s.append(time.monotonic())
+            return [self._judged(row, group, dropped=dropped) for row, group in zip(part, groups, strict=True)]
+
+        at_once = self._services.calls_at_once
+        size = max(1, -(-len(rows) // at_once))
+        parts = [rows[first : first + size] for first in range(0, len(rows), size)]
+        works = [partial(work, part) for part in parts]
+        found = side_by_side(works, at_once=at_once, stop=self._stop)
+        rollouts = tuple(rollout for groups in found for group in groups for rollout in group)
+        if rows and not rollouts:
+            raise dropped.too_many("nothing is left to train on")
+        last_s = max(explained_s, default=began_s)
+        return Collected(
+            rollouts=rollouts,
+            asked=tuple(str(row.id) for row in rows),
+            dropped=len(rows) * self._plan.samples - len(rollouts),
+            explain_s=last_s - began_s,
+            score_s=time.monotonic() - last_s,
         )
-        return Collected(rollouts=rollouts, explain_s=explained_s - began_s, score_s=time.monotonic() - explained_s)
+
+    def _allowed(self, rows: Sequence[DatasetRow]) -> int:
+        return math.floor(self._plan.max_dropped * len(rows) * self._plan.samples)
+
+    def _explained(
+        self, rows: Sequence[DatasetRow], *, version: str, round_number: int, dropped: DroppedRollouts
+    ) -> list[list[_Explained]]:
+        """Sample explanations of each row; none for a row whose generation failed for good."""
+        requests = [self._explain_request(row, version=version, round_number=round_number) for row in rows]
+
+        def ask(asked: Sequence[ExplainRequest]) -> list[list[_Explained]]:
+            answers = self._services.explain(asked)
+            self._check_count(answers, wanted=len(asked), what="explanation lists")
+            return [self._checked(answer, request) for answer, request in zip(answers, asked, strict=True)]
+
+        found = one_by_one(requests, ask=ask)
+        return [
+            dropped.without(group, row=row, size=self._plan.samples) for row, group in zip(rows, found, strict=True)
+        ]
+
+    def _judged(self, row: DatasetRow, group: Sequence[_Explained], *, dropped: DroppedRollouts) -> tuple[Rollout, ...]:
+        """Let every student score a row's explanations; gives those that all of them could score."""
+        by_student = [self._scored(student, row, group) for student in self._plan.student_versions]
+        rollouts: list[Rollout] = []
+        for (item, tokens), judged in zip(group, zip(*by_student, strict=True), strict=True):
+            failures = [one for one in judged if isinstance(one, RltError)]
+            if failures:
+                dropped.add(failures[0], row=row, size=1)
+                continue
+            whole = [one for one in judged if isinstance(one, _Judged)]
+            rollouts.append(
+                Rollout(
+                    row=row,
+                    text=item.text,
+                    well_formed=item.well_formed,
+                    tokens=tokens,
+                    score=combined([one.score for one in whole], reduction=self._plan.student_reduction),
+                    scored_by=whole[0].engine,
+                )
+            )
+        if len(rollouts) >= min(LEAST_COMPARED, self._plan.samples):
+            return tuple(rollouts)
+        if rollouts:
+            self._report(f"the one rollout that is left of {row.id} is left out too: there is none to compare it with")
+        return ()
+
+    def _scored(self, student: str, row: DatasetRow, group: Sequence[_Explained]) -> list[_Judged | RltError]:
+        """Score a row's explanations together; where that fails for good, each by itself, to find which one it is."""
+
+        def ask(asked: Sequence[_Explained]) -> list[_Judged]:
+            request = self._score_request(row, asked, student=student)
+            answers = self._services.score([request])
+            self._check_count(answers, wanted=1, what="score lists")
+            return self._checked_scores(answers[0], request, row=row)
+
+        return one_by_one(group, ask=ask)
 
     def _explain_request(self, row: DatasetRow, *, version: str, round_number: int) -> ExplainRequest:
         plan = self._plan
@@ -117,7 +224,7 @@ class Collector:
             include=["tokens"],
         )
 
-    def _checked(self, answer: ExplainResponse, request: ExplainRequest) -> list[tuple[Explanation, CompletionTokens]]:
+    def _checked(self, answer: ExplainResponse, request: ExplainRequest) -> list[_Explained]:
         _expect(answer.teacher.version, request.teacher, what="an explanation's teacher")
         _expect(answer.format, self._plan.format_id, what="an explanation's format")
         _expect(len(answer.explanations), request.n, what="the number of explanations")
@@ -135,39 +242,7 @@ class Collector:
             raise RolloutMismatchError("a log-prob of an explanation is not finite")
         return tokens
 
-    def _score(
-        self, rows: Sequence[DatasetRow], groups: Sequence[Sequence[tuple[Explanation, CompletionTokens]]]
-    ) -> list[_Judgement]:
-        plan = self._plan
-        by_student = [self._score_by(student, rows, groups) for student in plan.student_versions]
-        return [
-            _Judgement(
-                scores=[
-                    combined(scores, reduction=plan.student_reduction)
-                    for scores in zip(*(judged.scores for judged in judgements), strict=True)
-                ],
-                engine=judgements[0].engine,
-            )
-            for judgements in zip(*by_student, strict=True)
-        ]
-
-    def _score_by(
-        self,
-        student: str,
-        rows: Sequence[DatasetRow],
-        groups: Sequence[Sequence[tuple[Explanation, CompletionTokens]]],
-    ) -> list[_Judgement]:
-        requests = [self._score_request(row, group, student=student) for row, group in zip(rows, groups, strict=True)]
-        answers = self._services.score(requests)
-        self._check_count(answers, wanted=len(requests), what="score lists")
-        return [
-            self._checked_scores(answer, request, row=row)
-            for answer, request, row in zip(answers, requests, rows, strict=True)
-        ]
-
-    def _score_request(
-        self, row: DatasetRow, group: Sequence[tuple[Explanation, CompletionTokens]], *, student: str
-    ) -> ScoreRequest:
+    def _score_request(self, row: DatasetRow, group: Sequence[_Explained], *, student: str) -> ScoreRequest:
         return ScoreRequest(
             question=row.question,
             solution=row.solution,
@@ -180,7 +255,7 @@ class Collector:
             reward=self._plan.reward,
         )
 
-    def _checked_scores(self, answer: ScoreResponse, request: ScoreRequest, *, row: DatasetRow) -> _Judgement:
+    def _checked_scores(self, answer: ScoreResponse, request: ScoreRequest, *, row: DatasetRow) -> list[_Judged]:
         _expect(answer.student.version, request.student, what="a score's student")
         _expect(answer.format, self._plan.format_id, what="a score's format")
         _expect(answer.reward, request.reward, what="a score's reward coefficients")
@@ -194,8 +269,12 @@ class Collector:
         baseline = self._baselines.get(key)
         if baseline is None:
             raise RolloutMismatchError("a score came without the baseline that was asked for")
-        scores = [score.model_copy(update={"uplift": score.solution.mean - baseline}) for score in answer.scores]
-        return _Judgement(scores=scores, engine=answer.engine.name)
+        return [
+            _Judged(
+                score=score.model_copy(update={"uplift": score.solution.mean - baseline}), engine=answer.engine.name
+            )
+            for score in answer.scores
+        ]
 
     @staticmethod
     def _check_count(answers: Sequence[object], *, wanted: int, what: str) -> None:

@@ -17,8 +17,17 @@ SCORE_CALL_TOKENS = 20_000
 """Completion tokens in one call to /score at most: with their log-probs about half of the smallest body limit."""
 
 
+CALLS_AT_ONCE = 16
+"""Calls of one trainer that may be open together. They are one flow: before the engine they take one caller's turns."""
+
+
 class Services(Protocol):
     """What a trainer asks of the outside; each call answers for every item or raises."""
+
+    @property
+    def calls_at_once(self) -> int:
+        """How many calls may be open together, each in a thread of its own; 1 where they must not."""
+        ...
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
         """Sample explanations."""
@@ -41,6 +50,11 @@ class HttpServices:
         self._job_id = job_id
         self._attempt = attempt
 
+    @property
+    def calls_at_once(self) -> int:
+        """A client may be shared by threads."""
+        return CALLS_AT_ONCE
+
     def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
         """Sample explanations, in as few calls as the server takes."""
         return self._client.explain.batch(requests)
@@ -62,6 +76,11 @@ class PatientServices:
         self._inner = inner
         self._patience = patience
         self._stop = stop
+
+    @property
+    def calls_at_once(self) -> int:
+        """As many as those that are asked take."""
+        return self._inner.calls_at_once
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
         """Sample explanations; waits for an engine that is away."""

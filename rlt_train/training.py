@@ -10,7 +10,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlt_core.log_records import bind
-from rlt_core.schemas.trainer import ProgressEvent
+from rlt_core.schemas.trainer import BranchPoint, ProgressEvent
 from rlt_train.checkpoints import (
     TRAINER_STATE,
     Checkpoint,
@@ -21,7 +21,7 @@ from rlt_train.checkpoints import (
 )
 from rlt_train.context import JobContext
 from rlt_train.data_order import DataCourse
-from rlt_train.errors import DivergedError, StopRequested
+from rlt_train.errors import DivergedError, InvalidTrainingDataError, StopRequested
 from rlt_train.models import trained_policy
 from rlt_train.randomness import random_states
 from rlt_train.resuming import FromOurCheckpoints, load_adapter
@@ -129,17 +129,28 @@ def find_checkpoint(context: JobContext, *, course: DataCourse) -> Checkpoint | 
     found, faults = newest_verified(context.job.resume_points, job=context.job, cursor_at=course.at)
     for fault in faults:
         context.events.log(f"{fault}; an older one is looked for", level="warning")
+    if found is None and context.job.branch_point is not None:
+        found = _branched(context, context.job.branch_point, course=course)
     if found is None:
         if context.job.resume_points:
             context.events.log("no checkpoint can be used: training starts anew", level="warning")
         return None
-    context.events.log(f"goes on after step {found.step}")
+    whose = f" of {context.job.spec.resume_from}" if found.is_others else ""
+    context.events.log(f"goes on after step {found.step}{whose}")
     if found.threads != torch.get_num_threads():
         context.events.log(
             f"the checkpoint was computed by {found.threads} threads, here are {torch.get_num_threads()}: sums are in "
             "another order, so the last digits will differ",
             level="warning",
         )
+    return found
+
+
+def _branched(context: JobContext, point: BranchPoint, *, course: DataCourse) -> Checkpoint:
+    """Take another job's checkpoint; InvalidTrainingDataError where it does not verify, since it was asked for."""
+    found, faults = newest_verified([point], job=context.job, cursor_at=course.at)
+    if found is None:
+        raise InvalidTrainingDataError(f"resume_from cannot be used: {'; '.join(faults)}", param="/resume_from")
     return found
 
 
@@ -161,8 +172,16 @@ def train(
     reporter = StepReporter(
         trainer, context=context, course=course, save_every=save_every, first_step=first_step, kept=kept
     )
+    branches = resume is not None and resume.is_others
+    if branches and first_step >= trainer.args.max_steps:
+        raise InvalidTrainingDataError(
+            f"resume_from is a checkpoint of step {first_step}, and the job has {trainer.args.max_steps} steps from "
+            "the start of training: nothing is left to train",
+            param="/resume_from",
+        )
     if isinstance(trainer, FromOurCheckpoints):
         trainer.more_metrics = more
+        trainer.branches = branches
     trainer.add_callback(reporter)
     trainer.remove_callback(PrinterCallback)
     ended = resume is not None and isinstance(trainer, FromOurCheckpoints) and trainer.take_up(resume.folder)

@@ -35,10 +35,17 @@ class Api:
     """A pool of connections to one base URL; safe to share between threads."""
 
     def __init__(
-        self, *, base_url: str, api_key: str | None, timeout_s: float, transport: httpx.BaseTransport | None
+        self,
+        *,
+        base_url: str,
+        api_key: str | None,
+        timeout_s: float,
+        transport: httpx.BaseTransport | None,
+        flow: str | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        headers |= {"RLT-Flow": flow} if flow else {}
         self._timeout_s = timeout_s
         with self._failures():
             self._http = httpx.Client(

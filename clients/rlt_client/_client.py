@@ -40,13 +40,18 @@ class Client:
         *,
         api_key: str | None = None,
         timeout_s: float = 600.0,
+        flow: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Open no connection yet. `timeout_s` is the longest silence of an answer; `transport` is for tests."""
+        """Open no connection yet. `timeout_s` is the longest silence of an answer; `transport` is for tests.
+
+        Calls of the same `flow`, a name of your own, take one caller's turns before the engine, however many there are.
+        """
         self._api = Api(
             base_url=base_url or os.environ.get("RLT_BASE_URL") or DEFAULT_BASE_URL,
             api_key=api_key or os.environ.get("RLT_API_KEY"),
             timeout_s=timeout_s,
+            flow=flow,
             transport=transport,
         )
         self.explain = Explain(self._api)

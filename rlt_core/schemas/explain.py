@@ -35,6 +35,9 @@ class ExplainRequest(RequestModel):
     )
     """0 is greedy; its log-probs are those at 1."""
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Sample from the likeliest tokens that have this share of the probability; 1 from all."""
+    top_k: int = Field(default=0, ge=0, le=1_000_000)
+    """Sample from this many likeliest tokens; 0 from all. The log-probs stay those of the whole softmax."""
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
     """Longest completion, closing tag included, in tokens."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)

@@ -91,7 +91,8 @@ class _SpecBase(RequestModel):
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher first."""
     not_before: Annotated[UtcTime, Field(strict=False)] | None = None
-    resume_from: str | None = None
+    resume_from: str | None = Field(default=None, max_length=200)
+    """A checkpoint's id, of any job of the same kind, data and adapter: training goes on after its step."""
     splits: Splits = Field(default_factory=Splits)
     divergence: DivergenceLimits = Field(default_factory=DivergenceLimits)
     lora: LoraSpec | None = Field(default_factory=LoraSpec)
@@ -169,13 +170,19 @@ class RlSpec(_SpecBase):
     importance_cap: float = Field(default=3.0, ge=1.0, le=1e6)
     dynamic_sampling: int = Field(default=0, ge=0, le=16)
     """Rounds in which questions whose samples all got the same reward give way to others (DAPO); 0 keeps them."""
+    max_dropped: float = Field(default=0.25, ge=0.0, le=0.9)
+    """Share of a step's rollouts that may be left out because they failed for good; beyond it the job fails."""
     temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=2.0)
     top_p: float = Field(default=1.0, ge=1.0, le=1.0)
     """Only 1: a truncated distribution renormalises the sampled log-probs."""
+    top_k: int = Field(default=0, ge=0, le=0)
+    """Only 0, for the same reason."""
     max_tokens: int = Field(default=128, ge=1, le=1_000_000)
     """Longest completion."""
     reward: RewardConfig = Field(default_factory=RewardConfig)
     max_staleness: int = Field(default=0, ge=0, le=16)
+    """Steps that the policy which samples may be behind the one that learns; 0 is strictly on-policy. From 1 on, a
+    step's rollouts are collected while the step before trains: they are one step old, not more."""
     save_every: int = Field(default=5, ge=0, le=1_000_000)
     """Steps between checkpoints; 0 saves at the end, and when it is stopped."""
     eval_every: int = Field(default=0, ge=0, le=1_000_000)

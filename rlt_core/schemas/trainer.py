@@ -35,6 +35,12 @@ class ResumePoint(WireModel):
     manifest_sha256: str
 
 
+class BranchPoint(ResumePoint):
+    """A checkpoint of another job, from which this one goes on."""
+
+    job_id: str
+
+
 class TrainerJob(WireModel):
     """One attempt at one job, everything resolved: what `python -m rlt_train --job FILE` reads."""
 
@@ -57,6 +63,8 @@ class TrainerJob(WireModel):
     """JSON lines, one event each, appended."""
     resume_points: list[ResumePoint] = Field(default_factory=list[ResumePoint])
     """Where training may go on, the furthest first; the trainer takes the first that verifies."""
+    branch_point: BranchPoint | None = None
+    """Where the job begins if none of those verifies; null is at the start of training."""
     journal_dirs: list[str] = Field(default_factory=list[str])
     """Rollouts of earlier attempts, the newest attempt's first."""
     start_adapter_dir: str | None = None

@@ -11,9 +11,12 @@ from starlette.requests import Request
 from rlt_core.errors import DeadlineExceededError
 from rlt_service.container import ServicesDep
 from rlt_service.disconnects import while_connected
+from rlt_service.engine.fair_queue import Flow
 from rlt_service.engine.gate import one_flow
+from rlt_service.store.ownership import owner
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+FLOW_HEADER = "RLT-Flow"
 
 UNREAD = 256
 """Items of a stream that may wait for their reader; further ones are not made meanwhile."""
@@ -27,9 +30,11 @@ ItemT = TypeVar("ItemT")
 class Call:
     """One HTTP call; its work ends with it, whoever ends it."""
 
-    def __init__(self, request: Request, *, timeout_s: float) -> None:
+    def __init__(self, request: Request, *, timeout_s: float, flow: Flow | None = None) -> None:
+        """`flow` is one that it shares with other calls."""
         self._request = request
         self._timeout_s = timeout_s
+        self._flow = flow
 
     async def answer(self, work: Coroutine[Any, Any, AnswerT]) -> AnswerT:
         """Await `work`; raises DeadlineExceededError when time is up, ClientDisconnect when the caller has gone.
@@ -38,7 +43,7 @@ class Call:
         """
         deadline = asyncio.timeout(self._timeout_s)
         try:
-            with one_flow():
+            with one_flow(self._flow):
                 async with deadline:
                     return await while_connected(self._request, work)
         except TimeoutError:
@@ -102,10 +107,22 @@ def call_of(
             description="Milliseconds after which the call is ended with 504; the server's own limit still holds.",
         ),
     ] = None,
+    flow: Annotated[
+        str | None,
+        Header(
+            alias=FLOW_HEADER,
+            max_length=200,
+            description="A name of the caller's: its calls of one name take the turns of one call before the engine.",
+        ),
+    ] = None,
 ) -> Call:
     """Make the call of a request; its time is counted from here, its body having been read."""
     longest_s = services.settings.max_request_timeout_s
-    return Call(request, timeout_s=longest_s if timeout_ms is None else min(timeout_ms / 1000, longest_s))
+    return Call(
+        request,
+        timeout_s=longest_s if timeout_ms is None else min(timeout_ms / 1000, longest_s),
+        flow=services.flows.named(flow, owner=owner()) if flow else None,
+    )
 
 
 CallDep = Annotated[Call, Depends(call_of)]

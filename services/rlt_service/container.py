@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from rlt_service.access.authentication import Authenticator
 from rlt_service.control.probe import Prober
+from rlt_service.engine.gate import Flows
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
 from rlt_service.engines import Engines
@@ -57,6 +58,8 @@ class Services:
     leases: Leases
     use_reports: UseReports
     """Which versions requests of this process run on."""
+    flows: Flows = field(default_factory=Flows)
+    """What callers have said belongs together."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set when the server begins to stop: streams that follow something end, or they would hold it up."""
 

@@ -163,3 +163,16 @@ def test_a_rollout_is_published_under_its_job(client: Client, server: Canned) ->
     published = client.publish_rollout("job_1", RolloutPublishRequest(attempt=1, step=2, sha256="0" * 64))
     assert published.version == "job_0123456789abcdef.1@2"
     assert server.requests[0].url.path == "/v1/jobs/job_1/rollouts"
+
+
+def test_a_client_names_the_flow_of_its_calls_where_it_has_one() -> None:
+    seen: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("RLT-Flow"))
+        return httpx.Response(200, json={"status": "ok"})
+
+    for flow in ("job_1", None):
+        with Client("http://server", flow=flow, transport=httpx.MockTransport(answer)) as client:
+            client.health()
+    assert seen == ["job_1", None]

@@ -99,6 +99,8 @@ def test_a_logprob_that_is_no_number_is_refused() -> None:
         ("temperature", 2.1),
         ("top_p", 0.0),
         ("top_p", 1.1),
+        ("top_k", -1),
+        ("top_k", 2.0),
         ("max_tokens", 0),
         ("seed", -1),
         ("seed", 2**63),

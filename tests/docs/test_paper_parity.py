@@ -17,7 +17,7 @@ NOT_OF_THE_METHOD = frozenset(
     (
         *("kind", "role", "name", "dataset", "target_name", "base_model", "splits", "promote", "resume_from"),
         *("max_runtime_s", "priority", "not_before", "max_steps", "max_staleness", "importance_cap", "reward"),
-        *("dynamic_sampling", "divergence", "patience", "student_reduction"),
+        *("dynamic_sampling", "max_dropped", "divergence", "patience", "student_reduction"),
         *("gradient_checkpointing", "report_to"),
     )
 )

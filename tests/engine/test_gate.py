@@ -1,11 +1,12 @@
 """Waiting for a turn: who waits may leave, and what belongs to one call is one flow."""
 
 import asyncio
+import weakref
 
 import pytest
 
 from rlt_service.engine.fair_queue import Flow
-from rlt_service.engine.gate import Gate, current_flow, one_flow
+from rlt_service.engine.gate import Flows, Gate, current_flow, one_flow
 
 
 class Worker:
@@ -108,3 +109,16 @@ async def test_all_that_a_call_begins_is_one_flow_and_two_calls_are_two() -> Non
 
 def test_what_belongs_to_no_call_is_a_flow_of_its_own() -> None:
     assert current_flow() is not current_flow()
+
+
+def test_calls_that_name_one_flow_are_one_as_long_as_one_of_them_runs() -> None:
+    flows = Flows()
+    mine = flows.named("job", owner="key_1")
+    assert flows.named("job", owner="key_1") is mine
+    assert flows.named("job", owner="key_2") is not mine
+    assert flows.named("other", owner="key_1") is not mine
+    with one_flow(mine):
+        assert current_flow() is mine
+    seen = weakref.ref(mine)
+    del mine
+    assert seen() is None

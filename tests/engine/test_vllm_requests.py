@@ -115,6 +115,16 @@ def test_samples_of_one_request_and_of_the_next_seed_all_get_seeds_of_their_own(
     assert len(seeds) == 4
 
 
+def test_how_to_sample_is_told_as_it_was_asked() -> None:
+    from rlt_service.engine.vllm_requests import generation_params
+
+    asked = replace(GENERATION, top_p=0.9, top_k=8)
+    params = generation_params(asked, index=0, end_ids=(2,), banned_ids=(), in_deltas=False)
+    assert (params.temperature, params.top_p, params.top_k) == (0.7, 0.9, 8)
+    params = generation_params(GENERATION, index=0, end_ids=(2,), banned_ids=(), in_deltas=False)
+    assert (params.top_p, params.top_k) == (1.0, 0)
+
+
 def test_banned_ids_get_no_probability_at_all() -> None:
     from rlt_service.engine.vllm_requests import generation_params
 

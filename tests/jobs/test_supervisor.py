@@ -382,6 +382,40 @@ def test_an_attempt_is_told_where_those_before_it_left_off(site: Site) -> None:
     ]
 
 
+def test_a_job_that_goes_on_from_anothers_checkpoint_began_where_that_one_did(site: Site) -> None:
+    other = site.submit_rl("saved-once")
+    assert [site.run_one().status for _ in range(2)] == ["queued", "succeeded"]
+    folder = site.artifacts.attempt_dir(other.id, 1) / "checkpoints" / "step-4"
+    folder.mkdir(parents=True)
+    site.registry.move_alias("teacher", "default", "algebra@1", expected="tiny@0", reason="in between")
+    job = site.submit_rl("ok", resume_from=f"{other.id}.1.4", target_name="branch")
+    done = site.run_one()
+    assert done.result is not None
+    assert done.result.teacher == "branch@1"
+    told = json.loads(site.artifacts.job_file(job.id, 1).read_text())
+    assert told["branch_point"] == {
+        "job_id": other.id,
+        "attempt": 1,
+        "step": 4,
+        "folder": str(folder),
+        "manifest_sha256": "4" * 64,
+    }
+    assert (told["resume_points"], told["journal_dirs"]) == ([], [])
+    # `default` has moved on; the reference, and the parent of what is made, is where that training began.
+    assert told["teacher_version"] == "tiny@0"
+    assert site.registry.get_version("branch@1").parent == "tiny@0"
+
+
+def test_a_checkpoint_that_has_gone_since_the_submission_ends_the_job(site: Site) -> None:
+    other = site.submit_rl("saved-once")
+    assert [site.run_one().status for _ in range(2)] == ["queued", "succeeded"]
+    site.submit_rl("ok", resume_from=f"{other.id}.1.4")
+    ended = site.run_one()
+    assert ended.error is not None
+    assert (ended.status, ended.error.code) == ("failed", "invalid")
+    assert "any more" in ended.error.message
+
+
 def test_all_attempts_train_against_the_same_student_though_its_alias_moves(site: Site) -> None:
     job = site.submit_rl("crash-once")
     site.run_one()

@@ -133,6 +133,7 @@ class RefusingServices:
     """Let policies be published, and sample and judge nothing."""
 
     job: TrainerJob
+    calls_at_once: int = 1
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
         raise AssertionError(f"asked for {len(requests)} groups of rollouts")

@@ -119,6 +119,7 @@ BODIES = (
 )
 
 HEADERS = (
+    header("a flow whose name is too long", EXPLAIN, "RLT-Flow", "a" * 201, "200", QUESTION),
     header("no time at all", EXPLAIN, "X-Request-Timeout-Ms", "0", "got '0'", QUESTION),
     header("a time that is no number", SCORE, "X-Request-Timeout-Ms", "soon", "integer", SCORED),
     header("a time in halves", EXPLAIN, "X-Request-Timeout-Ms", "0.5", "integer", QUESTION),
@@ -195,6 +196,7 @@ EXPLANATIONS = (
     explain("nearly greedy", "/temperature", "0 (greedy) or at least 0.01; got 0.0099", temperature=0.0099),
     explain("colder than any float32", "/temperature", "0 (greedy) or at least 0.01; got 5e-324", temperature=5e-324),
     explain("no probability kept", "/top_p", "0", top_p=0),
+    explain("fewer tokens than none", "/top_k", "got -1", top_k=-1),
     explain("an integer of 40 digits", "/seed", "got 1000", seed=10**40),
     explain("a negative seed", "/seed", "got -1", seed=-1),
     explain("no tokens wanted", "/max_tokens", "1", max_tokens=0),

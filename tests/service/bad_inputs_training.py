@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.support.bad_input import BadInput
-from tests.support.bad_input_kinds import NO_DATASET, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, train
+from tests.support.bad_input_kinds import NO_DATASET, NO_JOB, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, train
 
 NOT_FOUND: dict[str, Any] = {"status_": 404, "code": "not_found"}
 NO_MODEL: dict[str, Any] = {"status_": 404, "code": "model_not_found"}
@@ -21,11 +21,14 @@ TRAINING = (
     train("a field of another kind", "/epochs", "no field", code="unknown_field", epochs=1),
     train("a field that is mistyped in training", "/stepz", "did you mean 'steps'?", code="unknown_field", stepz=3),
     train("full fine-tuning", "/lora", "not available yet", lora=None, **NOT_YET),
-    train("going on from a checkpoint", "/resume_from", "not available yet", resume_from="ckpt_1", **NOT_YET),
+    train("a checkpoint's id that is none", "/resume_from", "job.attempt.step", resume_from="ckpt_1"),
+    train("a checkpoint that climbs", "/resume_from", "no id of a checkpoint", resume_from=f"{NO_JOB}.1.1/../2"),
+    train("a checkpoint of no job", "/resume_from", "no job", resume_from=f"{NO_JOB}.1.1", **NOT_FOUND),
+    train("a checkpoint that has gone", "/resume_from", "no checkpoint", resume_from="$checkpoint_gone", **NOT_FOUND),
     train("no student at all", "/student", "1", student=[]),
     train("one student twice", "/student/1", "named before", student=["default", "default"]),
     train("a second student that is not there", "/student/1", "no student", student=["default", "nobody"], **NO_MODEL),
-    train("stale rollouts", "/max_staleness", "leave max_staleness at 0", max_staleness=1, **NOT_YET),
+    train("rollouts of the day before yesterday", "/max_staleness", "16", max_staleness=17),
     train("measurements without questions", "/splits/select", "splits.select", eval_every=1),
     train("patience without measurements", "/patience", "eval_every", patience=2),
     train("a dataset of a hub", "/dataset", "upload the rows", dataset="hub:a/b", **NOT_YET),
@@ -84,6 +87,7 @@ TRAINING = (
         max_tokens=1000,
     ),
     train("a distribution cut off", "/top_p", "1", top_p=0.9),
+    train("a distribution of a few tokens", "/top_k", "0", top_k=50),
     train("a group of one", "/samples_per_question", "2", samples_per_question=1),
     train("a reference that nothing refers to", "/reference_every", "beta", reference_every=4, beta=0.0),
     train("a loss that is not known", "/loss_type", "'dapo'", loss_type="ppo"),

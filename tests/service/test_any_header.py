@@ -12,6 +12,7 @@ from tests.support.service import running_app
 EXPLAIN = {"question": "1 + 1?", "solution": "2", "max_tokens": 4}
 READ = (
     "X-Request-Timeout-Ms",
+    "RLT-Flow",
     "Idempotency-Key",
     "X-Request-Id",
     "Last-Event-ID",

@@ -198,6 +198,7 @@ def test_without_a_started_engine_all_but_the_lengths_is_checked(control: Contro
         jobs=services.jobs,
         datasets=services.datasets,
         registry=services.registry,
+        artifacts=services.artifacts,
         engine=None,
     )
     found = submission.check(JOB_SPEC.validate_python(rl(dataset, max_tokens=1000)))

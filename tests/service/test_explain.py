@@ -14,6 +14,7 @@ from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,
     CompletionDelta,
+    EngineInfo,
     GenerateRequest,
     GenerateResult,
     SequenceScoreRequest,
@@ -33,7 +34,7 @@ def explain(client: TestClient, **fields: Any) -> dict[str, Any]:
 
 
 class Renormalising(FakeEngine):
-    """Gives log-probs as vLLM does for top_p < 1: those of the renormalised choice, here all certain."""
+    """Gives log-probs as vLLM does for top_p or top_k: those of the renormalised choice, here all certain."""
 
     async def generate(self, request: GenerateRequest) -> GenerateResult:
         made = await super().generate(request)
@@ -135,9 +136,10 @@ def test_scores_come_with_the_default_student_in_the_header(app_client: TestClie
     assert found["explanations"][0]["tokens"] is None
 
 
-def test_logprobs_that_top_p_renormalised_are_computed_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [{"top_p": 0.9}, {"top_k": 8}], ids=str)
+def test_logprobs_of_a_distribution_that_was_cut_off_are_computed_anew(tmp_path: Path, cut: dict[str, Any]) -> None:
     with running_app(tmp_path, engine=Renormalising()) as client:
-        tokens = explain(client, top_p=0.9, temperature=0.5, include=["tokens"])["explanations"][0]["tokens"]
+        tokens = explain(client, **cut, temperature=0.5, include=["tokens"])["explanations"][0]["tokens"]
         prompt, ids = tokens["prompt_token_ids"], tokens["completion_token_ids"]
         rule = rule_logprobs([*prompt, *ids], start=len(prompt), temperature=0.5, adapter=None)
         assert tokens["completion_logprobs"] == pytest.approx(list(rule))
@@ -158,9 +160,50 @@ def test_a_logprob_that_is_missing_when_they_are_computed_anew_is_an_error(tmp_p
         assert (answer.status_code, answer.json()["code"]) == (500, "scoring_failed")
 
 
-def test_a_reward_of_top_p_rests_on_the_teachers_own_distribution(tmp_path: Path) -> None:
+class Plain(Renormalising):
+    """Scores at temperature 1 alone, and counts what it generates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generated = 0
+
+    @property
+    def info(self) -> EngineInfo:
+        return replace(super().info, scoring="plain")
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        self.generated += 1
+        return await super().generate(request)
+
+
+@pytest.mark.parametrize("cut", [{"top_p": 0.9}, {"top_k": 8}], ids=str)
+def test_log_probs_that_cannot_be_computed_anew_are_refused_before_anything_is_generated(
+    tmp_path: Path, cut: dict[str, Any]
+) -> None:
+    with running_app(tmp_path, engine=(engine := Plain())) as client:
+        began = engine.generated
+        answer = client.post("/v1/explain", json=BODY | cut | {"include": ["tokens"]})
+        found = answer.json()
+        assert (answer.status_code, found["code"], found["param"]) == (422, "invalid_request", "/temperature")
+        assert engine.generated == began
+        explain(client, **cut)  # where nobody wants the log-probs, none is untrue
+        explain(client, **cut, temperature=1.0, include=["tokens"])
+
+
+def test_the_likeliest_token_alone_is_what_greedy_writes(app_client: TestClient) -> None:
+    asked = {"n": 2, "seed": 5}
+    greedy = {one["text"] for one in explain(app_client, **asked, temperature=0)["explanations"]}
+    assert {one["text"] for one in explain(app_client, **asked, top_k=1)["explanations"]} == greedy
+    assert len(greedy) == 1
+    assert len({one["text"] for one in explain(app_client, **asked, top_k=0)["explanations"]}) == 2
+
+
+@pytest.mark.parametrize("cut", [{"top_p": 0.9}, {"top_k": 8}], ids=str)
+def test_a_reward_of_what_was_cut_off_rests_on_the_teachers_own_distribution(
+    tmp_path: Path, cut: dict[str, Any]
+) -> None:
     with running_app(tmp_path, engine=Renormalising()) as client:
-        made = explain(client, top_p=0.9, include=["tokens", "score"])
+        made = explain(client, **cut, include=["tokens", "score"])
         entry = {"tokens": made["explanations"][0]["tokens"]}
         body = {"question": BODY["question"], "solution": "42", "explanations": [entry], "teacher": "default"}
         by_teacher = client.post("/v1/score", json=body).json()["scores"][0]

@@ -8,8 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from rlt_service.engine.fair_queue import Flow
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
-from tests.support.service import make_app
+from rlt_service.engine.gate import current_flow
+from rlt_service.engine.protocol import GenerateRequest, GenerateResult
+from tests.support.service import make_app, serving
 
 GOOD = {"question": "What is 17 + 25?", "solution": "42"}
 SINGLES = 20
@@ -49,3 +52,29 @@ async def test_a_batch_of_256_does_not_triple_the_p95_of_single_calls(
         assert not bulk.done()
         bulk.cancel()
         await asyncio.gather(bulk, return_exceptions=True)
+
+
+class Watched(FakeEngine):
+    """Notes the flow of each generation."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeOptions(delay_s=0.02))
+        self.flows: list[Flow] = []
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        self.flows.append(current_flow())
+        return await super().generate(request)
+
+
+@pytest.mark.parametrize(("names", "flows"), [((), 2), (("job", "job"), 1), (("job", "other"), 2)], ids=str)
+async def test_calls_that_name_one_flow_take_the_turns_of_one_call(
+    tmp_path: Path, names: tuple[str, ...], flows: int
+) -> None:
+    engine = Watched()
+    async with serving(make_app(tmp_path, engine=engine)) as http:
+        engine.flows.clear()
+        headers = [{"RLT-Flow": name} for name in names] or [{}, {}]
+        answers = await asyncio.gather(*[http.post("/v1/explain", json=GOOD, headers=each) for each in headers])
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({id(flow) for flow in engine.flows}) == flows
+        assert len(engine.flows) == 2

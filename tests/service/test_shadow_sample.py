@@ -113,7 +113,7 @@ async def test_the_candidate_is_asked_what_the_caller_asked_once_by_its_exact_na
 
 @pytest.mark.parametrize(
     ("fields", "shown"),
-    [({"top_p": 0.9}, SHOWN), ({}, SHOWN.model_copy(update={"finish_reason": "abort"}))],
+    [({"top_p": 0.9}, SHOWN), ({"top_k": 8}, SHOWN), ({}, SHOWN.model_copy(update={"finish_reason": "abort"}))],
 )
 async def test_what_cannot_be_compared_is_not_drawn(fields: dict[str, Any], shown: Explanation) -> None:
     assert await offer_all([work(share=1.0, **fields)], shown=shown) == []

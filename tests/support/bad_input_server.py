@@ -72,6 +72,7 @@ def _names(control: Control) -> dict[str, object]:
         "untraced": control.upload({name: row[name] for name in ("question", "solution")} for row in ROWS),
         "job_running": running.id,
         "job_ended": ended.id,
+        "checkpoint_gone": f"{ended.id}.1.7",
         "job_waiting": waiting.id,
         "foreign": control.version("foreign", base_model="other"),
         "worse": control.evaluation(before=second, after=first, gain=-0.5),

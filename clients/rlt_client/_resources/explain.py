@@ -32,6 +32,7 @@ class ExplainOptions(TypedDict, total=False):
     n: int
     temperature: float
     top_p: float
+    top_k: int
     max_tokens: int
     seed: int | None
     include: Sequence[ExplainInclude]

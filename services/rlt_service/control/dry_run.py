@@ -132,7 +132,7 @@ class DryRunner:
     def _work(self, checked: Checked, lengths: Lengths | None, shown: Rehearsal) -> Work:
         served = isinstance(checked.spec, RlSpec) and self._serves(checked.spec)
         return work_of(
-            checked.spec,
+            _left_of(checked),
             counted(checked.spec, lengths=lengths, rehearsal=shown),
             train_rows=len(checked.parts.train),
             gate_rows=len(checked.parts.gate),
@@ -184,6 +184,14 @@ class DryRunner:
                 f"{spec.max_tokens} and would be left out"
             )
         return found
+
+
+def _left_of(checked: Checked) -> WarmupSpec | RlSpec:
+    """Give the spec of the steps that are left after a checkpoint; a warm-up's are counted all."""
+    spec = checked.spec
+    if not isinstance(spec, RlSpec):
+        return spec
+    return spec.model_copy(update={"steps": spec.steps - checked.first_step})
 
 
 def _per_s(tokens: int, seconds: float) -> float:

@@ -38,8 +38,6 @@ def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     """Raise NotAvailableYetError for a field that asks for later work; `base_names` all mean the served base."""
     if spec.lora is None:
         raise _later("full fine-tuning (lora: null): give `lora`, or leave it out", param="/lora")
-    if spec.resume_from is not None:
-        raise _later("resume_from: submit the job without it", param="/resume_from")
     for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
         if dataset.startswith(HUB_PREFIX):
             raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
@@ -91,8 +89,6 @@ def check_lora(spec: Spec, *, max_rank: int) -> None:
 
 
 def _check_rl(spec: RlSpec) -> None:
-    if spec.max_staleness > 0:
-        raise _later("training on rollouts of older policies: leave max_staleness at 0", param="/max_staleness")
     if spec.eval_every > 0 and not spec.splits.select:
         raise InvalidRequestError(
             "eval_every measures on questions that are held out for it: give splits.select too", param="/splits/select"

@@ -8,12 +8,15 @@ from rlt_core.schemas.base import split_version
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import Job, RlSpec
 from rlt_core.splits import SplitRows, split_rows
+from rlt_service.control.branching import check_fits
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
 from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before
 from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine.request_checks import check_temperature
 from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.checkpoints import StoredCheckpoint, find_checkpoint
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.faults import storage_faults
 from rlt_service.store.jobs import JobStore
@@ -35,6 +38,8 @@ class Checked:
     student: ResolvedVersion | None
     """Of several the first."""
     longest_prompt_tokens: int | None
+    first_step: int = 0
+    """The step of another job's checkpoint, after which training goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,7 @@ class Submission:
     jobs: JobStore
     datasets: DatasetStore
     registry: Registry
+    artifacts: ArtifactStore
     engine: Engine | None
 
     def submit(self, spec: Spec) -> Job:
@@ -66,7 +72,8 @@ class Submission:
         max_rank = self.engine.info.max_lora_rank if self.engine is not None else self.settings.max_lora_rank
         check_lora(spec, max_rank=max_rank)
         check_new_name(self.registry, spec.target_name, param="/target_name")
-        teacher, student = self._players(spec)
+        checkpoint = self._checkpoint(spec)
+        teacher, student = self._players(spec, begun=checkpoint.told.teacher_version if checkpoint else None)
         rows = self._rows(spec.dataset, param="/dataset")
         parts = self._split(spec, rows)
         return Checked(
@@ -76,14 +83,31 @@ class Submission:
             teacher=teacher,
             student=student,
             longest_prompt_tokens=self._check_rows(spec, parts),
+            first_step=checkpoint.point.step if checkpoint else 0,
         )
 
-    def _players(self, spec: Spec) -> tuple[ResolvedVersion | None, ResolvedVersion | None]:
+    def _checkpoint(self, spec: Spec) -> StoredCheckpoint | None:
+        if spec.resume_from is None:
+            return None
+        found = find_checkpoint(spec.resume_from, jobs=self.jobs, artifacts=self.artifacts)
+        base_model, format_id = self.registry.base().base_model, self.settings.format
+        check_fits(spec, point=found.point, told=found.told, base_model=base_model, format_id=format_id)
+        return found
+
+    def _players(self, spec: Spec, *, begun: str | None) -> tuple[ResolvedVersion | None, ResolvedVersion | None]:
+        """Find teacher and student; `begun` is the version at which the training that goes on began."""
         if not isinstance(spec, RlSpec):
             return None, None
         if spec.promote.when != "never":
             check_alias_name(self.registry, "teacher", spec.promote.alias, param="/promote/alias")
-        teacher = resolve_version(self.registry, "teacher", spec.teacher, param="/teacher")
+        named = begun if begun is not None and "teacher" not in spec.model_fields_set else spec.teacher
+        teacher = resolve_version(self.registry, "teacher", named, param="/teacher")
+        if begun is not None and teacher.version != begun:
+            raise InvalidRequestError(
+                f"the training of the checkpoint began at {begun}, which stays the reference, and {spec.teacher!r} is "
+                f"{teacher.version}: leave teacher out",
+                param="/teacher",
+            )
         student = self._students(spec)[0]
         if teacher.base_model != (served := self.registry.base().base_model):
             raise InvalidRequestError(

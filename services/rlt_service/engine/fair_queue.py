@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Flow:
-    """All that one call asks of the engine; equal only to itself."""
+    """All that one call, or several that say so, ask of the engine; equal only to itself."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

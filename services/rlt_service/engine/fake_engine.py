@@ -3,7 +3,7 @@
 Log-prob of a token, natural log: `SEEN` where the same id stands earlier in the sequence, else `UNSEEN`; times
 `1 - 0.05 · min(number, 10)` for the version `name@number` (so later versions find everything likelier, the base is
 number 0; a fully trained version's number comes from its hash); divided by the temperature (temperature 0 counts as 1).
-Generation and scoring follow the same rule.
+Generation and scoring follow the same rule, and `top_k` 1 writes what temperature 0 does; nothing else cuts off.
 """
 
 import asyncio
@@ -235,7 +235,7 @@ class FakeEngine:
     async def _complete(
         self, request: GenerateRequest, *, index: int, seed: int, flow: Flow, report: Report | None
     ) -> Completion:
-        greedy = request.temperature == 0.0
+        greedy = request.temperature == 0.0 or request.top_k == 1
         dice = self._dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
         whole = self._explanation(request, dice=dice)
         ids = tuple(whole[: request.max_tokens])

@@ -1,9 +1,11 @@
 """Own the waiting before an engine: work begins when its flow's turn has come (fair_queue.py says when that is)."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from weakref import WeakValueDictionary
 
 from rlt_service.engine.fair_queue import FairQueue, Flow, Turn
 
@@ -15,10 +17,23 @@ REMEMBERED_S = 10.0
 _FLOW: ContextVar[Flow | None] = ContextVar("flow", default=None)
 
 
+class Flows:
+    """Flows by name, for as long as one of their calls runs: calls of one name take the turns of one caller."""
+
+    def __init__(self) -> None:
+        self._by_name: WeakValueDictionary[tuple[str | None, str], Flow] = WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def named(self, name: str, *, owner: str | None) -> Flow:
+        """Give the flow of a name; those of other owners are others."""
+        with self._lock:
+            return self._by_name.setdefault((owner, name), Flow())
+
+
 @contextmanager
-def one_flow() -> Generator[None]:
-    """Make everything that is asked of an engine in the block, and in tasks begun there, one flow."""
-    token = _FLOW.set(Flow())
+def one_flow(flow: Flow | None = None) -> Generator[None]:
+    """Make everything that is asked of an engine in the block, and in tasks begun there, one flow; null makes one."""
+    token = _FLOW.set(flow or Flow())
     try:
         yield
     finally:

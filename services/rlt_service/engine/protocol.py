@@ -65,6 +65,8 @@ class GenerateRequest:
     seed: int | None
     stop_text: str
     """The closing tag: a completion ends with the token that completes it."""
+    top_k: int = 0
+    """Tokens that are sampled from; 0 is all of them. Log-probs are of what may be sampled, as with `top_p`."""
     cache_salt: str | None = None
     """Prefixes are shared with what has the same one alone: how fast an answer comes would tell what others asked."""
 

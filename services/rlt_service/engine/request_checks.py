@@ -29,6 +29,8 @@ def check_generate(request: GenerateRequest, *, info: EngineInfo, vocab_size: in
             f"temperature must be 0 or at least {MIN_TEMPERATURE}, and top_p in (0, 1]; got {request.temperature} and "
             f"{request.top_p}."
         )
+    if request.top_k < 0:
+        raise InvalidRequestError(f"top_k must be 0, for all tokens, or at least 1; got {request.top_k}.")
     _check_ids(request.prompt_token_ids, vocab_size=vocab_size)
 
 

@@ -37,6 +37,7 @@ def generation_params(
     return SamplingParams(
         temperature=request.temperature,
         top_p=request.top_p,
+        top_k=request.top_k,
         max_tokens=request.max_tokens,
         # Samples of one request, and of requests with neighbouring seeds, must differ.
         seed=None if request.seed is None else (request.seed * 1_000_003 + index) % _SEEDS,

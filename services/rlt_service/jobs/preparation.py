@@ -12,6 +12,7 @@ from rlt_core.schemas.trainer import ResumePoint, TrainerJob
 from rlt_service.listening import address_of
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.checkpoints import StoredCheckpoint, find_checkpoint
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.registry import Registry, ResolvedVersion
@@ -34,8 +35,9 @@ class Preparation:
         """Resolve everything that the spec names; raises NotFoundError or InvalidRequestError for what is not there."""
         spec, base = job.spec, self.registry.base()
         folder = self.artifacts.make_dir(self.artifacts.attempt_dir(job.id, job.attempt))
-        first = self._first_attempt(job)
-        fields = self._rl(spec, base, first) if isinstance(spec, RlSpec) else self._warmup(spec, base)
+        first, branch = self._first_attempt(job), self._branch(spec)
+        begun = (first and first.teacher_version) or (branch and branch.told.teacher_version)
+        fields = self._rl(spec, base, first, begun=begun) if isinstance(spec, RlSpec) else self._warmup(spec, base)
         return TrainerJob(
             job_id=job.id,
             attempt=job.attempt,
@@ -51,6 +53,7 @@ class Preparation:
             format_id=self.settings.format,
             lease_s=self.settings.lease_s * LEASE_SHARE,
             resume_points=self._resume_points(job),
+            branch_point=branch.point if branch is not None else None,
             journal_dirs=[
                 str(self._attempt_dir(job, earlier) / "journal") for earlier in range(job.attempt - 1, 0, -1)
             ],
@@ -69,6 +72,12 @@ class Preparation:
             for event in self.jobs.checkpoints(job.id)
         ]
         return sorted(points, key=lambda point: (point.step, point.attempt), reverse=True)
+
+    def _branch(self, spec: WarmupSpec | RlSpec) -> StoredCheckpoint | None:
+        """Find the other job's checkpoint that a spec names; whether it fits was checked when it was submitted."""
+        if spec.resume_from is None:
+            return None
+        return find_checkpoint(spec.resume_from, jobs=self.jobs, artifacts=self.artifacts)
 
     def _attempt_dir(self, job: Job, attempt: int) -> Path:
         return self.artifacts.attempt_dir(job.id, attempt)
@@ -97,9 +106,11 @@ class Preparation:
                 continue
         return None
 
-    def _rl(self, spec: RlSpec, base: ResolvedVersion, first: TrainerJob | None) -> dict[str, Any]:
+    def _rl(
+        self, spec: RlSpec, base: ResolvedVersion, first: TrainerJob | None, *, begun: str | None
+    ) -> dict[str, Any]:
         # An alias may have moved since: all attempts train one policy against one student, or a resume would mix them.
-        teacher_name = (first and first.teacher_version) or spec.teacher
+        teacher_name = begun or spec.teacher
         told = [first.student_version, *first.other_student_versions] if first and first.student_version else None
         names = told or ([spec.student] if isinstance(spec.student, str) else spec.student)
         teacher = _of_base(self.registry.resolve("teacher", teacher_name), base)

@@ -91,7 +91,9 @@ class Explainer:
         async with self.engines.lease(teacher) as engine:
             with self.in_hand.reserved(Load(requests=request.n, tokens=request.n * request.max_tokens)):
                 prompt = await asyncio.to_thread(encode_prompt, request, engine)
-            yield Generation(request=request, teacher=teacher, engine=engine, prompt=prompt)
+            work = Generation(request=request, teacher=teacher, engine=engine, prompt=prompt)
+            work.check()
+            yield work
 
     async def _answer(self, work: Generation, made: "_Made") -> ExplainResponse:
         scored = await self._score(work.request, made.explanations) if "score" in work.request.include else None

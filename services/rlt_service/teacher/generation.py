@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from rlt_core.errors import PromptTooLongError
 from rlt_core.schemas.explain import ExplainRequest, ExplainUsage, Explanation
 from rlt_service.engine.protocol import Completion, Engine, GenerateRequest, SequenceScoreRequest
-from rlt_service.engine.request_checks import check_results
+from rlt_service.engine.request_checks import check_results, check_temperature
 from rlt_service.in_hand import Load
 from rlt_service.served import ServedVersion
 from rlt_service.store.ownership import owner
@@ -35,6 +35,7 @@ class Generation:
             n=request.n,
             temperature=request.temperature,
             top_p=request.top_p,
+            top_k=request.top_k,
             max_tokens=request.max_tokens,
             seed=request.seed,
             stop_text=self.engine.codec.format.explanation_close,
@@ -46,9 +47,24 @@ class Generation:
         """How much that is."""
         return Load(requests=self.request.n, tokens=self.request.n * (len(self.prompt) + self.request.max_tokens))
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether part of the distribution is not sampled from, so that sampled log-probs are renormalised."""
+        return self.request.top_p < 1.0 or self.request.top_k > 0
+
+    @property
+    def is_scored_anew(self) -> bool:
+        """Whether log-probs are wanted, and the sampled ones are of another distribution than the model's."""
+        return self.is_cut_off and bool(self.request.include)
+
+    def check(self) -> None:
+        """Raise InvalidRequestError where log-probs are wanted that this engine cannot give."""
+        if self.is_scored_anew:
+            check_temperature(self._logprob_temperature, info=self.engine.info, param="/temperature")
+
     async def with_own_logprobs(self, completions: Sequence[Completion]) -> list[Completion]:
-        """Score completions anew where `top_p` has renormalised log-probs that are wanted (method: the reward)."""
-        if self.request.top_p == 1.0 or not self.request.include:
+        """Score completions anew where the sampled log-probs are renormalised and wanted (method: the reward)."""
+        if not self.is_scored_anew:
             return list(completions)
         asked = [
             SequenceScoreRequest(

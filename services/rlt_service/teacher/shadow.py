@@ -85,10 +85,10 @@ class ShadowTraffic:
     ) -> None:
         """Draw an answered request, or not; returns at once, and whatever comes of it never reaches the caller.
 
-        Log-probs below `top_p` 1 are of another distribution than the candidate's would be compared in.
+        Samples of a distribution that was cut off (`top_p`, `top_k`) are not compared with a candidate's.
         """
         plan = work.teacher.shadow
-        if plan is None or not self._open or work.request.top_p < 1.0 or explanations[0].finish_reason == "abort":
+        if plan is None or not self._open or work.is_cut_off or explanations[0].finish_reason == "abort":
             return
         if self._dice.random() >= plan.share:
             return

@@ -195,6 +195,7 @@ class FakeServices:
     spoil_explanation: Callable[[ExplainResponse], ExplainResponse] = lambda answer: answer
     spoil_score: Callable[[ScoreResponse], ScoreResponse] = lambda answer: answer
     shorten: bool = True
+    calls_at_once: int = 1
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
         self.explained += requests

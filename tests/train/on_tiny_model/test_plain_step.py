@@ -10,7 +10,9 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, TrainerCallback
 
+from rlt_core.errors import ScoringError
 from rlt_core.schemas.explain import ExplainResponse
+from rlt_core.schemas.score import ScoreResponse
 from rlt_core.schemas.trainer import ProgressEvent
 from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.rl import run_rl
@@ -144,6 +146,67 @@ def test_a_step_has_the_advantages_loss_and_gradient_of_the_plain_transcription(
     apart = sum(((watched.gradients[1][name] - gradients[name]) ** 2).sum() for name in gradients) ** 0.5
     size = sum((gradients[name] ** 2).sum() for name in gradients) ** 0.5
     assert size > 1e-3
+    assert apart < 1e-3 * size
+
+
+def one_of_the_first_question(services: Any) -> Callable[[ScoreResponse], ScoreResponse]:
+    """Fail to score the second explanation of each step's first question, with others or alone."""
+    services.doomed = set()
+
+    def spoil(answer: ScoreResponse) -> ScoreResponse:
+        request = services.scored[-1]
+        ids = [tuple(entry.tokens.completion_token_ids) for entry in request.explanations]
+        first = next(asked for asked in services.explained[::-1][1:2])  # two questions a step
+        if len(ids) > 1 and request.question == first.question:
+            services.doomed.add(ids[1])
+        if services.doomed & set(ids):
+            raise ScoringError("no log-prob came back")
+        return answer
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"scale_rewards": "batch", "loss_type": "dapo"}, {"loss_type": "dr_grpo"}], ids=str
+)
+def test_a_step_from_which_a_rollout_was_left_out_is_that_of_the_others(
+    world: Any, fake_services: Services, options: dict[str, Any]
+) -> None:
+    job = world.rl(STEPS | options)
+    services = fake_services(job)
+    services.spoil_explanation = noisy
+    services.spoil_score = one_of_the_first_question(services)
+    run_rl(world.context(job, services), trainer_class=Watching)
+    watched, spec = LATEST[0], job.spec
+    groups = [[made for made in group if tuple(made.ids) not in services.doomed] for group in sampled(services, 1)]
+    assert [len(group) for group in groups] == [3, 4]
+    policy, reference = with_adapter(job, 1, trainable=True), with_adapter(job, 0, trainable=False)
+    loss = plain_loss(
+        policy,
+        reference,
+        groups,
+        Options(
+            temperature=spec.temperature,
+            max_tokens=spec.max_tokens,
+            beta=spec.beta,
+            unbiased_kl=spec.unbiased_kl,
+            loss_type=spec.loss_type,
+            scale_rewards=spec.scale_rewards,
+            epsilon=spec.epsilon,
+            epsilon_high=spec.epsilon_high,
+            importance_correction=spec.importance_correction,
+            importance_cap=spec.importance_cap,
+        ),
+    )
+    loss.backward()
+    first, second = plain_advantages(groups, scale=spec.scale_rewards)
+    assert watched.advantages[1] == pytest.approx([*first, 0.0, *second], rel=1e-4, abs=1e-5)
+    metrics = [event.metrics for event in world.events(job) if isinstance(event, ProgressEvent)]
+    assert metrics[1]["loss"] == pytest.approx(loss.item(), rel=1e-3, abs=1e-5)
+    assert metrics[1]["dropped"] == 1.0
+    gradients = {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
+    apart = sum(((watched.gradients[1][name] - gradients[name]) ** 2).sum() for name in gradients) ** 0.5
+    size = sum((gradients[name] ** 2).sum() for name in gradients) ** 0.5
     assert apart < 1e-3 * size
 
 

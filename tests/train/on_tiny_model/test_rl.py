@@ -16,7 +16,7 @@ from rlt_core.schemas.explain import ExplainResponse
 from rlt_core.schemas.score import ScoreResponse
 from rlt_core.schemas.teachers import EvaluationRow
 from rlt_core.schemas.trainer import EvaluationEvent, ProgressEvent, SampleEvent
-from rlt_train.errors import InvalidTrainingDataError, RolloutMismatchError, StopRequested
+from rlt_train.errors import InvalidTrainingDataError, RolloutMismatchError, RolloutsDroppedError, StopRequested
 from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.rl import run_rl
 from rlt_train.warmup import run_warmup
@@ -265,7 +265,7 @@ def test_failed_scoring_ends_the_job_and_trains_on_nothing(world: Any, fake_serv
     job = world.rl()
     services = fake_services(job)
     services.spoil_score = fail
-    with pytest.raises(ScoringError):
+    with pytest.raises(RolloutsDroppedError, match="no log-prob came back"):
         run_rl(world.context(job, services))
     assert [step for step, _ in services.published] == [0]
     assert not (Path(job.attempt_dir) / "adapter").exists()
@@ -368,7 +368,7 @@ def test_too_few_questions_for_a_step_are_refused(world: Any, fake_services: Ser
 
 
 def test_what_is_not_built_yet_is_refused(world: Any, fake_services: Services) -> None:
-    job = world.rl({"max_staleness": 1})
+    job = world.rl({"lora": None})
     with pytest.raises(NotAvailableYetError):
         run_rl(world.context(job, fake_services(job)))
 

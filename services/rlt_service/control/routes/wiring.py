@@ -44,6 +44,7 @@ def submission_of(services: Services) -> Submission:
         jobs=services.jobs,
         datasets=services.datasets,
         registry=services.registry,
+        artifacts=services.artifacts,
         engine=ready_engine(services),
     )
 
