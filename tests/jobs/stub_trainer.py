@@ -169,7 +169,7 @@ def _mute(job: dict[str, Any]) -> int:
 
 def _chatty(job: dict[str, Any]) -> int:
     """Take longer than a silence may last, by turns with a line of the log and with an event."""
-    for turn in range(8):
+    for turn in range(5):
         time.sleep(0.5)
         if turn % 2:
             print(f"turn {turn}", flush=True)  # noqa: T201 - what the log holds

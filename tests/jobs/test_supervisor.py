@@ -89,9 +89,10 @@ def test_a_metric_that_is_no_number_is_left_out_with_a_warning_and_ends_no_job(s
     assert warnings == ["not finite from step 2 on, and left out: loss, grad_norm", "training"]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_trainer_that_lives_and_says_nothing_is_ended_as_a_crash_that_says_what_to_do(site: Site) -> None:
     job = site.submit("mute")
-    impatient = site.settings.model_copy(update={"trainer_silence_s": 3.0, "max_crashes": 1})
+    impatient = site.settings.model_copy(update={"trainer_silence_s": 2.0, "max_crashes": 1})
     jobs = JobStore(site.database, impatient.job_rules)
     ended = site.run_one(replace(site.supervisor(), settings=impatient, jobs=jobs))
     assert ended.error is not None
@@ -105,7 +106,7 @@ def test_a_trainer_that_lives_and_says_nothing_is_ended_as_a_crash_that_says_wha
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_trainer_that_speaks_now_and_then_or_has_said_its_result_loses_nothing(site: Site, name: str) -> None:
     job = site.submit(name)
-    impatient = site.settings.model_copy(update={"trainer_silence_s": 3.0})
+    impatient = site.settings.model_copy(update={"trainer_silence_s": 2.0})
     done = site.run_one(replace(site.supervisor(), settings=impatient))
     assert (done.status, done.attempt) == ("succeeded", 1)
     assert gone(site.trainer_pids(job.id, 1))

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with running_up(tmp_path_factory.mktemp("up") / "home") as started:
+    folder = tmp_path_factory.mktemp("up")
+    with running_up(folder / "home", environment=stub_environment(folder)) as started:
         yield started
 
 
@@ -145,16 +146,10 @@ def test_a_killed_broker_comes_back(up: Up) -> None:
 
 
 # Last, since it ends the server of this module.
-def test_ctrl_c_leaves_no_process(up: Up) -> None:
-    family = up.family()
-    assert up.interrupt() == 0
-    assert survivors(family) == []
-    assert not (up.home / "server.json").exists()
-
-
-def test_what_a_killed_workers_trainer_left_in_other_sessions_is_ended(tmp_path: Path) -> None:
-    with running_up(tmp_path / "home", environment=stub_environment(tmp_path)) as up, Client(up.base_url) as client:
-        dataset = client.datasets.create([{"question": "1+1?", "solution": "2"}])
+def test_what_a_killed_workers_trainer_left_in_other_sessions_is_ended(up: Up) -> None:
+    wait_until(lambda: is_there(up, "worker"), what="a worker")
+    with Client(up.base_url) as client:
+        dataset = client.datasets.create([{"question": "1+1?", "solution": "2", "reasoning_trace": "One more than 1."}])
         spec = {"kind": "warmup", "role": "teacher", "target_name": "algebra", "name": "stubborn-once"}
         job = client.train({**spec, "dataset": dataset.id})
         noted = up.home / "artifacts" / "jobs" / job.id / "attempt-1" / "pids"
@@ -162,7 +157,14 @@ def test_what_a_killed_workers_trainer_left_in_other_sessions_is_ended(tmp_path:
         left, worker = [psutil.Process(int(pid)) for pid in noted.read_text().split()], part(up, "worker")
         assert worker is not None
         worker.kill()
-        wait_until(lambda: not survivors(left), what="trainer and orphan have ended", timeout_s=30.0)
+        wait_until(lambda: not survivors(left), what="trainer and orphan have ended")
+
+
+def test_ctrl_c_leaves_no_process(up: Up) -> None:
+    family = up.family()
+    assert up.interrupt() == 0
+    assert survivors(family) == []
+    assert not (up.home / "server.json").exists()
 
 
 def all_gone_after_killing(process: psutil.Process, *, family: list[psutil.Process], up: Up) -> bool:
