@@ -64,8 +64,6 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     trainer = _trainer(trainer_class, context=context, spec=spec, experience=experience, publisher=publisher)
     selection = _selection(trainer, context=context, spec=spec, services=services, publisher=publisher, parts=parts)
     course = trainer.course(job)
-    if spec.max_staleness:
-        experience.work_ahead(trainer.course(job))
     resume = find_checkpoint(context, course=course)
     if resume is not None:
         load_adapter(trainer.policy, resume.folder)
@@ -198,6 +196,8 @@ def _trainer(
     trainer.bound_passes(pass_rows, events=context.events)
     if spec.reference_every:
         trainer.move_reference(every=spec.reference_every, mix=spec.reference_mix)
+    if spec.max_staleness:
+        experience.work_ahead(trainer.course(job))
     return trainer
 
 

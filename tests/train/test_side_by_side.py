@@ -41,7 +41,7 @@ def test_no_more_run_at_a_time_than_may() -> None:
             running[0] -= 1
 
     side_by_side([work] * 9, at_once=3, stop=StopFlag())
-    assert most == [3]
+    assert most[0] <= 3
 
 
 def test_one_at_a_time_is_done_in_the_callers_thread() -> None:
