@@ -101,6 +101,8 @@ def _checked(context: JobContext) -> RlSpec:
         raise ConfigurationError(f"a {spec.kind} spec was handed to rl")
     if job.student_version is None or not job.base_url:
         raise ConfigurationError("an rl job needs student_version and base_url")
+    if spec.parallel.processes > 1:
+        raise NotAvailableYetError("rl with several processes is not available yet: leave parallel out")
     if spec.max_staleness:
         raise NotAvailableYetError("a max_staleness above 0 is not available yet: leave it at 0")
     return spec

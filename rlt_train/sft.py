@@ -7,7 +7,7 @@ positions without labels on Triton devices only; elsewhere `compute_loss` here d
 # B sequences, L longest of them (left-padded), K positions from the first label on, V vocabulary.
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -21,6 +21,7 @@ from rlt_train.divergence import StopsWhenDiverging
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
 from rlt_train.resuming import FromOurCheckpoints
+from rlt_train.together import check_stop
 
 
 def collate_left(examples: Sequence[dict[str, list[int]]], *, pad_token_id: int) -> dict[str, Tensor]:
@@ -42,7 +43,10 @@ def collate_left(examples: Sequence[dict[str, list[int]]], *, pad_token_id: int)
 
 
 class RltSftTrainer(StopsWhenDiverging, FromOurCheckpoints, SFTTrainer):
-    """TRL's SFT on sequences of our own encoding."""
+    """TRL's SFT on sequences of our own encoding. Several ranks share out each optimizer step's rows."""
+
+    filler: int | None = None
+    """The row that bears no loss, the dataset's last, where there are several ranks."""
 
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,18 +60,26 @@ class RltSftTrainer(StopsWhenDiverging, FromOurCheckpoints, SFTTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> ByLength:
         rows: Any = train_dataset or self.train_dataset
         arguments = self.args
-        batch = arguments.train_batch_size * arguments.gradient_accumulation_steps
-        return ByLength([len(ids) for ids in rows["input_ids"]], batch=batch, seed=arguments.seed)
+        together = arguments.train_batch_size * self.accelerator.num_processes
+        return ByLength(
+            [len(ids) for ids in rows["input_ids"]][: self.filler],
+            batch=together * arguments.gradient_accumulation_steps,
+            seed=arguments.seed,
+            filler=self.filler,
+            multiple=together,
+        )
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean negative log-likelihood of the labelled tokens of the whole optimizer step."""
-        self._stop.check()
+        check_stop(self._stop)
         if inputs["input_ids"].device.type != "cpu" or return_outputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels_BL = inputs["labels"]
-        first = int((labels_BL != IGNORED).any(0).nonzero()[0].item())
+        labelled_L = (labels_BL != IGNORED).any(0).nonzero()
+        # Rows that bear no loss go through the model all the same: the other ranks wait for their gradients.
+        first = int(labelled_L[0].item()) if len(labelled_L) else labels_BL.shape[1] - 1
         targets_BK = labels_BL[:, first:]
         # The hidden state before a label predicts it: one position more, and the last one is of no use.
         logits_BKV = model(
@@ -82,7 +94,11 @@ class RltSftTrainer(StopsWhenDiverging, FromOurCheckpoints, SFTTrainer):
         )
         labelled = targets_BK != IGNORED
         with torch.no_grad():
-            right = ((logits_BKV.argmax(-1) == targets_BK) & labelled).sum() / labelled.sum()
-        self._metrics["train"]["mean_token_accuracy"].append(right.item())
+            counts = torch.stack([((logits_BKV.argmax(-1) == targets_BK) & labelled).sum(), labelled.sum()])
+            right, looked_at = cast(Tensor, self.accelerator.reduce(counts))
+        self._metrics["train"]["mean_token_accuracy"].append((right / looked_at).item())
         self._metrics["train"]["tokens"].append(float(inputs["attention_mask"].sum().item()))
-        return losses / (labelled.sum() if num_items_in_batch is None else num_items_in_batch)
+        if num_items_in_batch is None:
+            return losses / labelled.sum()
+        # Items of all ranks, whose gradients and losses are averaged: this is one rank's part of the sum.
+        return losses / num_items_in_batch * self.accelerator.num_processes
