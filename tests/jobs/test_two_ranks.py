@@ -21,9 +21,6 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.processes
 
 LEASE_S = 2.5
-LAUNCHER = (str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu", "--num_processes", "2")
-# A free port; multi_gpu is accelerate's word for torch's elastic launcher, also where no rank uses a GPU.
-OPTIONS = ("--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no")
 COMMAND = (sys.executable, str(Path(__file__).with_name("two_ranks.py")))
 TWO = {"processes": 2}
 
@@ -110,18 +107,6 @@ def test_no_rank_writes_on_when_the_supervisor_is_gone_or_stalled(
         found = pids(site, job.id)
         harm(supervisor)
         wait_until(lambda: gone(found), what="ranks and launcher ended", timeout_s=60.0)
-
-
-def test_the_trainer_itself_is_one_process_where_the_spec_says_no_more_and_says_so_once_under_a_launcher(
-    site: Site,
-) -> None:
-    settings = site.settings.model_copy(update={"trainer_command": (*LAUNCHER, *OPTIONS, "-m", "rlt_train")})
-    job = site.submit("ranks")
-    done = replace(site, settings=settings).run_one()
-    assert done.error is not None
-    assert (done.status, done.error.code) == ("failed", "configuration")
-    assert "started as 2 ranks" in done.error.message
-    assert len(site.jobs.events(job.id, types=("error",))) == 1
 
 
 def test_a_lease_that_only_the_ranks_noticed_counts_as_no_crash(site: Site) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,12 @@ STEPS = 24
 
 
 @contextmanager
-def two_ranks(job: TrainerJob) -> Iterator[subprocess.Popen[bytes]]:
+def two_ranks(job: TrainerJob, *, trainer: Sequence[str] = ("-m", "rlt_train")) -> Iterator[subprocess.Popen[bytes]]:
     """Start the job's ranks as its supervisor would, on one thread each."""
     folder = Path(job.attempt_dir)
     file = folder.parent / f"{folder.name}.json"
     file.write_text(job.model_dump_json())
-    command = launched((sys.executable, "-m", "rlt_train"), parallel=job.spec.parallel, folder=folder)
+    command = launched((sys.executable, *trainer), parallel=job.spec.parallel, folder=folder)
     alone = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "huggingface")}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -93,6 +93,16 @@ def test_two_ranks_that_are_stopped_and_taken_up_again_train_as_one_process_does
     assert set(made) == set(wanted)
     for name, tensor in wanted.items():
         torch.testing.assert_close(made[name], tensor, atol=1e-4, rtol=0.0)
+
+
+def test_a_rank_that_breaks_ends_the_other_and_its_error_is_the_only_one(world: Any) -> None:
+    job = world.warmup(max_steps=1000, epochs=1000.0, save_every=0, parallel=TWO)
+    breaking = Path(__file__).with_name("breaking_rank.py")
+    with two_ranks(job, trainer=(str(breaking),)) as ranks:
+        assert ranks.wait(120.0) == 1
+    [error] = [event for event in world.events(job) if isinstance(event, ErrorEvent)]
+    assert (error.code, error.message) == ("out_of_memory", "MemoryError: rank 1 holds no more")
+    assert max(losses(world, job)) == 2
 
 
 def test_fillers_make_passes_of_equal_number_and_change_no_order() -> None:
