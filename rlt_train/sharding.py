@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import Module
 from torch.optim import Optimizer
-from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 
 def whole(value: Any) -> Any:
@@ -23,7 +23,7 @@ def whole(value: Any) -> Any:
         tree: dict[Any, Any] = value
         return {name: whole(part) for name, part in tree.items()}
     if isinstance(value, list | tuple):
-        parts: list[Any] = [whole(part) for part in value]  # pyright: ignore[reportUnknownVariableType] - of any type
+        parts: list[Any] = [whole(part) for part in value]
         return tuple(parts) if isinstance(value, tuple) else parts
     return value
 
@@ -37,7 +37,7 @@ def gathered(model: Module) -> Iterator[None]:
     from deepspeed import zero  # pyright: ignore[reportMissingImports] - installed only where this is asked for
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    with zero.GatheredParameters(trained):  # pyright: ignore[reportUnknownMemberType] - as above
+    with zero.GatheredParameters(trained):
         yield
 
 

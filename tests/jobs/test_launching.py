@@ -22,14 +22,14 @@ def environment(strategy: ParallelStrategy, folder: Path) -> tuple[Any, Mapping[
     command = launched(COMMAND, parallel=Parallel(processes=2, strategy=strategy), folder=folder)
     assert command[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
     arguments = launch.launch_command_parser().parse_args([*command[3:], "--job", "job.json"])
-    arguments, defaults, _ = launch._validate_launch_command(arguments)  # pyright: ignore[reportPrivateUsage]
+    arguments, _, _ = launch._validate_launch_command(arguments)
     assert (arguments.training_script, arguments.training_script_args) == (
         "python",
         ["-m", "rlt_train", "--job", "job.json"],
     )
     if not arguments.use_deepspeed:
         return arguments, prepare_multi_gpu_env(arguments)
-    arguments.deepspeed_fields_from_accelerate_config = ",".join(defaults.deepspeed_config)
+    arguments.deepspeed_fields_from_accelerate_config = "mixed_precision"  # as launch_command does
     return arguments, prepare_deepspeed_cmd_env(arguments)[1]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import distributed, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.optim import AdamW
@@ -16,11 +17,9 @@ pytestmark = pytest.mark.training
 
 
 @pytest.fixture
-def mesh(tmp_path: Path) -> Iterator[distributed.DeviceMesh]:
-    distributed.init_process_group(
-        "gloo", store=distributed.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1
-    )
-    yield distributed.init_device_mesh("cpu", (1,))
+def mesh(tmp_path: Path) -> Iterator[DeviceMesh]:
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
     distributed.destroy_process_group()
 
 
@@ -31,7 +30,7 @@ def trained(model: nn.Module) -> AdamW:
     return optimizer
 
 
-def test_moments_and_weights_are_whole_in_a_file_and_cut_up_again_from_it(mesh: distributed.DeviceMesh) -> None:
+def test_moments_and_weights_are_whole_in_a_file_and_cut_up_again_from_it(mesh: DeviceMesh) -> None:
     model = nn.Linear(4, 2)
     fully_shard(model, mesh=mesh)
     optimizer = trained(model)
