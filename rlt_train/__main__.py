@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlt_core import log_records
-from rlt_core.errors import ConfigurationError, RltError
+from rlt_core.errors import RltError
 from rlt_core.job_errors import job_code
 from rlt_core.log_records import FORMAT_VARIABLE, PrintedLines, bound
 from rlt_core.schemas.trainer import (
@@ -22,8 +22,9 @@ from rlt_core.schemas.trainer import (
     TrainerJob,
 )
 from rlt_train.errors import StopRequested
-from rlt_train.events import EventWriter
+from rlt_train.events import EventWriter, SilentWriter
 from rlt_train.lifeline import StopFlag, die_with_parent, leave_at_once, watch_beats
+from rlt_train.ranks import check_ranks, first_to_break, own_rank
 
 LOGGER = logging.getLogger("rlt_train")
 
@@ -33,7 +34,10 @@ _LITTLE_ROOM_BYTES = 2**20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the attempt; 0 only after a result event, 75 when the lease was lost, 143 when it was asked to stop."""
+    """Run the attempt; 0 only after a result event, 75 when the lease was lost, 143 when it was asked to stop.
+
+    Of several ranks the first speaks; of those that break, the one that broke first.
+    """
     arguments = _arguments(argv)
     job = TrainerJob.model_validate_json(arguments.job.read_text(encoding="utf-8"))
     stop = StopFlag()
@@ -42,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments.no_watch:
         die_with_parent()
         watch_beats(sys.stdin.fileno(), lease_s=job.lease_s, on_lost=leave_at_once)
-    events = EventWriter(Path(job.events_path))
+    rank = own_rank()
+    events = (EventWriter if rank.is_first else SilentWriter)(Path(job.events_path))
     try:
         with bound(job=job.job_id, attempt=job.attempt):
             _run(job, events=events, stop=stop)
@@ -53,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             LOGGER.exception("attempt %d of %s broke", job.attempt, job.job_id)
         said = error_event(error, folder=Path(job.attempt_dir))
         try:
-            events.emit(said)
+            if first_to_break(Path(job.attempt_dir), rank=rank):
+                EventWriter(Path(job.events_path)).emit(said)
         except OSError:  # the events lie on the same disk
             LOGGER.exception("the events cannot be written either")
             return EXIT_DISK_FULL
@@ -115,18 +121,8 @@ def _takes_nothing(folder: Path) -> bool:
     return shutil.disk_usage(folder).free < _LITTLE_ROOM_BYTES or not os.access(folder, os.W_OK)
 
 
-def _check_alone() -> None:
-    """Raise ConfigurationError where a launcher has started more than one of this: each would write all there is."""
-    ranks = os.environ.get("WORLD_SIZE", "1")
-    if ranks != "1":
-        raise ConfigurationError(
-            f"the trainer was started as {ranks} ranks, and it is one process: each rank would save the same "
-            "checkpoints and publish the same policies; set RLT_TRAINER_COMMAND to a command without a launcher"
-        )
-
-
 def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
-    _check_alone()
+    check_ranks(job.spec.parallel, rank=own_rank())
     from rlt_client import Client
     from rlt_tokens import load_codec
     from rlt_train.context import JobContext

@@ -22,8 +22,10 @@ from rlt_core.schemas.trainer import (
 from rlt_train.data_order import Cursor
 from rlt_train.durable import durable_folder, file_sha256, sync_files
 from rlt_train.errors import UnfitCheckpointError
-from rlt_train.models import save_adapter, trained_policy
+from rlt_train.models import adapter_tensors, trained_policy, write_adapter
 from rlt_train.randomness import random_sha256
+from rlt_train.ranks import own_rank
+from rlt_train.sharding import whole
 
 MANIFEST, STATE, TRAINER_STATE, ADAPTER_FOLDER = "manifest.json", "state.pt", "trainer_state.json", "adapter"
 _FIELDS = frozenset(("attempt", "base_model", "cursor", "files", "format_id", "job_id"))
@@ -65,13 +67,18 @@ class Place:
 
 
 def save_checkpoint(trainer: Trainer, *, job: TrainerJob, place: Place) -> CheckpointEvent | None:
-    """Save the state after a step under the attempt's folder; None if that step is already there."""
+    """Save the state after a step under the attempt's folder; None if that step is already there.
+
+    All ranks call it, since what is sharded is gathered; the first writes, and has the event.
+    """
     target = Path(job.attempt_dir) / "checkpoints" / f"step-{place.step}"
-    if target.exists():
+    policy = trained_policy(trainer)
+    tensors, states = adapter_tensors(policy), _states(trainer)
+    if not own_rank().is_first or target.exists():
         return None
     with durable_folder(target) as folder:
-        save_adapter(trained_policy(trainer), folder / ADAPTER_FOLDER, base_model=job.base_model)
-        torch.save(_states(trainer) | dict(place.randomness), folder / STATE)
+        write_adapter(tensors, policy, folder / ADAPTER_FOLDER, base_model=job.base_model)
+        torch.save(states | dict(place.randomness), folder / STATE)
         trainer.state.save_to_json(str(folder / TRAINER_STATE))
         manifest = json.dumps(_manifest(folder, job=job, place=place), indent=2, sort_keys=True).encode()
         sync_files(folder)  # before there is a manifest that vouches for them
@@ -170,7 +177,7 @@ def _states(trainer: Trainer) -> dict[str, Any]:
     optimizer: Any = trainer.optimizer
     schedule: Any = trainer.lr_scheduler
     extra = trainer.extra_states() if isinstance(trainer, HasExtraStates) else {}
-    return {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()} | extra
+    return {"optimizer": whole(optimizer.state_dict()), "schedule": schedule.state_dict()} | extra
 
 
 def _manifest(folder: Path, *, job: TrainerJob, place: Place) -> dict[str, Any]:

@@ -86,6 +86,11 @@ def warmup_examples(rows: Sequence[DatasetRow], *, role: Role, codec: SequenceCo
     return Examples(kept=tuple(kept), dropped=len(rows) - len(kept))
 
 
+def without_loss(example: Example) -> Example:
+    """Give the same sequence with no label anywhere."""
+    return Example(token_ids=example.token_ids, labels=(IGNORED,) * len(example.labels))
+
+
 def _with_loss_from(token_ids: tuple[int, ...], *, start: int) -> Example:
     labels = (IGNORED,) * start + token_ids[start:]
     return Example(token_ids=token_ids, labels=labels)

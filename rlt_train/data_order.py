@@ -40,11 +40,18 @@ class EpochSampler(Sampler[int]):
 
 
 class ByLength(EpochSampler):
-    """Rows at random, those of like length in one batch."""
+    """Rows at random, those of like length in one batch.
 
-    def __init__(self, lengths: Sequence[int], *, batch: int, seed: int) -> None:
+    After them `filler`, a row that bears no loss, until they are a multiple of `multiple`: ranks must have equally
+    many passes, and accelerate would repeat rows of the epoch's beginning.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], *, batch: int, seed: int, filler: int | None = None, multiple: int = 1
+    ) -> None:
         super().__init__(rows_per_step=batch, seed=seed)
         self._lengths = list(lengths)
+        self._fillers = [] if filler is None else [filler] * (-len(self._lengths) % multiple)
 
     def order(self) -> list[int]:
         """Give the rows batch by batch."""
@@ -54,10 +61,10 @@ class ByLength(EpochSampler):
         return list(LengthGroupedSampler(self.rows_per_step, lengths=self._lengths, generator=self.generator()))
 
     def __len__(self) -> int:  # noqa: D105 - as any Sampler's
-        return len(self._lengths)
+        return len(self._lengths) + len(self._fillers)
 
     def __iter__(self) -> Iterator[int]:  # noqa: D105 - as any Sampler's
-        return iter(self.order())
+        return iter([*self.order(), *self._fillers])
 
 
 class InGroups(EpochSampler):

@@ -25,3 +25,10 @@ class EventWriter:
     def log(self, message: str, *, level: Literal["info", "warning"] = "info") -> None:
         """Say a sentence to people."""
         self.emit(LogEvent(message=message, level=level))
+
+
+class SilentWriter(EventWriter):
+    """The voice of a rank that is not the first: all ranks would say the same."""
+
+    def emit(self, event: TrainerEvent) -> None:
+        """Say nothing."""

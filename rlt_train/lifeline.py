@@ -32,6 +32,11 @@ class StopFlag:
         self._requested = False
         self._waiting = False
 
+    @property
+    def requested(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._requested
+
     def request(self) -> None:
         """Ask for a stop; raises StopRequested at once if the main thread only waits for a service."""
         self._requested = True

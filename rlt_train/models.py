@@ -9,21 +9,25 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Trainer
 
 from rlt_core.artifacts import adapter_sha256
 from rlt_core.errors import ConfigurationError, NotAvailableYetError
 from rlt_core.schemas.jobs import LoraSpec
 from rlt_train.durable import durable_folder
+from rlt_train.ranks import own_rank
+from rlt_train.sharding import gathered, whole
+from rlt_train.together import meet
 
 ADAPTER = "default"
 """PEFT's name of the adapter that is trained."""
 
 
 def use_all_cores() -> None:
-    """Let torch compute on every core that this process may use."""
+    """Let torch compute on every core that this process may use; ranks of one machine share them."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(available)
+    torch.set_num_threads(max(available // own_rank().count_here, 1))
 
 
 def load_policy(base_dir: Path, *, adapter_dir: Path | None, lora: LoraSpec | None, seed: int) -> PeftModel:
@@ -88,16 +92,32 @@ def adapter_rank(policy: PeftModel) -> int:
 def save_adapter(policy: PeftModel, target: Path, *, base_model: str) -> str:
     """Write the trained adapter as a PEFT folder, whole or not at all, and give its hash.
 
+    All ranks call it: the first writes, the others wait.
+    """
+    tensors = adapter_tensors(policy)
+    if own_rank().is_first:
+        write_adapter(tensors, policy, target, base_model=base_model)
+    meet()
+    return adapter_sha256(target)
+
+
+def adapter_tensors(policy: PeftModel) -> dict[str, Tensor]:
+    """Give the trained adapter by PEFT's names, on the CPU and whole; all ranks call it together."""
+    with gathered(policy):
+        tensors = get_peft_model_state_dict(policy, adapter_name=ADAPTER, save_embedding_layers=False)
+        return {name: whole(tensor).detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+
+
+def write_adapter(tensors: dict[str, Tensor], policy: PeftModel, target: Path, *, base_model: str) -> None:
+    """Write such tensors as a PEFT folder, whole or not at all.
+
     Not PEFT's own writer: that one looks the base up on the hub, and writes this machine's path into the config.
     """
-    tensors = get_peft_model_state_dict(policy, adapter_name=ADAPTER, save_embedding_layers=False)
     config = _adapter_config(policy) | {"base_model_name_or_path": base_model, "inference_mode": True}
     with durable_folder(target) as folder:
-        contiguous = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         text = json.dumps(config, indent=2, sort_keys=True, default=_plain)
         (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-    return adapter_sha256(target)
 
 
 def _adapter_config(policy: PeftModel) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from peft.utils import set_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from rlt_core.schemas.trainer import TrainerJob
@@ -20,6 +20,7 @@ from rlt_train.data_order import DataCourse
 from rlt_train.errors import UnfitCheckpointError
 from rlt_train.models import ADAPTER, trained_policy
 from rlt_train.randomness import random_sha256, random_states, restore_random_states
+from rlt_train.sharding import shard_states, sharded_like
 from rlt_train.writers import among_logs
 
 
@@ -49,6 +50,7 @@ class FromOurCheckpoints:
         own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
         rates = list(schedule.base_lrs)
         optimizer.load_state_dict(states["optimizer"])
+        shard_states(optimizer)
         schedule.load_state_dict(states["schedule"])
         if self.branches:
             schedule.base_lrs = rates
@@ -90,7 +92,8 @@ class FromOurCheckpoints:
 def load_adapter(policy: PeftModel, checkpoint: Path) -> None:
     """Give the adapter that is trained the weights of a checkpoint."""
     weights = load_file(checkpoint / ADAPTER_FOLDER / "adapter_model.safetensors")
-    set_peft_model_state_dict(policy, weights, adapter_name=ADAPTER)
+    like = get_peft_model_state_dict(policy, adapter_name=ADAPTER, save_embedding_layers=False)
+    set_peft_model_state_dict(policy, sharded_like(weights, like), adapter_name=ADAPTER)
 
 
 def _check_random_states(checkpoint: Path) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoConfig
 from trl.trainer.grpo_config import GRPOConfig
 
 from rlt_core.batching import micro_batch_rows, passed_tokens
-from rlt_core.errors import ConfigurationError
+from rlt_core.errors import ConfigurationError, NotAvailableYetError
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import RlSpec
 from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
@@ -103,6 +103,8 @@ def _checked(context: JobContext) -> RlSpec:
         raise ConfigurationError(f"a {spec.kind} spec was handed to rl")
     if job.student_version is None or not job.base_url:
         raise ConfigurationError("an rl job needs student_version and base_url")
+    if spec.parallel.processes > 1:
+        raise NotAvailableYetError("rl with several processes is not available yet: leave parallel out")
     return spec
 
 

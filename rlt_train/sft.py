@@ -8,7 +8,7 @@ positions without labels on Triton devices only; elsewhere `compute_loss` here d
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -23,6 +23,7 @@ from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
 from rlt_train.resuming import FromOurCheckpoints
 from rlt_train.smaller_passes import SmallerPasses, row_passes
+from rlt_train.together import check_stop
 
 
 def collate_left(examples: Sequence[dict[str, list[int]]], *, pad_token_id: int) -> dict[str, Tensor]:
@@ -44,7 +45,10 @@ def collate_left(examples: Sequence[dict[str, list[int]]], *, pad_token_id: int)
 
 
 class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTrainer):
-    """TRL's SFT on sequences of our own encoding."""
+    """TRL's SFT on sequences of our own encoding. Several ranks share out each optimizer step's rows."""
+
+    filler: int | None = None
+    """The row that bears no loss, the dataset's last, where there are several ranks."""
 
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,29 +62,46 @@ class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTr
     def _get_train_sampler(self, train_dataset: Any = None) -> ByLength:
         rows: Any = train_dataset or self.train_dataset
         arguments = self.args
-        batch = arguments.train_batch_size * arguments.gradient_accumulation_steps
-        return ByLength([len(ids) for ids in rows["input_ids"]], batch=batch, seed=arguments.seed)
+        together = arguments.train_batch_size * self.accelerator.num_processes
+        return ByLength(
+            [len(ids) for ids in rows["input_ids"]][: self.filler],
+            batch=together * arguments.gradient_accumulation_steps,
+            seed=arguments.seed,
+            filler=self.filler,
+            multiple=together,
+        )
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean negative log-likelihood of the labelled tokens of the whole optimizer step."""
+        check_stop(self._stop)
         whole = self.pass_rows is None
         if return_outputs or (whole and inputs["input_ids"].device.type != "cpu"):
-            self._stop.check()
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labelled = (inputs["labels"] != IGNORED).sum()
         losses: list[Tensor] = []
         right: list[Tensor] = []
         for rows in row_passes(len(inputs["labels"]), most=self.pass_rows):
-            self._stop.check()
+            if not whole:
+                self._stop.check()
             part = inputs if whole else without_padding({name: inputs[name][rows] for name in _READ})
             loss, hits = self.one_pass(partial(_summed_loss, model, part))
             losses.append(loss)
             right.append(hits)
-        self._metrics["train"]["mean_token_accuracy"].append((sum(right[1:], right[0]) / labelled).item())
+        counts = torch.stack([sum(right[1:], right[0]), labelled])
+        hits_of_all, labelled_of_all = cast(Tensor, self.accelerator.reduce(counts))
+        self._metrics["train"]["mean_token_accuracy"].append((hits_of_all / labelled_of_all).item())
         self._metrics["train"]["tokens"].append(float(inputs["attention_mask"].sum().item()))
-        return sum(losses[1:], losses[0]) / (labelled if num_items_in_batch is None else num_items_in_batch)
+        total = sum(losses[1:], losses[0])
+        if num_items_in_batch is None:
+            return total / labelled
+        # Items of all ranks, whose gradients and losses are averaged: this is one rank's part of the sum.
+        return total / num_items_in_batch * self.accelerator.num_processes
+
+    def may_repeat(self) -> bool:
+        """Tell whether this process is alone: ranks that took a micro-batch again would wait for each other."""
+        return self.accelerator.num_processes == 1
 
 
 _READ = ("input_ids", "attention_mask", "position_ids", "labels")
@@ -95,7 +116,9 @@ def without_padding(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 def _summed_loss(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Sum the negative log-likelihood of the labelled tokens, and count those that were the likeliest (no gradient)."""
     labels_BL = inputs["labels"]
-    first = int((labels_BL != IGNORED).any(0).nonzero()[0].item())
+    labelled_L = (labels_BL != IGNORED).any(0).nonzero()
+    # Rows that bear no loss go through the model all the same: the other ranks wait for their gradients.
+    first = int(labelled_L[0].item()) if len(labelled_L) else labels_BL.shape[1] - 1
     targets_BK = labels_BL[:, first:]
     # The hidden state before a label predicts it: one position more, and the last one is of no use.
     logits_BKV = model(

@@ -24,15 +24,21 @@ from rlt_train.data_order import DataCourse
 from rlt_train.errors import DivergedError, InvalidTrainingDataError, StopRequested
 from rlt_train.models import trained_policy
 from rlt_train.randomness import random_states
+from rlt_train.ranks import check_gpus
 from rlt_train.resuming import FromOurCheckpoints, load_adapter
+from rlt_train.together import check_same, meet
 from rlt_train.writers import from_logs, writer_arguments
 
 LOGGER = logging.getLogger(__name__)
 
 
 def common_arguments(context: JobContext) -> dict[str, Any]:
-    """Give the settings that every kind shares: TRL itself saves, reports and prints nothing."""
+    """Give the settings that every kind shares: TRL itself saves, reports and prints nothing.
+
+    Raises ConfigurationError where `parallel` asks for what this machine has not.
+    """
     accelerated = torch.cuda.is_available()
+    check_gpus(context.job.spec.parallel, gpus=torch.cuda.device_count())
     return {
         "output_dir": str(Path(context.job.attempt_dir) / "trainer"),
         "seed": context.job.spec.seed,
@@ -50,6 +56,7 @@ def common_arguments(context: JobContext) -> dict[str, Any]:
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": accelerated,
+        "ddp_find_unused_parameters": False,
     }
 
 
@@ -100,7 +107,7 @@ class StepReporter(TrainerCallback):
         **_: object,
     ) -> None:
         """Send progress for a training step; TRL's closing summary is none."""
-        if logs is None or "loss" not in logs:
+        if logs is None or "loss" not in logs or not state.is_world_process_zero:
             return
         LOGGER.info("step %d of %d is done", state.global_step, state.max_steps)
         numbers = {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}
@@ -115,13 +122,16 @@ class StepReporter(TrainerCallback):
         )
 
     def checkpoint(self, *, step: int) -> None:
-        """Save the state after `step` and say so; older ones go."""
+        """Save the state after `step` and say so; older ones go. ZeRO-3's is in parts that nobody gathers."""
         job = self._context.job
+        if job.spec.parallel.strategy == "deepspeed_zero3":
+            return
         place = Place(step=step, cursor=self._course.at(step), randomness=self._randomness)
         event = save_checkpoint(self._trainer, job=job, place=place)
         if event is not None:
             self._context.events.emit(event)
             self._kept(oldest_kept(job))
+        meet()  # a rank that ended now would have the launcher end the one that writes
 
 
 def find_checkpoint(context: JobContext, *, course: DataCourse) -> Checkpoint | None:
@@ -131,6 +141,7 @@ def find_checkpoint(context: JobContext, *, course: DataCourse) -> Checkpoint | 
         context.events.log(f"{fault}; an older one is looked for", level="warning")
     if found is None and context.job.branch_point is not None:
         found = _branched(context, context.job.branch_point, course=course)
+    check_same(0 if found is None else found.step, what="the step that training goes on after")
     if found is None:
         if context.job.resume_points:
             context.events.log("no checkpoint can be used: training starts anew", level="warning")
@@ -169,6 +180,8 @@ def train(
     `more` gives a step's own metrics; `kept` hears of which step the oldest checkpoint is.
     """
     first_step = 0 if resume is None else resume.step
+    if context.job.spec.parallel.strategy == "deepspeed_zero3":
+        context.events.log("with ZeRO-3 no checkpoints are saved: a job that is stopped begins anew", level="warning")
     reporter = StepReporter(
         trainer, context=context, course=course, save_every=save_every, first_step=first_step, kept=kept
     )

@@ -12,7 +12,8 @@ from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.jobs import WarmupSpec
 from rlt_core.schemas.trainer import ResultEvent
 from rlt_train.context import JobContext
-from rlt_train.data import Example, load_splits, warmup_examples
+from rlt_train.data import Example, load_splits, warmup_examples, without_loss
+from rlt_train.errors import InvalidTrainingDataError
 from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter
 from rlt_train.optimization import optimizer_arguments
 from rlt_train.pass_plan import plan_passes
@@ -53,19 +54,30 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
     tokenizer = load_padding_tokenizer(base_dir)
     longest = max(len(example.token_ids) for example in examples)
     batch = min(spec.batch_size, len(examples))
-    rows = micro_batch_rows(batch, tokens_per_row=longest)
-    pass_rows = plan_passes(context, rows=rows, tokens_of=lambda count: (count * longest, count * longest))
+    ranks = spec.parallel.processes
+    if batch % ranks:
+        raise InvalidTrainingDataError(
+            f"{batch} rows in a step ({len(examples)} fit) cannot be shared out among {ranks} processes: choose a "
+            "batch_size that divides by them",
+            param="/batch_size",
+        )
+    rows = micro_batch_rows(batch // ranks, tokens_per_row=longest)
+    # Ranks take a micro-batch whole: passes would have to be the same in all of them.
+    pass_rows = None
+    if ranks == 1:
+        pass_rows = plan_passes(context, rows=rows, tokens_of=lambda count: (count * longest, count * longest))
     steps = epoch_steps(rows=len(examples), batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
     arguments = SFTConfig(
         **common_arguments(context),
         max_steps=steps,
         per_device_train_batch_size=rows,
-        gradient_accumulation_steps=batch // rows,
+        gradient_accumulation_steps=batch // (rows * ranks),
         **optimizer_arguments(spec, steps=steps),
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    columns = [{"input_ids": list(item.token_ids), "labels": list(item.labels)} for item in examples]
+    fillers = () if ranks == 1 else (without_loss(min(examples, key=lambda item: len(item.token_ids))),)
+    columns = [{"input_ids": list(item.token_ids), "labels": list(item.labels)} for item in (*examples, *fillers)]
     trainer = RltSftTrainer(
         model=load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed),
         args=arguments,
@@ -76,4 +88,5 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
     )
     trainer.divergence = spec.divergence
     trainer.bound_passes(pass_rows, events=context.events)
+    trainer.filler = len(examples) if fillers else None
     return trainer

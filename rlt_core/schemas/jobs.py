@@ -32,6 +32,8 @@ RewardScale = Literal["group", "batch", "none"]
 ImportanceCorrection = Literal["ratio", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 """How the difference between the engine that sampled and the trainer is made up for; the last four are TRL's modes."""
 Schedule = Literal["constant", "cosine", "linear"]
+ParallelStrategy = Literal["ddp", "fsdp", "deepspeed_zero3"]
+"""How processes share a training: each holds all and gradients are averaged, or weights lie in parts too."""
 MetricsWriter = Literal["tensorboard", "wandb", "trackio"]
 """Where a worker writes metrics too; each must be installed there (`pip install 'rlt[wandb]'`)."""
 
@@ -64,6 +66,14 @@ class DivergenceLimits(RequestModel):
     """Of the step's whole gradient, before clipping; null is no limit."""
     kl: float | None = Field(default=100.0, gt=0.0)
     """Mean divergence of the policy from its reference, in nats a token (`rl`); null is no limit."""
+
+
+class Parallel(RequestModel):
+    """Processes that train one policy together, on one machine; accelerate starts them where there are several."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    """Each on a GPU of its own; `ddp` runs on CPUs too."""
+    strategy: ParallelStrategy = "ddp"
 
 
 class PromotePolicy(RequestModel):
@@ -101,6 +111,7 @@ class _SpecBase(RequestModel):
     """Writers of metrics beside the job's own."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time for training."""
+    parallel: Parallel = Field(default_factory=Parallel)
 
 
 class WarmupSpec(_SpecBase):

@@ -18,7 +18,7 @@ NOT_OF_THE_METHOD = frozenset(
         *("kind", "role", "name", "dataset", "target_name", "base_model", "splits", "promote", "resume_from"),
         *("max_runtime_s", "priority", "not_before", "max_steps", "max_staleness", "importance_cap", "reward"),
         *("dynamic_sampling", "max_dropped", "divergence", "patience", "student_reduction"),
-        *("gradient_checkpointing", "report_to"),
+        *("gradient_checkpointing", "report_to", "parallel"),
     )
 )
 """Fields that say which models, data and machine, and options that the paper's runs have not."""

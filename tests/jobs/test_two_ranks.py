@@ -1,4 +1,4 @@
-"""A trainer of two ranks that accelerate starts, each in a session of its own, with one standard input for both."""
+"""A trainer of two ranks that a worker starts, each in a session of its own, with one standard input for both."""
 
 import json
 import os
@@ -21,10 +21,8 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.processes
 
 LEASE_S = 2.5
-LAUNCHER = (str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu", "--num_processes", "2")
-# A free port; multi_gpu is accelerate's word for torch's elastic launcher, also where no rank uses a GPU.
-OPTIONS = ("--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no")
-COMMAND = (*LAUNCHER, *OPTIONS, str(Path(__file__).with_name("two_ranks.py")))
+COMMAND = (sys.executable, str(Path(__file__).with_name("two_ranks.py")))
+TWO = {"processes": 2}
 
 
 @pytest.fixture
@@ -75,7 +73,7 @@ def supervised(site: Site) -> Iterator[psutil.Popen]:
 
 
 def test_both_ranks_hear_the_beats_and_a_cancelled_job_leaves_neither(site: Site) -> None:
-    job = site.submit("ranks")
+    job = site.submit("ranks", parallel=TWO)
     found: list[int] = []
 
     def cancel_when_both_train() -> None:
@@ -103,7 +101,7 @@ def stop(supervisor: psutil.Popen) -> None:
 def test_no_rank_writes_on_when_the_supervisor_is_gone_or_stalled(
     site: Site, harm: Callable[[psutil.Popen], None]
 ) -> None:
-    job = site.submit("ranks")
+    job = site.submit("ranks", parallel=TWO)
     with supervised(site) as supervisor:
         wait_until(lambda: trains(site, job.id), what="both ranks train", timeout_s=120.0)
         found = pids(site, job.id)
@@ -111,17 +109,8 @@ def test_no_rank_writes_on_when_the_supervisor_is_gone_or_stalled(
         wait_until(lambda: gone(found), what="ranks and launcher ended", timeout_s=60.0)
 
 
-def test_the_trainer_itself_is_one_process_and_says_so_under_a_launcher(site: Site) -> None:
-    settings = site.settings.model_copy(update={"trainer_command": (*LAUNCHER, *OPTIONS, "-m", "rlt_train")})
-    site.submit("ranks")
-    done = replace(site, settings=settings).run_one()
-    assert done.error is not None
-    assert (done.status, done.error.code) == ("failed", "configuration")
-    assert "started as 2 ranks" in done.error.message
-
-
 def test_a_lease_that_only_the_ranks_noticed_counts_as_no_crash(site: Site) -> None:
-    job = site.submit("ranks")
+    job = site.submit("ranks", parallel=TWO)
     with supervised(site) as supervisor:
         wait_until(lambda: trains(site, job.id), what="both ranks train", timeout_s=120.0)
         found = pids(site, job.id)

@@ -205,3 +205,31 @@ def test_without_a_started_engine_all_but_the_lengths_is_checked(control: Contro
     assert (len(found.parts.train), found.longest_prompt_tokens) == (10, None)
     with pytest.raises(InvalidRequestError, match="rank 33 is above the 32"):
         submission.check(JOB_SPEC.validate_python(rl(dataset, lora={"rank": 33})))
+
+
+@pytest.mark.parametrize("dry_run", ["", "?dry_run=true"])
+@pytest.mark.parametrize(
+    ("fields", "code", "param", "why"),
+    [
+        ({"parallel": {"processes": 3}}, "invalid_request", "/batch_size", "batch of 8"),
+        ({"parallel": {"processes": 4}, "batch_size": 16}, "invalid_request", "/batch_size", "10 rows are left"),
+        ({"parallel": {"strategy": "fsdp"}}, "invalid_request", "/parallel/strategy", "parallel.processes is 1"),
+        ({"parallel": {"processes": 2, "strategy": "magic"}}, "invalid_request", "/parallel/strategy", "ddp"),
+        ({"parallel": {"processes": 0}}, "invalid_request", "/parallel/processes", "1"),
+    ],
+)
+def test_a_warmup_of_processes_that_cannot_share_its_batch_is_refused(
+    control: Control, dataset: str, dry_run: str, fields: dict[str, Any], code: str, param: str, why: str
+) -> None:
+    body = check_problem(control.http.post(f"/v1/train{dry_run}", json=warmup(dataset, **fields)), 422, code, param)
+    assert why in body["detail"]
+
+
+def test_a_warmup_of_two_processes_is_accepted_and_rl_of_two_is_not_available_yet(
+    control: Control, dataset: str
+) -> None:
+    parallel = {"processes": 2, "strategy": "fsdp"}
+    answer = control.http.post("/v1/train?dry_run=true", json=warmup(dataset, parallel=parallel))
+    assert answer.json()["spec"]["parallel"] == parallel
+    refused = control.http.post("/v1/train", json=rl(dataset, parallel={"processes": 2}))
+    check_problem(refused, 422, "not_available_yet", "/parallel/processes")

@@ -41,6 +41,7 @@ def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
         if dataset.startswith(HUB_PREFIX):
             raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
+    check_parallel(spec)
     if isinstance(spec, RlSpec):
         _check_rl(spec)
     elif spec.splits.select:
@@ -85,6 +86,27 @@ def check_lora(spec: Spec, *, max_rank: int) -> None:
         why = ": the engine leaves it out when it scores (vLLM #51594)" if target == "lm_head" else ""
         raise InvalidRequestError(
             f"{target[:80]!r} cannot be a target{why}; use {', '.join(LINEAR_TARGETS)}", param=f"/lora/targets/{index}"
+        )
+
+
+def check_parallel(spec: Spec) -> None:
+    """Raise InvalidRequestError for processes that cannot share a step's rows, NotAvailableYetError for rl's."""
+    processes, strategy = spec.parallel.processes, spec.parallel.strategy
+    if processes == 1:
+        if strategy != "ddp":
+            raise InvalidRequestError(
+                f"{strategy} lays a model's weights out over several processes, and parallel.processes is 1: give "
+                "more, or leave the strategy out",
+                param="/parallel/strategy",
+            )
+        return
+    if isinstance(spec, RlSpec):
+        raise _later("rl with several processes: leave parallel out", param="/parallel/processes")
+    if spec.batch_size % processes:
+        raise InvalidRequestError(
+            f"a batch of {spec.batch_size} cannot be shared out among {processes} processes: choose a batch_size that "
+            "divides by them",
+            param="/batch_size",
         )
 
 

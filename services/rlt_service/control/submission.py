@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.base import split_version
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import Job, RlSpec
+from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 from rlt_core.splits import SplitRows, split_rows
 from rlt_service.control.branching import check_fits
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
@@ -180,9 +180,19 @@ class Submission:
                 'warm-up imitates one in every row; upload with ?columns={"reasoning_trace": "…"}',
                 param="/dataset",
             )
+        _check_share(spec, rows=len(parts.train))
         if codec is not None:
             check_some_row_fits(parts.train, spec=spec, codec=codec)
         return None
+
+
+def _check_share(spec: WarmupSpec, *, rows: int) -> None:
+    if rows < spec.batch_size and rows % spec.parallel.processes:
+        raise InvalidRequestError(
+            f"{rows} rows are left to train on, fewer than batch_size = {spec.batch_size}, and they cannot be shared "
+            f"out among {spec.parallel.processes} processes: choose a smaller batch_size that divides by them",
+            param="/batch_size",
+        )
 
 
 def _check_counts(spec: RlSpec, parts: SplitRows) -> None:

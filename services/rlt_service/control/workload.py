@@ -129,7 +129,7 @@ def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int) -> Work:
     fitting = max(1, round(rows.fitting * train_rows))
     batch = min(spec.batch_size, fitting)
     steps = epoch_steps(rows=fitting, batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
-    pass_rows = micro_batch_rows(batch, tokens_per_row=rows.longest)
+    pass_rows = micro_batch_rows(max(batch // spec.parallel.processes, 1), tokens_per_row=rows.longest)
     return Work(
         generated=0.0,
         scored=0.0,

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
+from rlt_service.jobs.launching import check_launchable
 from rlt_service.listening import address_of
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
@@ -32,8 +33,12 @@ class Preparation:
     artifacts: ArtifactStore
 
     def prepare(self, job: Job, *, base_dir: Path) -> TrainerJob:
-        """Resolve everything that the spec names; raises NotFoundError or InvalidRequestError for what is not there."""
+        """Resolve everything that the spec names; raises NotFoundError or InvalidRequestError for what is not there.
+
+        ConfigurationError for a job that this worker cannot start.
+        """
         spec, base = job.spec, self.registry.base()
+        check_launchable(spec.parallel)
         folder = self.artifacts.make_dir(self.artifacts.attempt_dir(job.id, job.attempt))
         first, branch = self._first_attempt(job), self._branch(spec)
         begun = (first and first.teacher_version) or (branch and branch.told.teacher_version)

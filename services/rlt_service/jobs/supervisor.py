@@ -27,6 +27,7 @@ from rlt_service.access.secrets import make_secret
 from rlt_service.caches import cache_environment
 from rlt_service.jobs.completion import Completion
 from rlt_service.jobs.heartbeat import Heartbeat
+from rlt_service.jobs.launching import launched
 from rlt_service.jobs.memory_kills import memory_kills
 from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.promotion import Interrupted
@@ -241,8 +242,9 @@ class _Attempt:
         job_file = self._supervisor.preparation.artifacts.job_file(prepared.job_id, prepared.attempt)
         with storage_faults(f"write {job_file}"):
             job_file.write_text(prepared.model_dump_json(indent=2), encoding="utf-8")
+            command = launched(self._supervisor.trainer_command, parallel=prepared.spec.parallel, folder=folder)
         trainer = TrainerProcess(
-            self._supervisor.trainer_command,
+            command,
             job_file=job_file,
             folder=folder,
             environment=cache_environment(home)
