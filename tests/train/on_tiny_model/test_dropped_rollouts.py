@@ -14,6 +14,7 @@ from rlt_core.schemas.score import ScoreResponse
 from rlt_core.schemas.trainer import LogEvent, ProgressEvent
 from rlt_train.errors import RolloutsDroppedError
 from rlt_train.grpo import made_up_for
+from rlt_train.importance import Mismatch
 from rlt_train.rl import run_rl
 from rlt_train.services import PatientServices
 from tests.support.patience import Clock
@@ -160,6 +161,12 @@ def test_the_loss_is_made_up_for_rows_and_micro_batches_that_are_left_out() -> N
     assert made_up_for(masks, loss_type="bnpo") == 1.5
     assert made_up_for(masks, loss_type="dapo") == 1.0
     assert made_up_for([], loss_type="grpo") == 1.0
+
+
+def test_a_rollout_that_is_left_out_is_no_weight_that_was_cut_off() -> None:
+    mismatch = Mismatch()
+    mismatch.add_weights(torch.tensor([[3.0], [0.0]]), torch.tensor([[1, 1], [0, 0]]), cap=3.0)
+    assert (mismatch.weighed, mismatch.beyond) == (1, 1)
 
 
 def test_a_step_without_failures_is_what_it_was(world: Any, fake_services: Services) -> None:
