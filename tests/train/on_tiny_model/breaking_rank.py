@@ -14,12 +14,12 @@ def break_in_the_third_pass() -> None:
     whole = RltSftTrainer.compute_loss
     passes = iter(range(GOOD_PASSES))
 
-    def compute_loss(trainer: RltSftTrainer, *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(trainer: Any, *args: Any, **kwargs: Any) -> Any:
         if next(passes, None) is None:
             raise MemoryError("rank 1 holds no more")
         return whole(trainer, *args, **kwargs)
 
-    RltSftTrainer.compute_loss = compute_loss
+    setattr(RltSftTrainer, "compute_loss", compute_loss)  # noqa: B010
 
 
 if __name__ == "__main__":
