@@ -65,7 +65,7 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
     # Ranks take a micro-batch whole: passes would have to be the same in all of them.
     pass_rows = None
     if ranks == 1:
-        pass_rows = plan_passes(context, rows=rows, tokens_of=lambda count: (count * longest, count * longest))
+        pass_rows = plan_passes(context, rows=rows, tokens_of=lambda count: (count * longest, count * longest, longest))
     steps = epoch_steps(rows=len(examples), batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
     arguments = SFTConfig(
         **common_arguments(context),
