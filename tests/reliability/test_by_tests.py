@@ -87,7 +87,5 @@ def test_the_committed_results_of_other_commands_make_rows() -> None:
     rows = {row["name"]: row for row in committed_rows(Path(__file__).parents[2] / "docs" / "results")}
     assert set(rows) == {"fuzz", "hot-swap-fake", "hot-swap-real", "hot-swap-full"}
     assert all(row["commit"] for row in rows.values())
-    # Fully trained versions: nothing fails or mixes, but p99 is above twice that before, and the page says so.
-    failures = {name: row["failures"] for name, row in rows.items() if row["failures"]}
-    assert failures == {"hot-swap-full": 1}
+    assert not {name: row["failures"] for name, row in rows.items() if row["failures"]}
     assert rows["hot-swap-fake"]["trials"] > 10_000
