@@ -1,0 +1,68 @@
+from typing import Any
+
+import pytest
+
+from benchmarks.experiment.arms import MAIN, Plan
+from benchmarks.experiment.figures import difference, figures_of, means
+
+RUN: dict[str, Any] = {"plan": {"task": "sums-2"}, "commit": "abc", "date": "2030-01-01", "machine": "a laptop"}
+
+
+def row(arm: str, question: str, reward: float | None, *, seed: int = 0, version: str | None = "v@1") -> dict[str, Any]:
+    return {
+        "arm": arm,
+        "seed": seed,
+        "version": version,
+        "question_id": question,
+        "reward": reward,
+        "r_ss": -1.0,
+        "r_kl": 0.5 if version else None,
+        "uplift": 0.25,
+        "length": 10 if version else None,
+        "closed": True,
+        "verbatim": False,
+        "steps_right": question == "q1",
+        "chain_right": False,
+        "baseline": -2.0,
+    }
+
+
+ROWS = [
+    *(row("base", question, -3.0) for question in ("q1", "q2")),
+    *(row("warm-up", question, -2.0) for question in ("q1", "q2")),
+    *(row(MAIN, question, reward, seed=seed) for seed, reward in ((0, -1.0), (1, 0.0)) for question in ("q1", "q2")),
+    *(row("kl-3", question, -2.5) for question in ("q1", "q2")),
+    *(row("worked solution", question, None, version=None) for question in ("q1", "q2")),
+]
+
+
+def test_the_figures_compare_rl_with_the_warm_up_over_the_seeds() -> None:
+    found = figures_of(ROWS, run=RUN)
+    assert (found["task"], found["seeds"], found["questions"]) == ("sums-2", [0, 1], 2)
+    assert found["rl"]["reward"] == -0.5
+    assert found["difference"]["mean"] == pytest.approx(1.5)
+    assert found["by_seed"]["0"]["reward"]["mean"] == pytest.approx(1.0)
+    assert found["ablations"] == {"kl-3": means(ROWS[8:10])}
+    assert found["controls"]["worked solution"]["reward"] is None
+    assert found["controls"]["worked solution"]["r_ss"] == -1.0
+    assert found["controls"]["none"]["baseline"] == -2.0
+    assert found["rl"]["steps_right"] == 0.5
+
+
+def test_questions_are_compared_in_pairs() -> None:
+    before = [row("a", "q1", -5.0), row("a", "q2", -1.0), row("a", "q3", -9.0)]
+    after = [row("b", "q2", 0.0), row("b", "q1", -4.0)]
+    found = difference(before, after, measure="reward")
+    assert found is not None
+    assert (found["mean"], found["questions"]) == (1.0, 2.0)
+    assert difference(before[:1], after, measure="reward") is None
+
+
+def test_the_arms_are_the_protocol_s() -> None:
+    plan = Plan(task="sums-2", kl_mean=0.3, sweep=(0.0, 0.3, 3.0))
+    arms = {arm.name: arm for arm in plan.arms()}
+    assert list(arms) == [MAIN, "kl-0", "kl-3", "no-min-max", "sparse"]
+    assert arms[MAIN].seeds == (0, 1, 2)
+    assert arms["kl-3"].reward == {"kl_mean": 3.0, "kl_max": 0.03}
+    assert arms["no-min-max"].reward == {"kl_mean": 0.3, "kl_max": 0.0, "solution_min": 0.0}
+    assert arms["sparse"].sparse
