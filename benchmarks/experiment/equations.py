@@ -54,7 +54,7 @@ def _is(expression: str, number: str) -> bool:
 def _value(expression: str) -> float | None:
     """Work an expression out, products before sums; None where it has no value."""
     unmatched = expression.count("(") - expression.count(")")
-    whole = expression[unmatched:] if unmatched > 0 else expression.rstrip(")") + ")" * expression.count("(")
+    whole = expression[unmatched:] if unmatched > 0 else expression[: len(expression) + unmatched]
     try:
         return _worked_out(ast.parse(whole.replace("x", "*"), mode="eval").body)
     except (SyntaxError, ValueError, ArithmeticError):

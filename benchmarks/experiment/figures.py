@@ -1,7 +1,6 @@
-"""Compute the figures of the experiment from its rows: `python -m benchmarks.experiment.figures DIR`."""
+"""Compute the figures of the experiment from its rows, and their table: `python -m benchmarks.experiment figures`."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from benchmarks.experiment.arms import MAIN
 from rlt_core.statistics import mean, paired_difference
 
-SHARES = ("closed", "verbatim", "steps_right", "chain_right")
+SHARES = ("closed", "verbatim", "steps_right", "ends_at_answer", "chain_right")
 MEASURES = ("reward", "r_ss", "r_kl", "uplift", "length", *SHARES)
 Rows = Sequence[Mapping[str, Any]]
 
@@ -35,9 +34,8 @@ def figures_of(rows: Rows, *, run: Mapping[str, Any]) -> dict[str, Any]:
             }
             for seed in sorted({row["seed"] for row in main})
         },
-        "controls": {"none": {"r_ss": None, "baseline": mean([row["baseline"] for row in warm])}}
-        | {arm: means(_of(rows, arm)) for arm in controls},
-        "ablations": {arm: means(_of(rows, arm)) for arm in trained},
+        "controls": {"none": _without_explanation(warm)} | {arm: means(_of(rows, arm)) for arm in controls},
+        "ablations": {arm: _ablation(warm, _of(rows, arm)) for arm in trained},
         **{name: run[name] for name in ("commit", "date", "machine")},
         "command": "make experiment-rl",
     }
@@ -57,11 +55,22 @@ def means(rows: Rows) -> dict[str, float | None]:
 def difference(before: Rows, after: Rows, *, measure: str) -> dict[str, float] | None:
     """Compare two arms question by question, seeds averaged first; 95% bootstrap over questions."""
     was, became = _by_question(before, measure), _by_question(after, measure)
-    shared = [question for question in was if question in became]
-    if len(shared) < 2:
+    if len(was) < 2 or not became:
         return None
-    found = paired_difference(before=[was[q] for q in shared], after=[became[q] for q in shared])
-    return {"mean": found.mean, "ci_low": found.ci_low, "ci_high": found.ci_high, "questions": float(len(shared))}
+    if set(was) != set(became):
+        raise ValueError("two arms did not answer the same questions")
+    found = paired_difference(before=[was[q] for q in was], after=[became[q] for q in was])
+    return {"mean": found.mean, "ci_low": found.ci_low, "ci_high": found.ci_high}
+
+
+def _ablation(warm: Rows, rows: Rows) -> dict[str, Any]:
+    compared = {f"difference_{name}": difference(warm, rows, measure=name) for name in ("r_ss", "steps_right")}
+    return {**means(rows), **compared}
+
+
+def _without_explanation(rows: Rows) -> dict[str, float]:
+    """Give r_SS of no explanation at all, by the paper's c = (1, 0.01), which every arm is measured with."""
+    return {"r_ss": mean([row["baseline_mean"] + 0.01 * row["baseline_min"] for row in rows]), "uplift": 0.0}
 
 
 def _by_question(rows: Rows, measure: str) -> dict[str, float]:
@@ -76,20 +85,30 @@ def _of(rows: Rows, arm: str) -> list[Mapping[str, Any]]:
     return [row for row in rows if row["arm"] == arm]
 
 
+def table_of(figures: Mapping[str, Any]) -> str:
+    """Write the arms as a table."""
+    arms = {"base": figures["base"], "warm-up": figures["warmup"], "RL": figures["rl"], **figures["ablations"]}
+    lines = ["| arm | " + " | ".join(MEASURES) + " |", "|---" * (len(MEASURES) + 1) + "|"]
+    for name, found in (arms | figures["controls"]).items():
+        lines.append(f"| {name} | " + " | ".join(_cell(measure, found.get(measure)) for measure in MEASURES) + " |")
+    return "\n".join(lines)
+
+
+def _cell(measure: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.0f}%" if measure in SHARES else f"{value:.3f}"
+
+
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read the rows of every arm; curves are no rows."""
-    paths = [path for path in sorted(folder.glob("*.jsonl")) if not path.name.startswith("curve-")]
+    """Read the rows of every arm."""
+    paths = sorted(folder.glob("*.jsonl"))
     return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def main() -> None:
-    """Write the JSON file beside the folder of rows."""
-    folder = Path(sys.argv[1])
+def write_figures(folder: Path) -> None:
+    """Write rl.json beside the folder of rows, and the table into it."""
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     figures = figures_of(read_rows(folder), run=run)
     (folder.parent / "rl.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(json.dumps(figures, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    (folder / "table.md").write_text(table_of(figures) + "\n", encoding="utf-8")

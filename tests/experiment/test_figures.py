@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from benchmarks.experiment.arms import MAIN, Plan
-from benchmarks.experiment.figures import difference, figures_of, means
+from benchmarks.experiment.figures import difference, figures_of, means, table_of
 
 RUN: dict[str, Any] = {"plan": {"task": "sums-2"}, "commit": "abc", "date": "2030-01-01", "machine": "a laptop"}
 
@@ -22,8 +22,10 @@ def row(arm: str, question: str, reward: float | None, *, seed: int = 0, version
         "closed": True,
         "verbatim": False,
         "steps_right": question == "q1",
+        "ends_at_answer": True,
         "chain_right": False,
-        "baseline": -2.0,
+        "baseline_mean": -2.0,
+        "baseline_min": -5.0,
     }
 
 
@@ -42,20 +44,21 @@ def test_the_figures_compare_rl_with_the_warm_up_over_the_seeds() -> None:
     assert found["rl"]["reward"] == -0.5
     assert found["difference"]["mean"] == pytest.approx(1.5)
     assert found["by_seed"]["0"]["reward"]["mean"] == pytest.approx(1.0)
-    assert found["ablations"] == {"kl-3": means(ROWS[8:10])}
+    assert means(ROWS[8:10]).items() <= found["ablations"]["kl-3"].items()
     assert found["controls"]["worked solution"]["reward"] is None
     assert found["controls"]["worked solution"]["r_ss"] == -1.0
-    assert found["controls"]["none"]["baseline"] == -2.0
+    assert found["controls"]["none"]["r_ss"] == pytest.approx(-2.05)
+    assert "| kl-3 | -2.500 |" in table_of(found)
     assert found["rl"]["steps_right"] == 0.5
 
 
 def test_questions_are_compared_in_pairs() -> None:
-    before = [row("a", "q1", -5.0), row("a", "q2", -1.0), row("a", "q3", -9.0)]
+    before = [row("a", "q1", -5.0), row("a", "q2", -1.0)]
     after = [row("b", "q2", 0.0), row("b", "q1", -4.0)]
-    found = difference(before, after, measure="reward")
-    assert found is not None
-    assert (found["mean"], found["questions"]) == (1.0, 2.0)
+    assert difference(before, after, measure="reward") == {"mean": 1.0, "ci_low": 1.0, "ci_high": 1.0}
     assert difference(before[:1], after, measure="reward") is None
+    with pytest.raises(ValueError, match="same questions"):
+        difference([*before, row("a", "q3", -9.0)], after, measure="reward")
 
 
 def test_the_arms_are_the_protocol_s() -> None:
