@@ -15,7 +15,7 @@ from rlt_core.schemas.trainer import KEPT_CHECKPOINTS, STORED_STEP, CheckpointEv
 from rlt_train.data_order import Cursor
 from rlt_train.durable import durable_folder, file_sha256, sync_files
 from rlt_train.errors import UnfitCheckpointError
-from rlt_train.models import save_adapter, trained_policy
+from rlt_train.models import save_policy, trained_model
 from rlt_train.randomness import random_sha256
 
 MANIFEST, STATE, TRAINER_STATE, ADAPTER_FOLDER = "manifest.json", "state.pt", "trainer_state.json", "adapter"
@@ -61,7 +61,7 @@ def save_checkpoint(trainer: Trainer, *, job: TrainerJob, place: Place) -> Check
     if target.exists():
         return None
     with durable_folder(target) as folder:
-        save_adapter(trained_policy(trainer), folder / ADAPTER_FOLDER, base_model=job.base_model)
+        save_policy(trained_model(trainer), folder / ADAPTER_FOLDER, base_model=job.base_model)
         torch.save(_states(trainer) | dict(place.randomness), folder / STATE)
         trainer.state.save_to_json(str(folder / TRAINER_STATE))
         manifest = json.dumps(_manifest(folder, job=job, place=place), indent=2, sort_keys=True).encode()

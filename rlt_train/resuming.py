@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from peft import PeftModel
 from peft.utils import set_peft_model_state_dict
-from safetensors.torch import load_file
+from safetensors.torch import load_file, load_model
 
 from rlt_core.schemas.trainer import TrainerJob
 from rlt_train.checkpoints import ADAPTER_FOLDER, STATE, random_sha256_of
 from rlt_train.data_order import DataCourse
 from rlt_train.errors import UnfitCheckpointError
-from rlt_train.models import ADAPTER, trained_policy
+from rlt_train.models import ADAPTER, Policy, trained_model
 from rlt_train.randomness import random_sha256, random_states, restore_random_states
 from rlt_train.writers import among_logs
 
@@ -35,7 +35,7 @@ class FromOurCheckpoints:
         return DataCourse(trainer._get_train_sampler(), job=job)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_adapter(trained_policy(self), Path(resume_from_checkpoint))  # pyright: ignore[reportArgumentType]
+        load_weights(trained_model(self), Path(resume_from_checkpoint))  # pyright: ignore[reportArgumentType]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
@@ -76,8 +76,11 @@ class FromOurCheckpoints:
         """There is none: bfloat16 needs no scaling of the loss."""
 
 
-def load_adapter(policy: PeftModel, checkpoint: Path) -> None:
-    """Give the adapter that is trained the weights of a checkpoint."""
+def load_weights(policy: Policy, checkpoint: Path) -> None:
+    """Give the adapter, or the whole model, that is trained the weights of a checkpoint."""
+    if not isinstance(policy, PeftModel):
+        load_model(policy, checkpoint / ADAPTER_FOLDER / "model.safetensors")
+        return
     weights = load_file(checkpoint / ADAPTER_FOLDER / "adapter_model.safetensors")
     set_peft_model_state_dict(policy, weights, adapter_name=ADAPTER)
 

@@ -27,7 +27,7 @@ from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, 
 from rlt_train.optimization import optimizer_arguments
 from rlt_train.pass_plan import plan_passes, rl_pass
 from rlt_train.publishing import PublishAfterStep, Publisher
-from rlt_train.resuming import load_adapter
+from rlt_train.resuming import load_weights
 from rlt_train.rollouts import Collector, SamplingPlan
 from rlt_train.selection import Selection
 from rlt_train.services import Services
@@ -66,7 +66,7 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     course = trainer.course(job)
     resume = find_checkpoint(context, course=course)
     if resume is not None:
-        load_adapter(trainer.policy, resume.folder)
+        load_weights(trainer.policy, resume.folder)
     publisher.publish(trainer.policy, step=0 if resume is None else resume.step)
     train(
         trainer,

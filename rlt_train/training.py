@@ -22,9 +22,9 @@ from rlt_train.checkpoints import (
 from rlt_train.context import JobContext
 from rlt_train.data_order import DataCourse
 from rlt_train.errors import DivergedError, StopRequested
-from rlt_train.models import trained_policy
+from rlt_train.models import trained_model
 from rlt_train.randomness import random_states
-from rlt_train.resuming import FromOurCheckpoints, load_adapter
+from rlt_train.resuming import FromOurCheckpoints, load_weights
 from rlt_train.writers import from_logs, writer_arguments
 
 LOGGER = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ def train(
     trainer.remove_callback(PrinterCallback)
     ended = resume is not None and isinstance(trainer, FromOurCheckpoints) and trainer.take_up(resume.folder)
     if resume is not None and (ended or resume.step >= trainer.args.max_steps):
-        load_adapter(trained_policy(trainer), resume.folder)
+        load_weights(trained_model(trainer), resume.folder)
         trainer.state = TrainerState.load_from_json(str(resume.folder / TRAINER_STATE))
         return
     try:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rlt_core.artifacts import adapter_sha256
+from rlt_core.artifacts import adapter_sha256, weights_sha256
 
 EXIT_DISK_FULL, EXIT_LEASE_LOST = 74, 75
 
@@ -41,13 +41,14 @@ def _ok(job: dict[str, Any], *, steps: tuple[int, ...] = (1, 2)) -> int:
     for step in steps:
         _emit(job, type="progress", step=step, total=2, metrics={"loss": 1.0 / step})
     folder = Path(job["attempt_dir"]) / "adapter"
-    _write_adapter(folder)
+    full = job["spec"]["lora"] is None
+    _write_model(folder) if full else _write_adapter(folder)
     _emit(
         job,
         type="result",
         adapter_dir=str(folder),
-        sha256=adapter_sha256(folder),
-        lora_rank=16,
+        sha256=weights_sha256(folder) if full else adapter_sha256(folder),
+        lora_rank=None if full else 16,
         base_model=job["base_model"],
         steps=2,
         parent=job["teacher_version"],
@@ -76,6 +77,14 @@ def _write_adapter(folder: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + bytes(2 * size))
     config = {"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none"}
     (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def _write_model(folder: Path) -> None:
+    """Write a whole model, of one tensor."""
+    head = json.dumps({"model.norm.weight": {"dtype": "F32", "shape": [8], "data_offsets": [0, 32]}}).encode()
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + bytes(32))
+    (folder / "config.json").write_text("{}")
 
 
 def _gate_worse(job: dict[str, Any]) -> int:

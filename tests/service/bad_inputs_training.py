@@ -20,7 +20,7 @@ TRAINING = (
     ),
     train("a field of another kind", "/epochs", "no field", code="unknown_field", epochs=1),
     train("a field that is mistyped in training", "/stepz", "did you mean 'steps'?", code="unknown_field", stepz=3),
-    train("full fine-tuning", "/lora", "not available yet", lora=None, **NOT_YET),
+    train("full fine-tuning", "/lora", "an engine of its own", lora=None, **NOT_YET),
     train("going on from a checkpoint", "/resume_from", "not available yet", resume_from="ckpt_1", **NOT_YET),
     train("no student at all", "/student", "1", student=[]),
     train("one student twice", "/student/1", "named before", student=["default", "default"]),

@@ -54,6 +54,9 @@ class Machine:
 
     shape: ModelShape | None
     adapter_parameters: int
+    """Of all weights where those are trained: what lies on disk."""
+    full: bool = False
+    """Whether all weights are trained."""
     accelerated: bool
 
 
@@ -119,6 +122,7 @@ def _need(work: Work, machine: Machine, *, pass_tokens: int, logit_tokens: int) 
         Training(
             shape=machine.shape,
             adapter_parameters=machine.adapter_parameters,
+            full=machine.full,
             accelerated=machine.accelerated,
             reference=work.reference,
             recomputes=work.recomputes,
@@ -148,5 +152,5 @@ def _disk(work: Work, speeds: Speeds, machine: Machine) -> Estimate:
     return Estimate(
         value=work.checkpoints * checkpoint + work.adapters * adapter + journal,
         basis=f"{work.checkpoints} checkpoints of {size(checkpoint)} (one being written), {work.adapters} more "
-        f"adapters of {size(adapter)}, {told}; logs left out",
+        f"{'models' if machine.full else 'adapters'} of {size(adapter)}, {told}; logs left out",
     )

@@ -36,8 +36,12 @@ def known_kind(kind: object) -> object:
 
 def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     """Raise NotAvailableYetError for a field that asks for later work; `base_names` all mean the served base."""
-    if spec.lora is None:
-        raise _later("full fine-tuning (lora: null): give `lora`, or leave it out", param="/lora")
+    if spec.lora is None and isinstance(spec, RlSpec):
+        raise _later(
+            "full fine-tuning in rl (lora: null), where each step's policy would need an engine of its own: give "
+            "`lora`, or leave it out",
+            param="/lora",
+        )
     if spec.resume_from is not None:
         raise _later("resume_from: submit the job without it", param="/resume_from")
     for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
