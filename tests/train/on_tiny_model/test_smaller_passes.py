@@ -98,16 +98,21 @@ class Hopeless(FullForward):
 
 
 class FullBackward(FullForward):
-    """Runs out of room in the backward pass, when an earlier pass has left its gradient."""
+    """Runs out of room deep in the backward pass, when weights of the last layer have their gradient."""
 
     def is_full(self) -> bool:
         return False
 
     def _as_tree(self, model: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> Any:
-        logprobs, entropies = super()._as_tree(model, input_ids, *args, **kwargs)
-        if logprobs.requires_grad and len(input_ids) > self.most:
-            logprobs.register_hook(lambda _: no_room() if self.has_begun() else None)
-        return logprobs, entropies
+        def fail_later(_module: Any, _inputs: Any, output: Tensor) -> None:
+            if output.requires_grad and len(input_ids) > self.most:
+                output.register_hook(lambda _: no_room() if self.has_begun() else None)
+
+        first_layer = self.policy.get_base_model().model.layers[0].register_forward_hook(fail_later)
+        try:
+            return super()._as_tree(model, input_ids, *args, **kwargs)
+        finally:
+            first_layer.remove()
 
 
 class FullReference(Watching):
@@ -182,7 +187,7 @@ def test_a_step_that_did_not_fit_has_the_loss_and_gradient_of_one_that_did(
 
 def test_the_failed_pass_of_a_whole_micro_batch_leaves_no_gradient(world: Any, fake_services: Services) -> None:
     plain, _, _ = run(world, fake_services, Watching, steps=1)
-    small, _, job = run(world, fake_services, FullBackward, steps=1)  # two passes, of which the second came first
+    small, _, job = run(world, fake_services, FullBackward, steps=1)
     assert apart(small.gradients[0], plain.gradients[0]) < 1e-6
     assert len(warnings(world, job)) == 2  # passes of 8 rows, then of 4, then of 2
     assert small.begun == [None, 4, 2]
