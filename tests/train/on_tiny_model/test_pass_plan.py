@@ -9,7 +9,9 @@ import pytest
 
 from rlt_core.model_shape import ModelShape, read_shape
 from rlt_core.schemas.trainer import LogEvent, ProgressEvent
+from rlt_train import sft
 from rlt_train.errors import TrainingMemoryError
+from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.pass_plan import plan_passes, rl_pass
 from rlt_train.rl import run_rl
 from rlt_train.room import Room
@@ -85,14 +87,39 @@ def test_training_that_cannot_fit_is_refused_before_the_model_is_loaded(
 
 
 def test_a_job_in_little_memory_trains_all_the_same(world: Any, fake_services: Services) -> None:
+    begun: list[int | None] = []
+
+    class Seen(RltGrpoTrainer):
+        def _compute_loss(self, model: Any, inputs: Any) -> Any:
+            begun.append(self.pass_rows)
+            return super()._compute_loss(model, inputs)
+
     job = world.rl({"steps": 1})
     context = world.context(job, fake_services(job))
     shape, fixed = fixed_bytes(world)
     two_rows = (world.longest_prompt() + 2 * 12) * 4 * shape.activations + 2 * 12 * 12 * shape.vocabulary
     reference = 4 * 4096  # as large as the adapter
-    run_rl(with_room(context, fixed + reference + two_rows))
+    run_rl(with_room(context, fixed + reference + two_rows), trainer_class=Seen)
+    assert begun == [2]
     assert [event.step for event in world.events(job) if isinstance(event, ProgressEvent)] == [1]
     assert any("passes of at most 2 rows" in message for message in told(world, job))
+
+
+def test_a_warm_up_in_little_memory_trains_all_the_same(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    plainly = sft._summed_loss
+
+    def watched(model: Any, inputs: Any) -> Any:
+        seen.append(len(inputs["labels"]))
+        return plainly(model, inputs)
+
+    monkeypatch.setattr(sft, "_summed_loss", watched)
+    shape, fixed = fixed_bytes(world)
+    row = (world.longest_prompt() + 60) * (4 * shape.activations + 12 * shape.vocabulary)  # prompt and trace
+    job = world.warmup(max_steps=1)
+    run_warmup(with_room(world.context(job), fixed + row))
+    assert set(seen) == {1}
+    assert any("passes of at most 1 rows" in message for message in told(world, job))
 
 
 def test_an_adapter_that_is_continued_counts_as_large_as_it_is(world: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from rlt_core.schemas.explain import ExplainResponse
 from rlt_core.schemas.trainer import CheckpointEvent, LogEvent, ProgressEvent, ResumePoint
 from rlt_train import sft
 from rlt_train.__main__ import error_event
@@ -129,9 +130,21 @@ class FullReference(Watching):
 LATEST: list[Watching] = []
 
 
+def coarse(answer: ExplainResponse) -> ExplainResponse:
+    """Answer as an engine that is a little off, more so where a token is unlikely."""
+    items = []
+    for item in answer.explanations:
+        assert item.tokens is not None
+        logprobs = [1.02 * logprob for logprob in item.tokens.completion_logprobs]
+        tokens = item.tokens.model_copy(update={"completion_logprobs": logprobs})
+        items.append(item.model_copy(update={"tokens": tokens}))
+    return answer.model_copy(update={"explanations": items})
+
+
 def run(world: Any, make: Services, trainer_class: Any, **spec: Any) -> tuple[Watching, Any, Any]:
     job = world.rl(STEPS | spec)
     services = make(job)
+    services.spoil_explanation = coarse
     run_rl(world.context(job, services), trainer_class=trainer_class)
     return LATEST.pop(), services, job
 
@@ -202,15 +215,17 @@ def test_the_reference_does_not_ask_for_rollouts_again(world: Any, fake_services
 
 
 def test_what_fails_while_a_step_is_prepared_is_not_prepared_again(world: Any, fake_services: Services) -> None:
-    class NoReference(FullReference):
-        most = 0
+    class Full(Watching):
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            super()._generate_and_score_completions(inputs)
+            no_room()
 
     job = world.rl(STEPS)
     services = fake_services(job)
     with pytest.raises(RuntimeError, match="can't allocate"):
-        run_rl(world.context(job, services), trainer_class=NoReference)
+        run_rl(world.context(job, services), trainer_class=Full)
     assert len(services.explained) == 2
-    assert LATEST.pop().pass_rows == 1
+    assert LATEST.pop().pass_rows is None
 
 
 def test_what_does_not_fit_row_by_row_ends_the_job_as_out_of_memory(
