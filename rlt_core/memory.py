@@ -8,6 +8,7 @@ from rlt_core.model_shape import ModelShape
 FLOAT_BYTES = 4
 """Adapters, their gradients, the optimizer and, on CPUs, the base are float32."""
 HALF_BYTES = 2
+LOGIT_BYTES = 4 * FLOAT_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Training:
     """Tokens in one forward and backward pass."""
     logit_tokens: int
     """Tokens of a pass whose logits are kept."""
+    attended: int
+    """Tokens that one token's row of the mask is wide: each layer keeps the mask as numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class MemoryNeed:
     reference: int
     activations: int
     logits: int
-    """Logits, their log-softmax and their gradient."""
+    """Logits, a copy at the temperature or without padding, their log-softmax and their gradient."""
     arithmetic: str
     """How the bytes came about, for people."""
 
@@ -67,8 +70,9 @@ def memory_need(training: Training) -> MemoryNeed:
     weights = weight * shape.parameters
     reference = trained if training.reference else 0
     kept = shape.recomputed_activations if training.recomputes else shape.activations
+    kept += training.attended * (1 if training.recomputes else shape.layers)
     activations = element * training.pass_tokens * kept
-    logits = 3 * FLOAT_BYTES * training.logit_tokens * shape.vocabulary
+    logits = LOGIT_BYTES * training.logit_tokens * shape.vocabulary
     return MemoryNeed(
         weights=weights,
         adapter=0 if full else trained,
@@ -81,7 +85,8 @@ def memory_need(training: Training) -> MemoryNeed:
         f"{'their gradients (twice)' if full else 'adapter with gradients'} and AdamW {size(4 * trained)} "
         f"({trained // FLOAT_BYTES:,} x 16 B), reference {size(reference)}, activations "
         f"{size(activations)} ({training.pass_tokens:,} tokens x {kept:,} x {element} B), logits "
-        f"{size(logits)} ({training.logit_tokens:,} x {shape.vocabulary:,} x 12 B); python and libraries left out",
+        f"{size(logits)} ({training.logit_tokens:,} x {shape.vocabulary:,} x {LOGIT_BYTES} B); "
+        "python and libraries left out",
     )
 
 

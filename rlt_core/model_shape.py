@@ -40,10 +40,10 @@ class ModelShape:
     def activations(self) -> int:
         """Count the numbers that a token leaves behind for the backward pass.
 
-        A layer keeps the inputs of two norms and their outputs, queries, keys, values and what attention gives; of the
-        inner layer: gate, its activation, up, their product.
+        A layer keeps the inputs of two norms and their outputs; queries, keys and values (these repeated for each query
+        head), and what attention gives; of the inner layer: gate, its activation, up, their product.
         """
-        attention = 4 * self.width + 2 * self.query_width + 2 * self.key_width
+        attention = 4 * self.width + 4 * self.query_width
         return self.layers * (attention + 4 * self.inner_width)
 
     @property

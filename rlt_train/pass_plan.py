@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from rlt_core.artifacts import ADAPTER_WEIGHTS
-from rlt_core.batching import passed_tokens
+from rlt_core.batching import MICRO_BATCH_TOKENS, passed_tokens
 from rlt_core.memory import FLOAT_BYTES, MemoryNeed, Training, fitting_rows, memory_need, refusal, size
 from rlt_core.model_shape import read_shape
 from rlt_core.schemas.jobs import RlSpec
@@ -14,12 +14,15 @@ from rlt_train.context import JobContext
 from rlt_train.errors import TrainingMemoryError
 from rlt_train.room import Room
 
+PassTokens = tuple[int, int, int]
+"""Of a pass: its tokens, those whose logits are kept, those of one of its sequences or trees."""
 
-def plan_passes(context: JobContext, *, rows: int, tokens_of: Callable[[int], tuple[int, int]]) -> int | None:
+
+def plan_passes(context: JobContext, *, rows: int, tokens_of: Callable[[int], PassTokens]) -> int | None:
     """Give the most rows of a pass where a micro-batch of `rows` would not fit; None where it does, or nobody knows.
 
-    `tokens_of` gives the tokens of a pass over so many rows, and of how many the logits are kept. Raises
-    TrainingMemoryError, with the arithmetic, where not even one row at a time fits.
+    `tokens_of` counts a pass over so many rows. Raises TrainingMemoryError, with the arithmetic, where not even one row
+    at a time fits.
     """
     need_of = _needs(context, tokens_of)
     if need_of is None:
@@ -34,19 +37,21 @@ def plan_passes(context: JobContext, *, rows: int, tokens_of: Callable[[int], tu
     return fitting
 
 
-def rl_pass(spec: RlSpec, *, longest_prompt: int, rows: int, micro_rows: int, shares: bool) -> tuple[int, int]:
-    """Count the tokens of a pass of `rl` and those with logits: a whole micro-batch, or fewer rows of one prompt."""
+def rl_pass(spec: RlSpec, *, longest_prompt: int, rows: int, micro_rows: int, shares: bool) -> PassTokens:
+    """Count a pass of `rl`: a whole micro-batch, or fewer rows of one prompt."""
+    joined = min(rows, spec.samples_per_question) if shares else 1
+    attended = min(longest_prompt + joined * spec.max_tokens, max(MICRO_BATCH_TOKENS, longest_prompt + spec.max_tokens))
     if rows == micro_rows:
         each = passed_tokens(
             longest_prompt=longest_prompt, max_tokens=spec.max_tokens, samples=spec.samples_per_question, shares=shares
         )
         # A group that several micro-batches share has its prompt in each of them.
-        return max(rows * each, longest_prompt + rows * spec.max_tokens), rows * spec.max_tokens
+        return max(rows * each, longest_prompt + rows * spec.max_tokens), rows * spec.max_tokens, attended
     prompts = 1 if shares else rows
-    return prompts * longest_prompt + rows * spec.max_tokens, rows * spec.max_tokens
+    return prompts * longest_prompt + rows * spec.max_tokens, rows * spec.max_tokens, attended
 
 
-def _needs(context: JobContext, tokens_of: Callable[[int], tuple[int, int]]) -> Callable[[int], MemoryNeed] | None:
+def _needs(context: JobContext, tokens_of: Callable[[int], PassTokens]) -> Callable[[int], MemoryNeed] | None:
     job, spec = context.job, context.job.spec
     shape = read_shape(Path(job.base_model_dir))
     if shape is None:
@@ -57,7 +62,7 @@ def _needs(context: JobContext, tokens_of: Callable[[int], tuple[int, int]]) -> 
         adapter = (Path(job.start_adapter_dir) / ADAPTER_WEIGHTS).stat().st_size // FLOAT_BYTES
 
     def need_of(rows: int) -> MemoryNeed:
-        pass_tokens, logit_tokens = tokens_of(rows)
+        pass_tokens, logit_tokens, attended = tokens_of(rows)
         return memory_need(
             Training(
                 shape=shape,
@@ -68,6 +73,7 @@ def _needs(context: JobContext, tokens_of: Callable[[int], tuple[int, int]]) -> 
                 recomputes=spec.gradient_checkpointing,
                 pass_tokens=pass_tokens,
                 logit_tokens=logit_tokens,
+                attended=attended,
             )
         )
 

@@ -54,7 +54,7 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
     longest = max(len(example.token_ids) for example in examples)
     batch = min(spec.batch_size, len(examples))
     rows = micro_batch_rows(batch, tokens_per_row=longest)
-    pass_rows = plan_passes(context, rows=rows, tokens_of=lambda count: (count * longest, count * longest))
+    pass_rows = plan_passes(context, rows=rows, tokens_of=lambda count: (count * longest, count * longest, longest))
     steps = epoch_steps(rows=len(examples), batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
     arguments = SFTConfig(
         **common_arguments(context),

@@ -14,6 +14,7 @@ PLAIN = Training(
     recomputes=False,
     pass_tokens=10,
     logit_tokens=5,
+    attended=3,
 )
 
 
@@ -22,19 +23,19 @@ def test_each_part_is_the_product_that_its_name_says() -> None:
     # 32*8 of the table, two layers of 2*8*8 + 2*8*4 + 3*8*16 + 2*8, a last norm of 8: 1448 weights of 4 B.
     assert need.weights == 1448 * 4
     assert (need.adapter, need.gradients, need.optimizer, need.reference) == (400, 400, 800, 400)
-    # Two layers of 4*8 + 2*8 + 2*4 + 4*16 = 120 numbers a token.
-    assert need.activations == 10 * 240 * 4
-    assert need.logits == 5 * 32 * 12
-    assert need.passing == 9600 + 1920
-    assert need.total == 5792 + 2000 + 9600 + 1920
-    assert "activations 9.6 kB (10 tokens x 240 x 4 B)" in need.arithmetic
+    # Two layers of 4*8 + 4*8 + 4*16 = 128 numbers a token, and 3 of the mask.
+    assert need.activations == 10 * 262 * 4
+    assert need.logits == 5 * 32 * 16
+    assert need.passing == 10_480 + 2560
+    assert need.total == 5792 + 2000 + 10_480 + 2560
+    assert "activations 10.5 kB (10 tokens x 262 x 4 B)" in need.arithmetic
 
 
 def test_all_weights_are_trained_in_four_bytes_with_two_gradients_and_two_moments() -> None:
     need = memory_need(replace(PLAIN, full=True, accelerated=True, adapter_parameters=0, reference=False))
     assert need.weights == 1448 * 4
     assert (need.adapter, need.gradients, need.optimizer, need.reference) == (0, 1448 * 8, 1448 * 8, 0)
-    assert need.activations == 10 * 240 * 2
+    assert need.activations == 10 * 262 * 2
     assert "their gradients (twice) and AdamW 23.2 kB (1,448 x 16 B)" in need.arithmetic
 
 
@@ -52,7 +53,7 @@ def test_where_not_even_one_row_fits_there_is_no_size() -> None:
     assert fitting_rows(smaller, rows=6, has=least.total) == 1  # 6, 3, 1
     assert fitting_rows(smaller, rows=6, has=least.total - 1) is None
     said = refusal(least, has=1000, where="this machine")
-    assert said.startswith("training takes about 19.3 kB even with one row at a time, this machine has 1 kB: weights")
+    assert said.startswith("training takes about 20.8 kB even with one row at a time, this machine has 1 kB: weights")
 
 
 def test_bytes_are_written_for_people() -> None:

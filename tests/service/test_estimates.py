@@ -42,7 +42,7 @@ def test_an_adapter_has_rank_times_both_sides_of_each_target() -> None:
 
 
 def test_a_token_leaves_the_numbers_of_every_layer() -> None:
-    assert shape().activations == 30 * (4 * 576 + 2 * 576 + 2 * 192 + 4 * 1536)
+    assert shape().activations == 30 * (4 * 576 + 4 * 576 + 4 * 1536)
 
 
 @pytest.mark.parametrize("config", [{}, SMOLLM2 | {"num_local_experts": 8}, SMOLLM2 | {"hidden_size": "wide"}])
@@ -61,6 +61,7 @@ WORK = Work(
     passes=3,
     pass_tokens=10,
     logit_tokens=5,
+    attended=6,
     row_tokens=4,
     row_logit_tokens=2,
     checkpoints=3,
@@ -93,26 +94,26 @@ def test_what_was_not_measured_is_not_estimated() -> None:
 
 def test_memory_sums_weights_adapter_reference_activations_and_logits() -> None:
     # Weights: 32*8 + (2*8*8 + 2*8*4 + 3*8*16 + 2*8) + 8 = 856 numbers, 3424 B. Adapter 100 * 16 = 1600, reference 400.
-    # Activations: 10 tokens * (4*8 + 2*8 + 2*4 + 4*16 = 120) * 4 = 4800. Logits: 5 * 32 * 12 = 1920.
-    assert estimate(WORK, speeds=SPEEDS, machine=MACHINE).memory_bytes.value == 3424 + 1600 + 400 + 4800 + 1920
+    # Activations: 10 tokens * (4*8 + 4*8 + 4*16 = 128, and 6 of the mask) * 4 = 5360. Logits: 5 * 32 * 16 = 2560.
+    assert estimate(WORK, speeds=SPEEDS, machine=MACHINE).memory_bytes.value == 3424 + 1600 + 400 + 5360 + 2560
     half = estimate(WORK, speeds=SPEEDS, machine=replace(MACHINE, accelerated=True))
-    assert half.memory_bytes.value == 3424 / 2 + 1600 + 400 + 4800 / 2 + 1920
+    assert half.memory_bytes.value == 3424 / 2 + 1600 + 400 + 5360 / 2 + 2560
 
 
 def test_the_least_is_a_pass_over_one_row() -> None:
     least = least_memory(WORK, MACHINE)  # 4 tokens of which 2 have logits, in place of 10 and 5
     assert least is not None
-    assert least.total == 3424 + 1600 + 400 + 4 * 120 * 4 + 2 * 32 * 12
+    assert least.total == 3424 + 1600 + 400 + 4 * (128 + 4) * 4 + 2 * 32 * 16
     assert least_memory(WORK, replace(MACHINE, shape=None)) is None
 
 
 def test_activations_that_are_computed_again_leave_a_layer_s_input_and_one_layer() -> None:
-    # One layer of 120 numbers, and its input of 8.
+    # One layer of 128 numbers, its input of 8, and 6 of the mask.
     again = replace(WORK, recomputes=True, passes=4)
     found = estimate(again, speeds=SPEEDS, machine=MACHINE)
-    assert found.memory_bytes.value == 3424 + 1600 + 400 + 10 * 128 * 4 + 1920
+    assert found.memory_bytes.value == 3424 + 1600 + 400 + 10 * 142 * 4 + 2560
     assert "forward, backward, forward again and the reference's forward" in found.train_s.basis
-    assert shape().recomputed_activations == 30 * 576 + 4 * 576 + 2 * 576 + 2 * 192 + 4 * 1536
+    assert shape().recomputed_activations == 30 * 576 + 4 * 576 + 4 * 576 + 4 * 1536
 
 
 def test_disk_sums_checkpoints_adapters_and_journal() -> None:
@@ -147,6 +148,7 @@ def test_an_rl_job_samples_scores_and_trains_each_completion() -> None:
     assert (work.passes, work.reference) == (3, True)
     # A completion bears 50 + ceil(40 / 4) = 60 tokens; all 8 fit into a pass.
     assert (work.pass_tokens, work.logit_tokens) == (480, 400)
+    assert work.attended == 40 + 4 * 50  # a prompt with its completions
     assert (work.row_tokens, work.row_logit_tokens) == (90, 50)  # one completion bears its prompt alone
     assert (work.checkpoints, work.journal_completions) == (3, 6 * 8)  # two intervals of 3 steps
 
@@ -189,5 +191,5 @@ def test_a_warm_up_trains_the_rows_that_fit() -> None:
     work = work_of(spec, rows, train_rows=10, gate_rows=0, compared=1)
     assert work.trained == 4 * 4 * 100.0  # 8 rows fit: 2 batches an epoch, 2 epochs
     assert (work.generated, work.scored, work.passes) == (0.0, 0.0, 2)
-    assert work.row_tokens == work.row_logit_tokens == 2048
+    assert work.attended == work.row_tokens == work.row_logit_tokens == 2048
     assert work.pass_tokens == 2 * 2048  # no row is longer than max_tokens; 2 of the 4 fit into a pass

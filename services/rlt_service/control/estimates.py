@@ -23,6 +23,8 @@ class Work:
     """Tokens in one forward and backward pass."""
     logit_tokens: int
     """Tokens of a pass whose logits are kept."""
+    attended: int
+    """Tokens of a pass that one of its sequences, or of its trees, holds."""
     row_tokens: int
     """Tokens of a pass over the longest row alone: the smallest pass that there is."""
     row_logit_tokens: int
@@ -112,10 +114,12 @@ def _total(*parts: Estimate) -> Estimate:
 
 def least_memory(work: Work, machine: Machine) -> MemoryNeed | None:
     """Compute what training takes with one row at a time, below which no trainer goes; None: nobody knows."""
-    return _need(work, machine, pass_tokens=work.row_tokens, logit_tokens=work.row_logit_tokens)
+    return _need(
+        work, machine, pass_tokens=work.row_tokens, logit_tokens=work.row_logit_tokens, attended=work.row_tokens
+    )
 
 
-def _need(work: Work, machine: Machine, *, pass_tokens: int, logit_tokens: int) -> MemoryNeed | None:
+def _need(work: Work, machine: Machine, *, pass_tokens: int, logit_tokens: int, attended: int) -> MemoryNeed | None:
     if machine.shape is None:
         return None
     return memory_need(
@@ -128,12 +132,13 @@ def _need(work: Work, machine: Machine, *, pass_tokens: int, logit_tokens: int) 
             recomputes=work.recomputes,
             pass_tokens=pass_tokens,
             logit_tokens=logit_tokens,
+            attended=attended,
         )
     )
 
 
 def _memory(work: Work, machine: Machine) -> Estimate:
-    need = _need(work, machine, pass_tokens=work.pass_tokens, logit_tokens=work.logit_tokens)
+    need = _need(work, machine, pass_tokens=work.pass_tokens, logit_tokens=work.logit_tokens, attended=work.attended)
     if need is None:
         return Estimate(value=None, basis="the base's config.json is not here, or of a kind that is not known")
     return Estimate(value=need.total, basis=need.arithmetic)

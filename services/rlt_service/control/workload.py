@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from rlt_core.batching import epoch_steps, micro_batch_rows, passed_tokens
+from rlt_core.batching import MICRO_BATCH_TOKENS, epoch_steps, micro_batch_rows, passed_tokens
 from rlt_core.schemas.dry_run import Lengths, Rehearsal
 from rlt_core.schemas.jobs import RlSpec, WarmupSpec
 from rlt_core.schemas.trainer import KEPT_CHECKPOINTS
@@ -115,6 +115,7 @@ def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int, select_answers: int) 
         passes=(3 if spec.beta > 0.0 else 2) + spec.gradient_checkpointing,
         pass_tokens=pass_rows * each,
         logit_tokens=pass_rows * spec.max_tokens,
+        attended=min(rows.longest + min(group, pass_rows) * spec.max_tokens, MICRO_BATCH_TOKENS),
         row_tokens=rows.longest + spec.max_tokens,
         row_logit_tokens=spec.max_tokens,
         checkpoints=min(saves, KEPT_CHECKPOINTS + 1),
@@ -142,6 +143,7 @@ def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int) -> Work:
         passes=2 + spec.gradient_checkpointing,
         pass_tokens=pass_rows * rows.longest,
         logit_tokens=pass_rows * rows.longest,
+        attended=rows.longest,
         row_tokens=rows.longest,
         row_logit_tokens=rows.longest,
         checkpoints=min(_saves(steps, spec.save_every), KEPT_CHECKPOINTS + 1),

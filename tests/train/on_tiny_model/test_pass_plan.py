@@ -41,12 +41,12 @@ def told(world: Any, job: Any) -> list[str]:
 
 def test_passes_are_as_small_as_the_free_memory_asks_and_that_is_told(world: Any) -> None:
     shape, fixed = fixed_bytes(world)
-    row = 100 * (4 * shape.activations + 12 * shape.vocabulary)  # a row of 100 tokens
+    row = 100 * (4 * (shape.activations + 2 * 100) + 16 * shape.vocabulary)  # 100 tokens, two layers
 
     def planned(free: int) -> tuple[int | None, list[str]]:
         job = world.warmup()
         context = with_room(world.context(job), free)
-        most = plan_passes(context, rows=8, tokens_of=lambda count: (100 * count, 100 * count))
+        most = plan_passes(context, rows=8, tokens_of=lambda count: (100 * count, 100 * count, 100))
         return most, told(world, job) if most else []
 
     assert planned(fixed + 8 * row) == (None, [])
@@ -63,11 +63,13 @@ def test_passes_are_as_small_as_the_free_memory_asks_and_that_is_told(world: Any
 
 def test_gradient_checkpointing_needs_less(world: Any) -> None:
     shape, fixed = fixed_bytes(world)
-    least = fixed + 100 * (4 * shape.recomputed_activations + 12 * shape.vocabulary)
+    least = fixed + 100 * (4 * (shape.recomputed_activations + 100) + 16 * shape.vocabulary)
     context = with_room(world.context(world.warmup(gradient_checkpointing=True)), least)
-    assert plan_passes(context, rows=1, tokens_of=lambda count: (100 * count, 100 * count)) is None
+    assert plan_passes(context, rows=1, tokens_of=lambda count: (100 * count, 100 * count, 100)) is None
     with pytest.raises(TrainingMemoryError):
-        plan_passes(replace(context, job=world.warmup()), rows=1, tokens_of=lambda count: (100 * count, 100 * count))
+        plan_passes(
+            replace(context, job=world.warmup()), rows=1, tokens_of=lambda count: (100 * count, 100 * count, 100)
+        )
 
 
 def test_training_that_cannot_fit_is_refused_before_the_model_is_loaded(
@@ -97,7 +99,8 @@ def test_a_job_in_little_memory_trains_all_the_same(world: Any, fake_services: S
     job = world.rl({"steps": 1})
     context = world.context(job, fake_services(job))
     shape, fixed = fixed_bytes(world)
-    two_rows = (world.longest_prompt() + 2 * 12) * 4 * shape.activations + 2 * 12 * 12 * shape.vocabulary
+    tokens = world.longest_prompt() + 2 * 12
+    two_rows = tokens * 4 * (shape.activations + 2 * tokens) + 2 * 12 * 16 * shape.vocabulary
     reference = 4 * 4096  # as large as the adapter
     run_rl(with_room(context, fixed + reference + two_rows), trainer_class=Seen)
     assert begun == [2]
@@ -115,7 +118,8 @@ def test_a_warm_up_in_little_memory_trains_all_the_same(world: Any, monkeypatch:
 
     monkeypatch.setattr(sft, "_summed_loss", watched)
     shape, fixed = fixed_bytes(world)
-    row = (world.longest_prompt() + 60) * (4 * shape.activations + 12 * shape.vocabulary)  # prompt and trace
+    tokens = world.longest_prompt() + 60  # and the trace
+    row = tokens * (4 * (shape.activations + 2 * tokens) + 16 * shape.vocabulary)
     job = world.warmup(max_steps=1)
     run_warmup(with_room(world.context(job), fixed + row))
     assert set(seen) == {1}
@@ -127,27 +131,27 @@ def test_an_adapter_that_is_continued_counts_as_large_as_it_is(world: Any, tmp_p
     _, fixed = fixed_bytes(world)
     job = world.warmup().model_copy(update={"start_adapter_dir": str(tmp_path)})
     with pytest.raises(TrainingMemoryError, match="1,000,000 x 16 B"):
-        plan_passes(with_room(world.context(job), fixed + 10_000_000), rows=1, tokens_of=lambda count: (1, 1))
+        plan_passes(with_room(world.context(job), fixed + 10_000_000), rows=1, tokens_of=lambda count: (1, 1, 1))
 
 
 def test_a_base_of_unknown_shape_is_tried(world: Any, tmp_path: Path) -> None:
     job = world.warmup().model_copy(update={"base_model_dir": str(tmp_path)})
-    assert plan_passes(with_room(world.context(job), 0), rows=4, tokens_of=lambda count: (1, 1)) is None
+    assert plan_passes(with_room(world.context(job), 0), rows=4, tokens_of=lambda count: (1, 1, 1)) is None
 
 
 @pytest.mark.parametrize(
-    ("rows", "micro_rows", "shares", "tokens"),
+    ("rows", "micro_rows", "shares", "tokens", "joined"),
     [
-        (8, 8, True, 8 * (12 + 25)),  # two prompts of 100, each borne by its four samples
-        (2, 2, True, 100 + 2 * 12),  # half a group: its prompt is there whole
-        (4, 8, True, 100 + 4 * 12),
-        (4, 8, False, 4 * (100 + 12)),
-        (1, 8, True, 112),
+        (8, 8, True, 8 * (12 + 25), 148),  # two prompts of 100, each borne by its four samples
+        (2, 2, True, 100 + 2 * 12, 124),  # half a group: its prompt is there whole
+        (4, 8, True, 100 + 4 * 12, 148),
+        (4, 8, False, 4 * (100 + 12), 112),
+        (1, 8, True, 112, 112),
     ],
 )
 def test_a_pass_of_rl_holds_prompts_as_often_as_it_computes_them(
-    world: Any, rows: int, micro_rows: int, shares: bool, tokens: int
+    world: Any, rows: int, micro_rows: int, shares: bool, tokens: int, joined: int
 ) -> None:
     spec = world.rl().spec
     found = rl_pass(spec, longest_prompt=100, rows=rows, micro_rows=micro_rows, shares=shares)
-    assert found == (tokens, rows * 12)
+    assert found == (tokens, rows * 12, joined)
