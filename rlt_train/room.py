@@ -8,7 +8,7 @@ import psutil
 import torch
 
 SPARED = 0.2
-"""Share of what is free that no plan counts on: measured peaks lie up to 22% above the arithmetic (docs/training.md)."""
+"""Share of what is free that no plan counts on: measured peaks lie up to 22% above the sum (docs/training.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
