@@ -1,6 +1,6 @@
 """The product's step against a plain transcription of the method: same advantages, loss and gradient."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,32 @@ def sampled(services: Any, step: int) -> list[list[Completion]]:
     ]
 
 
+def options_of(spec: Any) -> Options:
+    """Give the transcription what a spec says."""
+    return Options(
+        temperature=spec.temperature,
+        max_tokens=spec.max_tokens,
+        beta=spec.beta,
+        unbiased_kl=spec.unbiased_kl,
+        loss_type=spec.loss_type,
+        scale_rewards=spec.scale_rewards,
+        epsilon=spec.epsilon,
+        epsilon_high=spec.epsilon_high,
+        importance_correction=spec.importance_correction,
+        importance_cap=spec.importance_cap,
+    )
+
+
+def check_gradients(found: Mapping[str, Any], policy: Any) -> None:
+    """Hold a step's gradients against those that the transcription's loss has left in the policy."""
+    wanted = {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
+    assert set(found) == set(wanted)
+    apart = sum(((found[name] - wanted[name]) ** 2).sum() for name in wanted) ** 0.5
+    size = sum((wanted[name] ** 2).sum() for name in wanted) ** 0.5
+    assert size > 1e-3
+    assert apart < 1e-3 * size
+
+
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())) or "default")
 def test_a_step_has_the_advantages_loss_and_gradient_of_the_plain_transcription(
     world: Any, fake_services: Services, options: dict[str, Any]
@@ -119,34 +145,13 @@ def test_a_step_has_the_advantages_loss_and_gradient_of_the_plain_transcription(
     groups = sampled(services, 1)
     # The second step: its policy has left the reference, which is where training began.
     policy, reference = with_adapter(job, 1, trainable=True), with_adapter(job, 0, trainable=False)
-    loss = plain_loss(
-        policy,
-        reference,
-        groups,
-        Options(
-            temperature=spec.temperature,
-            max_tokens=spec.max_tokens,
-            beta=spec.beta,
-            unbiased_kl=spec.unbiased_kl,
-            loss_type=spec.loss_type,
-            scale_rewards=spec.scale_rewards,
-            epsilon=spec.epsilon,
-            epsilon_high=spec.epsilon_high,
-            importance_correction=spec.importance_correction,
-            importance_cap=spec.importance_cap,
-        ),
-    )
+    loss = plain_loss(policy, reference, groups, options_of(spec))
     loss.backward()
     advantages = [better for group in plain_advantages(groups, scale=spec.scale_rewards) for better in group]
     assert watched.advantages[1] == pytest.approx(advantages, rel=1e-4, abs=1e-5)
     told = [event.metrics["loss"] for event in world.events(job) if isinstance(event, ProgressEvent)]
     assert told[1] == pytest.approx(loss.item(), rel=1e-3, abs=1e-5)
-    gradients = {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
-    assert set(watched.gradients[1]) == set(gradients)
-    apart = sum(((watched.gradients[1][name] - gradients[name]) ** 2).sum() for name in gradients) ** 0.5
-    size = sum((gradients[name] ** 2).sum() for name in gradients) ** 0.5
-    assert size > 1e-3
-    assert apart < 1e-3 * size
+    check_gradients(watched.gradients[1], policy)
 
 
 def one_of_the_first_question(services: Any) -> Callable[[ScoreResponse], ScoreResponse]:
@@ -181,33 +186,14 @@ def test_a_step_from_which_a_rollout_was_left_out_is_that_of_the_others(
     groups = [[made for made in group if tuple(made.ids) not in services.doomed] for group in sampled(services, 1)]
     assert [len(group) for group in groups] == [3, 4]
     policy, reference = with_adapter(job, 1, trainable=True), with_adapter(job, 0, trainable=False)
-    loss = plain_loss(
-        policy,
-        reference,
-        groups,
-        Options(
-            temperature=spec.temperature,
-            max_tokens=spec.max_tokens,
-            beta=spec.beta,
-            unbiased_kl=spec.unbiased_kl,
-            loss_type=spec.loss_type,
-            scale_rewards=spec.scale_rewards,
-            epsilon=spec.epsilon,
-            epsilon_high=spec.epsilon_high,
-            importance_correction=spec.importance_correction,
-            importance_cap=spec.importance_cap,
-        ),
-    )
+    loss = plain_loss(policy, reference, groups, options_of(spec))
     loss.backward()
     first, second = plain_advantages(groups, scale=spec.scale_rewards)
     assert watched.advantages[1] == pytest.approx([*first, 0.0, *second], rel=1e-4, abs=1e-5)
     metrics = [event.metrics for event in world.events(job) if isinstance(event, ProgressEvent)]
     assert metrics[1]["loss"] == pytest.approx(loss.item(), rel=1e-3, abs=1e-5)
     assert metrics[1]["dropped"] == 1.0
-    gradients = {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
-    apart = sum(((watched.gradients[1][name] - gradients[name]) ** 2).sum() for name in gradients) ** 0.5
-    size = sum((gradients[name] ** 2).sum() for name in gradients) ** 0.5
-    assert apart < 1e-3 * size
+    check_gradients(watched.gradients[1], policy)
 
 
 def test_what_is_beyond_the_cap_is_told(world: Any, fake_services: Services) -> None:
