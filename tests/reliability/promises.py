@@ -31,4 +31,5 @@ def assert_holds(row: Row, folder: Path) -> None:
     trials = list((row.quick or row.trials)(count=row.in_ci, seed=SEED, folder=folder))
     # A kill of what had done its work just then is no trial.
     assert 2 * len(trials) > row.in_ci, "fewer trials than were asked for"
-    assert [trial for trial in trials if not trial.passed] == []
+    failed = [trial for trial in trials if not trial.passed]
+    assert not failed, "\n".join(f"{trial.number}: {trial.fault}: {trial.detail}" for trial in failed)

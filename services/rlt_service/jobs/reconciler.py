@@ -54,6 +54,9 @@ class Reconciler:
         self._strays = strays
         self._clock = clock
         self._swept_s: float | None = None
+        self._lease_s = settings.lease_s
+        self._looked_s: float | None = None
+        """When strays were looked for, once a lease: it takes a look at every process of the machine."""
         self._period_s = min(settings.reconcile_s, settings.lease_s / 3)
         self._watcher = LeaseWatcher(lease_s=settings.lease_s)
         self._wake = threading.Event()
@@ -94,8 +97,9 @@ class Reconciler:
         except UnavailableError as error:
             self.broker_detail = error.detail
             LOGGER.warning("%s", error.detail)
-        if self._strays is not None:
+        if self._strays is not None and (self._looked_s is None or now_s - self._looked_s >= self._lease_s):
             self._strays.end()
+            self._looked_s = now_s
         if self._swept_s is None or now_s - self._swept_s >= SWEEP_S:
             self._retention.sweep()
             self._swept_s = now_s
