@@ -17,8 +17,10 @@ class Training:
 
     shape: ModelShape
     adapter_parameters: int
+    full: bool = False
+    """Whether all weights are trained, and no adapter."""
     accelerated: bool
-    """Whether the base lies in two bytes a weight; its activations do too then."""
+    """Whether activations are of two bytes, and the weights of a base that is not trained."""
     reference: bool
     """Whether a second adapter is held beside the one that is trained."""
     recomputes: bool
@@ -38,6 +40,7 @@ class MemoryNeed:
     weights: int
     adapter: int
     gradients: int
+    """Of a whole model twice: a micro-batch that has to be taken again finds the gradients before it in a copy."""
     optimizer: int
     """Two moments of AdamW for each weight that is trained."""
     reference: int
@@ -60,9 +63,11 @@ class MemoryNeed:
 
 def memory_need(training: Training) -> MemoryNeed:
     """Compute the peak of a forward and backward pass, with the optimizer's state in memory."""
-    shape, trained = training.shape, FLOAT_BYTES * training.adapter_parameters
+    shape, full = training.shape, training.full
+    trained = FLOAT_BYTES * (shape.parameters if full else training.adapter_parameters)
     element = HALF_BYTES if training.accelerated else FLOAT_BYTES
-    weights = element * shape.parameters
+    weight = FLOAT_BYTES if full else element
+    weights = weight * shape.parameters
     reference = trained if training.reference else 0
     kept = shape.recomputed_activations if training.recomputes else shape.activations
     kept += training.attended * (1 if training.recomputes else shape.layers)
@@ -70,14 +75,15 @@ def memory_need(training: Training) -> MemoryNeed:
     logits = LOGIT_BYTES * training.logit_tokens * shape.vocabulary
     return MemoryNeed(
         weights=weights,
-        adapter=trained,
-        gradients=trained,
+        adapter=0 if full else trained,
+        gradients=2 * trained if full else trained,
         optimizer=2 * trained,
         reference=reference,
         activations=activations,
         logits=logits,
-        arithmetic=f"weights {size(weights)} ({shape.parameters:,} x {element} B), adapter with gradients and AdamW "
-        f"{size(4 * trained)} ({training.adapter_parameters:,} x 16 B), reference {size(reference)}, activations "
+        arithmetic=f"weights {size(weights)} ({shape.parameters:,} x {weight} B), "
+        f"{'their gradients (twice)' if full else 'adapter with gradients'} and AdamW {size(4 * trained)} "
+        f"({trained // FLOAT_BYTES:,} x 16 B), reference {size(reference)}, activations "
         f"{size(activations)} ({training.pass_tokens:,} tokens x {kept:,} x {element} B), logits "
         f"{size(logits)} ({training.logit_tokens:,} x {shape.vocabulary:,} x {LOGIT_BYTES} B); "
         "python and libraries left out",

@@ -13,12 +13,13 @@ import torch
 from peft import PeftModel
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
+from transformers import PreTrainedModel
 
 from rlt_core.schemas.trainer import TrainerJob
-from rlt_train.checkpoints import ADAPTER_FOLDER, STATE, random_sha256_of
+from rlt_train.checkpoints import ADAPTER_FOLDER, MODEL_FILE, STATE, random_sha256_of
 from rlt_train.data_order import DataCourse
 from rlt_train.errors import UnfitCheckpointError
-from rlt_train.models import ADAPTER, trained_policy
+from rlt_train.models import ADAPTER, Policy, own_weights, trained_model
 from rlt_train.randomness import random_sha256, random_states, restore_random_states
 from rlt_train.sharding import shard_states, sharded_like
 from rlt_train.writers import among_logs
@@ -39,7 +40,7 @@ class FromOurCheckpoints:
         return DataCourse(trainer._get_train_sampler(), job=job)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_adapter(trained_policy(self), Path(resume_from_checkpoint))  # pyright: ignore[reportArgumentType]
+        load_weights(trained_model(self), Path(resume_from_checkpoint))  # pyright: ignore[reportArgumentType]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
@@ -87,6 +88,22 @@ class FromOurCheckpoints:
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         """There is none: bfloat16 needs no scaling of the loss."""
+
+
+def load_weights(policy: Policy, checkpoint: Path) -> None:
+    """Give what is trained, an adapter or a whole model, the weights of a checkpoint; UnfitCheckpointError."""
+    if isinstance(policy, PeftModel):
+        load_adapter(policy, checkpoint)
+    else:
+        _load_model(policy, checkpoint)
+
+
+def _load_model(model: PreTrainedModel, checkpoint: Path) -> None:
+    weights, like = load_file(checkpoint / MODEL_FILE), own_weights(model)
+    if weights.keys() != like.keys():
+        other = ", ".join(sorted(weights.keys() ^ like.keys())[:3])
+        raise UnfitCheckpointError(f"the checkpoint is of a model with other tensors: {other}")
+    model.load_state_dict(sharded_like(weights, like), strict=False)  # tied ones are not named
 
 
 def load_adapter(policy: PeftModel, checkpoint: Path) -> None:

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from torch.nn import functional
 from trl.trainer.sft_trainer import SFTTrainer
@@ -20,7 +19,7 @@ from rlt_train.data import IGNORED
 from rlt_train.data_order import ByLength
 from rlt_train.divergence import StopsWhenDiverging
 from rlt_train.lifeline import StopFlag
-from rlt_train.models import trained_policy
+from rlt_train.models import Policy, trained_model
 from rlt_train.resuming import FromOurCheckpoints
 from rlt_train.smaller_passes import SmallerPasses, row_passes
 from rlt_train.together import check_stop
@@ -55,9 +54,9 @@ class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTr
         self._stop = stop
 
     @property
-    def policy(self) -> PeftModel:
-        """The model with the adapter that is trained."""
-        return trained_policy(self)
+    def policy(self) -> Policy:
+        """What is trained."""
+        return trained_model(self)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> ByLength:
         rows: Any = train_dataset or self.train_dataset

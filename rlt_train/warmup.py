@@ -1,4 +1,4 @@
-"""Own the `warmup` kind: supervised fine-tuning of an adapter on the format, for a teacher or a student."""
+"""Own the `warmup` kind: supervised fine-tuning of an adapter, or of all weights, for a teacher or a student."""
 
 import time
 from functools import partial
@@ -14,7 +14,7 @@ from rlt_core.schemas.trainer import ResultEvent
 from rlt_train.context import JobContext
 from rlt_train.data import Example, load_splits, warmup_examples, without_loss
 from rlt_train.errors import InvalidTrainingDataError
-from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter
+from rlt_train.models import load_padding_tokenizer, load_policy, load_whole, padding_id, policy_rank, save_policy
 from rlt_train.optimization import optimizer_arguments
 from rlt_train.pass_plan import plan_passes
 from rlt_train.sft import RltSftTrainer, collate_left
@@ -22,7 +22,7 @@ from rlt_train.training import common_arguments, find_checkpoint, train
 
 
 def run_warmup(context: JobContext) -> ResultEvent:
-    """Train on the rows' reasoning traces and write the adapter (paper, section 4.1)."""
+    """Train on the rows' reasoning traces and write what was trained (paper, section 4.1)."""
     spec, job = context.job.spec, context.job
     if not isinstance(spec, WarmupSpec):
         raise ConfigurationError(f"a {spec.kind} spec was handed to the warm-up")
@@ -36,11 +36,11 @@ def run_warmup(context: JobContext) -> ResultEvent:
     resume = find_checkpoint(context, course=course)
     train(trainer, context=context, course=course, save_every=spec.save_every, resume=resume)
     target = context.attempt_dir / "adapter"
-    sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
+    sha256 = save_policy(trainer.policy, target, base_model=job.base_model)
     return ResultEvent(
         adapter_dir=str(target),
         sha256=sha256,
-        lora_rank=adapter_rank(trainer.policy),
+        lora_rank=policy_rank(trainer.policy),
         base_model=job.base_model,
         steps=trainer.state.global_step,
         parent=job.teacher_version if spec.role == "teacher" else job.student_version,
@@ -78,8 +78,10 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
     )
     fillers = () if ranks == 1 else (without_loss(min(examples, key=lambda item: len(item.token_ids))),)
     columns = [{"input_ids": list(item.token_ids), "labels": list(item.labels)} for item in (*examples, *fillers)]
+    whole = spec.lora is None
+    model = load_whole(base_dir) if whole else load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
     trainer = RltSftTrainer(
-        model=load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed),
+        model=model,
         args=arguments,
         train_dataset=Dataset.from_list(columns),
         processing_class=tokenizer,

@@ -20,7 +20,7 @@ TRAINING = (
     ),
     train("a field of another kind", "/epochs", "no field", code="unknown_field", epochs=1),
     train("a field that is mistyped in training", "/stepz", "did you mean 'steps'?", code="unknown_field", stepz=3),
-    train("full fine-tuning", "/lora", "not available yet", lora=None, **NOT_YET),
+    train("full fine-tuning", "/lora", "an engine of its own", lora=None, **NOT_YET),
     train("a checkpoint's id that is none", "/resume_from", "job.attempt.step", resume_from="ckpt_1"),
     train("a checkpoint that climbs", "/resume_from", "no id of a checkpoint", resume_from=f"{NO_JOB}.1.1/../2"),
     train("a checkpoint of no job", "/resume_from", "no job", resume_from=f"{NO_JOB}.1.1", **NOT_FOUND),

@@ -81,6 +81,12 @@ def test_the_longest_prompt_is_counted_in_tokens(control: Control) -> None:
     assert found["longest_prompt_tokens"] == len(prompt.token_ids)
 
 
+def test_a_warmup_may_train_all_weights(control: Control, dataset: str) -> None:
+    answer = control.http.post("/v1/train", json=warmup(dataset, lora=None))
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["spec"]["lora"] is None
+
+
 def test_a_warmup_counts_rows_and_names_no_players(control: Control, dataset: str) -> None:
     found = control.http.post("/v1/train?dry_run=true", json=warmup(dataset, splits={"gate": 0.2})).json()
     assert (found["train_rows"], found["held_out_rows"]["gate"]) == (8, 2)

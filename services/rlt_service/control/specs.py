@@ -36,8 +36,12 @@ def known_kind(kind: object) -> object:
 
 def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     """Raise NotAvailableYetError for a field that asks for later work; `base_names` all mean the served base."""
-    if spec.lora is None:
-        raise _later("full fine-tuning (lora: null): give `lora`, or leave it out", param="/lora")
+    if spec.lora is None and isinstance(spec, RlSpec):
+        raise _later(
+            "full fine-tuning in rl (lora: null): each step's policy would need an engine of its own; give `lora`, "
+            "or leave it out",
+            param="/lora",
+        )
     for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
         if dataset.startswith(HUB_PREFIX):
             raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)

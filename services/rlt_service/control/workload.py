@@ -140,7 +140,7 @@ def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int) -> Work:
         trained_basis=UNKNOWN
         if rows.row is None
         else f"{steps} steps x {batch} rows of {rows.row:.1f} tokens, the mean of those that fit",
-        passes=2 + spec.gradient_checkpointing,
+        passes=(3 if spec.lora is None else 2) + spec.gradient_checkpointing,
         pass_tokens=pass_rows * rows.longest,
         logit_tokens=pass_rows * rows.longest,
         attended=rows.longest,
