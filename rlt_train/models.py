@@ -2,12 +2,13 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.utils import get_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
@@ -17,7 +18,7 @@ from rlt_core.errors import ConfigurationError, NotAvailableYetError
 from rlt_core.schemas.jobs import LoraSpec
 from rlt_train.durable import durable_folder
 from rlt_train.ranks import own_rank
-from rlt_train.sharding import gathered, whole
+from rlt_train.sharding import gathered, sharded_like, whole
 from rlt_train.together import meet
 
 ADAPTER = "default"
@@ -154,6 +155,15 @@ def policy_tensors(policy: Policy) -> dict[str, Tensor]:
         return adapter_tensors(policy)
     with gathered(policy):
         return {name: whole(tensor).detach().to("cpu").contiguous() for name, tensor in own_weights(policy).items()}
+
+
+def put_tensors(policy: Policy, tensors: Mapping[str, Tensor]) -> None:
+    """Give what is trained the tensors that `policy_tensors` gave once, cut up as it is."""
+    if isinstance(policy, PeftModel):
+        like = get_peft_model_state_dict(policy, adapter_name=ADAPTER, save_embedding_layers=False)
+        set_peft_model_state_dict(policy, sharded_like(tensors, like), adapter_name=ADAPTER)
+    else:
+        policy.load_state_dict(sharded_like(tensors, own_weights(policy)), strict=False)  # tied ones are not named
 
 
 def own_weights(model: PreTrainedModel) -> dict[str, Tensor]:

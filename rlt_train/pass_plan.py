@@ -70,6 +70,7 @@ def _needs(context: JobContext, tokens_of: Callable[[int], PassTokens]) -> Calla
                 full=lora is None,
                 accelerated=torch.cuda.is_available(),
                 reference=isinstance(spec, RlSpec) and spec.beta > 0.0,
+                keeps_best=spec.eval_every > 0,
                 recomputes=spec.gradient_checkpointing,
                 pass_tokens=pass_tokens,
                 logit_tokens=logit_tokens,

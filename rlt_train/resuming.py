@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
@@ -19,9 +18,9 @@ from rlt_core.schemas.trainer import TrainerJob
 from rlt_train.checkpoints import ADAPTER_FOLDER, MODEL_FILE, STATE, random_sha256_of
 from rlt_train.data_order import DataCourse
 from rlt_train.errors import UnfitCheckpointError
-from rlt_train.models import ADAPTER, Policy, own_weights, trained_model
+from rlt_train.models import Policy, own_weights, put_tensors, trained_model
 from rlt_train.randomness import random_sha256, random_states, restore_random_states
-from rlt_train.sharding import shard_states, sharded_like
+from rlt_train.sharding import shard_states
 from rlt_train.writers import among_logs
 
 
@@ -103,14 +102,12 @@ def _load_model(model: PreTrainedModel, checkpoint: Path) -> None:
     if weights.keys() != like.keys():
         other = ", ".join(sorted(weights.keys() ^ like.keys())[:3])
         raise UnfitCheckpointError(f"the checkpoint is of a model with other tensors: {other}")
-    model.load_state_dict(sharded_like(weights, like), strict=False)  # tied ones are not named
+    put_tensors(model, weights)
 
 
 def load_adapter(policy: PeftModel, checkpoint: Path) -> None:
     """Give the adapter that is trained the weights of a checkpoint."""
-    weights = load_file(checkpoint / ADAPTER_FOLDER / "adapter_model.safetensors")
-    like = get_peft_model_state_dict(policy, adapter_name=ADAPTER, save_embedding_layers=False)
-    set_peft_model_state_dict(policy, sharded_like(weights, like), adapter_name=ADAPTER)
+    put_tensors(policy, load_file(checkpoint / ADAPTER_FOLDER / "adapter_model.safetensors"))
 
 
 def _check_random_states(checkpoint: Path) -> None:

@@ -21,6 +21,7 @@ from rlt_train.divergence import StopsWhenDiverging
 from rlt_train.lifeline import StopFlag
 from rlt_train.models import Policy, trained_model
 from rlt_train.resuming import FromOurCheckpoints
+from rlt_train.selection import Choice
 from rlt_train.smaller_passes import SmallerPasses, row_passes
 from rlt_train.together import check_stop
 
@@ -52,6 +53,45 @@ class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTr
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stop = stop
+        self.selection: Choice | None = None
+
+    def select_by(self, selection: Choice) -> None:
+        """Let the result be chosen by held-out rows."""
+        self.selection = selection
+        self.add_callback(selection)
+
+    def has_ended(self) -> bool:
+        """Tell whether the choice among policies has ended training early."""
+        return self.selection is not None and self.selection.is_over
+
+    def extra_states(self) -> dict[str, Any]:
+        """Give the best policy so far too."""
+        return super().extra_states() | ({} if self.selection is None else {"selection": self.selection.state()})
+
+    def load_extra_states(self, states: dict[str, Any]) -> None:
+        """Take up what `extra_states` gave; which policy was best in another job is its own affair."""
+        super().load_extra_states(states)
+        if self.selection is not None and not self.branches:
+            self.selection.restore(states["selection"])
+
+    def held_out_loss(self, batches: Sequence[dict[str, Tensor]]) -> float:
+        """Mean negative log-likelihood of the labelled tokens of rows that are not trained on.
+
+        All ranks read all rows and take the mean of what they found, so that all decide alike.
+        """
+        model: Any = self.model
+        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        model.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            for batch in batches:
+                for rows in row_passes(len(batch["labels"]), most=self.pass_rows):
+                    part = {name: values[rows].to(sums.device) for name, values in batch.items()}
+                    loss, _ = _summed_loss(model, part)
+                    sums[0] += loss
+                    sums[1] += (part["labels"] != IGNORED).sum()
+        model.train()
+        total, labelled = cast(Tensor, self.accelerator.reduce(sums))
+        return float(total / labelled)
 
     @property
     def policy(self) -> Policy:

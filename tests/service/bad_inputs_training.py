@@ -115,12 +115,11 @@ TRAINING = (
     BadInput(name="a run that is perhaps dry", call=f"{TRAIN}?dry_run=maybe", body=RL, param="/dry_run", why="boolean"),
     BadInput(name="a list for a submission", call=TRAIN, body=[], param="", why="object"),
     BadInput(
-        name="a warm-up's checkpoint chosen by held-out questions",
+        name="a warm-up's questions held out for nothing",
         call=TRAIN,
         body=WARMUP | {"splits": {"select": 0.1}},
-        param="/splits/select",
-        why="leave select at 0",
-        **NOT_YET,
+        param="/eval_every",
+        why="never looked at",
     ),
     BadInput(
         name="a base that is not served",

@@ -34,6 +34,8 @@ class Work:
     """Further copies of the adapter on disk."""
     reference: bool
     """Whether the trainer holds a second adapter beside the one that it trains."""
+    keeps_best: bool = False
+    """Whether trainer and checkpoints hold the best weights so far."""
     recomputes: bool
     """Whether activations are computed again in the backward pass (gradient checkpointing)."""
     journal_completions: int
@@ -130,6 +132,7 @@ def _need(work: Work, machine: Machine, *, pass_tokens: int, logit_tokens: int, 
             full=machine.full,
             accelerated=machine.accelerated,
             reference=work.reference,
+            keeps_best=work.keeps_best,
             recomputes=work.recomputes,
             pass_tokens=pass_tokens,
             logit_tokens=logit_tokens,
@@ -149,7 +152,7 @@ def _disk(work: Work, speeds: Speeds, machine: Machine) -> Estimate:
     if machine.shape is None:
         return Estimate(value=None, basis="the base's config.json is not here, or of a kind that is not known")
     adapter = FLOAT_BYTES * machine.adapter_parameters
-    checkpoint = 3 * adapter  # the adapter and two moments of AdamW
+    checkpoint = (4 if work.keeps_best else 3) * adapter  # itself, two moments of AdamW, the best so far
     journal = speeds.completion_bytes * work.journal_completions
     if work.journal_completions and not speeds.completion_bytes:
         told = f"journal of {work.journal_completions:,} completions left out, since none was seen"

@@ -46,10 +46,9 @@ def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
         if dataset.startswith(HUB_PREFIX):
             raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
     check_parallel(spec)
+    _check_select(spec)
     if isinstance(spec, RlSpec):
         _check_rl(spec)
-    elif spec.splits.select:
-        raise _later("choosing a warm-up's checkpoint by held-out questions: leave select at 0", param="/splits/select")
     elif spec.base_model is not None and spec.base_model not in base_names:
         _check_pinned(spec.base_model)
         raise _later(
@@ -114,7 +113,7 @@ def check_parallel(spec: Spec) -> None:
         )
 
 
-def _check_rl(spec: RlSpec) -> None:
+def _check_select(spec: Spec) -> None:
     if spec.eval_every > 0 and not spec.splits.select:
         raise InvalidRequestError(
             "eval_every measures on questions that are held out for it: give splits.select too", param="/splits/select"
@@ -125,6 +124,9 @@ def _check_rl(spec: RlSpec) -> None:
         )
     if spec.patience and not spec.eval_every:
         raise InvalidRequestError("patience counts measurements: give eval_every too", param="/patience")
+
+
+def _check_rl(spec: RlSpec) -> None:
     if spec.reference_every > 0 and spec.beta == 0.0:
         raise InvalidRequestError(
             "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
