@@ -23,6 +23,7 @@ from rlt_train.models import Policy, trained_model
 from rlt_train.resuming import FromOurCheckpoints
 from rlt_train.selection import Choice
 from rlt_train.smaller_passes import SmallerPasses, row_passes
+from rlt_train.speed import StepSpeed
 from rlt_train.together import check_stop
 
 
@@ -54,6 +55,11 @@ class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTr
         super().__init__(*args, **kwargs)
         self._stop = stop
         self.selection: Choice | None = None
+        self.speed = StepSpeed(of_all=self._of_all_ranks)
+        self.add_callback(self.speed)
+
+    def _of_all_ranks(self, count: int) -> int:
+        return int(cast(Tensor, self.accelerator.reduce(torch.tensor(count, device=self.args.device))).item())
 
     def select_by(self, selection: Choice) -> None:
         """Let the result be chosen by held-out rows."""
@@ -109,6 +115,13 @@ class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTr
             filler=self.filler,
             multiple=together,
         )
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Take one micro-batch forward and backward, and count its tokens: once, however often it is taken."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        bears_loss = (inputs["labels"] != IGNORED).any(1)  # fillers do not
+        self.speed.count(int(inputs["attention_mask"][bears_loss].sum().item()))
+        return loss
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

@@ -43,7 +43,7 @@ def run_warmup(context: JobContext) -> ResultEvent:
         course=course,
         save_every=spec.save_every,
         resume=resume,
-        more=selection.take_metrics if selection else dict,
+        more=lambda: trainer.speed.take_metrics() | (selection.take_metrics() if selection else {}),
     )
     if selection is not None:
         selection.restore_best(last_step=trainer.state.global_step)

@@ -113,6 +113,14 @@ def check_parallel(spec: Spec) -> None:
         )
 
 
+def _check_rl(spec: RlSpec) -> None:
+    if spec.reference_every > 0 and spec.beta == 0.0:
+        raise InvalidRequestError(
+            "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
+            param="/reference_every",
+        )
+
+
 def _check_select(spec: Spec) -> None:
     if spec.eval_every > 0 and not spec.splits.select:
         raise InvalidRequestError(
@@ -124,14 +132,6 @@ def _check_select(spec: Spec) -> None:
         )
     if spec.patience and not spec.eval_every:
         raise InvalidRequestError("patience counts measurements: give eval_every too", param="/patience")
-
-
-def _check_rl(spec: RlSpec) -> None:
-    if spec.reference_every > 0 and spec.beta == 0.0:
-        raise InvalidRequestError(
-            "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
-            param="/reference_every",
-        )
 
 
 def _check_pinned(base_model: str) -> None:

@@ -57,6 +57,11 @@ def select_losses(world: Any, job: TrainerJob) -> dict[int, float]:
     return {event.step: event.metrics["select_loss"] for event in found if "select_loss" in event.metrics}
 
 
+def tokens(world: Any, job: TrainerJob) -> list[float]:
+    found = [event.metrics for event in world.events(job) if isinstance(event, ProgressEvent)]
+    return [metrics["train_s"] * metrics["tokens_per_s"] for metrics in found]
+
+
 @pytest.mark.usefixtures("told")
 @pytest.mark.parametrize("more", ALL)
 def test_the_result_is_what_had_the_least_loss(world: Any, more: dict[str, Any]) -> None:
@@ -79,6 +84,13 @@ def test_training_ends_early_where_no_loss_is_less(world: Any) -> None:
     assert run_warmup(world.context(job)).steps == 4
     assert "stops early after step 4" in said(world, job)
     assert [event.step for event in world.events(job) if isinstance(event, CheckpointEvent)] == [4]
+
+
+def test_a_step_tells_its_seconds_and_its_tokens_a_second(world: Any) -> None:
+    job = world.warmup(batch_size=8, max_steps=1)
+    run_warmup(world.context(job))
+    examples = warmup_examples(load_splits(job).train, role="teacher", codec=world.codec, max_tokens=2048).kept
+    assert tokens(world, job) == [pytest.approx(sum(len(example.token_ids) for example in examples))]
 
 
 def test_the_loss_is_that_of_the_traces_of_rows_that_are_not_trained_on(world: Any) -> None:
@@ -131,6 +143,7 @@ def test_two_ranks_measure_and_choose_as_one_process_does(world: Any) -> None:
         assert ranks.wait(120.0) == 0
     expected = select_losses(world, alone)
     assert select_losses(world, both) == pytest.approx(expected, rel=1e-4)
+    assert tokens(world, both) == pytest.approx(tokens(world, alone))  # what a rank took is what the other did not
     best = min(expected, key=lambda step: expected[step])
     assert best < 4
     assert f"the result is the policy of step {best}" in said(world, both)
