@@ -12,6 +12,8 @@ REMEDIES: dict[str, str] = {
     "and service from the same installation.",
     "invalid_adapter": "Look at log_tail: what was trained cannot be served. A lower learning_rate helps where its "
     "numbers are not finite.",
+    "invalid_weights": "Look at log_tail: the model that was trained cannot be served. A lower learning_rate helps "
+    "where its numbers are not finite.",
     "diverged": "Lower learning_rate (or raise beta and the length of the warm-up), then submit it again; the last "
     "checkpoint is of the step before. Raise divergence in the spec where such a step is to be taken.",
     "invalid": "Mend what the message names and submit the job again: another attempt of the same would end the same.",

@@ -17,10 +17,14 @@ class Training:
 
     shape: ModelShape
     adapter_parameters: int
+    full: bool = False
+    """Whether all weights are trained, and no adapter."""
     accelerated: bool
-    """Whether the base lies in two bytes a weight; its activations do too then."""
+    """Whether activations are of two bytes, and the weights of a base that is not trained."""
     reference: bool
     """Whether a second adapter is held beside the one that is trained."""
+    keeps_best: bool = False
+    """Whether the best weights so far are held too; beside an accelerator they lie in the machine's memory."""
     recomputes: bool
     """Whether activations are computed again in the backward pass (gradient checkpointing)."""
     pass_tokens: int
@@ -38,9 +42,12 @@ class MemoryNeed:
     weights: int
     adapter: int
     gradients: int
+    """Of a whole model twice: a micro-batch that has to be taken again finds the gradients before it in a copy."""
     optimizer: int
     """Two moments of AdamW for each weight that is trained."""
     reference: int
+    best: int
+    """The best weights so far, where the result is chosen among a run's policies."""
     activations: int
     logits: int
     """Logits, a copy at the temperature or without padding, their log-softmax and their gradient."""
@@ -55,29 +62,36 @@ class MemoryNeed:
     @property
     def total(self) -> int:
         """Sum up the peak."""
-        return self.weights + self.adapter + self.gradients + self.optimizer + self.reference + self.passing
+        held = self.weights + self.adapter + self.gradients + self.optimizer + self.reference + self.best
+        return held + self.passing
 
 
 def memory_need(training: Training) -> MemoryNeed:
     """Compute the peak of a forward and backward pass, with the optimizer's state in memory."""
-    shape, trained = training.shape, FLOAT_BYTES * training.adapter_parameters
+    shape, full = training.shape, training.full
+    trained = FLOAT_BYTES * (shape.parameters if full else training.adapter_parameters)
     element = HALF_BYTES if training.accelerated else FLOAT_BYTES
-    weights = element * shape.parameters
+    weight = FLOAT_BYTES if full else element
+    weights = weight * shape.parameters
     reference = trained if training.reference else 0
+    best = trained if training.keeps_best and not training.accelerated else 0
     kept = shape.recomputed_activations if training.recomputes else shape.activations
     kept += training.attended * (1 if training.recomputes else shape.layers)
     activations = element * training.pass_tokens * kept
     logits = LOGIT_BYTES * training.logit_tokens * shape.vocabulary
     return MemoryNeed(
         weights=weights,
-        adapter=trained,
-        gradients=trained,
+        adapter=0 if full else trained,
+        gradients=2 * trained if full else trained,
         optimizer=2 * trained,
         reference=reference,
+        best=best,
         activations=activations,
         logits=logits,
-        arithmetic=f"weights {size(weights)} ({shape.parameters:,} x {element} B), adapter with gradients and AdamW "
-        f"{size(4 * trained)} ({training.adapter_parameters:,} x 16 B), reference {size(reference)}, activations "
+        arithmetic=f"weights {size(weights)} ({shape.parameters:,} x {weight} B), "
+        f"{'their gradients (twice)' if full else 'adapter with gradients'} and AdamW {size(4 * trained)} "
+        f"({trained // FLOAT_BYTES:,} x 16 B), reference {size(reference)}, "
+        f"{f'the best so far {size(best)}, ' if best else ''}activations "
         f"{size(activations)} ({training.pass_tokens:,} tokens x {kept:,} x {element} B), logits "
         f"{size(logits)} ({training.logit_tokens:,} x {shape.vocabulary:,} x {LOGIT_BYTES} B); "
         "python and libraries left out",

@@ -1,4 +1,4 @@
-"""Own checkpoints: adapter, optimizer, schedule and random states of a whole step, the manifest last; read verified."""
+"""Own checkpoints: weights, optimizer, schedule and random states of a whole step, the manifest last; read verified."""
 
 import hashlib
 import json
@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from peft import PeftModel
+from safetensors.torch import save_file
+from torch import Tensor
 from transformers import Trainer
 
 from rlt_core.schemas.trainer import (
@@ -22,12 +25,14 @@ from rlt_core.schemas.trainer import (
 from rlt_train.data_order import Cursor
 from rlt_train.durable import durable_folder, file_sha256, sync_files
 from rlt_train.errors import UnfitCheckpointError
-from rlt_train.models import adapter_tensors, trained_policy, write_adapter
+from rlt_train.models import Policy, policy_tensors, trained_model, write_adapter
 from rlt_train.randomness import random_sha256
 from rlt_train.ranks import own_rank
 from rlt_train.sharding import whole
 
 MANIFEST, STATE, TRAINER_STATE, ADAPTER_FOLDER = "manifest.json", "state.pt", "trainer_state.json", "adapter"
+MODEL_FILE = "model.safetensors"
+"""Where a whole model is trained, its weights by its own names, in place of the folder of an adapter."""
 _FIELDS = frozenset(("attempt", "base_model", "cursor", "files", "format_id", "job_id"))
 _FIELDS |= frozenset(("random_sha256", "spec_sha256", "step", "threads"))
 """What a manifest must say for a resume to be sure of it."""
@@ -72,12 +77,12 @@ def save_checkpoint(trainer: Trainer, *, job: TrainerJob, place: Place) -> Check
     All ranks call it, since what is sharded is gathered; the first writes, and has the event.
     """
     target = Path(job.attempt_dir) / "checkpoints" / f"step-{place.step}"
-    policy = trained_policy(trainer)
-    tensors, states = adapter_tensors(policy), _states(trainer)
+    policy = trained_model(trainer)
+    tensors, states = policy_tensors(policy), _states(trainer)
     if not own_rank().is_first or target.exists():
         return None
     with durable_folder(target) as folder:
-        write_adapter(tensors, policy, folder / ADAPTER_FOLDER, base_model=job.base_model)
+        _write_weights(tensors, policy, folder, base_model=job.base_model)
         torch.save(states | dict(place.randomness), folder / STATE)
         trainer.state.save_to_json(str(folder / TRAINER_STATE))
         manifest = json.dumps(_manifest(folder, job=job, place=place), indent=2, sort_keys=True).encode()
@@ -171,6 +176,13 @@ def _check_cursor(checkpoint: Checkpoint, *, due: Cursor) -> None:
             f"the checkpoint of step {checkpoint.step} stands at another place in the data ({other}): the order of "
             "rows is no longer the one that it was trained in"
         )
+
+
+def _write_weights(tensors: dict[str, Tensor], policy: Policy, folder: Path, *, base_model: str) -> None:
+    if isinstance(policy, PeftModel):
+        write_adapter(tensors, policy, folder / ADAPTER_FOLDER, base_model=base_model)
+    else:
+        save_file(tensors, folder / MODEL_FILE)
 
 
 def _states(trainer: Trainer) -> dict[str, Any]:

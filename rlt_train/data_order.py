@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
@@ -93,6 +94,19 @@ class InGroups(EpochSampler):
             for _ in range(self._times):
                 for row in order[first : first + self.rows_per_step]:
                     yield from [row] * self._samples
+
+
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Choose the epoch of the sampler inside a loader, however many samplers accelerate has laid around it.
+
+    Where several ranks resume in the middle of an epoch, that is one more than transformers 5 reaches through.
+    """
+    inside = loader
+    while inside is not None:
+        sampler = getattr(inside, "sampler", None)
+        if isinstance(sampler, EpochSampler):
+            sampler.set_epoch(epoch)
+        inside = getattr(inside, "batch_sampler", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,9 +54,10 @@ def rl_pass(spec: RlSpec, *, longest_prompt: int, rows: int, micro_rows: int, sh
 def _needs(context: JobContext, tokens_of: Callable[[int], PassTokens]) -> Callable[[int], MemoryNeed] | None:
     job, spec = context.job, context.job.spec
     shape = read_shape(Path(job.base_model_dir))
-    if shape is None or spec.lora is None:
+    if shape is None:
         return None
-    adapter = shape.adapter_parameters(rank=spec.lora.rank, targets=spec.lora.targets)
+    lora = spec.lora
+    adapter = 0 if lora is None else shape.adapter_parameters(rank=lora.rank, targets=lora.targets)
     if job.start_adapter_dir:  # its shape is what training continues, not the spec's
         adapter = (Path(job.start_adapter_dir) / ADAPTER_WEIGHTS).stat().st_size // FLOAT_BYTES
 
@@ -66,8 +67,10 @@ def _needs(context: JobContext, tokens_of: Callable[[int], PassTokens]) -> Calla
             Training(
                 shape=shape,
                 adapter_parameters=adapter,
+                full=lora is None,
                 accelerated=torch.cuda.is_available(),
                 reference=isinstance(spec, RlSpec) and spec.beta > 0.0,
+                keeps_best=spec.eval_every > 0,
                 recomputes=spec.gradient_checkpointing,
                 pass_tokens=pass_tokens,
                 logit_tokens=logit_tokens,

@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
+from transformers import PreTrainedModel
 
 from rlt_core.schemas.trainer import TrainerJob
-from rlt_train.checkpoints import ADAPTER_FOLDER, STATE, random_sha256_of
+from rlt_train.checkpoints import ADAPTER_FOLDER, MODEL_FILE, STATE, random_sha256_of
 from rlt_train.data_order import DataCourse
 from rlt_train.errors import UnfitCheckpointError
-from rlt_train.models import ADAPTER, trained_policy
+from rlt_train.models import Policy, own_weights, put_tensors, trained_model
 from rlt_train.randomness import random_sha256, random_states, restore_random_states
-from rlt_train.sharding import shard_states, sharded_like
+from rlt_train.sharding import shard_states
 from rlt_train.writers import among_logs
 
 
@@ -39,7 +39,7 @@ class FromOurCheckpoints:
         return DataCourse(trainer._get_train_sampler(), job=job)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_adapter(trained_policy(self), Path(resume_from_checkpoint))  # pyright: ignore[reportArgumentType]
+        load_weights(trained_model(self), Path(resume_from_checkpoint))  # pyright: ignore[reportArgumentType]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
@@ -89,11 +89,25 @@ class FromOurCheckpoints:
         """There is none: bfloat16 needs no scaling of the loss."""
 
 
+def load_weights(policy: Policy, checkpoint: Path) -> None:
+    """Give what is trained, an adapter or a whole model, the weights of a checkpoint; UnfitCheckpointError."""
+    if isinstance(policy, PeftModel):
+        load_adapter(policy, checkpoint)
+    else:
+        _load_model(policy, checkpoint)
+
+
+def _load_model(model: PreTrainedModel, checkpoint: Path) -> None:
+    weights, like = load_file(checkpoint / MODEL_FILE), own_weights(model)
+    if weights.keys() != like.keys():
+        other = ", ".join(sorted(weights.keys() ^ like.keys())[:3])
+        raise UnfitCheckpointError(f"the checkpoint is of a model with other tensors: {other}")
+    put_tensors(model, weights)
+
+
 def load_adapter(policy: PeftModel, checkpoint: Path) -> None:
     """Give the adapter that is trained the weights of a checkpoint."""
-    weights = load_file(checkpoint / ADAPTER_FOLDER / "adapter_model.safetensors")
-    like = get_peft_model_state_dict(policy, adapter_name=ADAPTER, save_embedding_layers=False)
-    set_peft_model_state_dict(policy, sharded_like(weights, like), adapter_name=ADAPTER)
+    put_tensors(policy, load_file(checkpoint / ADAPTER_FOLDER / "adapter_model.safetensors"))
 
 
 def _check_random_states(checkpoint: Path) -> None:

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from torch.nn import functional
 from trl.trainer.sft_trainer import SFTTrainer
@@ -20,9 +19,11 @@ from rlt_train.data import IGNORED
 from rlt_train.data_order import ByLength
 from rlt_train.divergence import StopsWhenDiverging
 from rlt_train.lifeline import StopFlag
-from rlt_train.models import trained_policy
+from rlt_train.models import Policy, trained_model
 from rlt_train.resuming import FromOurCheckpoints
+from rlt_train.selection import Choice
 from rlt_train.smaller_passes import SmallerPasses, row_passes
+from rlt_train.speed import StepSpeed
 from rlt_train.together import check_stop
 
 
@@ -53,11 +54,55 @@ class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTr
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stop = stop
+        self.selection: Choice | None = None
+        self.speed = StepSpeed(of_all=self._of_all_ranks)
+        self.add_callback(self.speed)
+
+    def _of_all_ranks(self, count: int) -> int:
+        return int(cast(Tensor, self.accelerator.reduce(torch.tensor(count, device=self.args.device))).item())
+
+    def select_by(self, selection: Choice) -> None:
+        """Let the result be chosen by held-out rows."""
+        self.selection = selection
+        self.add_callback(selection)
+
+    def has_ended(self) -> bool:
+        """Tell whether the choice among policies has ended training early."""
+        return self.selection is not None and self.selection.is_over
+
+    def extra_states(self) -> dict[str, Any]:
+        """Give the best policy so far too."""
+        return super().extra_states() | ({} if self.selection is None else {"selection": self.selection.state()})
+
+    def load_extra_states(self, states: dict[str, Any]) -> None:
+        """Take up what `extra_states` gave; which policy was best in another job is its own affair."""
+        super().load_extra_states(states)
+        if self.selection is not None and not self.branches:
+            self.selection.restore(states["selection"])
+
+    def held_out_loss(self, batches: Sequence[dict[str, Tensor]]) -> float:
+        """Mean negative log-likelihood of the labelled tokens of rows that are not trained on.
+
+        All ranks read all rows and take the mean of what they found, so that all decide alike.
+        """
+        model: Any = self.model
+        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        model.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            for batch in batches:
+                for rows in row_passes(len(batch["labels"]), most=self.pass_rows):
+                    part = {name: values[rows].to(sums.device) for name, values in batch.items()}
+                    loss, _ = _summed_loss(model, part)
+                    sums[0] += loss
+                    sums[1] += (part["labels"] != IGNORED).sum()
+        model.train()
+        total, labelled = cast(Tensor, self.accelerator.reduce(sums))
+        return float(total / labelled)
 
     @property
-    def policy(self) -> PeftModel:
-        """The model with the adapter that is trained."""
-        return trained_policy(self)
+    def policy(self) -> Policy:
+        """What is trained."""
+        return trained_model(self)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> ByLength:
         rows: Any = train_dataset or self.train_dataset
@@ -70,6 +115,13 @@ class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTr
             filler=self.filler,
             multiple=together,
         )
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Take one micro-batch forward and backward, and count its tokens: once, however often it is taken."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        bears_loss = (inputs["labels"] != IGNORED).any(1)  # fillers do not
+        self.speed.count(int(inputs["attention_mask"][bears_loss].sum().item()))
+        return loss
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None

@@ -20,12 +20,12 @@ from rlt_train.checkpoints import (
     save_checkpoint,
 )
 from rlt_train.context import JobContext
-from rlt_train.data_order import DataCourse
+from rlt_train.data_order import DataCourse, set_epoch
 from rlt_train.errors import DivergedError, InvalidTrainingDataError, StopRequested
-from rlt_train.models import trained_policy
+from rlt_train.models import trained_model
 from rlt_train.randomness import random_states
 from rlt_train.ranks import check_gpus
-from rlt_train.resuming import FromOurCheckpoints, load_adapter
+from rlt_train.resuming import FromOurCheckpoints, load_weights
 from rlt_train.together import check_same, meet
 from rlt_train.writers import from_logs, writer_arguments
 
@@ -81,6 +81,17 @@ class StepReporter(TrainerCallback):
         self._kept = kept
         self._began_s = time.monotonic()
         self._randomness: dict[str, Any] = {}
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        train_dataloader: Any = None,
+        **_: object,
+    ) -> None:
+        """Tell the sampler its epoch, which the trainer does not where ranks skip what an epoch's first steps took."""
+        set_epoch(train_dataloader, self._course.at(state.global_step).epoch)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Let records name the step that begins."""
@@ -199,7 +210,7 @@ def train(
     trainer.remove_callback(PrinterCallback)
     ended = resume is not None and isinstance(trainer, FromOurCheckpoints) and trainer.take_up(resume.folder)
     if resume is not None and (ended or resume.step >= trainer.args.max_steps):
-        load_adapter(trained_policy(trainer), resume.folder)
+        load_weights(trained_model(trainer), resume.folder)
         trainer.state = TrainerState.load_from_json(str(resume.folder / TRAINER_STATE))
         return
     try:

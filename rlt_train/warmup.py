@@ -1,51 +1,103 @@
-"""Own the `warmup` kind: supervised fine-tuning of an adapter on the format, for a teacher or a student."""
+"""Own the `warmup` kind: supervised fine-tuning of an adapter, or of all weights, for a teacher or a student."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from datasets import Dataset
+from torch import Tensor
 from trl.trainer.sft_config import SFTConfig
 
-from rlt_core.batching import epoch_steps, micro_batch_rows
+from rlt_core.batching import MICRO_BATCH_TOKENS, epoch_steps, micro_batch_rows
 from rlt_core.errors import ConfigurationError
+from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import WarmupSpec
 from rlt_core.schemas.trainer import ResultEvent
 from rlt_train.context import JobContext
 from rlt_train.data import Example, load_splits, warmup_examples, without_loss
 from rlt_train.errors import InvalidTrainingDataError
-from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, padding_id, save_adapter
+from rlt_train.models import load_padding_tokenizer, load_policy, load_whole, padding_id, policy_rank, save_policy
 from rlt_train.optimization import optimizer_arguments
 from rlt_train.pass_plan import plan_passes
+from rlt_train.selection import LossSelection
 from rlt_train.sft import RltSftTrainer, collate_left
 from rlt_train.training import common_arguments, find_checkpoint, train
 
 
 def run_warmup(context: JobContext) -> ResultEvent:
-    """Train on the rows' reasoning traces and write the adapter (paper, section 4.1)."""
+    """Train on the rows' reasoning traces and write what was trained (paper, section 4.1)."""
     spec, job = context.job.spec, context.job
     if not isinstance(spec, WarmupSpec):
         raise ConfigurationError(f"a {spec.kind} spec was handed to the warm-up")
     began_s = time.monotonic()
-    rows = load_splits(job).train
-    examples = warmup_examples(rows, role=spec.role, codec=context.codec, max_tokens=spec.max_tokens)
-    if examples.dropped:
-        context.events.log(f"{examples.dropped} of {len(rows)} rows are longer than {spec.max_tokens} tokens: left out")
-    trainer = _trainer(context, spec, examples.kept)
+    parts = load_splits(job)
+    examples = _encoded(context, spec, parts.train, what="rows")
+    trainer = _trainer(context, spec, examples)
+    selection = _selection(trainer, context=context, spec=spec, rows=parts.select)
     course = trainer.course(job)
     resume = find_checkpoint(context, course=course)
-    train(trainer, context=context, course=course, save_every=spec.save_every, resume=resume)
+    train(
+        trainer,
+        context=context,
+        course=course,
+        save_every=spec.save_every,
+        resume=resume,
+        more=lambda: trainer.speed.take_metrics() | (selection.take_metrics() if selection else {}),
+    )
+    if selection is not None:
+        selection.restore_best(last_step=trainer.state.global_step)
     target = context.attempt_dir / "adapter"
-    sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
+    sha256 = save_policy(trainer.policy, target, base_model=job.base_model)
     return ResultEvent(
         adapter_dir=str(target),
         sha256=sha256,
-        lora_rank=adapter_rank(trainer.policy),
+        lora_rank=policy_rank(trainer.policy),
         base_model=job.base_model,
         steps=trainer.state.global_step,
         parent=job.teacher_version if spec.role == "teacher" else job.student_version,
-        cost={"train_s": time.monotonic() - began_s},
+        cost={"train_s": time.monotonic() - began_s} | ({"select_s": selection.spent_s} if selection else {}),
     )
+
+
+def _encoded(context: JobContext, spec: WarmupSpec, rows: Sequence[DatasetRow], *, what: str) -> tuple[Example, ...]:
+    """Encode rows, and say how many are too long; raises InvalidTrainingDataError where none can be read."""
+    found = warmup_examples(rows, role=spec.role, codec=context.codec, max_tokens=spec.max_tokens)
+    if found.dropped:
+        context.events.log(f"{found.dropped} of {len(rows)} {what} are longer than {spec.max_tokens} tokens: left out")
+    return found.kept
+
+
+def _selection(
+    trainer: RltSftTrainer, *, context: JobContext, spec: WarmupSpec, rows: Sequence[DatasetRow]
+) -> LossSelection | None:
+    if not spec.eval_every:
+        return None
+    if not rows:
+        raise InvalidTrainingDataError("eval_every measures on select questions, and none is held out", param="/splits")
+    examples = _encoded(context, spec, rows, what="select rows")
+    batches = _batches(examples, pad_token_id=padding_id(load_padding_tokenizer(Path(context.job.base_model_dir))))
+    selection = LossSelection(
+        trainer.policy,
+        questions=len(examples),
+        measure=lambda: trainer.held_out_loss(batches),
+        every=spec.eval_every,
+        patience=spec.patience,
+        context=context,
+    )
+    trainer.select_by(selection)
+    return selection
+
+
+def _batches(examples: Sequence[Example], *, pad_token_id: int) -> list[dict[str, Tensor]]:
+    """Collate rows of like length, as many at a time as training would read."""
+    longest_first = sorted(examples, key=lambda example: -len(example.token_ids))
+    at_a_time = max(1, MICRO_BATCH_TOKENS // len(longest_first[0].token_ids))
+    columns = [{"input_ids": list(item.token_ids), "labels": list(item.labels)} for item in longest_first]
+    return [
+        collate_left(columns[first : first + at_a_time], pad_token_id=pad_token_id)
+        for first in range(0, len(columns), at_a_time)
+    ]
 
 
 def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...]) -> RltSftTrainer:
@@ -78,8 +130,10 @@ def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...
     )
     fillers = () if ranks == 1 else (without_loss(min(examples, key=lambda item: len(item.token_ids))),)
     columns = [{"input_ids": list(item.token_ids), "labels": list(item.labels)} for item in (*examples, *fillers)]
+    whole = spec.lora is None
+    model = load_whole(base_dir) if whole else load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
     trainer = RltSftTrainer(
-        model=load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed),
+        model=model,
         args=arguments,
         train_dataset=Dataset.from_list(columns),
         processing_class=tokenizer,

@@ -138,6 +138,11 @@ class WarmupSpec(_SpecBase):
     """Longest sequence; a longer row is dropped and counted."""
     save_every: int = Field(default=25, ge=0, le=10_000_000)
     """Steps between checkpoints; 0 saves at the end, and when it is stopped."""
+    eval_every: int = Field(default=0, ge=0, le=10_000_000)
+    """Steps between measurements of the loss on the `select` questions, by which the result is chosen; 0 takes the
+    last step."""
+    patience: int = Field(default=0, ge=0, le=1000)
+    """Measurements in a row without a new best that end training early; 0 trains all steps."""
 
 
 class RlSpec(_SpecBase):

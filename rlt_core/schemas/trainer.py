@@ -167,9 +167,11 @@ class ResultEvent(_EventBase):
 
     type: Literal["result"] = "result"
     adapter_dir: str
+    """Of a whole model where that was trained."""
     sha256: str
-    """Of the adapter, as rlt_core.artifacts computes it."""
-    lora_rank: int
+    """Of what lies there, as rlt_core.artifacts computes it."""
+    lora_rank: int | None
+    """Null for a whole model."""
     base_model: str
     steps: int
     parent: str | None = None

@@ -31,6 +31,14 @@ def test_each_part_is_the_product_that_its_name_says() -> None:
     assert "activations 10.5 kB (10 tokens x 262 x 4 B)" in need.arithmetic
 
 
+def test_all_weights_are_trained_in_four_bytes_with_two_gradients_and_two_moments() -> None:
+    need = memory_need(replace(PLAIN, full=True, accelerated=True, adapter_parameters=0, reference=False))
+    assert need.weights == 1448 * 4
+    assert (need.adapter, need.gradients, need.optimizer, need.reference) == (0, 1448 * 8, 1448 * 8, 0)
+    assert need.activations == 10 * 262 * 2
+    assert "their gradients (twice) and AdamW 23.2 kB (1,448 x 16 B)" in need.arithmetic
+
+
 def smaller(rows: int) -> MemoryNeed:
     return memory_need(replace(PLAIN, pass_tokens=10 * rows, logit_tokens=5 * rows))
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rlt_core.artifacts import adapter_sha256
+from rlt_core.artifacts import adapter_sha256, weights_sha256
 
 EXIT_DISK_FULL, EXIT_LEASE_LOST = 74, 75
 
@@ -37,7 +37,7 @@ def main() -> int:
         "mute-at-its-end": lambda job: _ok(job) or _mute(job),
         "chatty": _chatty,
     }
-    known["odd-metrics"] = _odd_metrics
+    known |= {"odd-metrics": _odd_metrics, "changed": lambda job: _ok(job, announced="0" * 64)}
     if name.startswith("exit-"):
         return int(name.removeprefix("exit-"))
     return (known | {"saves": _saves, "saved": _saved, "stubborn": _stubborn, "no-result": _nothing}).get(
@@ -45,18 +45,19 @@ def main() -> int:
     )(job)
 
 
-def _ok(job: dict[str, Any], *, steps: tuple[int, ...] = (1, 2)) -> int:
+def _ok(job: dict[str, Any], *, steps: tuple[int, ...] = (1, 2), announced: str | None = None) -> int:
     _emit(job, type="log", message="training")
     for step in steps:
         _emit(job, type="progress", step=step, total=2, metrics={"loss": 1.0 / step})
     folder = Path(job["attempt_dir"]) / "adapter"
-    _write_adapter(folder)
+    full = job["spec"]["lora"] is None
+    _write_model(folder) if full else _write_adapter(folder)
     _emit(
         job,
         type="result",
         adapter_dir=str(folder),
-        sha256=adapter_sha256(folder),
-        lora_rank=16,
+        sha256=announced or (weights_sha256(folder) if full else adapter_sha256(folder)),
+        lora_rank=None if full else 16,
         base_model=job["base_model"],
         steps=2,
         parent=job["teacher_version"],
@@ -85,6 +86,14 @@ def _write_adapter(folder: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + bytes(2 * size))
     config = {"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none"}
     (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def _write_model(folder: Path) -> None:
+    """Write a whole model, of one tensor."""
+    head = json.dumps({"model.norm.weight": {"dtype": "F32", "shape": [8], "data_offsets": [0, 32]}}).encode()
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + bytes(32))
+    (folder / "config.json").write_text("{}")
 
 
 def _gate_worse(job: dict[str, Any]) -> int:

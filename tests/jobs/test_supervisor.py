@@ -56,6 +56,22 @@ def test_a_warm_up_of_a_student_makes_a_student(site: Site) -> None:
     assert (done.result.teacher, done.result.student) == (None, "algebra@1")
 
 
+def test_a_warm_up_of_all_weights_makes_a_version_with_an_engine_of_its_own(site: Site) -> None:
+    site.submit("ok", lora=None)
+    assert site.run_one().status == "succeeded"
+    made = site.registry.get_version("algebra@1")
+    assert (made.weights, made.lora_rank, made.adapter_sha256) == ("full", None, None)
+    assert site.registry.resolve("teacher", "algebra@1").full is not None
+
+
+def test_a_whole_model_that_is_not_what_was_announced_ends_the_job(site: Site) -> None:
+    job = site.submit("changed", lora=None)
+    assert site.run_one().status == "failed"
+    error = site.jobs.get(job.id).error
+    assert error is not None
+    assert (error.code, "announced was" in error.message) == ("invalid_weights", True)
+
+
 def test_a_trainer_that_crashes_three_times_fails_the_job_with_its_last_words(site: Site) -> None:
     job = site.submit("crash")
     statuses = [site.run_one().status for _ in range(3)]

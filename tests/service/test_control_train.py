@@ -81,6 +81,37 @@ def test_the_longest_prompt_is_counted_in_tokens(control: Control) -> None:
     assert found["longest_prompt_tokens"] == len(prompt.token_ids)
 
 
+def test_a_warmup_may_train_all_weights(control: Control, dataset: str) -> None:
+    answer = control.http.post("/v1/train", json=warmup(dataset, lora=None))
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["spec"]["lora"] is None
+
+
+def test_a_warmup_may_choose_its_result_by_held_out_rows(control: Control, dataset: str) -> None:
+    spec = warmup(dataset, splits={"select": 0.2}, eval_every=2, patience=1)
+    found = control.http.post("/v1/train?dry_run=true", json=spec).json()
+    assert (found["train_rows"], found["held_out_rows"]["select"]) == (8, 2)
+
+
+def test_a_share_of_select_rows_that_comes_to_none_is_refused(control: Control, dataset: str) -> None:
+    for make in (warmup, rl):
+        answer = control.http.post("/v1/train", json=make(dataset, splits={"select": 0.01}, eval_every=2))
+        assert "holds out none" in check_problem(answer, 422, "invalid_request", param="/splits/select")["detail"]
+
+
+def test_select_rows_of_a_warmup_need_their_traces_too(control: Control, dataset: str) -> None:
+    others = control.upload({"question": f"{n} + 2?", "solution": str(n + 2)} for n in range(3))
+    spec = warmup(dataset, splits={"select": others}, eval_every=2)
+    body = check_problem(control.http.post("/v1/train", json=spec), 422, "invalid_request", param="/splits/select")
+    assert "3 of 3 rows have no reasoning_trace" in body["detail"]
+
+
+def test_select_rows_that_are_trained_on_are_taken_out_of_training(control: Control, dataset: str) -> None:
+    spec = warmup(dataset, splits={"select": dataset}, eval_every=2)
+    body = check_problem(control.http.post("/v1/train", json=spec), 422, "invalid_request", param="/splits")
+    assert "none is left to train on" in body["detail"]
+
+
 def test_a_warmup_counts_rows_and_names_no_players(control: Control, dataset: str) -> None:
     found = control.http.post("/v1/train?dry_run=true", json=warmup(dataset, splits={"gate": 0.2})).json()
     assert (found["train_rows"], found["held_out_rows"]["gate"]) == (8, 2)

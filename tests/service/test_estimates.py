@@ -116,6 +116,26 @@ def test_activations_that_are_computed_again_leave_a_layer_s_input_and_one_layer
     assert shape().recomputed_activations == 30 * 576 + 4 * 576 + 4 * 576 + 4 * 1536
 
 
+def test_all_weights_have_gradients_and_moments_and_lie_on_disk_whole() -> None:
+    full = replace(MACHINE, full=True, adapter_parameters=856)  # the shape's 3424 B of weights
+    found = estimate(replace(WORK, reference=False), speeds=SPEEDS, machine=full)
+    assert found.memory_bytes.value == 3424 + 4 * 3424 + 5360 + 2560
+    assert "forward, backward, gradients of all weights)" in found.train_s.basis
+    assert found.disk_bytes.value == 3 * 3 * 3424 + 5 * 3424 + 7000
+    assert "5 more models of 3.42 kB" in found.disk_bytes.basis
+
+
+def test_the_best_weights_so_far_are_held_in_memory_and_in_checkpoints() -> None:
+    plain, choosing = (
+        estimate(replace(WORK, keeps_best=keeps), speeds=SPEEDS, machine=MACHINE) for keeps in (False, True)
+    )
+    assert plain.memory_bytes.value is not None
+    assert plain.disk_bytes.value is not None
+    assert choosing.memory_bytes.value == plain.memory_bytes.value + 400
+    assert "the best so far 400 B" in choosing.memory_bytes.basis
+    assert choosing.disk_bytes.value == plain.disk_bytes.value + 3 * 400
+
+
 def test_disk_sums_checkpoints_adapters_and_journal() -> None:
     # An adapter is 400 B, a checkpoint three times that: 3 * 1200 + 5 * 400 + 7 * 1000.
     assert estimate(WORK, speeds=SPEEDS, machine=MACHINE).disk_bytes.value == 12_600
@@ -191,5 +211,13 @@ def test_a_warm_up_trains_the_rows_that_fit() -> None:
     work = work_of(spec, rows, train_rows=10, gate_rows=0, compared=1)
     assert work.trained == 4 * 4 * 100.0  # 8 rows fit: 2 batches an epoch, 2 epochs
     assert (work.generated, work.scored, work.passes) == (0.0, 0.0, 2)
+    whole = work_of(spec.model_copy(update={"lora": None}), rows, train_rows=10, gate_rows=0, compared=1)
+    assert whole.passes == 3
+    choosing = work_of(
+        spec.model_copy(update={"eval_every": 3}), rows, train_rows=10, gate_rows=0, compared=1, select_rows=5
+    )
+    assert choosing.trained == work.trained
+    assert "2 measurements of 5 rows left out" in choosing.trained_basis
+    assert (work.keeps_best, choosing.keeps_best) == (False, True)
     assert work.attended == work.row_tokens == work.row_logit_tokens == 2048
     assert work.pass_tokens == 2 * 2048  # no row is longer than max_tokens; 2 of the 4 fit into a pass

@@ -152,9 +152,11 @@ class DryRunner:
         shape = read_shape(folder) if folder is not None else None
         lora = checked.spec.lora
         size = 0
-        if shape is not None and lora is not None:
+        if shape is not None and lora is None:
+            size = shape.parameters
+        elif shape is not None and lora is not None:
             size = shape.adapter_parameters(rank=self._rank(checked) or lora.rank, targets=lora.targets)
-        return Machine(shape=shape, adapter_parameters=size, accelerated=self._accelerated)
+        return Machine(shape=shape, adapter_parameters=size, full=lora is None, accelerated=self._accelerated)
 
     def _rank(self, checked: Checked) -> int | None:
         """Give the rank of the adapter that training continues."""

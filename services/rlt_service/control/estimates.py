@@ -34,6 +34,8 @@ class Work:
     """Further copies of the adapter on disk."""
     reference: bool
     """Whether the trainer holds a second adapter beside the one that it trains."""
+    keeps_best: bool = False
+    """Whether trainer and checkpoints hold the best weights so far."""
     recomputes: bool
     """Whether activations are computed again in the backward pass (gradient checkpointing)."""
     journal_completions: int
@@ -56,6 +58,9 @@ class Machine:
 
     shape: ModelShape | None
     adapter_parameters: int
+    """Of all weights where those are trained: what lies on disk."""
+    full: bool = False
+    """Whether all weights are trained."""
     accelerated: bool
 
 
@@ -63,7 +68,7 @@ def estimate(work: Work, *, speeds: Speeds, machine: Machine) -> Estimates:
     """Estimate tokens, seconds and bytes; each figure says what it is made of."""
     generate_s = _seconds(work.generated, per_s=speeds.generated_per_s, what="sampled")
     score_s = _seconds(work.scored, per_s=speeds.scored_per_s, what="read by the student")
-    train_s = _train_seconds(work, speeds)
+    train_s = _train_seconds(work, speeds, full=machine.full)
     return Estimates(
         generated_tokens=Estimate(value=work.generated, basis=work.generated_basis),
         scored_tokens=Estimate(value=work.scored, basis=work.scored_basis),
@@ -88,11 +93,12 @@ def _seconds(tokens: float | None, *, per_s: float, what: str) -> Estimate:
     )
 
 
-def _train_seconds(work: Work, speeds: Speeds) -> Estimate:
+def _train_seconds(work: Work, speeds: Speeds, *, full: bool) -> Estimate:
     if work.trained is None or speeds.scored_per_s <= 0.0:
         return Estimate(value=None, basis="nothing was measured: see rehearsal.not_scored")
-    parts = "forward, backward" + (", forward again" if work.recomputes else "")
-    parts += " and the reference's forward" if work.passes - work.recomputes == 3 else ""
+    parts = "forward, backward" + (", gradients of all weights" if full else "")
+    parts += ", forward again" if work.recomputes else ""
+    parts += " and the reference's forward" if not full and work.passes - work.recomputes == 3 else ""
     return Estimate(
         value=work.trained * work.passes / speeds.scored_per_s,
         basis=f"{work.trained:,.0f} tokens, {work.passes} passes each ({parts}), at the {speeds.scored_per_s:,.1f} "
@@ -123,8 +129,10 @@ def _need(work: Work, machine: Machine, *, pass_tokens: int, logit_tokens: int, 
         Training(
             shape=machine.shape,
             adapter_parameters=machine.adapter_parameters,
+            full=machine.full,
             accelerated=machine.accelerated,
             reference=work.reference,
+            keeps_best=work.keeps_best,
             recomputes=work.recomputes,
             pass_tokens=pass_tokens,
             logit_tokens=logit_tokens,
@@ -144,7 +152,7 @@ def _disk(work: Work, speeds: Speeds, machine: Machine) -> Estimate:
     if machine.shape is None:
         return Estimate(value=None, basis="the base's config.json is not here, or of a kind that is not known")
     adapter = FLOAT_BYTES * machine.adapter_parameters
-    checkpoint = 3 * adapter  # the adapter and two moments of AdamW
+    checkpoint = (4 if work.keeps_best else 3) * adapter  # itself, two moments of AdamW, the best so far
     journal = speeds.completion_bytes * work.journal_completions
     if work.journal_completions and not speeds.completion_bytes:
         told = f"journal of {work.journal_completions:,} completions left out, since none was seen"
@@ -153,5 +161,5 @@ def _disk(work: Work, speeds: Speeds, machine: Machine) -> Estimate:
     return Estimate(
         value=work.checkpoints * checkpoint + work.adapters * adapter + journal,
         basis=f"{work.checkpoints} checkpoints of {size(checkpoint)} (one being written), {work.adapters} more "
-        f"adapters of {size(adapter)}, {told}; logs left out",
+        f"{'models' if machine.full else 'adapters'} of {size(adapter)}, {told}; logs left out",
     )

@@ -36,16 +36,19 @@ def known_kind(kind: object) -> object:
 
 def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     """Raise NotAvailableYetError for a field that asks for later work; `base_names` all mean the served base."""
-    if spec.lora is None:
-        raise _later("full fine-tuning (lora: null): give `lora`, or leave it out", param="/lora")
+    if spec.lora is None and isinstance(spec, RlSpec):
+        raise _later(
+            "full fine-tuning in rl (lora: null): each step's policy would need an engine of its own; give `lora`, "
+            "or leave it out",
+            param="/lora",
+        )
     for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
         if dataset.startswith(HUB_PREFIX):
             raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
     check_parallel(spec)
+    _check_select(spec)
     if isinstance(spec, RlSpec):
         _check_rl(spec)
-    elif spec.splits.select:
-        raise _later("choosing a warm-up's checkpoint by held-out questions: leave select at 0", param="/splits/select")
     elif spec.base_model is not None and spec.base_model not in base_names:
         _check_pinned(spec.base_model)
         raise _later(
@@ -111,6 +114,14 @@ def check_parallel(spec: Spec) -> None:
 
 
 def _check_rl(spec: RlSpec) -> None:
+    if spec.reference_every > 0 and spec.beta == 0.0:
+        raise InvalidRequestError(
+            "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
+            param="/reference_every",
+        )
+
+
+def _check_select(spec: Spec) -> None:
     if spec.eval_every > 0 and not spec.splits.select:
         raise InvalidRequestError(
             "eval_every measures on questions that are held out for it: give splits.select too", param="/splits/select"
@@ -121,11 +132,6 @@ def _check_rl(spec: RlSpec) -> None:
         )
     if spec.patience and not spec.eval_every:
         raise InvalidRequestError("patience counts measurements: give eval_every too", param="/patience")
-    if spec.reference_every > 0 and spec.beta == 0.0:
-        raise InvalidRequestError(
-            "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
-            param="/reference_every",
-        )
 
 
 def _check_pinned(base_model: str) -> None:

@@ -165,6 +165,7 @@ class Submission:
 
     def _check_rows(self, spec: Spec, parts: SplitRows) -> int | None:
         codec = self.engine.codec if self.engine is not None else None
+        _check_selected(spec, parts)
         if isinstance(spec, RlSpec):
             _check_counts(spec, parts)
             if self.engine is None or codec is None:
@@ -173,17 +174,33 @@ class Submission:
             return longest_prompt(
                 [*parts.train, *parts.gate], spec=spec, codec=codec, max_model_len=self.engine.info.max_model_len
             )
-        without = [row.id for row in parts.train if not row.reasoning_trace]
-        if without:
-            raise InvalidRequestError(
-                f"{len(without)} of {len(parts.train)} rows have no reasoning_trace, the first is {without[0]!r}: a "
-                'warm-up imitates one in every row; upload with ?columns={"reasoning_trace": "…"}',
-                param="/dataset",
-            )
+        _check_traces(parts.train, param="/dataset")
+        _check_traces(parts.select, param="/splits/select" if isinstance(spec.splits.select, str) else "/dataset")
         _check_share(spec, rows=len(parts.train))
         if codec is not None:
             check_some_row_fits(parts.train, spec=spec, codec=codec)
+        if codec is not None and parts.select:
+            check_some_row_fits(parts.select, spec=spec, codec=codec)
         return None
+
+
+def _check_traces(rows: Sequence[DatasetRow], *, param: str) -> None:
+    without = [row.id for row in rows if not row.reasoning_trace]
+    if without:
+        raise InvalidRequestError(
+            f"{len(without)} of {len(rows)} rows have no reasoning_trace, the first is {without[0]!r}: a "
+            'warm-up imitates one in every row; upload with ?columns={"reasoning_trace": "…"}',
+            param=param,
+        )
+
+
+def _check_selected(spec: Spec, parts: SplitRows) -> None:
+    if spec.eval_every and not parts.select:
+        raise InvalidRequestError(
+            f"eval_every measures on select questions, and of so few rows splits.select = {spec.splits.select} holds "
+            "out none: hold more out",
+            param="/splits/select",
+        )
 
 
 def _check_share(spec: WarmupSpec, *, rows: int) -> None:

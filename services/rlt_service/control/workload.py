@@ -81,7 +81,7 @@ def work_of(
     if isinstance(spec, RlSpec):
         looks = math.ceil(spec.steps / spec.eval_every) if spec.eval_every else 0
         return _rl(spec, rows, gate_answers=gate_rows * compared, select_answers=select_rows * looks)
-    return _warmup(spec, rows, train_rows=train_rows)
+    return _warmup(spec, rows, train_rows=train_rows, select_rows=select_rows)
 
 
 def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int, select_answers: int) -> Work:
@@ -121,15 +121,19 @@ def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int, select_answers: int) 
         checkpoints=min(saves, KEPT_CHECKPOINTS + 1),
         adapters=2 + KEPT_ROLLOUTS + 1,
         reference=True,
+        keeps_best=spec.eval_every > 0,
         recomputes=spec.gradient_checkpointing,
         journal_completions=kept_steps * completions,
     )
 
 
-def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int) -> Work:
+def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int, select_rows: int) -> Work:
     fitting = max(1, round(rows.fitting * train_rows))
     batch = min(spec.batch_size, fitting)
     steps = epoch_steps(rows=fitting, batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
+    measured = ""
+    if spec.eval_every:
+        measured = f"; {math.ceil(steps / spec.eval_every)} measurements of {select_rows} rows left out"
     pass_rows = micro_batch_rows(max(batch // spec.parallel.processes, 1), tokens_per_row=rows.longest)
     return Work(
         generated=0.0,
@@ -139,8 +143,8 @@ def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int) -> Work:
         scored_basis="a warm-up scores nothing",
         trained_basis=UNKNOWN
         if rows.row is None
-        else f"{steps} steps x {batch} rows of {rows.row:.1f} tokens, the mean of those that fit",
-        passes=2 + spec.gradient_checkpointing,
+        else f"{steps} steps x {batch} rows of {rows.row:.1f} tokens, the mean of those that fit{measured}",
+        passes=(3 if spec.lora is None else 2) + spec.gradient_checkpointing,
         pass_tokens=pass_rows * rows.longest,
         logit_tokens=pass_rows * rows.longest,
         attended=rows.longest,
@@ -149,6 +153,7 @@ def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int) -> Work:
         checkpoints=min(_saves(steps, spec.save_every), KEPT_CHECKPOINTS + 1),
         adapters=2,
         reference=False,
+        keeps_best=spec.eval_every > 0,
         recomputes=spec.gradient_checkpointing,
         journal_completions=0,
     )

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 from rlt_core.errors import (
     InvalidAdapterError,
     InvalidRequestError,
+    InvalidWeightsError,
     NotFoundError,
     RltError,
     StaleAttemptError,
@@ -339,7 +340,7 @@ class _Attempt:
                 lambda: self._supervisor.completion.register(self._job, result, evaluation),
                 patience_s=STORAGE_PATIENCE_S,
             )
-        except InvalidAdapterError as error:
+        except (InvalidAdapterError, InvalidWeightsError) as error:
             self._end("failed", JobError(code=error.code, message=str(error), log_tail=trainer.log_tail()))
             return
         self._finish(made, cost=result.cost)
