@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,8 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
     trained_s = time.monotonic()
     if parts.gate:
-        gated = lambda: _gate(context, spec, services, rows=parts.gate, candidate=publisher.current.version)  # noqa: E731 - a call
-        context.events.emit(from_first(gated))
+        gate = partial(_gate, context, spec, services, rows=parts.gate, candidate=publisher.current.version)
+        context.events.emit(from_first(gate))
     return ResultEvent(
         adapter_dir=str(target),
         sha256=sha256,
@@ -156,9 +157,7 @@ def _selection(
     selection = Selection(
         trainer.policy,
         rows=parts.select,
-        measure=lambda rows: from_first(
-            lambda: evaluate_version(collector, rows, version=publisher.current.version)
-        ),
+        measure=lambda rows: from_first(lambda: evaluate_version(collector, rows, version=publisher.current.version)),
         every=spec.eval_every,
         patience=spec.patience,
         context=context,

@@ -14,10 +14,6 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-ROOT = Path(__file__).parents[3]
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-
 from rlt_core.errors import ScoringError
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
@@ -109,7 +105,7 @@ def _with_loss(context: JobContext, loss_type: str) -> JobContext:
     folder = Path(job.attempt_dir) / loss_type
     folder.mkdir(exist_ok=True)
     update = {"loss_type": loss_type, "steps": 1, "importance_correction": "token_truncate", "reference_every": 0}
-    one_step = spec.model_copy(update=update | {"eval_every": 0, "name": loss_type})
+    one_step = spec.model_copy(update=update | {"eval_every": 0, "name": loss_type, "splits": type(spec.splits)()})
     fields = {"spec": one_step, "attempt_dir": str(folder), "resume_points": [], "journal_dirs": []}
     events = type(context.events)(folder / EVENTS)
     return replace(context, job=job.model_copy(update=fields), events=events)
