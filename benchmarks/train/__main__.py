@@ -45,8 +45,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl; train.json goes beside it")
     parser.add_argument("--steps", type=int, default=6, help="steps of each that are kept; one more warms up")
     parser.add_argument("--micro-batch", type=int, default=8, help="completions of the rivals' passes")
+    parser.add_argument("--samples", type=int, default=8, help="completions of each of a step's 4 questions")
+    parser.add_argument("--max-tokens", type=int, default=64, help="tokens of a completion; with few, only to try it")
     options = parser.parse_args()
-    task = Task(steps=options.steps + 1, micro_batch=options.micro_batch)
+    task = Task(
+        steps=options.steps + 1,
+        samples_per_question=options.samples,
+        max_tokens=options.max_tokens,
+        micro_batch=options.micro_batch,
+    )
     rows = list(_rows(options.home, task=task))
     options.out.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -75,7 +82,7 @@ def _rows(home: Path, *, task: Task) -> Iterator[dict[str, Any]]:
         parts = _parts(client, job)
     for row in found:
         if row["step"] > 1:
-            yield row | (parts[row["step"]] if row["who"] == "ours" else {})
+            yield row | dict(parts[row["step"]] if row["who"] == "ours" else {})
 
 
 def _start_ours(

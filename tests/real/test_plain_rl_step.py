@@ -26,7 +26,7 @@ BASE = "smollm2-135m@0"
 QUESTIONS = {f"q{number}": made for number, made in enumerate(generate_questions(count=2, seed=23))}
 SPEC: dict[str, Any] = {
     **{"kind": "rl", "teacher": BASE, "student": BASE, "target_name": "plain", "steps": 2, "save_every": 1},
-    **{"questions_per_step": 2, "samples_per_question": 4, "max_tokens": 20, "lora": {"rank": 8, "alpha": 16.0}},
+    **{"questions_per_step": 2, "samples_per_question": 3, "max_tokens": 16, "lora": {"rank": 8, "alpha": 16.0}},
     # Without clipping, so that the optimizer's moments hold the gradient itself.
     **{"learning_rate": 1e-3, "beta": 0.04, "max_grad_norm": 1e6},
 }
@@ -90,7 +90,7 @@ def _completion(line: dict[str, Any]) -> Completion:
 
 
 def test_rewards_are_those_of_plain_transformers(step: Step) -> None:
-    assert len(step.rollouts) == 8
+    assert len(step.rollouts) == 6
     for line in step.rollouts:
         assert line["score"]["reward"] == pytest.approx(reward_of(step, line), abs=1e-4)
 
@@ -123,7 +123,7 @@ def test_advantages_loss_and_gradient_are_those_of_the_plain_transcription(step:
     loss.backward()
     rewards = torch.tensor([[made.reward for made in group] for group in step.groups])
     assert step.told["reward"] == pytest.approx(rewards.mean().item(), rel=1e-4)
-    assert step.told["reward_std"] == pytest.approx(rewards.std(1).mean().item(), rel=1e-4)
+    assert step.told["reward_std"] == pytest.approx(rewards.std().item(), rel=1e-4)
     assert max(abs(better) for group in plain_advantages(step.groups, scale="group") for better in group) > 0.5
     assert step.told["loss"] == pytest.approx(loss.item(), rel=1e-3, abs=1e-5)
     wanted = [weight.grad for weight in step.policy.parameters() if weight.grad is not None]

@@ -18,6 +18,7 @@ from rlt_core.errors import ScoringError
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
 from rlt_core.schemas.trainer import ResultEvent
+from rlt_tokens import TokenizerCodec
 from rlt_train import rl
 from rlt_train.__main__ import main
 from rlt_train.context import JobContext
@@ -112,7 +113,8 @@ def _with_loss(context: JobContext, loss_type: str) -> JobContext:
 
 
 def _run(context: JobContext) -> ResultEvent:
-    services = WatchedServices(job=context.job, codec=context.codec, stop=context.stop)  # type: ignore[arg-type]
+    assert isinstance(context.codec, TokenizerCodec)
+    services = WatchedServices(job=context.job, codec=context.codec, stop=context.stop)
     return rl.run_rl(replace(context, connect=lambda: services), trainer_class=WatchedTrainer)
 
 
