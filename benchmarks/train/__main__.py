@@ -7,6 +7,7 @@ python -m benchmarks.train --help
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -54,12 +55,14 @@ def main() -> None:
         max_tokens=options.max_tokens,
         micro_batch=options.micro_batch,
     )
+    whole = task == Task(steps=parser.get_default("steps") + 1)
+    command = "make bench-train" if whole else f"python -m benchmarks.train {shlex.join(sys.argv[1:])}"
     rows = list(_rows(options.home, task=task))
     options.out.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (options.out / "rows.jsonl").write_text(text, encoding="utf-8")
     facts = {name: getattr(provenance, name)() for name in ("commit", "date", "machine")}
-    figures = {**figures_of(rows), "task": json.loads(task.to_json()), **facts, "command": "make bench-train"}
+    figures = {**figures_of(rows), "task": json.loads(task.to_json()), **facts, "command": command}
     (options.out.parent / "train.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     _say(json.dumps(figures, indent=1))
 
