@@ -97,7 +97,7 @@ bench-explain: $(LOCKED) ## Compare /explain with vLLM's own OpenAI server, with
 	@$(BIN)/python -m benchmarks.explain --home $(RLT_HOME) --out docs/results/explain
 	@$(BIN)/python -m benchmarks.page
 
-bench-train: $(LOCKED) ## Time one RL step beside TRL's own trainer, which generates and scores in its process (30 minutes)
+bench-train: $(LOCKED) ## Time one RL step beside TRL's own trainer, which generates and scores in its process (40 minutes)
 	@$(BIN)/python -m benchmarks.train --home $(RLT_HOME) --out docs/results/train
 	@$(BIN)/python -m benchmarks.page
 

@@ -168,8 +168,13 @@ def train_table(results: Path) -> str:
     for name, title in titles.items():
         ratio = "1" if name == "ours" else _interval(found["ratios"][name])
         lines.append(f"| {title} | {found[f'{name}_s']:.1f} s | {found['length'][name]:.0f} | {ratio} |")
-    parts = ", ".join(f"{name.removesuffix('_s')} {value:.1f} s" for name, value in found["breakdown"].items())
-    return "\n".join([*lines, "", f"Ours by parts, medians of {found['steps']} steps: {parts}."])
+    by_parts = {"ours": found["breakdown"], **found["breakdown_of_rivals"]}
+    told = "; ".join(f"{titles[name]}: {_seconds(parts)}" for name, parts in by_parts.items())
+    return "\n".join([*lines, "", f"By parts, medians of {found['steps']} steps. {told[0].upper()}{told[1:]}."])
+
+
+def _seconds(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.removesuffix('_s')} {value:.1f} s" for name, value in parts.items())
 
 
 TABLES: dict[str, Callable[[Path], str]] = {

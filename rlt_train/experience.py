@@ -19,6 +19,7 @@ from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.journal import Journal
 from rlt_train.publishing import PublishedPolicy, Publisher
 from rlt_train.rollouts import Collected, Collector, Rollout
+from rlt_train.together import from_first, of_all, own_share
 
 FLAT = 1e-8
 """Rewards of a group that are closer to one another than this count as equal, as in TRL."""
@@ -81,7 +82,15 @@ class Experience:
         )
 
     def __call__(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
-        """Collect the step's rollouts: TRL repeats each prompt once a sample, next to one another."""
+        """Collect the step's rollouts: TRL repeats each prompt once a sample, next to one another.
+
+        Each rank has a share of the prompts. The first collects for all; a question's rollouts may go to two ranks.
+        """
+        prompts_of_all, mine = of_all(prompts), own_share(len(prompts))
+        whole = from_first(lambda: self._step(prompts_of_all, trainer))
+        return {name: column[mine] for name, column in whole.items()}
+
+    def _step(self, prompts: Sequence[str], trainer: Any) -> dict[str, list[Any]]:
         self._step_began_s = time.monotonic()
         self._published_before_s = self._publisher.spent_s
         policy = self._publisher.current
@@ -172,7 +181,8 @@ class Experience:
         return self._collector.collect(rows, version=policy.version, round_number=step)
 
     def take_metrics(self, trainer: RltGrpoTrainer) -> dict[str, float]:
-        """Sum up the step that has just ended."""
+        """Sum up the step that has just ended; nothing but in the first rank, though all call it."""
+        mismatch = trainer.take_mismatch()
         if self._last is None:
             return {}
         rollouts, publish_s = self._last.rollouts, self._publisher.spent_s - self._published_before_s
@@ -187,7 +197,6 @@ class Experience:
         left_out = {"dropped": float(self._last.dropped)}
         for name, value in (times | left_out | {"completion_tokens": float(tokens)}).items():
             self.cost[name] += value
-        mismatch = trainer.take_mismatch()
         if mismatch["logprob_gap_mean"] > WIDE_GAP and not self._staleness:
             self._context.events.log(
                 f"trainer and engine differ by {mismatch['logprob_gap_mean']:.3f} nats a token on average: not the "

@@ -30,6 +30,7 @@ from rlt_train.reference import MovingReference
 from rlt_train.resuming import FromOurCheckpoints
 from rlt_train.selection import Selection
 from rlt_train.smaller_passes import SmallerPasses
+from rlt_train.together import alone, check_stop, of_all
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
 from rlt_train.trl_grpo import GRPOTrainer, split_tensor_dict
 
@@ -38,12 +39,14 @@ PASS_TOKENS = 4096
 
 
 class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPOTrainer):
-    """TRL's GRPO on rollouts from a service."""
+    """TRL's GRPO on rollouts from a service. Several ranks share out each step's rollouts."""
 
     def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stop = stop
-        self._shares = self.accelerator.num_processes == 1 and can_share_beginnings(self.policy.config)
+        # Where weights lie in parts, each pass gathers them: all ranks take equally many, one a micro-batch.
+        self._in_parts = bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        self._shares = not self._in_parts and can_share_beginnings(self.policy.config)
         self._mismatch = Mismatch()
         self._mismatch_noted = Mismatch()
         self._generation: int | None = None
@@ -58,9 +61,10 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         return trained_policy(self)
 
     def take_mismatch(self) -> dict[str, float]:
-        """Give how far trainer and engine were apart over the step's tokens, and start anew."""
-        metrics, self._mismatch = self._mismatch.metrics(), Mismatch()
-        return metrics
+        """Give how far trainer and engine were apart over the step's tokens, those of all ranks, and start anew."""
+        whole = Mismatch.of_parts(of_all([self._mismatch]))
+        self._mismatch = Mismatch()
+        return whole.metrics()
 
     def step_kl(self) -> float | None:
         """Give the mean over the step's micro-batches; TRL forgets them with its log of the step."""
@@ -119,12 +123,18 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
             # TRL pads the mask of rows that fill up with 1, so that the other one is needed too.
             masks = [part["tool_mask"] * part["completion_mask"] for part in parts if "tool_mask" in part]
             self._buffered_inputs = parts
-            self._made_up = made_up_for(masks, loss_type=self.loss_type)
+            kept = of_all([mask.bool().any(-1, keepdim=True).cpu() for mask in masks])
+            self._made_up = made_up_for(kept, loss_type=self.loss_type)
             self._generation = generation
         return self._buffered_inputs[step]
 
     def may_repeat(self) -> bool:
-        """Tell whether the rollouts of this micro-batch are there: repeated, their collection would ask for others."""
+        """Tell whether the rollouts of this micro-batch are there: repeated, their collection would ask for others.
+
+        Ranks that took a micro-batch again would wait for each other.
+        """
+        if self.accelerator.num_processes > 1:
+            return False
         arguments: Any = self.args
         return not torch.is_grad_enabled() or self._generation == self._step // arguments.steps_per_generation
 
@@ -145,6 +155,7 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         return batch
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        check_stop(self._stop)
         self._loss_inputs = inputs
         self.note_metrics()  # after those of the rollouts, which are not collected again
         # What TRL asks before it multiplies by `importance_sampling_ratio`; nothing else in its loss asks it.
@@ -210,8 +221,10 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         ]
         plainly = super()._get_per_token_logps_and_entropies
         parts: list[tuple[Tensor, Tensor | None]] = []
-        for rows in forward_passes(input_ids[:, :prompt_width].tolist(), sizes, most_rows=self.pass_rows):
-            self._stop.check()
+        cut = forward_passes(input_ids[:, :prompt_width].tolist(), sizes, most_rows=self.pass_rows)
+        for rows in [slice(0, len(sizes))] if self._in_parts else cut:
+            if alone():
+                self._stop.check()
             ids, mask = input_ids[rows], attention_mask[rows]
             if self._shares and sum(sizes[rows.start]) <= PASS_TOKENS:
                 parts.append(self.one_pass(partial(self._as_tree, model, ids, mask, prompt_width=prompt_width)))

@@ -8,6 +8,7 @@ Stability" (Liu and others, 2025), sequences and masks.
 
 # B completions, C longest completion (right-padded).
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -67,6 +68,20 @@ class Mismatch:
         kept = weights[mask_BC.bool() if weights.shape == mask_BC.shape else mask_BC.bool().any(-1)]
         self.weighed += kept.numel()
         self.beyond += int(((kept >= cap) | (kept == 0.0)).sum().item())
+
+    @classmethod
+    def of_parts(cls, parts: Sequence["Mismatch"]) -> "Mismatch":
+        """Add up what several ranks, one at least, have seen."""
+        return cls(
+            tokens=sum(part.tokens for part in parts),
+            gap_sum=sum(part.gap_sum for part in parts),
+            gap_max=max(part.gap_max for part in parts),
+            ratio_sum=sum(part.ratio_sum for part in parts),
+            ratio_min=min(part.ratio_min for part in parts),
+            ratio_max=max(part.ratio_max for part in parts),
+            beyond=sum(part.beyond for part in parts),
+            weighed=sum(part.weighed for part in parts),
+        )
 
     def metrics(self) -> dict[str, float]:
         """Name what was added up; a step without tokens has a gap of 0 and a ratio of 1."""

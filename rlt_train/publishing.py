@@ -11,6 +11,7 @@ from rlt_train.context import JobContext
 from rlt_train.errors import RolloutMismatchError
 from rlt_train.models import save_adapter
 from rlt_train.services import Services
+from rlt_train.together import from_first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +40,14 @@ class Publisher:
         return self._current
 
     def publish(self, policy: PeftModel, *, step: int) -> None:
-        """Save and announce the policy of `step`; raises RolloutMismatchError for another name than was due."""
+        """Save and announce the policy of `step`; raises RolloutMismatchError for another name than was due.
+
+        All ranks call it: the first announces, the others wait.
+        """
         began_s = time.monotonic()
         folder = Path(self._job.attempt_dir) / "rollouts" / str(step)
         sha256 = save_adapter(policy, folder, base_model=self._job.base_model)
-        version = self._services.publish(step=step, sha256=sha256)
+        version = from_first(lambda: self._services.publish(step=step, sha256=sha256))
         due = f"{self._job.job_id}.{self._job.attempt}@{step}"
         if version != due:
             raise RolloutMismatchError(f"the policy of step {step} was published as {version!r} instead of {due!r}")

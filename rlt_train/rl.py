@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from transformers import AutoConfig
 from trl.trainer.grpo_config import GRPOConfig
 
 from rlt_core.batching import micro_batch_rows, passed_tokens
-from rlt_core.errors import ConfigurationError, NotAvailableYetError
+from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import RlSpec
 from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
@@ -31,6 +32,7 @@ from rlt_train.resuming import load_adapter
 from rlt_train.rollouts import Collector, SamplingPlan
 from rlt_train.selection import Selection
 from rlt_train.services import Services
+from rlt_train.together import from_first
 from rlt_train.token_tree import can_share_beginnings
 from rlt_train.training import common_arguments, find_checkpoint, train
 
@@ -38,6 +40,7 @@ from rlt_train.training import common_arguments, find_checkpoint, train
 def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpoTrainer) -> ResultEvent:
     """Train the teacher, publish every step's policy, compare the last with what serves (paper, section 3).
 
+    Of several ranks the first alone calls the services, and tells the others what it heard.
     `trainer_class` lets a test look into the loss.
     """
     began_s = time.monotonic()
@@ -83,7 +86,8 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     sha256 = save_adapter(trainer.policy, target, base_model=job.base_model)
     trained_s = time.monotonic()
     if parts.gate:
-        context.events.emit(_gate(context, spec, services, rows=parts.gate, candidate=publisher.current.version))
+        gate = partial(_gate, context, spec, services, rows=parts.gate, candidate=publisher.current.version)
+        context.events.emit(from_first(gate))
     return ResultEvent(
         adapter_dir=str(target),
         sha256=sha256,
@@ -103,8 +107,6 @@ def _checked(context: JobContext) -> RlSpec:
         raise ConfigurationError(f"a {spec.kind} spec was handed to rl")
     if job.student_version is None or not job.base_url:
         raise ConfigurationError("an rl job needs student_version and base_url")
-    if spec.parallel.processes > 1:
-        raise NotAvailableYetError("rl with several processes is not available yet: leave parallel out")
     return spec
 
 
@@ -155,7 +157,7 @@ def _selection(
     selection = Selection(
         trainer.policy,
         rows=parts.select,
-        measure=lambda rows: evaluate_version(collector, rows, version=publisher.current.version),
+        measure=lambda rows: from_first(lambda: evaluate_version(collector, rows, version=publisher.current.version)),
         every=spec.eval_every,
         patience=spec.patience,
         context=context,
@@ -174,11 +176,15 @@ def _trainer(
 ) -> RltGrpoTrainer:
     job, base_dir, rows = context.job, Path(context.job.base_model_dir), experience.rows
     start = Path(job.start_adapter_dir) if job.start_adapter_dir else None
-    shares = can_share_beginnings(AutoConfig.from_pretrained(base_dir, local_files_only=True, trust_remote_code=False))
+    config = AutoConfig.from_pretrained(base_dir, local_files_only=True, trust_remote_code=False)
+    shares = spec.parallel.strategy == "ddp" and can_share_beginnings(config)
     longest = _longest_prompt(context, rows)
     arguments = _grpo_arguments(spec, longest_prompt=longest, shares=shares)
     micro_rows: int = arguments["per_device_train_batch_size"]
-    pass_rows = _plan_passes(context, spec, longest_prompt=longest, shares=shares, micro_rows=micro_rows)
+    # Ranks take a micro-batch whole: it is not taken again in smaller passes.
+    pass_rows = None
+    if spec.parallel.processes == 1:
+        pass_rows = _plan_passes(context, spec, longest_prompt=longest, shares=shares, micro_rows=micro_rows)
     # A PeftModel: TRL then keeps a frozen copy of its adapter as the reference, which is the warm-up.
     policy = load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
     with warnings.catch_warnings():
@@ -221,7 +227,7 @@ def _longest_prompt(context: JobContext, rows: Sequence[DatasetRow]) -> int:
 
 
 def _grpo_arguments(spec: RlSpec, *, longest_prompt: int, shares: bool) -> dict[str, Any]:
-    completions = spec.questions_per_step * spec.samples_per_question
+    completions = spec.questions_per_step * spec.samples_per_question // spec.parallel.processes
     tokens = passed_tokens(
         longest_prompt=longest_prompt, max_tokens=spec.max_tokens, samples=spec.samples_per_question, shares=shares
     )

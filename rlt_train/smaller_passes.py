@@ -15,6 +15,7 @@ from torch.nn import Parameter
 from torch.utils.checkpoint import checkpoint
 
 from rlt_train.events import EventWriter
+from rlt_train.together import alone
 
 T = TypeVar("T")
 PASS_ROWS = "pass_rows"
@@ -88,11 +89,14 @@ class SmallerPasses:
         return trainer.extra_states() | ({} if self.pass_rows is None else {PASS_ROWS: self.pass_rows})
 
     def load_extra_states(self, states: dict[str, Any]) -> None:
-        """Take up the size of passes of a checkpoint, or the one of this attempt where that is smaller."""
+        """Take up the size of passes of a checkpoint, or the one of this attempt where that is smaller.
+
+        Several ranks take none up: a branch may come from a job of one.
+        """
         trainer: Any = super()
         trainer.load_extra_states(states)
         kept: int | None = states.get(PASS_ROWS)
-        if kept is not None:
+        if kept is not None and alone():
             self.pass_rows = min(kept, self.pass_rows or kept)
 
     def _step_metrics(self) -> dict[str, list[float]]:

@@ -57,6 +57,8 @@ def common_arguments(context: JobContext) -> dict[str, Any]:
         "remove_unused_columns": False,
         "dataloader_pin_memory": accelerated,
         "ddp_find_unused_parameters": False,
+        # Each rank takes its rows in as many passes as they need: none of them may wait for the other ranks.
+        "ddp_broadcast_buffers": False,
     }
 
 

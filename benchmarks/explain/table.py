@@ -1,11 +1,10 @@
 """Compute the figures of `make bench-explain` from its rows. Pure."""
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from rlt_core.statistics import paired_difference
+from benchmarks.ratios import paired_ratio
 
 RIVALS = {"vllm": "", "vllm_bare": "_bare"}
 """vLLM's server with LoRA enabled, and without; what their ratios' names in explain.json end with."""
@@ -29,16 +28,10 @@ def _load(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "first_text_s": {name: round(median(values), 4) for name, values in first.items()},
     }
     for name in names[1:]:
-        found[f"tokens_per_s_ratio{RIVALS[name]}"] = _ratio(rate["ours"], rate[name])
-        found[f"first_text_ratio{RIVALS[name]}"] = _ratio(first[name], first["ours"])
+        found[f"tokens_per_s_ratio{RIVALS[name]}"] = paired_ratio(rate["ours"], rate[name])
+        found[f"first_text_ratio{RIVALS[name]}"] = paired_ratio(first[name], first["ours"])
     return found
 
 
 def _of(rows: Sequence[Mapping[str, Any]], server: str) -> list[Mapping[str, Any]]:
     return sorted((row for row in rows if row["server"] == server), key=lambda row: row["repeat"])
-
-
-def _ratio(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
-    found = paired_difference(before=[math.log(value) for value in under], after=[math.log(value) for value in over])
-    named = (("ratio", found.mean), ("ci_low", found.ci_low), ("ci_high", found.ci_high))
-    return {name: round(math.exp(value), 4) for name, value in named}

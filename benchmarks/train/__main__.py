@@ -7,6 +7,7 @@ python -m benchmarks.train --help
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -45,14 +46,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for rows.jsonl; train.json goes beside it")
     parser.add_argument("--steps", type=int, default=6, help="steps of each that are kept; one more warms up")
     parser.add_argument("--micro-batch", type=int, default=8, help="completions of the rivals' passes")
+    parser.add_argument("--samples", type=int, default=8, help="completions of each of a step's 4 questions")
+    parser.add_argument("--max-tokens", type=int, default=64, help="tokens of a completion; with few, only to try it")
     options = parser.parse_args()
-    task = Task(steps=options.steps + 1, micro_batch=options.micro_batch)
+    task = Task(
+        steps=options.steps + 1,
+        samples_per_question=options.samples,
+        max_tokens=options.max_tokens,
+        micro_batch=options.micro_batch,
+    )
+    whole = task == Task(steps=parser.get_default("steps") + 1)
+    command = "make bench-train" if whole else f"python -m benchmarks.train {shlex.join(sys.argv[1:])}"
     rows = list(_rows(options.home, task=task))
     options.out.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (options.out / "rows.jsonl").write_text(text, encoding="utf-8")
     facts = {name: getattr(provenance, name)() for name in ("commit", "date", "machine")}
-    figures = {**figures_of(rows), "task": json.loads(task.to_json()), **facts, "command": "make bench-train"}
+    figures = {**figures_of(rows), "task": json.loads(task.to_json()), **facts, "command": command}
     (options.out.parent / "train.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     _say(json.dumps(figures, indent=1))
 
@@ -75,7 +85,7 @@ def _rows(home: Path, *, task: Task) -> Iterator[dict[str, Any]]:
         parts = _parts(client, job)
     for row in found:
         if row["step"] > 1:
-            yield row | (parts[row["step"]] if row["who"] == "ours" else {})
+            yield row | dict(parts[row["step"]] if row["who"] == "ours" else {})
 
 
 def _start_ours(

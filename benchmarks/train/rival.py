@@ -6,6 +6,7 @@ and student over them, one completion at a time as the reference code does, or a
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,26 @@ def main() -> None:
     reward = Reward(codec, student=student, forward=forward, temperature=task.temperature)
     trainer = _trainer(options.model, options.out, task=task, codec=codec, reward=reward)
     reward.teacher = trainer.model
-    trainer.add_callback(StepGate(options.gate))
+    trainer.add_callback(StepGate(options.gate, parts=lambda: trainer.take_times() | reward.take_times()))
     trainer.train()
+
+
+class TimedTrainer(GRPOTrainer):
+    """TRL's trainer as it is, with the seconds that generating took."""
+
+    _generated_s = 0.0
+
+    def take_times(self) -> dict[str, float]:
+        """Give the seconds since this was last asked."""
+        found, self._generated_s = self._generated_s, 0.0
+        return {"rollout_s": found}
+
+    def _generate(self, prompts: Any) -> Any:
+        began_s = time.monotonic()
+        try:
+            return super()._generate(prompts)
+        finally:
+            self._generated_s += time.monotonic() - began_s
 
 
 class Reward:
@@ -64,12 +83,19 @@ class Reward:
         self._student = student
         self._forward = forward
         self._temperature = temperature
+        self._spent_s = 0.0
         self.teacher: Any = None
+
+    def take_times(self) -> dict[str, float]:
+        """Give the seconds that scoring took since this was last asked."""
+        found, self._spent_s = self._spent_s, 0.0
+        return {"score_s": found}
 
     def __call__(
         self, completion_ids: Sequence[list[int]], question: Sequence[str], solution: Sequence[str], **_: object
     ) -> list[float]:
         """Score the completions of a step."""
+        began_s = time.monotonic()
         ends = self._codec.end_token_ids | self._codec.control_token_ids
         kept = [[token for token in ids if token not in ends] for ids in completion_ids]
         read = [self._codec.parse_completion(ids) for ids in kept]
@@ -90,6 +116,7 @@ class Reward:
             [(list(sequence.token_ids), sequence.explanation.start) for sequence in told],
             WEIGHTS.temperature,
         )
+        self._spent_s += time.monotonic() - began_s
         return [
             _reward(teacher, student, sequence, closed=parsed.well_formed)
             for teacher, student, sequence, (_, _, parsed) in zip(taught, heard, told, texts, strict=True)
@@ -145,7 +172,7 @@ def _piece(ids: Sequence[int], parsed: ParsedCompletion) -> ExplanationPiece:
     return ExplanationPiece(text=parsed.text, token_ids=tuple(ids[span.start : span.end]), rest=parsed.rest)
 
 
-def _trainer(model: Path, out: Path, *, task: Task, codec: TokenizerCodec, reward: Reward) -> GRPOTrainer:
+def _trainer(model: Path, out: Path, *, task: Task, codec: TokenizerCodec, reward: Reward) -> TimedTrainer:
     tokenizer = AutoTokenizer.from_pretrained(model)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     rows = [
@@ -179,7 +206,7 @@ def _trainer(model: Path, out: Path, *, task: Task, codec: TokenizerCodec, rewar
     )
     lora = LoraConfig(r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=list(LINEAR_TARGETS), task_type="CAUSAL_LM")
     policy = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    return GRPOTrainer(
+    return TimedTrainer(
         model=policy,
         reward_funcs=[reward],
         args=arguments,

@@ -13,11 +13,12 @@ from benchmarks.train.table import figures_of
 def rows() -> list[dict[str, Any]]:
     parts = {"rollout_s": 2.0, "score_s": 1.0, "train_s": 4.0, "publish_s": 0.5}
     found = []
+    theirs = {"rollout_s": 9.0, "score_s": 3.0, "train_s": 4.0}
     for step, seconds in ((2, 8.0), (3, 10.0), (4, 8.0)):
         found += [
-            {"step": step, "who": "batched", "seconds": 2.0 * seconds, "length": 64.0},
+            {"step": step, "who": "batched", "seconds": 2.0 * seconds, "length": 64.0, **theirs},
             {"step": step, "who": "ours", "seconds": seconds, "length": 60.0, **parts},
-            {"step": step, "who": "one_at_a_time", "seconds": 3.0 * seconds, "length": 64.0},
+            {"step": step, "who": "one_at_a_time", "seconds": 3.0 * seconds, "length": 64.0, **theirs},
         ]
     return found
 
@@ -28,6 +29,7 @@ def test_ratios_are_taken_within_a_step() -> None:
     assert found["ratios"]["one_at_a_time"] == {"ratio": 3.0, "ci_low": 3.0, "ci_high": 3.0}
     assert found["ratios"]["batched"]["ratio"] == 2.0
     assert found["breakdown"] == {"rollout_s": 2.0, "score_s": 1.0, "train_s": 4.0, "publish_s": 0.5}
+    assert found["breakdown_of_rivals"]["batched"] == {"rollout_s": 9.0, "score_s": 3.0, "train_s": 4.0}
     assert found["steps"] == 3
 
 
@@ -41,4 +43,5 @@ def test_the_page_shows_them(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text(json.dumps(figures_of(rows()) | facts))
     page = train_table(tmp_path)
     assert "| TRL's own, scored in batches | 16.0 s | 64 | 2.000 [2.000, 2.000] |" in page
-    assert "medians of 3 steps: rollout 2.0 s, score 1.0 s, train 4.0 s, publish 0.5 s" in page
+    assert "ours: services and trainer: rollout 2.0 s, score 1.0 s, train 4.0 s, publish 0.5 s" in page.lower()
+    assert "scored in batches: rollout 9.0 s, score 3.0 s, train 4.0 s" in page

@@ -256,11 +256,42 @@ def test_a_warmup_of_processes_that_cannot_share_its_batch_is_refused(
     assert why in body["detail"]
 
 
-def test_a_warmup_of_two_processes_is_accepted_and_rl_of_two_is_not_available_yet(
-    control: Control, dataset: str
-) -> None:
+def test_a_warmup_of_two_processes_is_accepted(control: Control, dataset: str) -> None:
     parallel = {"processes": 2, "strategy": "fsdp"}
     answer = control.http.post("/v1/train?dry_run=true", json=warmup(dataset, parallel=parallel))
     assert answer.json()["spec"]["parallel"] == parallel
-    refused = control.http.post("/v1/train", json=rl(dataset, parallel={"processes": 2}))
-    check_problem(refused, 422, "not_available_yet", "/parallel/processes")
+
+
+FSDP = {"processes": 2, "strategy": "fsdp"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "param", "why"),
+    [
+        ({"parallel": {"processes": 3}}, "invalid_request", "/parallel/processes", "completions of a step"),
+        (
+            {"parallel": FSDP, "reference_every": 1, "beta": 0.1},
+            "not_available_yet",
+            "/reference_every",
+            "reference_every with fsdp",
+        ),
+        (
+            {"parallel": FSDP, "eval_every": 1, "splits": {"select": 0.2}},
+            "not_available_yet",
+            "/eval_every",
+            "eval_every with fsdp",
+        ),
+    ],
+)
+def test_rl_of_processes_that_cannot_share_it_is_refused(
+    control: Control, dataset: str, fields: dict[str, Any], code: str, param: str, why: str
+) -> None:
+    body = check_problem(control.http.post("/v1/train", json=rl(dataset, **fields)), 422, code, param)
+    assert why in body["detail"]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp", "deepspeed_zero3"])
+def test_rl_of_two_processes_is_accepted(control: Control, dataset: str, strategy: str) -> None:
+    parallel = {"processes": 2, "strategy": strategy}
+    answer = control.http.post("/v1/train?dry_run=true", json=rl(dataset, parallel=parallel))
+    assert (answer.status_code, answer.json()["spec"]["parallel"]) == (200, parallel)

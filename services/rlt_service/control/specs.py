@@ -93,7 +93,7 @@ def check_lora(spec: Spec, *, max_rank: int) -> None:
 
 
 def check_parallel(spec: Spec) -> None:
-    """Raise InvalidRequestError for processes that cannot share a step's rows, NotAvailableYetError for rl's."""
+    """Raise InvalidRequestError for processes that cannot share a step's rows, or lay out what is needed whole."""
     processes, strategy = spec.parallel.processes, spec.parallel.strategy
     if processes == 1:
         if strategy != "ddp":
@@ -104,13 +104,31 @@ def check_parallel(spec: Spec) -> None:
             )
         return
     if isinstance(spec, RlSpec):
-        raise _later("rl with several processes: leave parallel out", param="/parallel/processes")
-    if spec.batch_size % processes:
+        _check_parallel_rl(spec)
+    elif spec.batch_size % processes:
         raise InvalidRequestError(
             f"a batch of {spec.batch_size} cannot be shared out among {processes} processes: choose a batch_size that "
             "divides by them",
             param="/batch_size",
         )
+
+
+def _check_parallel_rl(spec: RlSpec) -> None:
+    processes, strategy = spec.parallel.processes, spec.parallel.strategy
+    completions = spec.questions_per_step * spec.samples_per_question
+    if completions % processes:
+        raise InvalidRequestError(
+            f"the {completions} completions of a step (questions_per_step x samples_per_question) cannot be shared out "
+            f"among {processes} processes: choose numbers that divide by them",
+            param="/parallel/processes",
+        )
+    for needed, field in ((spec.reference_every, "reference_every"), (spec.eval_every, "eval_every")):
+        if needed and strategy != "ddp":
+            raise _later(
+                f"{field} with {strategy}, which lays weights out in parts where this needs them whole: use ddp, or "
+                f"leave {field} at 0",
+                param=f"/{field}",
+            )
 
 
 def _check_rl(spec: RlSpec) -> None:

@@ -93,7 +93,7 @@ def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int, select_answers: int) 
     scored = None if rows.reader is None else readings * (rows.reader + rows.completion)
     per_step = None if rows.row is None else spec.questions_per_step * rows.row + completions * rows.completion
     each = passed_tokens(longest_prompt=rows.longest, max_tokens=spec.max_tokens, samples=group, shares=True)
-    pass_rows = micro_batch_rows(completions, tokens_per_row=each)
+    pass_rows = micro_batch_rows(max(completions // spec.parallel.processes, 1), tokens_per_row=each)
     saves = _saves(spec.steps, spec.save_every)
     kept_steps = spec.steps if spec.save_every == 0 else min(spec.steps, 2 * spec.save_every)
     told = f"{spec.steps} steps x {completions} completions"

@@ -119,6 +119,31 @@ def test_shared_beginnings_change_no_gradient(world: Any, fake_services: Service
     assert all(torch.allclose(ours[name], plain[name], atol=1e-5) for name in ours)
 
 
+def test_where_weights_lie_in_parts_a_micro_batch_is_one_pass_and_changes_no_gradient(
+    world: Any, fake_services: Services
+) -> None:
+    passes: list[int] = []
+
+    class InParts(RltGrpoTrainer):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._in_parts, self._shares = True, False
+
+        def _in_passes(self, *args: Any) -> Any:
+            found = super()._in_passes(*args)
+            passes.append(len(found))
+            return found
+
+    weights: list[dict[str, torch.Tensor]] = []
+    for trainer_class in (InParts, RltGrpoTrainer):
+        job = world.rl({"steps": 1})
+        result = run_rl(world.context(job, fake_services(job)), trainer_class=trainer_class)
+        weights.append(load_file(Path(result.adapter_dir) / "adapter_model.safetensors"))
+    whole, plain = weights
+    assert all(torch.allclose(whole[name], plain[name], atol=1e-5) for name in whole)
+    assert set(passes) == {1}  # two questions each
+
+
 def test_activations_that_are_computed_again_change_no_weight(world: Any, fake_services: Services) -> None:
     asked: list[int] = []
 
