@@ -1,4 +1,4 @@
-"""Promises about trainers that are killed, left alone or cancelled, at a size for every day of what `make chaos` tries."""
+"""Promises about trainers killed, left alone or cancelled, at a size for every day of what `make chaos` tries."""
 
 from pathlib import Path
 
