@@ -8,9 +8,11 @@ from tests.support.postgres import installed
 
 SEED = 2
 PARTS: Mapping[str, Sequence[str]] = {
-    "jobs": ("kills-stub", "kills-postgres", "acknowledged", "same-submission", "broker", "sse"),
-    "chaos": ("chaos", "chaos-real", "resume", "kills-real"),
-    "serving": ("stalled-worker", "cancel", "drain", "overload-sustained", "engine-killed"),
+    "chaos": ("chaos", "chaos-real"),
+    "jobs": ("acknowledged", "same-submission", "broker", "sse"),
+    "kills": ("kills-real", "kills-stub", "kills-postgres"),
+    "serving": ("engine-killed", "drain", "overload-sustained"),
+    "trainers": ("resume", "stalled-worker", "cancel"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Promises of everything at once and of the real trainer, at a size for every day of what `make chaos` tries."""
+"""Promises of everything at once, at a size for every day of what `make chaos` tries."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Promises about what stalls, ends and serves, at a size for every day of what `make chaos` tries."""
+"""Promises about what serves, at a size for every day of what `make chaos` tries."""
 
 from pathlib import Path
 

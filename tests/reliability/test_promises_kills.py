@@ -1,0 +1,15 @@
+"""Promises of killed workers and trainers, at a size for every day of what `make chaos` tries."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.reliability.rows import Row
+from tests.reliability.promises import assert_holds, rows_of
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize("row", rows_of("kills"), ids=lambda row: row.name)
+def test_the_promise_holds(row: Row, tmp_path: Path) -> None:
+    assert_holds(row, tmp_path)
