@@ -54,6 +54,7 @@ def test_all_weights_learn_and_come_out_as_a_model_that_engines_take(world: Any)
     before, after = load_file(world.base_dir / "model.safetensors"), weights(result)
     assert before.keys() == after.keys()
     assert all(not torch.equal(before[name], after[name]) for name in before)
+    assert {tensor.dtype for tensor in after.values()} == {torch.float32}
     assert str(world.base_dir) not in (folder / "config.json").read_text()
     AutoModelForCausalLM.from_pretrained(folder)
 

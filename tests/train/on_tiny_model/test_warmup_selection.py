@@ -134,20 +134,37 @@ def test_a_killed_run_remembers_its_best_weights(world: Any, more: dict[str, Any
     assert steps_of(world, again) == ([] if killed_at == 6 else [3, 4, 5, 6])
 
 
+@pytest.mark.usefixtures("told")
+def test_a_run_that_had_ended_early_when_it_was_killed_trains_no_further(world: Any) -> None:
+    spec = SPEC | {"patience": 2}
+    expected = run_warmup(world.context(world.warmup(**spec)))
+    killed = world.warmup(**spec)
+    context = world.context(killed)
+    kill_when(context, lambda event: isinstance(event, CheckpointEvent) and event.step == 4)
+    with pytest.raises(KilledError):
+        run_warmup(context)
+    again = next_attempt(world, [killed], world.warmup(**spec))
+    result = run_warmup(world.context(again))
+    assert (result.sha256, result.steps, steps_of(world, again)) == (expected.sha256, 4, [])
+
+
 @pytest.mark.processes
 def test_two_ranks_measure_and_choose_as_one_process_does(world: Any) -> None:
-    spec = SPEC | {"learning_rate": 0.1, "max_steps": 4}  # so high that the last step is not the best
+    # A rate so high that the second step makes it worse.
+    spec = SPEC | {"learning_rate": 0.3, "max_steps": 2, "schedule": "constant"}
     alone, both = world.warmup(**spec), world.warmup(**spec, parallel=TWO)
-    run_warmup(world.context(alone))
+    chosen = run_warmup(world.context(alone))
     with two_ranks(both) as ranks:
         assert ranks.wait(120.0) == 0
     expected = select_losses(world, alone)
     assert select_losses(world, both) == pytest.approx(expected, rel=1e-4)
     assert tokens(world, both) == pytest.approx(tokens(world, alone))  # what a rank took is what the other did not
-    best = min(expected, key=lambda step: expected[step])
-    assert best < 4
-    assert f"the result is the policy of step {best}" in said(world, both)
-    assert [event for event in world.events(both) if isinstance(event, ResultEvent)]
+    assert expected[1] < expected[2]
+    assert "the result is the policy of step 1" in said(world, both)
+    [result] = [event for event in world.events(both) if isinstance(event, ResultEvent)]
+    made = weights(Path(result.adapter_dir))
+    for name, tensor in weights(Path(chosen.adapter_dir)).items():
+        torch.testing.assert_close(made[name], tensor, atol=1e-4, rtol=0.0)
 
 
 def test_select_rows_that_are_too_long_are_left_out_and_that_is_said(world: Any) -> None:
