@@ -165,7 +165,7 @@ def test_engine_ends_when_its_owner_was_killed(rlt_home_models: Path, tmp_path: 
     wait_until(lambda: not any(_runs(process) for process in processes), what="core and worker have ended")
 
 
-@pytest.mark.parametrize("after_s", [0.05, 1.0, 3.0, 6.0, 10.0, 16.0])
+@pytest.mark.parametrize("after_s", [0.05, 2.0, 5.0, 9.0])
 def test_nothing_is_left_of_an_engine_whose_owner_was_killed_while_it_started(
     rlt_home_models: Path, tmp_path: Path, after_s: float
 ) -> None:

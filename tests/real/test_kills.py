@@ -1,7 +1,7 @@
 """SIGKILL while the real trainer reinforces on real vLLM, of trainer, worker and engine; a resume from its journal."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from rlt_train.context import JobContext
 from rlt_train.events import EventWriter
 from rlt_train.lifeline import StopFlag
 from rlt_train.rl import run_rl
-from tests.support.server import Up, running_up
+from tests.support.server import Up
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(500)]
@@ -32,22 +32,9 @@ SHORT = {"questions_per_step": 2, "samples_per_question": 2, "max_tokens": 24, "
 
 
 @pytest.fixture(scope="module")
-def up(real_home: Path, user_home: Path) -> Iterator[Up]:
-    environment = {"HOME": str(user_home)}
-    with running_up(real_home, arguments=(), environment=environment, ready_within_s=180.0) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(up: Up) -> Iterator[Client]:
-    with Client(base_url=up.base_url) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def dataset(client: Client) -> str:
+def dataset(real_client: Client) -> str:
     questions = generate_questions(count=12, seed=11)
-    return client.datasets.create([question.to_row() for question in questions], name="kills").id
+    return real_client.datasets.create([question.to_row() for question in questions], name="kills").id
 
 
 def below(up: Up, *marks: str) -> list[psutil.Process]:
@@ -86,25 +73,25 @@ def data_of(client: Client, job: str, kind: str) -> list[dict[str, Any]]:
 
 
 def test_a_killed_trainer_goes_on_from_the_rollouts_that_it_had_and_a_killed_worker_loses_no_job(
-    up: Up, client: Client, dataset: str
+    real_up: Up, real_client: Client, dataset: str
 ) -> None:
-    job = submit(client, dataset, name="killed", steps=4)
-    written = journal(up, job, attempt=1, step=1)
+    job = submit(real_client, dataset, name="killed", steps=4)
+    written = journal(real_up, job, attempt=1, step=1)
     wait_until(written.is_file, what="the second step's rollouts are on disk", timeout_s=120.0)
     first = json.loads(written.read_text().partition("\n")[2])  # below the line with its hash
-    for trainer in below(up, "rlt_train"):
+    for trainer in below(real_up, "rlt_train"):
         trainer.kill()
 
-    wait_until(lambda: journal(up, job, attempt=2, step=2).is_file(), what="it goes on", timeout_s=120.0)
-    trainers = below(up, "rlt_train")
-    for worker in below(up, "celeryd", "rlt_service.jobs.worker"):
+    wait_until(lambda: journal(real_up, job, attempt=2, step=2).is_file(), what="it goes on", timeout_s=120.0)
+    trainers = below(real_up, "rlt_train")
+    for worker in below(real_up, "celeryd", "rlt_service.jobs.worker"):
         worker.kill()
     wait_until(lambda: not any(trainer.is_running() for trainer in trainers), what="its trainer ends", timeout_s=20.0)
 
-    done = ended(client, job)
+    done = ended(real_client, job)
     assert done.attempt == 3
     assert done.result is not None
-    samples = data_of(client, job, "sample")
+    samples = data_of(real_client, job, "sample")
     steps = [(sample["attempt"], sample["step"]) for sample in samples]
     assert [step for _, step in steps] == sorted(step for _, step in steps)
     assert {step for _, step in steps} == {0, 1, 2, 3}
@@ -112,19 +99,19 @@ def test_a_killed_trainer_goes_on_from_the_rollouts_that_it_had_and_a_killed_wor
     again = [sample["text"] for sample in samples if sample["step"] == 1]
     assert len(again) == 2
     assert set(again) == {first["rollouts"][0]["text"]}
-    assert below(up, "rlt_train") == []
+    assert below(real_up, "rlt_train") == []
 
 
-def test_a_job_whose_engine_is_killed_waits_and_goes_on(up: Up, client: Client, dataset: str) -> None:
-    job = submit(client, dataset, name="waited", steps=3)
-    wait_until(lambda: journal(up, job, attempt=1, step=0).is_file(), what="it trains", timeout_s=120.0)
-    engines = below(up, "VLLM::")
+def test_a_job_whose_engine_is_killed_waits_and_goes_on(real_up: Up, real_client: Client, dataset: str) -> None:
+    job = submit(real_client, dataset, name="waited", steps=3)
+    wait_until(lambda: journal(real_up, job, attempt=1, step=0).is_file(), what="it trains", timeout_s=120.0)
+    engines = below(real_up, "VLLM::")
     assert engines
     for engine in engines:
         engine.kill()
-    done = ended(client, job)
+    done = ended(real_client, job)
     assert done.attempt == 1
-    told = [entry["message"] for entry in data_of(client, job, "log")]
+    told = [entry["message"] for entry in data_of(real_client, job, "log")]
     assert any("works again" in message for message in told), told
 
 
@@ -169,12 +156,12 @@ def final(attempt: Path, step: int) -> Final:
 
 
 def test_a_resume_from_a_whole_journal_ends_with_the_same_bytes(
-    up: Up, client: Client, dataset: str, tmp_path: Path
+    real_up: Up, real_client: Client, dataset: str, tmp_path: Path
 ) -> None:
-    job = submit(client, dataset, name="replayed", steps=4, save_every=2, learning_rate=0.001)
-    assert ended(client, job).attempt == 1
-    whole = attempt_dir(up, job, 1)
-    told = {checkpoint["step"]: checkpoint["manifest_sha256"] for checkpoint in data_of(client, job, "checkpoint")}
+    job = submit(real_client, dataset, name="replayed", steps=4, save_every=2, learning_rate=0.001)
+    assert ended(real_client, job).attempt == 1
+    whole = attempt_dir(real_up, job, 1)
+    told = {checkpoint["step"]: checkpoint["manifest_sha256"] for checkpoint in data_of(real_client, job, "checkpoint")}
     assert set(told) == {2, 4}
     older = whole / "checkpoints" / "step-2"
     point = ResumePoint(attempt=1, step=2, folder=str(older), manifest_sha256=told[2])

@@ -84,9 +84,9 @@ def logits_of(reference: Any, sequence: StudentSequence) -> torch.Tensor:
 
 
 def test_scores_are_what_transformers_computes_of_the_same_ids(real_client: Client, reference: Any) -> None:
-    """Twenty items, each at two temperatures: every log-prob, and the means and minima over the solution."""
+    """Ten items, each at two temperatures: every log-prob, and the means and minima over the solution."""
     compared = 0
-    for question in QUESTIONS[:10]:
+    for question in QUESTIONS[:5]:
         explanations: list[str | ExplanationInput] = [question.trace, f" {question.question[::-1]}\n\N{SNOWMAN}"]
         logits: dict[tuple[int, ...], torch.Tensor] = {}
         for temperature in (0.7, 1.0):
@@ -104,7 +104,7 @@ def test_scores_are_what_transformers_computes_of_the_same_ids(real_client: Clie
                     logits[ids] = logits_of(reference, score.sequence)
                 check_score(score, logits_TV=logits[ids], temperature=temperature)
                 compared += 1
-    assert compared == 2 * 20
+    assert compared == 2 * 10
 
 
 def check_score(score: Score, *, logits_TV: torch.Tensor, temperature: float) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rlt_core.errors import ConfigurationError
 from rlt_core.hub_models import HUB_PREFIX, HubModel, parse_hub_model
-from rlt_service.engine.gguf_conversion import convert_gguf
 
 BUILTIN_PREFIX = "builtin:"
 MANIFEST_NAME = "rlt_model.json"
@@ -164,6 +163,8 @@ def _checked_source(builtin: Builtin) -> Path:
 
 
 def _convert(builtin: Builtin, *, source: Path, folder: Path) -> None:
+    from rlt_service.engine.gguf_conversion import convert_gguf  # half a second, and needed once in a state folder
+
     temporary = Path(tempfile.mkdtemp(prefix=f".{builtin.name}-", dir=folder.parent))
     try:
         convert_gguf(source, temporary)
