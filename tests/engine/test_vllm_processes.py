@@ -1,12 +1,15 @@
-"""The real engine's processes: draining, dying, and leaving nothing behind."""
+"""The real engine's processes: hanging, dying, and leaving nothing behind."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -34,47 +37,60 @@ ENDLESS = GenerateRequest(
     seed=None,
     stop_text="<|end_of_explanation|>",
 )
-OWNER = """
-import asyncio, sys, time
+OWNERS = """
+import asyncio, os, sys
 from pathlib import Path
 from rlt_service.engine.factory import create_engine
 from rlt_service.settings import Settings
 
-async def own_an_engine():
-    engine = create_engine(Settings(home=Path(sys.argv[1]), dtype="float32", max_loras=1, kv_cache_gib=0.25))
+async def own(engine):
     await engine.start()
     print("started", flush=True)
     await asyncio.Event().wait()
 
 if __name__ == "__main__":
-    asyncio.run(own_an_engine())
+    engine = create_engine(Settings(home=Path(sys.argv[1]), dtype="float32", max_loras=1, kv_cache_gib=0.25))
+    for _ in sys.stdin:
+        owner = os.fork()
+        if owner == 0:
+            asyncio.run(own(engine))
+        print(owner, flush=True)
+        os.waitpid(owner, 0)
 """
 
 
-async def test_engine_whose_worker_was_killed_says_so_and_stops_without_a_trace(rlt_home_models: Path) -> None:
-    mine = set(_engine_processes(os.getpid()))
-    engine = create_engine(Settings(home=rlt_home_models, dtype="float32", max_loras=1, kv_cache_gib=0.25))
-    await engine.start()
-    processes = set(_engine_processes(os.getpid())) - mine
-    assert len(processes) == 2
-    endless = asyncio.create_task(engine.generate(ENDLESS))
-    while (await engine.health()).in_flight < 2:
-        await asyncio.sleep(0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """A process that has imported vLLM, which takes seconds, and splits off owners of an engine, one at a time."""
 
-    worker = max(processes, key=lambda process: len(process.parents()))
-    worker.kill()
-    with pytest.raises(EngineUnavailableError):
-        await endless
-    health = await engine.health()
-    assert (health.alive, health.in_flight) == (False, 0)
-    with pytest.raises(EngineUnavailableError):
-        await engine.score([REQUEST])
+    process: subprocess.Popen[str]
 
-    await engine.stop()
-    await engine.stop()
-    assert not [process for process in processes if process.is_running()]
-    with pytest.raises(EngineUnavailableError):
-        await engine.score([REQUEST])
+    @contextlib.contextmanager
+    def one(self) -> Generator[int]:
+        """Begin to start an engine in a process of its own, give that one's id, kill it with the block."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        pid = int(self.line())
+        try:
+            yield pid
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # it failed, and its message is above
+                os.kill(pid, signal.SIGKILL)
+
+    def line(self) -> str:
+        """Read what the newest owner says next."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+
+@pytest.fixture(scope="module")
+def owners(rlt_home_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owners]:
+    script = tmp_path_factory.mktemp("owners") / "owners.py"
+    script.write_text(OWNERS, encoding="utf-8")
+    command = [sys.executable, str(script), str(rlt_home_models)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Owners(process=process)
 
 
 async def test_engine_that_is_stopped_while_it_starts_leaves_nothing(rlt_home_models: Path) -> None:
@@ -97,7 +113,7 @@ def _children() -> list[psutil.Process]:
     return [process for process in below if _runs(process) and "resource_tracker" not in _command(process)]
 
 
-async def test_engine_that_hangs_is_noticed_and_replaced_and_leaves_nothing(
+async def test_engine_that_hangs_is_replaced_and_one_whose_worker_was_killed_says_so_and_both_leave_nothing(
     rlt_home_models: Path, tmp_path: Path
 ) -> None:
     mine = set(_engine_processes(os.getpid()))
@@ -129,9 +145,32 @@ async def test_engine_that_hangs_is_noticed_and_replaced_and_leaves_nothing(
             await asyncio.sleep(0.1)
         assert await host.ready().score([REQUEST])
         assert not [process for process in processes if process.is_running()]
+        await _check_killed_worker(host.ready(), set(_engine_processes(os.getpid())) - mine)
     finally:
         await host.stop(grace_s=0.0)
     assert set(_engine_processes(os.getpid())) == mine
+
+
+async def _check_killed_worker(engine: Engine, processes: set[psutil.Process]) -> None:
+    """See an engine whose worker is killed fail what it works on, say that it is dead, and end without a trace."""
+    assert len(processes) == 2
+    endless = asyncio.create_task(engine.generate(ENDLESS))
+    while (await engine.health()).in_flight < 2:
+        await asyncio.sleep(0)
+    worker = max(processes, key=lambda process: len(process.parents()))
+    worker.kill()
+    with pytest.raises(EngineUnavailableError):
+        await endless
+    health = await engine.health()
+    assert (health.alive, health.in_flight) == (False, 0)
+    with pytest.raises(EngineUnavailableError):
+        await engine.score([REQUEST])
+
+    await engine.stop()
+    await engine.stop()
+    assert not [process for process in processes if process.is_running()]
+    with pytest.raises(EngineUnavailableError):
+        await engine.score([REQUEST])
 
 
 async def _check_adapters_come_and_go(engine: Engine, folder: Path) -> None:
@@ -149,37 +188,22 @@ async def _check_adapters_come_and_go(engine: Engine, folder: Path) -> None:
     assert await engine.score(asked[1:])
 
 
-def test_engine_ends_when_its_owner_was_killed(rlt_home_models: Path, tmp_path: Path) -> None:
-    script = tmp_path / "owner.py"
-    script.write_text(OWNER, encoding="utf-8")
-    with subprocess.Popen(
-        [sys.executable, str(script), str(rlt_home_models)], stdout=subprocess.PIPE, text=True
-    ) as owner:
-        try:
-            assert owner.stdout is not None
-            assert owner.stdout.readline() == "started\n"
-            processes = _engine_processes(owner.pid)
-            assert len(processes) == 2
-        finally:
-            owner.kill()
+def test_engine_ends_when_its_owner_was_killed(owners: Owners) -> None:
+    with owners.one() as owner:
+        assert owners.line() == "started\n"
+        processes = _engine_processes(owner)
+        assert len(processes) == 2
     wait_until(lambda: not any(_runs(process) for process in processes), what="core and worker have ended")
 
 
 @pytest.mark.parametrize("after_s", [0.05, 2.0, 5.0, 9.0])
-def test_nothing_is_left_of_an_engine_whose_owner_was_killed_while_it_started(
-    rlt_home_models: Path, tmp_path: Path, after_s: float
-) -> None:
-    script = tmp_path / "owner.py"
-    script.write_text(OWNER, encoding="utf-8")
+def test_nothing_is_left_of_an_engine_whose_owner_was_killed_while_it_started(owners: Owners, after_s: float) -> None:
     below: list[psutil.Process] = []
-    with subprocess.Popen([sys.executable, str(script), str(rlt_home_models)], stdout=subprocess.DEVNULL) as owner:
-        try:
-            wait_until(lambda: bool(_cores(owner.pid)), what="the core begins", timeout_s=120.0)
-            begun_s = time.monotonic()
-            wait_until(lambda: time.monotonic() > begun_s + after_s, what="the moment has come")
-            below = psutil.Process(owner.pid).children(recursive=True)
-        finally:
-            owner.kill()
+    with owners.one() as owner:
+        wait_until(lambda: bool(_cores(owner)), what="the core begins", timeout_s=120.0)
+        begun_s = time.monotonic()
+        wait_until(lambda: time.monotonic() > begun_s + after_s, what="the moment has come")
+        below = psutil.Process(owner).children(recursive=True)
     assert below
     wait_until(lambda: not any(_runs(process) for process in below), what="all have ended", timeout_s=10.0)
 

@@ -98,12 +98,17 @@ def ids_of_story(engine: Engine, dice: random.Random, *, length: int) -> list[in
 
 
 def twenty_items(engine: Engine, temperature: float) -> list[SequenceScoreRequest]:
-    """Five questions of different length, four explanations each: the batch shares prefixes and mixes lengths."""
+    """Five questions of different length, four explanations each: the batch shares prefixes and mixes lengths.
+
+    No longer than they need be, since they are scored hundreds of times. Read from the cache (blocks of 32) are none,
+    1, 1, 2 and 3 blocks of a question: it ends within its first block, one token behind a block, with a block, one
+    behind two and one behind three. An explanation is one token, a part of a block, or longer than a block.
+    """
     dice = random.Random(17)
     items: list[SequenceScoreRequest] = []
-    for length in (20, 33, 64, 65, 130):
+    for length in (9, 33, 64, 65, 97):
         question = ids_of_story(engine, dice, length=length)
-        for own in (1, 9, 31, 60):
+        for own in (1, 5, 17, 34):
             ids = question + ids_of_story(engine, dice, length=own)
             items.append(scored(ids, start=length, temperature=temperature))
     return items
