@@ -129,8 +129,8 @@ def test_where_weights_lie_in_parts_a_micro_batch_is_one_pass_and_changes_no_gra
             super().__init__(*args, **kwargs)
             self._in_parts, self._shares = True, False
 
-        def _in_passes(self, *args: Any) -> Any:
-            found = super()._in_passes(*args)
+        def _in_passes(self, *args: Any, **named: Any) -> Any:
+            found = super()._in_passes(*args, **named)
             passes.append(len(found))
             return found
 
