@@ -12,6 +12,7 @@ Section = Literal[
     "waiting",
     "same call twice",
     "serving",
+    "scores",
     "security",
     "backup and upgrade",
 ]

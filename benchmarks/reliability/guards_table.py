@@ -1,7 +1,8 @@
 """Own the list of all guards."""
 
 from benchmarks.reliability.guards_of_jobs import JOB_GUARDS
+from benchmarks.reliability.guards_of_scoring import SCORING_GUARDS
 from benchmarks.reliability.guards_of_service import SERVICE_GUARDS
 
-GUARDS = (*JOB_GUARDS, *SERVICE_GUARDS)
+GUARDS = (*JOB_GUARDS, *SERVICE_GUARDS, *SCORING_GUARDS)
 BY_NAME = {guard.name: guard for guard in GUARDS}

@@ -58,6 +58,7 @@ class ScoreRequest(RequestModel):
     question: str = Field(min_length=1)
     solution: str = Field(min_length=1)
     explanations: list[str | ExplanationInput] = Field(min_length=1, max_length=256)
+    """Each is judged on its own. `explanation`, with one of them, is taken in its place."""
     student: str = Field(default="default", min_length=1, max_length=200)
     teacher: str | None = Field(default=None, min_length=1, max_length=200)
     """Named: its log-probs of each explanation are computed. Null: those given with the tokens, else no KL."""

@@ -105,6 +105,7 @@ def test_swap_json_follows_from_its_rows(file: str, name: str, clients: int, swa
     found = read_json(file)[name]
     assert swap_figures.figures_of(rows, moves).items() <= found.items()
     assert (found["clients"], found["swaps"], found["failed"], found["mixed"]) == (clients, swaps, 0, 0)
+    assert swap_figures.keeps_the_promises(found)
 
 
 def read_json(name: str) -> dict[str, Any]:
