@@ -16,7 +16,7 @@ SCORING_GUARDS = (
         file="services/rlt_service/engine/scoring_scheduler.py",
         old="        readable = min(request.num_tokens, parameters.start) - 1\n",
         new="        readable = request.num_tokens - 1\n",
-        tests={SPAN_TEST: "assert"},
+        tests={SPAN_TEST: "did not pass the check at start"},
     ),
     Guard(
         name="lm-head",
@@ -25,7 +25,7 @@ SCORING_GUARDS = (
         file="services/rlt_service/engine/adapters.py",
         old='not in (*LORA_TARGETS, "all-linear"):',
         new='not in (*LORA_TARGETS, "all-linear", "lm_head"):',
-        tests={TARGETS_TEST: "assert"},
+        tests={TARGETS_TEST: "spoilt@1"},
     ),
     Guard(
         name="adapter-ids",
@@ -34,7 +34,7 @@ SCORING_GUARDS = (
         file="services/rlt_service/engine/vllm_adapters.py",
         old="        self._ids = count(1)\n",
         new="        self._ids = iter(lambda: 1, 0)\n",
-        tests={ORDER_TEST: ""},
+        tests={ORDER_TEST: "order 0"},
     ),
     Guard(
         name="adapter-names",
