@@ -1,13 +1,11 @@
 """The product's trainer, but that jobs of the sparse arm are rewarded for being right alone (RLT_TRAINER_COMMAND)."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from benchmarks.experiment.arms import SPARSE
-from benchmarks.experiment.equations import ends_at, equations_hold
-from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
-from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
+from benchmarks.experiment.right_alone import BeingRightAlone
 from rlt_core.schemas.trainer import ResultEvent
 from rlt_train.__main__ import run
 from rlt_train.context import JobContext
@@ -16,52 +14,12 @@ from rlt_train.rl import run_rl
 from rlt_train.services import Services
 
 
-class BeingRightAlone:
-    """Services whose rewards are 1 where all of an explanation's equations hold and end at the solution, else 0."""
-
-    def __init__(self, inner: Services) -> None:
-        self._inner = inner
-
-    @property
-    def calls_at_once(self) -> int:
-        """As many as those that are asked take."""
-        return self._inner.calls_at_once
-
-    def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
-        """Sample explanations."""
-        return self._inner.explain(requests)
-
-    def publish(self, *, step: int, sha256: str) -> str:
-        """Make the policy of a step callable."""
-        return self._inner.publish(step=step, sha256=sha256)
-
-    def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
-        """Judge by the student, then put the program's verdict in the reward's place."""
-        return [
-            answer.model_copy(
-                update={
-                    "scores": [
-                        score.model_copy(update={"reward": float(_is_right(request, score.index))})
-                        for score in answer.scores
-                    ]
-                }
-            )
-            for request, answer in zip(requests, self._inner.score(requests), strict=True)
-        ]
-
-
 def run_arm(context: JobContext) -> ResultEvent:
     """Run an `rl` job as its arm wants it."""
     if SPARSE not in (context.job.spec.name or ""):
         return run_rl(context)
     connect: Callable[[], Services] = context.connect
     return run_rl(replace(context, connect=lambda: BeingRightAlone(connect())))
-
-
-def _is_right(request: ScoreRequest, index: int) -> bool:
-    entry = request.explanations[index]
-    text = entry.text if isinstance(entry, ExplanationInput) else entry
-    return equations_hold(text) and ends_at(text, solution=request.solution)
 
 
 if __name__ == "__main__":
