@@ -13,7 +13,8 @@ from rlt_core.comparison import states_solution
 from rlt_core.schemas.explain import ExplainRequest
 from rlt_core.schemas.score import ExplanationInput, RewardConfig, Score, ScoreRequest
 
-CHUNK = 8
+CHUNK = 32
+"""Questions in one call: enough for the engine to work on many at once."""
 CONTROLS: dict[str, Callable[[Row], str]] = {
     "worked solution": lambda row: row.trace,
     "bare solution": lambda row: row.solution,

@@ -91,7 +91,9 @@ def test_another_state_makes_only_what_has_no_rows_and_holds_its_student_against
         known = rows_of(tmp_path)["worked-solution"]
         moved = [json.dumps(row | {"solution_mean": row["solution_mean"] - 0.1}) for row in known]
         (tmp_path / "out" / "worked-solution.jsonl").write_text("\n".join(moved), encoding="utf-8")
-        (tmp_path / "work" / "notes.json").write_text("{}", encoding="utf-8")
+        notes = json.loads((tmp_path / "work" / "notes.json").read_text(encoding="utf-8"))
+        assert notes.pop("student") == "0.000000"
+        (tmp_path / "work" / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
         with pytest.raises(RuntimeError, match="nats apart"):
             run_arms(session_of(control, tmp_path), plan=plan, task=TASK)
 
