@@ -107,7 +107,7 @@ bench-swap: $(LOCKED) ## Move the served version under load: what fails, what mi
 	@$(BIN)/python -m benchmarks.swap --home $(RLT_HOME) --out docs/results/swap --engines $(ENGINES); \
 		found=$$?; $(BIN)/python -m benchmarks.page; $(BIN)/python -m benchmarks.reliability.page; exit $$found
 
-experiment-rl: $(LOCKED) ## Choose a task, train and measure what is left of the arms (docs/decisions/0022; calls of 90 minutes, about 4 hours in all)
+experiment-rl: $(LOCKED) ## Choose a task, train and measure what is left of the arms (docs/decisions/0022; calls of 90 minutes, about 5 hours in all)
 	@$(BIN)/python -m benchmarks.experiment all --home $(RLT_HOME) --data $(DATA) --work $(RLT_HOME)/experiment --out docs/results/rl --minutes $(MINUTES)
 
 lint: $(LOCKED)

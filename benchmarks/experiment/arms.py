@@ -49,8 +49,8 @@ class Plan:
     """None is what the pilot chose."""
     kl_mean: float = 0.3
     """Of the main arm; the largest KL weighs a hundredth of it, as in the paper."""
-    sweep: tuple[float, ...] = (3.0, 0.0, 1.0, 0.1)
-    """Further weights of the mean KL, one seed each, in the order in which they are run."""
+    sweep: tuple[float, ...] = (3.0, 0.0, 0.3, 1.0, 0.1)
+    """Weights of the mean KL, one seed each, in the order in which they are run; the main arm's too, at fewer steps."""
     main_seeds: tuple[int, ...] = (0, 1, 2)
     pilot_questions: int = 64
     """That the pilot trains on."""
@@ -66,6 +66,8 @@ class Plan:
     warmup_batch: int = 8
     warmup_rate: float = 5e-4
     rl_steps: int = 40
+    ablation_steps: int = 20
+    """Fewer than the main arm's, so that there is time for all: they are compared with each other."""
     eval_every: int = 10
     """Steps between measurements on the select questions, by which the version of a run is chosen."""
     questions_per_step: int = 4
@@ -89,15 +91,13 @@ class Plan:
 
     def arms(self) -> tuple[Arm, ...]:
         """List the main arm and the ablations, what tells most first: time may run out before the last."""
-        swept = [
-            Arm(name=f"kl-{weight:g}", seeds=(0,), reward=kl(weight)) for weight in self.sweep if weight != self.kl_mean
-        ]
+        swept = [Arm(name=f"kl-{weight:g}", seeds=(0,), reward=kl(weight)) for weight in self.sweep]
         return (
             Arm(name=MAIN, seeds=self.main_seeds, reward=kl(self.kl_mean)),
-            *swept[:2],
+            *swept[:3],
             Arm(name=SPARSE, seeds=(0,), reward=kl(self.kl_mean)),
             Arm(name="no-min-max", seeds=(0,), reward=kl(self.kl_mean) | {"solution_min": 0.0, "kl_max": 0.0}),
-            *swept[2:],
+            *swept[3:],
         )
 
     def row_files(self) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ class Plan:
             "teacher": models.teacher,
             "student": models.student,
             "target_name": f"{arm.name}-seed-{seed}".replace(".", "-"),
-            "steps": self.rl_steps,
+            "steps": self.rl_steps if arm.name == MAIN else self.ablation_steps,
             "questions_per_step": self.questions_per_step,
             "samples_per_question": self.samples_per_question,
             "learning_rate": self.rl_rate,

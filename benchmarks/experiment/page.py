@@ -148,7 +148,7 @@ def pictures(figures: Mapping[str, Any], *, training: Sequence[Mapping[str, Any]
         for measure in ("r_ss", "steps_right"):
             line = [(float(place), float(one[measure])) for place, one in enumerate(swept.values())]
             found[f"kl-{measure}.svg"] = chart(
-                f"{measure} on report questions, seed 0", {measure: line}, across="weight of the mean KL", marks=marks
+                f"{measure} on report questions, one seed", {measure: line}, across="weight of the mean KL", marks=marks
             )
     return found
 
@@ -159,12 +159,10 @@ def _points(one: Mapping[str, Any], measure: str) -> list[tuple[float, float]]:
 
 
 def _swept(figures: Mapping[str, Any]) -> dict[float, Mapping[str, Any]]:
-    """Give the means by KL weight, of seed 0 alone, least first."""
+    """Give the ablations' means by KL weight, least first."""
     found: dict[float, Mapping[str, Any]] = {
         float(name.removeprefix("kl-")): one for name, one in figures["ablations"].items() if name.startswith("kl-")
     }
-    if figures["first_seed"] is not None:
-        found[float(figures["kl_mean"])] = figures["first_seed"]
     return dict(sorted(found.items()))
 
 

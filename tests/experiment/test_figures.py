@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.experiment.arms import MAIN, Plan
+from benchmarks.experiment.arms import MAIN, Datasets, Models, Plan
 from benchmarks.experiment.figures import PUBLISHED, difference, figures_of, issue_figures, means, table_of
 
 RUN: dict[str, Any] = {"plan": {"task": "sums-2"}, "commit": "abc", "date": "2030-01-01", "machine": "a laptop"}
@@ -74,8 +74,15 @@ def test_questions_are_compared_in_pairs() -> None:
 def test_the_arms_are_the_protocol_s() -> None:
     plan = Plan(task="sums-2", kl_mean=0.3, sweep=(0.0, 0.3, 3.0))
     arms = {arm.name: arm for arm in plan.arms()}
-    assert list(arms) == [MAIN, "kl-0", "kl-3", "sparse", "no-min-max"]
+    assert list(arms) == [MAIN, "kl-0", "kl-0.3", "kl-3", "sparse", "no-min-max"]
     assert arms[MAIN].seeds == (0, 1, 2)
     assert arms["kl-3"].reward == {"kl_mean": 3.0, "kl_max": 0.03}
     assert arms["no-min-max"].reward == {"kl_mean": 0.3, "kl_max": 0.0, "solution_min": 0.0}
     assert arms["sparse"].sparse
+    given: dict[str, Any] = {
+        "seed": 0,
+        "data": Datasets(train="a", select="b", gate="c"),
+        "models": Models(student="s@1", teacher="t@1"),
+    }
+    steps = {name: plan.rl_spec(arm, max_tokens=64, **given)["steps"] for name, arm in arms.items()}
+    assert steps == dict.fromkeys(arms, 20) | {MAIN: 40}
