@@ -11,6 +11,8 @@ DATA ?= ../shared/data
 # Whose products and attention `make exact` holds against transformers: RLT_SCORING_MATH, exact or fast.
 MATH ?= exact
 ITEMS ?= 500
+# How long one call of `make experiment-rl` goes on before it begins nothing new; the same command goes on from there.
+MINUTES ?= 90
 # Calls that `make fuzz` draws in all, at least 50 of each operation, and where it begins.
 EXAMPLES ?= 10000
 SEED ?= 1
@@ -34,7 +36,7 @@ LOCKED := $(VENV)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train lint types contracts format lock
+.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train experiment-rl lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -104,6 +106,9 @@ bench-train: $(LOCKED) ## Time one RL step beside TRL's own trainer, which gener
 bench-swap: $(LOCKED) ## Move the served version under load: what fails, what mixes, how long it takes (25 minutes; ENGINES="fake real full")
 	@$(BIN)/python -m benchmarks.swap --home $(RLT_HOME) --out docs/results/swap --engines $(ENGINES); \
 		found=$$?; $(BIN)/python -m benchmarks.page; $(BIN)/python -m benchmarks.reliability.page; exit $$found
+
+experiment-rl: $(LOCKED) ## Choose a task, train and measure what is left of the arms (docs/decisions/0022; calls of 90 minutes, about 5 hours in all)
+	@$(BIN)/python -m benchmarks.experiment all --home $(RLT_HOME) --data $(DATA) --work $(RLT_HOME)/experiment --out docs/results/rl --minutes $(MINUTES)
 
 lint: $(LOCKED)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
