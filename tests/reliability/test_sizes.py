@@ -25,10 +25,10 @@ def test_a_row_that_is_missing_is_an_error(row: object) -> None:
 
 def test_fewer_trials_than_the_bracket_need_a_reason_and_a_reason_needs_fewer() -> None:
     assert faults_of(ROWS, BRACKETS) == []
-    [cancel] = [row for row in ROWS if row.name == "cancel"]
-    bracket = BRACKETS["cancel"]
-    assert faults_of([replace(cancel, in_ci=1)], {"cancel": bracket})
-    assert faults_of([cancel], {"cancel": replace(bracket, why_less="none")})
+    [killed] = [row for row in ROWS if row.name == "engine-killed"]
+    bracket = BRACKETS["engine-killed"]
+    assert faults_of([replace(killed, in_ci=1)], {"engine-killed": bracket})
+    assert faults_of([killed], {"engine-killed": replace(bracket, why_less="none")})
 
 
 def test_a_page_without_a_place_for_the_table_is_an_error() -> None:
