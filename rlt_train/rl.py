@@ -45,13 +45,7 @@ def run_rl(context: JobContext, *, trainer_class: type[RltGrpoTrainer] = RltGrpo
     """
     began_s = time.monotonic()
     job, spec = context.job, _checked(context)
-    parts = load_splits(job)
-    if len(parts.train) < spec.questions_per_step:
-        raise InvalidTrainingDataError(
-            f"{len(parts.train)} questions are left to train on, fewer than questions_per_step = "
-            f"{spec.questions_per_step}: lower it, or hold less out",
-            param="/questions_per_step",
-        )
+    parts = _parts(context, spec)
     services = context.connect()
     publisher = Publisher(services, context=context)
     earlier = [Path(folder) for folder in job.journal_dirs]
@@ -108,6 +102,17 @@ def _checked(context: JobContext) -> RlSpec:
     if job.student_version is None or not job.base_url:
         raise ConfigurationError("an rl job needs student_version and base_url")
     return spec
+
+
+def _parts(context: JobContext, spec: RlSpec) -> SplitRows:
+    parts = load_splits(context.job)
+    if len(parts.train) < spec.questions_per_step:
+        raise InvalidTrainingDataError(
+            f"{len(parts.train)} questions are left to train on, fewer than questions_per_step = "
+            f"{spec.questions_per_step}: lower it, or hold less out",
+            param="/questions_per_step",
+        )
+    return parts
 
 
 def _collector(

@@ -26,10 +26,15 @@ PARTS = ("base", "warm-up", *(name.replace(" ", "-") for name in CONTROLS))
 
 
 def run_pilot(session: Session, *, plan: Plan, tasks: Mapping[str, Task]) -> None:
-    """Warm up and measure on each task whose rows are not there yet."""
+    """Warm up and measure on each task whose rows are not all there yet."""
     for name, task in tasks.items():
-        if all((session.out / f"{name}-{part}.jsonl").exists() for part in PARTS):
+        files = [session.out / f"{name}-{part}.jsonl" for part in PARTS]
+        if all(file.exists() for file in files):
             continue
+        if not session.knows(f"pilot-{name}-warm-student"):
+            # The student that scored what is there is gone with its state: another's rows do not belong beside them.
+            for file in files:
+                file.unlink(missing_ok=True)
         parts = divided(task, sizes=plan.sizes(), seed=plan.data_seed)
         dataset = session.upload(f"pilot-{name}", [row.uploaded() for row in parts["pilot"]])
         models = warmed_up(session, plan.for_pilot(), dataset=dataset, prefix=f"pilot-{name}-")

@@ -36,6 +36,10 @@ class Session:
             write_whole(self._notes, json.dumps(self._known, indent=1) + "\n")
         return self._known[key]
 
+    def knows(self, key: str) -> bool:
+        """Tell whether something was done with this state."""
+        return key in self._known
+
     def has(self, name: str) -> bool:
         """Tell whether a file of rows is there."""
         return (self.out / f"{name}.jsonl").exists()

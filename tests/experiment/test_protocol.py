@@ -117,3 +117,14 @@ def test_the_pilot_keeps_its_rows_and_computes_its_choice_from_them(tmp_path: Pa
     held_out = {row.id for row in divided(TASK, sizes=plan.sizes(), seed=0)["pilot_held_out"]}
     assert {row["question_id"] for row in read[TASK.name]} == held_out
     assert pilot.figures_of(read)["tasks"][TASK.name]["questions"] == 3
+
+
+def test_rows_of_a_pilot_whose_student_is_gone_are_not_joined_by_those_of_another(tmp_path: Path) -> None:
+    plan, out = StubPlan(), tmp_path / "out"
+    out.mkdir()
+    (out / f"{TASK.name}-base.jsonl").write_text('{"arm": "base", "question_id": "of another student"}\n')
+    with worked_app(tmp_path / "home") as control:
+        pilot.run_pilot(session_of(control, tmp_path), plan=plan, tasks={TASK.name: TASK})
+    [rows] = pilot.read_rows(out).values()
+    assert len(rows) == 4 * 3
+    assert "of another student" not in {row["question_id"] for row in rows}
