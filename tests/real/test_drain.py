@@ -18,7 +18,7 @@ import pytest
 from tests.support.control import check_problem
 from tests.support.draining import ask_and_end
 from tests.support.server import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import SELDOM_S, wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -77,7 +77,7 @@ def serving_vllm(home: Path, *, grace_s: float) -> Generator[Server]:
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: is_ready(address, process), what="the server is ready", timeout_s=180.0)
+        wait_until(lambda: is_ready(address, process), what="the server is ready", timeout_s=180.0, every_s=SELDOM_S)
         yield Server(address=address, process=process, engine=engine_of(process))
     finally:
         process.kill()

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from rlt_client import APIError, Client
-from tests.support.waiting import wait_until
+from tests.support.waiting import SELDOM_S, wait_until
 
 END_S = 60.0
 
@@ -93,7 +93,7 @@ def running_up(
 ) -> Generator[Up]:
     """Start `rlt up` with its state under `home`, give it when it is ready, end it with the block."""
     with starting_up(home, arguments=arguments, environment=environment, within=within) as up:
-        wait_until(lambda: is_ready(up), what="rlt up is ready", timeout_s=ready_within_s)
+        wait_until(lambda: is_ready(up), what="rlt up is ready", timeout_s=ready_within_s, every_s=SELDOM_S)
         yield up
 
 
@@ -111,7 +111,12 @@ def running_service(home: Path, *, output: Path = Path(os.devnull), host: str = 
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: _listens(port) and _answers_ready(address), what="the server is ready", timeout_s=60.0)
+        wait_until(
+            lambda: _listens(port) and _answers_ready(address),
+            what="the server is ready",
+            timeout_s=60.0,
+            every_s=SELDOM_S,
+        )
         yield address
     finally:
         process.terminate()
