@@ -1,7 +1,6 @@
 """Compute the scoring benchmark's figures and table from its rows: `python -m benchmarks.score.table FOLDER`."""
 
 import json
-import math
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.ratios import paired_ratio
 from benchmarks.score.checks import COMPARED
 from benchmarks.score.checks import figures_of as checks_of
-from rlt_core.statistics import paired_difference
 
 BASELINE = "vllm_plain"
 LABELS = {
@@ -68,12 +67,6 @@ def read_checks(folder: Path) -> Checks:
     return checks_of(_lines(path)) if path.exists() else {}
 
 
-def ratio_of(rates: Sequence[float], baseline: Sequence[float]) -> tuple[float, float, float]:
-    """Give the geometric mean of the paired ratios with its 95% bootstrap interval over repeats."""
-    found = paired_difference(before=[math.log(rate) for rate in baseline], after=[math.log(rate) for rate in rates])
-    return math.exp(found.mean), math.exp(found.ci_low), math.exp(found.ci_high)
-
-
 def figures_of(rates: Rates, run: Mapping[str, Any], *, checks: Checks) -> dict[str, Any]:
     """Give docs/results/score.json: median tokens/s, ratios with intervals, agreement, where they come from."""
     return {
@@ -83,12 +76,14 @@ def figures_of(rates: Rates, run: Mapping[str, Any], *, checks: Checks) -> dict[
         },
         "ratios_to_vllm_plain": {
             workload: {
-                name: _interval(values, contenders[BASELINE]) for name, values in contenders.items() if name != BASELINE
+                name: paired_ratio(values, contenders[BASELINE])
+                for name, values in contenders.items()
+                if name != BASELINE
             }
             for workload, contenders in rates.items()
         },
         "http_to_in_process": {
-            workload: _interval(contenders["ours_http"], contenders["ours_in_process"])
+            workload: paired_ratio(contenders["ours_http"], contenders["ours_in_process"])
             for workload, contenders in rates.items()
         },
         **({"from_ours": checks} if checks else {}),
@@ -103,13 +98,12 @@ def table_of(rates: Rates, run: Mapping[str, Any], *, memory: Sequence[Mapping[s
         lines += [f"**{workload}**", "", "| how | tokens/s (median) | ratio to vLLM as it comes | of the matrix peak |"]
         lines.append("|---|---|---|---|")
         for name, label in LABELS.items():
-            mean, low, high = ratio_of(contenders[name], contenders[BASELINE])
-            ratio = "1" if name == BASELINE else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+            ratio = "1" if name == BASELINE else _shown(contenders[name], contenders[BASELINE], digits=2)
             lines.append(
                 f"| {label} | {median(contenders[name]):.0f} | {ratio} | {_roofline(name, workload, contenders, run)} |"
             )
-        mean, low, high = ratio_of(contenders["ours_http"], contenders["ours_in_process"])
-        lines += ["", f"HTTP and JSON: {mean:.3f} [{low:.3f}, {high:.3f}] of the rate in process.", ""]
+        http = _shown(contenders["ours_http"], contenders["ours_in_process"], digits=3)
+        lines += ["", f"HTTP and JSON: {http} of the rate in process.", ""]
     lines += _agreement(checks)
     lines += ["| explanations in a request | ours, MiB at most | vLLM as it comes, MiB at most |", "|---|---|---|"]
     peaks = {(row["contender"], row["explanations"]): row["peak_bytes"] / 2**20 for row in memory}
@@ -118,6 +112,11 @@ def table_of(rates: Rates, run: Mapping[str, Any], *, memory: Sequence[Mapping[s
     lines += ["", f"Matrix peak (float32 products of 2048², both cores): {run['matrix_peak_flops'] / 1e9:.0f} GFLOP/s."]
     lines += [f"{run['repeats']} repeats, commit {run['commit']}, {run['date']}, {run['machine']}; `{run['command']}`."]
     return "\n".join(lines) + "\n"
+
+
+def _shown(over: Sequence[float], under: Sequence[float], *, digits: int) -> str:
+    found = paired_ratio(over, under)
+    return "{ratio:.{n}f} [{ci_low:.{n}f}, {ci_high:.{n}f}]".format(n=digits, **found)
 
 
 def _agreement(checks: Checks) -> list[str]:
@@ -137,11 +136,6 @@ def _roofline(name: str, workload: str, contenders: Mapping[str, Sequence[float]
     """Give the share of the matrix peak at which a way does the arithmetic that the reward needs; waste counts not."""
     needed = run["needed_flops_per_token"][workload]["rss_only" if name.endswith("rss_only") else "full"]
     return f"{needed * median(contenders[name]) / run['matrix_peak_flops']:.0%}"
-
-
-def _interval(rates: Sequence[float], baseline: Sequence[float]) -> dict[str, float]:
-    ratio, low, high = ratio_of(rates, baseline)
-    return {"ratio": round(ratio, 4), "ci_low": round(low, 4), "ci_high": round(high, 4)}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
