@@ -74,7 +74,7 @@ slow: $(LOCKED) ## The tests that start processes (rlt up, brokers, workers), tr
 	@$(BIN)/pytest -m "processes or training or fuzz" $(IN_PARALLEL)
 
 real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
-	@$(BIN)/pytest -m real
+	@$(BIN)/pytest -m real --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(LOCKED) ## Fuzz every operation of the contract, then parsers by properties (5 minutes; EXAMPLES=10000, SEED=1)
 	@$(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seed $(SEED) --out docs/results/reliability

@@ -5,16 +5,19 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator, Set
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from _pytest.mark.expression import Expression, ExpressionMatcher
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from rlt_service.caches import cache_environment
 from rlt_service.engine.factory import create_engine
 from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
+from tests.support.engine_sharing import SHARED, SharedEngineScheduling, keep_to_own_cores, unit_of
 from tests.support.postgres import postgres_url
 from tests.support.schema import lay_schema
 
@@ -30,6 +33,21 @@ KINDS = ("real", "processes", "training", "fuzz")
 """Markers of the tests that `make fast` leaves out."""
 SLOWEST_FIRST = ("reliability", "fuzz", "train", "launch", "jobs", "docs", "packaging", "demo")
 """Folders whose files take long: begun last, one of them would keep a single core busy at the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each process that runs tests of the real engine cores of its own."""
+    if _is_real(config):
+        keep_to_own_cores()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Have files that share a real engine run by one process."""
+    return SharedEngineScheduling(config, log) if _is_real(config) else None
+
+
+def _is_real(config: pytest.Config) -> bool:
+    return config.getoption("-m") == "real"
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -63,8 +81,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the slow folders first; within a folder nothing moves."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put first what takes long: slow folders, of the real tests what shares an engine; nothing else moves."""
+    if _is_real(config):
+        items.sort(key=lambda item: SHARED.index(unit_of(item.path)) if unit_of(item.path) in SHARED else len(SHARED))
+        return
     ranks = {folder: rank for rank, folder in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
 
