@@ -52,6 +52,12 @@ class ForgettingEngine(VllmEngine):
         """Call a method of the worker."""
         return (await self._state.llm.collective_rpc(name))[0]
 
+    def core(self) -> Any:
+        """Give the process of vLLM's core."""
+        client: Any = self._state.llm.engine_core
+        (process,) = client.resources.engine_manager.processes
+        return process
+
 
 @pytest.fixture(scope="module")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -81,7 +87,9 @@ async def engine(
         await engine.start()
     await engine.call_worker("watch_steps")
     yield engine
+    core = engine.core()
     await engine.stop()
+    assert core.exitcode == 0  # it ended by itself, before vLLM's patience did
 
 
 @pytest.fixture(scope="module")

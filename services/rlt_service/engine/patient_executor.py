@@ -14,14 +14,20 @@ from collections.abc import Callable
 
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
+from rlt_service.engine.quick_exit import end_quickly
+
 LOOK_AGAIN_MS = 2
 """A look costs some 20 microseconds; a step of the smallest model takes some milliseconds."""
 
 
 class PatientExecutor(MultiprocExecutor):
-    """Starts the worker as vLLM does, then makes the reader of its answers sleep between them."""
+    """Starts the worker as vLLM does, then makes the reader of its answers sleep between them.
+
+    It lives in the engine's core, which ends quickly then.
+    """
 
     def _init_executor(self) -> None:
+        end_quickly()
         super()._init_executor()
         for queue in self.response_mqs:
             condition = queue._spin_condition

@@ -30,6 +30,7 @@ from rlt_service.engine.exact_math import use_exact_math
 from rlt_service.engine.grouped_lora import use_grouped_lora
 from rlt_service.engine.owner import OWNER_VARIABLE
 from rlt_service.engine.prompt_rows import EXACT_KEY
+from rlt_service.engine.quick_exit import end_quickly
 from rlt_service.engine.scoring_runner import PromptScoring, ScoringCPUModelRunner, ScoringGPUModelRunner
 from rlt_service.engine.scoring_runner_v2 import positions_scored_by, put_in_place
 from rlt_service.engine.scoring_variants import VariantName
@@ -59,6 +60,7 @@ class CPUScoringWorker(CPUWorker):
         self.model_runner = self.scoring_runner
         self.core_turns = turns_of_environment()
         _end_with_owner()
+        end_quickly()
 
     def execute_model(self, scheduler_output: SchedulerOutput) -> ModelRunnerOutput | AsyncModelRunnerOutput | None:
         """Compute a step when it is this engine's turn to use the cores; the turn goes on where tokens are sampled."""
