@@ -72,10 +72,10 @@ def data_of(client: Client, job: str, kind: str) -> list[dict[str, Any]]:
     return [event.data | {"attempt": event.attempt} for event in client.jobs.events(job) if event.type == kind]
 
 
-def test_a_killed_trainer_goes_on_from_the_rollouts_that_it_had_and_a_killed_worker_loses_no_job(
+def test_a_job_outlives_its_trainer_its_worker_and_its_engine_each_killed_in_its_turn(
     real_up: Up, real_client: Client, dataset: str
 ) -> None:
-    job = submit(real_client, dataset, name="killed", steps=4)
+    job = submit(real_client, dataset, name="killed", steps=5)
     written = journal(real_up, job, attempt=1, step=1)
     wait_until(written.is_file, what="the second step's rollouts are on disk", timeout_s=120.0)
     first = json.loads(written.read_text().partition("\n")[2])  # below the line with its hash
@@ -88,31 +88,26 @@ def test_a_killed_trainer_goes_on_from_the_rollouts_that_it_had_and_a_killed_wor
         worker.kill()
     wait_until(lambda: not any(trainer.is_running() for trainer in trainers), what="its trainer ends", timeout_s=20.0)
 
+    wait_until(lambda: journal(real_up, job, attempt=3, step=3).is_file(), what="it goes on again", timeout_s=120.0)
+    engines = below(real_up, "VLLM::")
+    assert engines
+    for engine in engines:
+        engine.kill()
+
     done = ended(real_client, job)
-    assert done.attempt == 3
+    assert done.attempt == 3  # which waited for its engine
     assert done.result is not None
+    told = [entry["message"] for entry in data_of(real_client, job, "log")]
+    assert any("works again" in message for message in told), told
     samples = data_of(real_client, job, "sample")
     steps = [(sample["attempt"], sample["step"]) for sample in samples]
     assert [step for _, step in steps] == sorted(step for _, step in steps)
-    assert {step for _, step in steps} == {0, 1, 2, 3}
+    assert {step for _, step in steps} == {0, 1, 2, 3, 4}
     # What the engine gave the killed attempt was trained on, not what it would give a second time.
     again = [sample["text"] for sample in samples if sample["step"] == 1]
     assert len(again) == 2
     assert set(again) == {first["rollouts"][0]["text"]}
     assert below(real_up, "rlt_train") == []
-
-
-def test_a_job_whose_engine_is_killed_waits_and_goes_on(real_up: Up, real_client: Client, dataset: str) -> None:
-    job = submit(real_client, dataset, name="waited", steps=3)
-    wait_until(lambda: journal(real_up, job, attempt=1, step=0).is_file(), what="it trains", timeout_s=120.0)
-    engines = below(real_up, "VLLM::")
-    assert engines
-    for engine in engines:
-        engine.kill()
-    done = ended(real_client, job)
-    assert done.attempt == 1
-    told = [entry["message"] for entry in data_of(real_client, job, "log")]
-    assert any("works again" in message for message in told), told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
