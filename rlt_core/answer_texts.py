@@ -41,9 +41,15 @@ _UNITS = {
     "cent": ("cent",),
     "dollar": ("dollar",),
 }
-_UNIT_OF = {name + plural: unit for unit, names in _UNITS.items() for name in names for plural in ("", "s")}
-# A plural of one letter is another unit: ms is no metres, ms of seconds neither.
-_UNIT_OF = {name: unit for name, unit in _UNIT_OF.items() if name not in ("ms", "gs", "ss", "hs", "ls", "mms", "mis")}
+_NO_PLURALS = frozenset({"ms", "gs", "ss", "hs", "ls", "mms", "mis"})
+"""A plural of one letter would be another unit: ms is no metres."""
+_UNIT_OF = {
+    name + plural: unit
+    for unit, names in _UNITS.items()
+    for name in names
+    for plural in ("", "s")
+    if name + plural not in _NO_PLURALS
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,11 @@ from rlt_core.job_errors import remedy_of
 from rlt_core.schemas.base import MIN_TEMPERATURE, Name, RequestModel, Role, UtcTime, WireModel
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
 from rlt_core.schemas.score import RewardConfig
+from rlt_core.schemas.spec_base import SharedSpec
 
-JobKind = Literal["warmup", "rl"]
+JobKind = Literal["warmup", "rl", "distill"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-RESERVED_KINDS = ("collect", "distill", "evaluate", "rlvr", "pipeline")
+RESERVED_KINDS = ("collect", "evaluate", "rlvr", "pipeline")
 """Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
 
 QUEUE = "train"
@@ -88,19 +89,9 @@ StudentReduction = Literal["mean", "worst"]
 """What an explanation is worth that several students read: the mean of their rewards, or the lowest."""
 
 
-class _SpecBase(RequestModel):
-    name: str | None = Field(default=None, max_length=200)
-    """For people; need not be unique."""
-    dataset: str = Field(min_length=1, max_length=200)
-    """A dataset's id."""
+class _SpecBase(SharedSpec):
     target_name: Name
     """The name under which the result becomes a version."""
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    max_runtime_s: float | None = Field(default=None, gt=0.0)
-    """Seconds that all attempts together may run."""
-    priority: int = Field(default=0, ge=-100, le=100)
-    """Higher first."""
-    not_before: Annotated[UtcTime, Field(strict=False)] | None = None
     resume_from: str | None = Field(default=None, max_length=200)
     """A checkpoint's id, of any job of the same kind, data and adapter: training goes on after its step."""
     splits: Splits = Field(default_factory=Splits)
@@ -114,14 +105,7 @@ class _SpecBase(RequestModel):
     parallel: Parallel = Field(default_factory=Parallel)
 
 
-class WarmupSpec(_SpecBase):
-    """Supervised fine-tuning on the format (paper, section 4.1; its defaults are for 7B, these for small models)."""
-
-    kind: Literal["warmup"]
-    role: Role
-    """`teacher`: question, solution -> explanation; `student`: question -> thought, solution."""
-    base_model: str | None = None
-    """Null is the base that the engine serves."""
+class _SupervisedSpec(_SpecBase):
     epochs: float = Field(default=1.0, gt=0.0, le=1000.0)
     max_steps: int | None = Field(default=None, ge=1, le=10_000_000)
     """Stops before the epochs are done; null trains them all."""
@@ -143,6 +127,37 @@ class WarmupSpec(_SpecBase):
     last step."""
     patience: int = Field(default=0, ge=0, le=1000)
     """Measurements in a row without a new best that end training early; 0 trains all steps."""
+
+
+class WarmupSpec(_SupervisedSpec):
+    """Supervised fine-tuning on the format (paper, section 4.1; its defaults are for 7B, these for small models)."""
+
+    kind: Literal["warmup"]
+    role: Role
+    """`teacher`: question, solution -> explanation; `student`: question -> thought, solution."""
+    base_model: str | None = None
+    """Null is the base that the engine serves."""
+
+
+class DistillSpec(_SupervisedSpec):
+    """Supervised fine-tuning of a student on a teacher's explanations as its own thoughts (paper, section 4.2).
+
+    A row's thought is its column `explanation`, else `thought`, else `reasoning_trace`.
+    """
+
+    kind: Literal["distill"]
+    student_base: str | None = None
+    """Null is the base that the engine serves for students."""
+
+    @property
+    def role(self) -> Role:
+        """What is made plays the student."""
+        return "student"
+
+    @property
+    def base_model(self) -> str | None:
+        """What training starts from, by the name that a warm-up has for it."""
+        return self.student_base
 
 
 class RlSpec(_SpecBase):
@@ -208,8 +223,11 @@ class RlSpec(_SpecBase):
     promote: PromotePolicy = Field(default_factory=PromotePolicy)
 
 
-JobSpec = Annotated[WarmupSpec | RlSpec, Field(discriminator="kind")]
-JOB_SPEC: TypeAdapter[WarmupSpec | RlSpec] = TypeAdapter(JobSpec)
+SupervisedSpec = WarmupSpec | DistillSpec
+AnySpec = WarmupSpec | RlSpec | DistillSpec
+JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
+JOB_SPEC: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)
+SPECS: dict[str, type[AnySpec]] = {"warmup": WarmupSpec, "rl": RlSpec, "distill": DistillSpec}
 
 
 class Progress(WireModel):
@@ -238,6 +256,8 @@ class JobResult(WireModel):
     dataset: str | None = None
     evaluation: str | None = None
     promotion: PromotionResult | None = None
+    taught_by: list[str] = Field(default_factory=list[str])
+    """Of a student that was distilled: the versions whose explanations its dataset's rows hold, by their own word."""
     cost: dict[str, float] = Field(default_factory=dict[str, float])
     """Seconds and tokens by part."""
 

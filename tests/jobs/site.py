@@ -71,7 +71,7 @@ class Site:
             completion=Completion(
                 settings=self.settings, datasets=self.datasets, registry=self.registry, transport=transport
             ),
-            resolve_base=lambda: self.settings.home,
+            resolve_base=lambda _: self.settings.home,
             trainer_command=self.settings.trainer_command,
             drain=drain or Drain(),
         )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.support.bad_input import BadInput
-from tests.support.bad_input_kinds import NO_DATASET, NO_JOB, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, train
+from tests.support.bad_input_kinds import DISTILL, NO_DATASET, NO_JOB, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, train
 
 NOT_FOUND: dict[str, Any] = {"status_": 404, "code": "not_found"}
 NO_MODEL: dict[str, Any] = {"status_": 404, "code": "model_not_found"}
@@ -16,7 +16,7 @@ TRAINING = (
     train("a kind that is an object", "/kind", "no kind of job", kind={"rl": 1}),
     *(
         train(f"a kind of later work: {kind}", "/kind", "does not run", kind=kind, **NOT_YET)
-        for kind in ("collect", "distill", "evaluate", "rlvr", "pipeline")
+        for kind in ("collect", "evaluate", "rlvr", "pipeline")
     ),
     train("a field of another kind", "/epochs", "no field", code="unknown_field", epochs=1),
     train("a field that is mistyped in training", "/stepz", "did you mean 'steps'?", code="unknown_field", stepz=3),
@@ -159,6 +159,29 @@ TRAINING = (
         body=WARMUP | {"role": "tutor"},
         param="/role",
         why="'teacher' or 'student'",
+    ),
+    BadInput(
+        name="rows without an explanation to learn",
+        call=TRAIN,
+        body=DISTILL | {"dataset": "$untraced"},
+        param="/dataset",
+        why="10 of 10 rows have no explanation or thought or reasoning_trace",
+    ),
+    BadInput(
+        name="a student's base that is not served",
+        call=TRAIN,
+        body=DISTILL | {"student_base": "other/model"},
+        param="/student_base",
+        why="RLT_STUDENT_MODEL=other/model",
+        **NOT_YET,
+    ),
+    BadInput(
+        name="a role for a distillation",
+        call=TRAIN,
+        body=DISTILL | {"role": "teacher"},
+        code="unknown_field",
+        param="/role",
+        why="no field",
     ),
     train("nearly greedy rollouts", "/temperature", "0.01", temperature=0.0099),
     train("rollouts colder than any float32", "/temperature", "0.01", temperature=5e-324),

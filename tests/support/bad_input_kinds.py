@@ -9,6 +9,7 @@ EXPLAIN, SCORE, TRAIN, UPLOAD = "POST /v1/explain", "POST /v1/score", "POST /v1/
 SCORED: dict[str, Any] = QUESTION | {"explanations": ["4"]}
 RL = {"kind": "rl", "dataset": "$dataset", "target_name": "made"}
 WARMUP = {"kind": "warmup", "role": "teacher", "dataset": "$dataset", "target_name": "made"}
+DISTILL = {"kind": "distill", "dataset": "$dataset", "target_name": "made"}
 ROW = b'{"question": "1 + 1?", "solution": "2"}\n'
 JSONL = {"Content-Type": "application/jsonl"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}

@@ -40,7 +40,7 @@ def work(control: Control, ended: threading.Event) -> None:
         keys=KeyStore(services.database),
         preparation=Preparation(settings=services.settings, jobs=services.jobs, artifacts=services.artifacts, **stores),
         completion=Completion(settings=services.settings, transport=AppTransport(control.http), **stores),
-        resolve_base=lambda: services.settings.home,
+        resolve_base=lambda _: services.settings.home,
         trainer_command=services.settings.trainer_command,
         drain=Drain(),
     )

@@ -1,7 +1,5 @@
 """Answers compared as mathematics, by the real library, on pairs made by hand; near misses among them."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from rlt_core.answer_texts import FoundAnswer
@@ -42,7 +40,7 @@ OTHER = [
 
 
 @pytest.fixture(scope="module")
-def equal() -> Iterator[MathVerify]:
+def equal() -> MathVerify:
     pytest.importorskip("math_verify", reason="the extra [evaluate] is not installed")
     return MathVerify()
 

@@ -10,8 +10,9 @@ from rlt_core.errors import RltError
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Rehearsal, RehearsedRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
-from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import RlSpec, SupervisedSpec
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
+from rlt_core.traces import trace_of
 from rlt_service.engine.admission import cancel_all
 
 AnswerT = TypeVar("AnswerT")
@@ -48,7 +49,7 @@ class Rehearsed:
 
 
 async def rehearse(
-    spec: WarmupSpec | RlSpec,
+    spec: SupervisedSpec | RlSpec,
     rows: Sequence[DatasetRow],
     *,
     players: Players | None,
@@ -67,7 +68,10 @@ async def rehearse(
         async with asyncio.timeout(patience_s):
             if isinstance(spec, RlSpec) and teacher is not None:
                 return await _rl(spec, tried, players=players, teacher=teacher, student=student)
-            return await _warmup(tried, players=players, student=student)
+            traces = [
+                row.reasoning_trace if isinstance(spec, RlSpec) else trace_of(row, kind=spec.kind) for row in tried
+            ]
+            return await _warmup(tried, traces, players=players, student=student)
     except TimeoutError:
         return _not_scored(f"teacher and student did not answer within {patience_s:g} s")
     except RltError as error:
@@ -129,13 +133,13 @@ async def _rl(spec: RlSpec, rows: Sequence[DatasetRow], *, players: Players, tea
     return Rehearsed(shown=shown, completion_bytes=sum(written) / len(written))
 
 
-async def _warmup(rows: Sequence[DatasetRow], *, players: Players, student: str) -> Rehearsed:
+async def _warmup(
+    rows: Sequence[DatasetRow], traces: Sequence[str | None], *, players: Players, student: str
+) -> Rehearsed:
     began_s = time.monotonic()
     asked = [
-        ScoreRequest(
-            question=row.question, solution=row.solution, explanations=[row.reasoning_trace or ""], student=student
-        )
-        for row in rows
+        ScoreRequest(question=row.question, solution=row.solution, explanations=[trace or ""], student=student)
+        for row, trace in zip(rows, traces, strict=True)
     ]
     scores = await _together([players.score(request) for request in asked])
     return Rehearsed(

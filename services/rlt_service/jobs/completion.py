@@ -11,13 +11,16 @@ import httpx
 from rlt_core.comparison import evaluation_of
 from rlt_core.errors import NotFoundError
 from rlt_core.schemas.base import Role
-from rlt_core.schemas.jobs import Job, JobResult, PromotionResult, RlSpec
+from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.jobs import DistillSpec, Job, JobResult, PromotionResult, RlSpec
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow, JobAttempt, ModelVersion
 from rlt_core.schemas.trainer import EvaluationEvent, ResultEvent
+from rlt_core.traces import teachers_of
 from rlt_service.jobs.preparation import service_url
 from rlt_service.jobs.promotion import Promoter
 from rlt_service.settings import Settings
 from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.faults import storage_faults
 from rlt_service.store.registry import Candidate, HeldOut, Registry
 
 LOGGER = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class Completion:
         """Promote as the spec says, and name what the job made; raises Interrupted."""
         evaluation = self.registry.evaluation_of_job(job.id)
         return JobResult(
+            taught_by=self._taught_by(job),
             teacher=made.version if made.role == "teacher" else None,
             student=made.version if made.role == "student" else None,
             evaluation=evaluation.id if evaluation is not None else None,
@@ -92,6 +96,17 @@ class Completion:
             student=job.spec.student if isinstance(job.spec.student, str) else job.spec.student[0],
             asker=JobAttempt(job=job.id, attempt=job.attempt),
         )
+
+    def _taught_by(self, job: Job) -> list[str]:
+        """Say whose explanations a student was taught; nobody's where the rows do not say."""
+        if not isinstance(job.spec, DistillSpec):
+            return []
+        try:
+            path = self.datasets.path(job.spec.dataset)
+        except NotFoundError:
+            return []
+        with storage_faults(f"read dataset {job.spec.dataset}"), path.open(encoding="utf-8") as lines:
+            return teachers_of(DatasetRow.model_validate_json(line) for line in lines)
 
     def _dataset_sha256(self, dataset_id: str) -> str | None:
         try:

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
-from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import AnySpec, Job, RlSpec, SupervisedSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
+from rlt_service.bases import BASE_FIELDS, base_role, model_reference
 from rlt_service.jobs.launching import check_launchable
 from rlt_service.listening import address_of
 from rlt_service.settings import Settings
@@ -37,7 +38,7 @@ class Preparation:
 
         ConfigurationError for a job that this worker cannot start.
         """
-        spec, base = job.spec, self.registry.base()
+        spec, base = job.spec, self.registry.base(base_role(job.spec))
         check_launchable(spec.parallel)
         folder = self.artifacts.make_dir(self.artifacts.attempt_dir(job.id, job.attempt))
         first, branch = self._first_attempt(job), self._branch(spec)
@@ -78,7 +79,7 @@ class Preparation:
         ]
         return sorted(points, key=lambda point: (point.step, point.attempt), reverse=True)
 
-    def _branch(self, spec: WarmupSpec | RlSpec) -> StoredCheckpoint | None:
+    def _branch(self, spec: AnySpec) -> StoredCheckpoint | None:
         """Find the other job's checkpoint that a spec names; whether it fits was checked when it was submitted."""
         if spec.resume_from is None:
             return None
@@ -87,17 +88,19 @@ class Preparation:
     def _attempt_dir(self, job: Job, attempt: int) -> Path:
         return self.artifacts.attempt_dir(job.id, attempt)
 
-    def _splits(self, spec: WarmupSpec | RlSpec) -> dict[str, str]:
+    def _splits(self, spec: AnySpec) -> dict[str, str]:
         named = spec.splits.model_dump().items()
         return {split: str(self.datasets.path(value)) for split, value in named if isinstance(value, str)}
 
-    def _warmup(self, spec: WarmupSpec, base: ResolvedVersion) -> dict[str, Any]:
-        known = {None, base.base_model, base.version, base.version.partition("@")[0], self.settings.base_model}
+    def _warmup(self, spec: SupervisedSpec, base: ResolvedVersion) -> dict[str, Any]:
+        reference = model_reference(self.settings, base_role(spec))
+        known = {None, base.base_model, base.version, base.version.partition("@")[0], reference}
         if spec.base_model not in known:
+            field = BASE_FIELDS[spec.kind]
             raise InvalidRequestError(
-                f"base_model {spec.base_model!r} is not the base that this server serves, {base.version}: "
+                f"{field} {spec.base_model!r} is not the base that this server serves, {base.version}: "
                 "leave it out, or start a server with that base.",
-                param="/base_model",
+                param=f"/{field}",
             )
         return {}
 

@@ -17,6 +17,8 @@ from typing import Any
 from celery import signals  # pyright: ignore[reportMissingTypeStubs] - celery carries no types
 
 from rlt_core.errors import RltError, UnavailableError
+from rlt_core.schemas.base import Role
+from rlt_service.bases import model_reference
 from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.broker import EmbeddedValkey
 from rlt_service.jobs.celery_app import TASK, make_celery
@@ -149,11 +151,11 @@ def make_supervisor(settings: Settings, *, database: Database, jobs: JobStore, d
     )
 
 
-def _resolve_base(settings: Settings) -> Path:
+def _resolve_base(settings: Settings, role: Role) -> Path:
     # Imported when a job needs it: reading model files costs more than the whole worker.
     from rlt_service.engine.models import resolve_model
 
-    return resolve_model(settings.base_model, state_folder=settings.home)
+    return resolve_model(model_reference(settings, role), state_folder=settings.home)
 
 
 def main() -> int:

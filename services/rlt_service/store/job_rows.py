@@ -12,14 +12,15 @@ from rlt_core.errors import NotFoundError, StaleAttemptError
 from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.jobs import (
     JOB_SPEC,
+    SPECS,
     TERMINAL,
+    AnySpec,
     Job,
     JobError,
     JobKind,
     JobResult,
     JobStatus,
     Progress,
-    RlSpec,
     WarmupSpec,
 )
 from rlt_service.store import history
@@ -59,11 +60,11 @@ def job_of(row: JobRow) -> Job:
     try:
         return Job(**fields, spec=spec_of(row))
     except ValidationError:
-        kind: type[RlSpec | WarmupSpec] = RlSpec if row.kind == "rl" else WarmupSpec
-        return Job.model_construct(**fields, spec=kind.model_construct(**row.spec))
+        spec = SPECS.get(row.kind, WarmupSpec).model_construct(**row.spec)
+        return Job.model_construct(**fields, spec=spec)
 
 
-def spec_of(row: JobRow) -> WarmupSpec | RlSpec:
+def spec_of(row: JobRow) -> AnySpec:
     """Read the stored spec; raises ValidationError where the rules were others when it was stored."""
     return JOB_SPEC.validate_python(row.spec)
 

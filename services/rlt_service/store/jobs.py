@@ -15,6 +15,7 @@ from rlt_core.schemas.jobs import (
     QUEUE,
     SPEC_VERSION,
     TERMINAL,
+    AnySpec,
     Job,
     JobError,
     JobEvent,
@@ -23,7 +24,6 @@ from rlt_core.schemas.jobs import (
     JobStatus,
     Progress,
     RlSpec,
-    WarmupSpec,
 )
 from rlt_service.store import history
 from rlt_service.store.database import Database
@@ -72,7 +72,7 @@ class JobStore:
         self._rules = rules or JobRules()
 
     @tried_again
-    def submit(self, spec: WarmupSpec | RlSpec) -> Job:
+    def submit(self, spec: AnySpec) -> Job:
         """Store a job, the bell it is owed, and its first event, all or none."""
         with self._database.transaction() as session:
             row = JobRow(
