@@ -5,13 +5,11 @@ Mathematics is asked of a `MathEquality` that is handed in; everything else is t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from rlt_core.answer_texts import FoundAnswer, choice_of, find_answer, plain, units_differ
 from rlt_core.countdown import check_expression, read_game
-
-VerdictRule = Literal["math", "exact", "choice", "countdown"]
-"""How an answer is compared: as mathematics, as text, as a letter, or by playing the game that its row describes."""
+from rlt_core.schemas.evaluate import VerdictRule
 
 UNCLOSED = "the solution was never closed"
 NO_ANSWER = "there is no answer in it"

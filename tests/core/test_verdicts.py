@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from rlt_core.answer_texts import FoundAnswer, choice_of, find_answer, plain, units_differ
 from rlt_core.countdown import Countdown, check_expression, solve
-from rlt_core.verdicts import NO_ANSWER, UNCLOSED, Question, Verdict, VerdictRule, fault_of, judge
+from rlt_core.schemas.evaluate import VerdictRule
+from rlt_core.verdicts import NO_ANSWER, UNCLOSED, Question, Verdict, fault_of, judge
 
 GAME = {"nums": [44, 19, 35], "target": 98}
 
