@@ -6,12 +6,14 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from rlt_core.job_errors import remedy_of
 from rlt_core.schemas.base import MIN_TEMPERATURE, Name, RequestModel, Role, UtcTime, WireModel
+from rlt_core.schemas.collect import CollectSpec, SkippedRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
 from rlt_core.schemas.score import RewardConfig
+from rlt_core.schemas.spec_base import SharedSpec
 
-JobKind = Literal["warmup", "rl"]
+JobKind = Literal["warmup", "rl", "collect"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-RESERVED_KINDS = ("collect", "distill", "evaluate", "rlvr", "pipeline")
+RESERVED_KINDS = ("distill", "evaluate", "rlvr", "pipeline")
 """Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
 
 QUEUE = "train"
@@ -88,19 +90,9 @@ StudentReduction = Literal["mean", "worst"]
 """What an explanation is worth that several students read: the mean of their rewards, or the lowest."""
 
 
-class _SpecBase(RequestModel):
-    name: str | None = Field(default=None, max_length=200)
-    """For people; need not be unique."""
-    dataset: str = Field(min_length=1, max_length=200)
-    """A dataset's id."""
+class _SpecBase(SharedSpec):
     target_name: Name
     """The name under which the result becomes a version."""
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    max_runtime_s: float | None = Field(default=None, gt=0.0)
-    """Seconds that all attempts together may run."""
-    priority: int = Field(default=0, ge=-100, le=100)
-    """Higher first."""
-    not_before: Annotated[UtcTime, Field(strict=False)] | None = None
     resume_from: str | None = Field(default=None, max_length=200)
     """A checkpoint's id, of any job of the same kind, data and adapter: training goes on after its step."""
     splits: Splits = Field(default_factory=Splits)
@@ -208,8 +200,11 @@ class RlSpec(_SpecBase):
     promote: PromotePolicy = Field(default_factory=PromotePolicy)
 
 
-JobSpec = Annotated[WarmupSpec | RlSpec, Field(discriminator="kind")]
-JOB_SPEC: TypeAdapter[WarmupSpec | RlSpec] = TypeAdapter(JobSpec)
+TrainingSpec = WarmupSpec | RlSpec
+"""Of the kinds that train a model."""
+AnySpec = TrainingSpec | CollectSpec
+JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
+JOB_SPEC: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)
 
 
 class Progress(WireModel):
@@ -240,6 +235,10 @@ class JobResult(WireModel):
     promotion: PromotionResult | None = None
     cost: dict[str, float] = Field(default_factory=dict[str, float])
     """Seconds and tokens by part."""
+    counts: dict[str, int] = Field(default_factory=dict[str, int])
+    """Of a collect: what became of its questions and explanations."""
+    skipped: list[SkippedRow] = Field(default_factory=list[SkippedRow])
+    """Of a collect: questions without an explanation, the first hundred; `counts` has them all."""
 
 
 class JobError(WireModel):
@@ -276,6 +275,8 @@ class Job(WireModel):
     pause_requested: bool = False
     progress: Progress = Field(default_factory=Progress)
     spec: JobSpec
+    output: str | None = None
+    """Of a collect: the dataset that it fills, readable while it grows."""
     result: JobResult | None = None
     error: JobError | None = None
 
