@@ -66,7 +66,9 @@ def compare(evaluations: Sequence[ModelEvaluation], values: Sequence[Values]) ->
 
     Raises ValueError where fewer than 2 questions were answered by all.
     """
-    shared = set.intersection(*[set(next(iter(found.values()))) for found in values])
+    shared = set(_questions(values[0]))
+    for found in values[1:]:
+        shared &= _questions(found)
     if len(shared) < 2:
         raise ValueError(f"{len(shared)} questions were answered by all, 2 are the least")
     return EvaluationComparison(
@@ -115,6 +117,10 @@ def _differences(was: Values, became: Values, *, questions: Sequence[str]) -> di
         for figure in was
         if figure in became and figure.startswith(COMPARED)
     }
+
+
+def _questions(values: Values) -> set[str]:
+    return set(next(iter(values.values())))
 
 
 def _setting(evaluation: ModelEvaluation, name: str) -> object:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from rlt_core.formats import ExplanationPiece
 from rlt_core.schemas.base import Role
 from rlt_core.schemas.datasets import DatasetRow
@@ -16,6 +14,7 @@ from rlt_core.splits import SplitRows, split_rows
 from rlt_core.tokens import SequenceCodec
 from rlt_core.traces import SupervisedKind, missing_trace, trace_of
 from rlt_train.errors import InvalidTrainingDataError
+from rlt_train.row_lines import read_row
 
 IGNORED = -100
 """Label of a position without loss."""
@@ -39,24 +38,15 @@ class Examples:
 
 def read_rows(path: Path) -> list[DatasetRow]:
     """Read JSONL rows; a row without an id gets its line number. Raises InvalidTrainingDataError naming the line."""
-    rows: list[DatasetRow] = []
     with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = DatasetRow.model_validate_json(line)
-            except ValidationError as error:
-                # By kind and place alone: pydantic's own message quotes the row, and this one is logged.
-                kinds = [f"{'.'.join(map(str, each['loc'])) or 'line'}: {each['type']}" for each in error.errors()]
-                raise InvalidTrainingDataError(f"line {number} of the dataset is no row: {'; '.join(kinds)}") from error
-            rows.append(row if row.id is not None else row.model_copy(update={"id": f"line-{number}"}))
-    return rows
+        return [read_row(line, number=number) for number, line in enumerate(file, start=1)]
 
 
 def load_splits(job: TrainerJob) -> SplitRows:
     """Read the job's dataset and divide it as the spec says."""
     held_out = {name: read_rows(Path(path)) for name, path in job.split_paths.items()}
     rows = read_rows(Path(job.dataset_path))
-    parts = split_rows(rows, splits=job.spec.splits, seed=job.spec.seed, held_out=held_out)
+    parts = split_rows(rows, splits=job.training.splits, seed=job.training.seed, held_out=held_out)
     if not parts.train:
         raise InvalidTrainingDataError(f"the dataset has {len(rows)} rows, of which none is left to train on")
     return parts

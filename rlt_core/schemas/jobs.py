@@ -6,13 +6,14 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from rlt_core.job_errors import remedy_of
 from rlt_core.schemas.base import MIN_TEMPERATURE, Name, RequestModel, Role, UtcTime, WireModel
+from rlt_core.schemas.collect import CollectSpec, SkippedRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
 from rlt_core.schemas.score import RewardConfig
 from rlt_core.schemas.spec_base import SharedSpec
 
-JobKind = Literal["warmup", "rl", "distill"]
+JobKind = Literal["warmup", "rl", "collect", "distill"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-RESERVED_KINDS = ("collect", "evaluate", "rlvr", "pipeline")
+RESERVED_KINDS = ("evaluate", "rlvr", "pipeline")
 """Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
 
 QUEUE = "train"
@@ -224,10 +225,18 @@ class RlSpec(_SpecBase):
 
 
 SupervisedSpec = WarmupSpec | DistillSpec
-AnySpec = WarmupSpec | RlSpec | DistillSpec
+"""Of the kinds that imitate texts."""
+TrainingSpec = SupervisedSpec | RlSpec
+"""Of the kinds that train a model."""
+AnySpec = TrainingSpec | CollectSpec
 JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)
-SPECS: dict[str, type[AnySpec]] = {"warmup": WarmupSpec, "rl": RlSpec, "distill": DistillSpec}
+SPECS: dict[str, type[AnySpec]] = {
+    "warmup": WarmupSpec,
+    "rl": RlSpec,
+    "collect": CollectSpec,
+    "distill": DistillSpec,
+}
 
 
 class Progress(WireModel):
@@ -260,6 +269,10 @@ class JobResult(WireModel):
     """Of a student that was distilled: the versions whose explanations its dataset's rows hold, by their own word."""
     cost: dict[str, float] = Field(default_factory=dict[str, float])
     """Seconds and tokens by part."""
+    counts: dict[str, int] = Field(default_factory=dict[str, int])
+    """Of a collect: what became of its questions and explanations."""
+    skipped: list[SkippedRow] = Field(default_factory=list[SkippedRow])
+    """Of a collect: questions without an explanation, the first hundred; `counts` has them all."""
 
 
 class JobError(WireModel):
@@ -296,6 +309,8 @@ class Job(WireModel):
     pause_requested: bool = False
     progress: Progress = Field(default_factory=Progress)
     spec: JobSpec
+    output: str | None = None
+    """Of a collect: the dataset that it fills, readable while it grows."""
     result: JobResult | None = None
     error: JobError | None = None
 

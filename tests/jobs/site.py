@@ -69,7 +69,11 @@ class Site:
                 artifacts=self.artifacts,
             ),
             completion=Completion(
-                settings=self.settings, datasets=self.datasets, registry=self.registry, transport=transport
+                settings=self.settings,
+                jobs=self.jobs,
+                datasets=self.datasets,
+                registry=self.registry,
+                transport=transport,
             ),
             resolve_base=lambda _: self.settings.home,
             trainer_command=self.settings.trainer_command,

@@ -39,7 +39,9 @@ def work(control: Control, ended: threading.Event) -> None:
         jobs=services.jobs,
         keys=KeyStore(services.database),
         preparation=Preparation(settings=services.settings, jobs=services.jobs, artifacts=services.artifacts, **stores),
-        completion=Completion(settings=services.settings, transport=AppTransport(control.http), **stores),
+        completion=Completion(
+            settings=services.settings, jobs=services.jobs, transport=AppTransport(control.http), **stores
+        ),
         resolve_base=lambda _: services.settings.home,
         trainer_command=services.settings.trainer_command,
         drain=Drain(),

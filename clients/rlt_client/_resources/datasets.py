@@ -57,6 +57,27 @@ class Datasets:
             path_of("datasets", dataset_id, "rows"), into=DatasetRows, params={"offset": offset, "limit": limit}
         )
 
+    def download(self, dataset_id: str, target: str | Path) -> Path:
+        """Write all rows to a JSONL file, which is there only once it is whole; nothing is held in memory.
+
+        Of a dataset that a collect fills, those that are there.
+        """
+        path = Path(target)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with (
+                self._api.stream("GET", path_of("datasets", dataset_id, "download")) as response,
+                part.open("wb") as file,
+            ):
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+            part.replace(path)
+        except OSError as error:
+            raise APIError(f"cannot write {path}: {error.strerror}", param="target") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
     def delete(self, dataset_id: str) -> DatasetDeleted:
         """Delete; raises ConflictError while a job that has not ended names it."""
         return self._api.call("DELETE", path_of("datasets", dataset_id), into=DatasetDeleted)

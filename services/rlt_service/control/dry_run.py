@@ -12,12 +12,14 @@ from rlt_core.errors import InvalidRequestError
 from rlt_core.job_errors import remedy_of
 from rlt_core.memory import refusal
 from rlt_core.model_shape import read_shape
+from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
-from rlt_core.schemas.jobs import DryRun, RlSpec
+from rlt_core.schemas.jobs import AnySpec, DryRun, RlSpec
 from rlt_core.splits import HELD_OUT
 from rlt_service.bases import base_role, model_reference
-from rlt_service.control.estimates import Machine, Speeds, Work, estimate, least_memory
+from rlt_service.control.collect_dry_run import CollectDryRun
+from rlt_service.control.estimates import Machine, Speeds, Work, estimate, least_memory, per_s
 from rlt_service.control.lengths import first_fitting, measure_lengths
 from rlt_service.control.rehearsal import REHEARSED_ROWS, Players, Rehearsed, rehearse
 from rlt_service.control.specs import Spec
@@ -40,8 +42,13 @@ class DryRunner:
     """None where neither this process nor another is known to play teacher and student."""
     engine: Engine | None
 
-    async def run(self, spec: Spec) -> DryRun:
-        """Check, try, estimate; raises what `Submission.check` raises, or InvalidRequestError for want of memory."""
+    async def run(self, spec: AnySpec) -> DryRun:
+        """Check, try, estimate; raises what the checks of a kind raise, or InvalidRequestError for want of memory."""
+        if isinstance(spec, CollectSpec):
+            dry = CollectDryRun(
+                checks=self.submission.collects, players=self.players, artifacts=self.settings.artifacts
+            )
+            return await dry.run(spec)
         checked = await asyncio.to_thread(self.submission.check, spec)
         lengths = await asyncio.to_thread(self._lengths, checked)
         await asyncio.to_thread(self._check_memory, checked, lengths)
@@ -123,8 +130,8 @@ class DryRunner:
         return estimate(
             work,
             speeds=Speeds(
-                generated_per_s=_per_s(shown.generated_tokens, shown.generate_s),
-                scored_per_s=_per_s(shown.scored_tokens - shown.cached_tokens, shown.score_s),
+                generated_per_s=per_s(shown.generated_tokens, shown.generate_s),
+                scored_per_s=per_s(shown.scored_tokens - shown.cached_tokens, shown.score_s),
                 completion_bytes=rehearsed.completion_bytes,
             ),
             machine=self._machine(checked),
@@ -196,10 +203,6 @@ def _left_of(checked: Checked) -> Spec:
     if not isinstance(spec, RlSpec):
         return spec
     return spec.model_copy(update={"steps": spec.steps - checked.first_step})
-
-
-def _per_s(tokens: int, seconds: float) -> float:
-    return tokens / seconds if seconds > 0.0 else 0.0
 
 
 def _existing(path: Path) -> Path:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.base import split_version
+from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import Job, RlSpec, SupervisedSpec
+from rlt_core.schemas.jobs import AnySpec, Job, RlSpec, SupervisedSpec
 from rlt_core.splits import SplitRows, split_rows
 from rlt_core.traces import SupervisedKind, missing_trace
 from rlt_service.bases import base_role, model_reference
 from rlt_service.control.branching import check_fits
+from rlt_service.control.collecting import CollectChecks
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
 from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before
 from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
@@ -55,13 +57,21 @@ class Submission:
     artifacts: ArtifactStore
     engine: Engine | None
 
-    def submit(self, spec: Spec) -> Job:
-        """Check, then store the job; raises what `check` raises."""
-        self.check(spec)
+    def submit(self, spec: AnySpec) -> Job:
+        """Check, then store the job; raises what the checks of its kind raise."""
+        if isinstance(spec, CollectSpec):
+            self.collects.check(spec)
+        else:
+            self.check(spec)
         return self.jobs.submit(spec)
 
+    @property
+    def collects(self) -> CollectChecks:
+        """The checks of a collect."""
+        return CollectChecks(datasets=self.datasets, registry=self.registry, engine=self.engine)
+
     def check(self, spec: Spec) -> Checked:
-        """Find all that a spec names.
+        """Find all that a training's spec names.
 
         Raises NotAvailableYetError, NotFoundError, ModelNotFoundError, PromptTooLongError or InvalidRequestError, each
         with `param`.

@@ -144,7 +144,7 @@ def make_supervisor(settings: Settings, *, database: Database, jobs: JobStore, d
         preparation=Preparation(
             settings=settings, jobs=jobs, datasets=datasets, registry=registry, artifacts=artifacts
         ),
-        completion=Completion(settings=settings, datasets=datasets, registry=registry),
+        completion=Completion(settings=settings, jobs=jobs, datasets=datasets, registry=registry),
         resolve_base=partial(_resolve_base, settings),
         trainer_command=settings.trainer_command or default_trainer_command(),
         drain=drain,

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from rlt_core.columns import parse_columns
 from rlt_core.schemas.base import Page
@@ -28,6 +29,8 @@ _BODY = {
         MULTIPART: {"schema": _FILE},
     },
 }
+
+DOWNLOADED = {JSONL_TYPES[0]: {"schema": {"type": "string"}, "example": _ROWS}}
 
 
 @router.post(
@@ -73,6 +76,15 @@ def get_dataset(dataset_id: DatasetId, services: ServicesDep) -> Dataset:
 def get_rows(dataset_id: DatasetId, services: ServicesDep, offset: RowOffset = 0, limit: RowLimit = 100) -> DatasetRows:
     """Read a window of rows, in the order of the upload."""
     return services.datasets.rows(dataset_id, offset=offset, limit=limit)
+
+
+@router.get("/{dataset_id}/download", response_class=StreamingResponse, responses={200: {"content": DOWNLOADED}})
+def download(dataset_id: DatasetId, services: ServicesDep) -> StreamingResponse:
+    """Download all rows as JSONL; of a dataset that grows, those that are there."""
+    chunks = services.datasets.chunks(dataset_id)
+    name = f"{dataset_id}.jsonl"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(chunks, media_type=JSONL_TYPES[0], headers=headers)
 
 
 @router.delete("/{dataset_id}", dependencies=[Once])
