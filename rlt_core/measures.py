@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import combinations
 
 from rlt_core.comparison import MEASURES
-from rlt_core.schemas.evaluate import AnswerRow, ComparedFigures, EvaluationComparison, Figure, ModelEvaluation
+from rlt_core.schemas.measured import AnswerRow, ComparedFigures, EvaluationComparison, Figure, ModelEvaluation
 from rlt_core.schemas.teachers import Difference, EvaluationRow
 from rlt_core.statistics import mean, mean_interval, paired_difference, pass_at_k
 

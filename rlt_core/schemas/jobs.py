@@ -8,12 +8,13 @@ from rlt_core.job_errors import remedy_of
 from rlt_core.schemas.base import MIN_TEMPERATURE, Name, RequestModel, Role, UtcTime, WireModel
 from rlt_core.schemas.collect import CollectSpec, SkippedRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.score import RewardConfig
 from rlt_core.schemas.spec_base import SharedSpec
 
-JobKind = Literal["warmup", "rl", "collect", "distill"]
+JobKind = Literal["warmup", "rl", "collect", "distill", "evaluate"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-RESERVED_KINDS = ("evaluate", "rlvr", "pipeline")
+RESERVED_KINDS = ("rlvr", "pipeline")
 """Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
 
 QUEUE = "train"
@@ -228,7 +229,9 @@ SupervisedSpec = WarmupSpec | DistillSpec
 """Of the kinds that imitate texts."""
 TrainingSpec = SupervisedSpec | RlSpec
 """Of the kinds that train a model."""
-AnySpec = TrainingSpec | CollectSpec
+ServiceSpec = CollectSpec | EvaluateSpec
+"""Of the kinds that ask services and hold no model."""
+AnySpec = TrainingSpec | ServiceSpec
 JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)
 SPECS: dict[str, type[AnySpec]] = {
@@ -236,6 +239,7 @@ SPECS: dict[str, type[AnySpec]] = {
     "rl": RlSpec,
     "collect": CollectSpec,
     "distill": DistillSpec,
+    "evaluate": EvaluateSpec,
 }
 
 
@@ -264,6 +268,8 @@ class JobResult(WireModel):
     student: str | None = None
     dataset: str | None = None
     evaluation: str | None = None
+    evaluations: list[str] = Field(default_factory=list[str])
+    """Of an evaluate: one for each model, in the order of the spec; `evaluation` is the first."""
     promotion: PromotionResult | None = None
     taught_by: list[str] = Field(default_factory=list[str])
     """Of a student that was distilled: the versions whose explanations its dataset's rows hold, by their own word."""

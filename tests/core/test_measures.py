@@ -6,7 +6,7 @@ import pytest
 
 from rlt_core.measures import compare, fault_of_comparison, figures_of, pass_at_of, values_of
 from rlt_core.schemas.base import now_utc
-from rlt_core.schemas.evaluate import AnswerRow, ModelEvaluation
+from rlt_core.schemas.measured import AnswerRow, ModelEvaluation
 from rlt_core.schemas.teachers import EvaluationRow
 
 

@@ -15,6 +15,7 @@ from rlt_core.model_shape import read_shape
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import AnySpec, DryRun, RlSpec
 from rlt_core.splits import HELD_OUT
 from rlt_service.bases import base_role, model_reference
@@ -49,6 +50,8 @@ class DryRunner:
                 checks=self.submission.collects, players=self.players, artifacts=self.settings.artifacts
             )
             return await dry.run(spec)
+        if isinstance(spec, EvaluateSpec):
+            return await asyncio.to_thread(self.submission.evaluates.dry_run, spec)
         checked = await asyncio.to_thread(self.submission.check, spec)
         lengths = await asyncio.to_thread(self._lengths, checked)
         await asyncio.to_thread(self._check_memory, checked, lengths)

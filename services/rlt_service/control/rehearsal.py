@@ -11,7 +11,7 @@ from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Rehearsal, RehearsedRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
-from rlt_core.schemas.jobs import AnySpec, DistillSpec, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import DistillSpec, RlSpec, TrainingSpec, WarmupSpec
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
 from rlt_core.traces import trace_of
 from rlt_service.engine.admission import cancel_all
@@ -52,7 +52,7 @@ class Rehearsed:
 
 
 async def rehearse(
-    spec: AnySpec,
+    spec: TrainingSpec | CollectSpec,
     rows: Sequence[DatasetRow],
     *,
     players: Players | None,

@@ -7,12 +7,14 @@ from rlt_core.errors import InvalidRequestError, NotAvailableYetError, NotFoundE
 from rlt_core.schemas.base import split_version
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import AnySpec, Job, RlSpec, SupervisedSpec
 from rlt_core.splits import SplitRows, split_rows
 from rlt_core.traces import SupervisedKind, missing_trace
 from rlt_service.bases import base_role, model_reference
 from rlt_service.control.branching import check_fits
 from rlt_service.control.collecting import CollectChecks
+from rlt_service.control.evaluating import EvaluateChecks
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
 from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before
 from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
@@ -61,6 +63,8 @@ class Submission:
         """Check, then store the job; raises what the checks of its kind raise."""
         if isinstance(spec, CollectSpec):
             self.collects.check(spec)
+        elif isinstance(spec, EvaluateSpec):
+            self.evaluates.check(spec)
         else:
             self.check(spec)
         return self.jobs.submit(spec)
@@ -69,6 +73,13 @@ class Submission:
     def collects(self) -> CollectChecks:
         """The checks of a collect."""
         return CollectChecks(datasets=self.datasets, registry=self.registry, engine=self.engine)
+
+    @property
+    def evaluates(self) -> EvaluateChecks:
+        """The checks of an evaluate."""
+        return EvaluateChecks(
+            settings=self.settings, datasets=self.datasets, registry=self.registry, engine=self.engine
+        )
 
     def check(self, spec: Spec) -> Checked:
         """Find all that a training's spec names.

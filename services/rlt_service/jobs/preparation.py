@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.collect import CollectSpec
-from rlt_core.schemas.jobs import Job, RlSpec, SupervisedSpec, TrainingSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
+from rlt_core.schemas.jobs import Job, RlSpec, ServiceSpec, SupervisedSpec, TrainingSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
 from rlt_service.bases import BASE_FIELDS, base_role, model_reference
 from rlt_service.jobs.launching import check_launchable
@@ -40,7 +41,11 @@ class Preparation:
         ConfigurationError for a job that this worker cannot start.
         """
         folder = self.artifacts.make_dir(self.artifacts.attempt_dir(job.id, job.attempt))
-        fields = self._service(job, job.spec) if isinstance(job.spec, CollectSpec) else self._training(job, job.spec)
+        fields = (
+            self._service(job, job.spec)
+            if isinstance(job.spec, CollectSpec | EvaluateSpec)
+            else self._training(job, job.spec)
+        )
         return TrainerJob(
             job_id=job.id,
             attempt=job.attempt,
@@ -72,13 +77,26 @@ class Preparation:
             "branch_point": branch.point if branch is not None else None,
         }
 
-    def _service(self, job: Job, spec: CollectSpec) -> dict[str, Any]:
+    def _service(self, job: Job, spec: ServiceSpec) -> dict[str, Any]:
         # As with rl, what an alias means is decided once: all shards are of one teacher, judged by one student.
         first = self._first_attempt(job)
+        if isinstance(spec, EvaluateSpec):
+            return self._evaluate(spec, first)
         teacher = (first and first.teacher_version) or spec.teacher
         student = (first and first.student_version) or spec.student
         return {
             "teacher_version": self.registry.resolve("teacher", teacher).version,
+            "student_version": self.registry.resolve("student", student).version,
+        }
+
+    def _evaluate(self, spec: EvaluateSpec, first: TrainerJob | None) -> dict[str, Any]:
+        names = (first and first.measured_versions) or spec.models or [spec.model or "default"]
+        versions = [self.registry.resolve(spec.role, name).version for name in names]
+        if spec.role == "student":
+            return {"measured_versions": versions}
+        student = (first and first.student_version) or spec.student
+        return {
+            "measured_versions": versions,
             "student_version": self.registry.resolve("student", student).version,
         }
 

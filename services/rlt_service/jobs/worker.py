@@ -36,6 +36,7 @@ from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
+from rlt_service.store.measured import MeasuredStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
 from rlt_service.store.retention import Retention
@@ -144,7 +145,9 @@ def make_supervisor(settings: Settings, *, database: Database, jobs: JobStore, d
         preparation=Preparation(
             settings=settings, jobs=jobs, datasets=datasets, registry=registry, artifacts=artifacts
         ),
-        completion=Completion(settings=settings, jobs=jobs, datasets=datasets, registry=registry),
+        completion=Completion(
+            settings=settings, jobs=jobs, datasets=datasets, registry=registry, measured=MeasuredStore(database)
+        ),
         resolve_base=partial(_resolve_base, settings),
         trainer_command=settings.trainer_command or default_trainer_command(),
         drain=drain,

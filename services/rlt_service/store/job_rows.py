@@ -12,6 +12,7 @@ from rlt_core.collected import dataset_of
 from rlt_core.errors import NotFoundError, StaleAttemptError
 from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import (
     JOB_SPEC,
     SPECS,
@@ -76,7 +77,7 @@ def total_of(spec: AnySpec) -> int | None:
             return spec.steps
         case WarmupSpec() | DistillSpec():
             return spec.max_steps
-        case CollectSpec():
+        case CollectSpec() | EvaluateSpec():
             return None
 
 
