@@ -30,7 +30,7 @@ class MathVerify:
         except ImportError as error:
             raise ConfigurationError(
                 "answers are to be compared as mathematics, and math-verify is not installed where this worker runs: "
-                "pip install 'rlt[evaluate]', or judge by verdict exact"
+                "pip install 'math-verify[antlr4_13_2]', or judge by verdict exact"
             ) from error
         logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns of each answer that it cannot read
 

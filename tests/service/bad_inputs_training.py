@@ -3,7 +3,18 @@
 from typing import Any
 
 from tests.support.bad_input import BadInput
-from tests.support.bad_input_kinds import DISTILL, NO_DATASET, NO_JOB, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, train
+from tests.support.bad_input_kinds import (
+    DISTILL,
+    NO_DATASET,
+    NO_JOB,
+    NOT_YET,
+    RL,
+    ROLLOUT,
+    TRAIN,
+    WARMUP,
+    evaluate,
+    train,
+)
 
 NOT_FOUND: dict[str, Any] = {"status_": 404, "code": "not_found"}
 NO_MODEL: dict[str, Any] = {"status_": 404, "code": "model_not_found"}
@@ -183,6 +194,18 @@ TRAINING = (
         param="/role",
         why="no field",
     ),
+    evaluate("rows without an answer to judge by", "/dataset", "10 of 10 rows cannot be judged"),
+    evaluate("more passes than samples", "/pass_at/0", "cannot be told from 2 samples", samples=2, pass_at=[3]),
+    evaluate("no pass at all", "/pass_at", "1", pass_at=[]),
+    evaluate("greedy samples that are all the same", "/samples", "all 4 samples", samples=4, temperature=0),
+    evaluate("nobody to measure", "/model", "either model, or models", model=None),
+    evaluate("one and several to measure", "/model", "either model, or models", models=["default"]),
+    evaluate("one version twice", "/models/1", "named before", model=None, models=["default", "default"]),
+    evaluate("a model that is not there", "/model", "no student", model="nobody", **NO_MODEL),
+    evaluate("a policy in training to measure", "/model", "name a version", model=ROLLOUT),
+    evaluate("a verdict that is not known", "/verdict", "'exact'", verdict="vibes"),
+    evaluate("a verdict on a teacher", "/verdict", "leave it out", role="teacher"),
+    evaluate("a dataset of a hub to measure on", "/dataset", "upload the rows", dataset="hub:a/b", **NOT_YET),
     train("nearly greedy rollouts", "/temperature", "0.01", temperature=0.0099),
     train("rollouts colder than any float32", "/temperature", "0.01", temperature=5e-324),
 )

@@ -1,5 +1,6 @@
 """An evaluate as it is submitted: what is accepted, what is refused before anything starts, what is compared."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -148,6 +149,25 @@ def test_a_version_that_a_job_measures_is_not_deleted(control: Control, datasets
     job = control.http.post("/v1/train", json={name: value for name, value in spec.items() if value}).json()
     answer = control.http.delete("/v1/students/measured/versions/1")
     assert job["id"] in check_problem(answer, 409, "version_in_use")["detail"]
+
+
+def test_a_benchmarks_own_file_becomes_a_dataset_that_is_judged_by_its_verdict(control: Control) -> None:
+    row = {"question": "6 * 8?", "answer": "6 * 8 = <<6*8=48>>48.\n#### 48"}
+    headers = {"Content-Type": "application/jsonl"}
+    made = control.http.post("/v1/datasets?benchmark=gsm8k", content=json.dumps(row), headers=headers)
+    assert made.status_code == 201, made.text
+    [stored] = control.http.get(f"/v1/datasets/{made.json()['id']}/rows").json()["data"]
+    assert (stored["answer"], stored["solution"], stored["reasoning_trace"]) == (
+        "48",
+        "The answer is 48.",
+        "6 * 8 = 48.",
+    )
+    assert control.http.post("/v1/train", json=evaluate(made.json()["id"])).status_code == 202
+    other = control.http.post("/v1/datasets?benchmark=countdown", content=json.dumps(row), headers=headers)
+    assert "no row of countdown" in check_problem(other, 422, "invalid_dataset")["detail"]
+    for query, param in (("benchmark=gsm8", "/benchmark"), ("benchmark=gsm8k&columns={}", "/columns")):
+        refused = control.http.post(f"/v1/datasets?{query}", content=json.dumps(row), headers=headers)
+        check_problem(refused, 422, "invalid_request", param=param)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ OTHER = [
 
 @pytest.fixture(scope="module")
 def equal() -> MathVerify:
-    pytest.importorskip("math_verify", reason="the extra [evaluate] is not installed")
+    pytest.importorskip("math_verify", reason="math-verify is not installed")
     return MathVerify()
 
 
@@ -78,5 +78,5 @@ def test_where_it_is_not_installed_the_way_out_is_said(monkeypatch: pytest.Monke
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(math_equality.importlib, "import_module", missing)
-    with pytest.raises(ConfigurationError, match=r"pip install 'rlt\[evaluate\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'math-verify"):
         MathVerify()

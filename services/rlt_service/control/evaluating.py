@@ -128,7 +128,7 @@ class EvaluateChecks:
         if spec.role == "student" and spec.verdict == "math" and here and importlib.util.find_spec(LIBRARY) is None:
             raise InvalidRequestError(
                 "math-verify, which compares answers as mathematics, is not installed here: pip install "
-                "'rlt[evaluate]', or ask for the verdict exact, choice or countdown",
+                "'math-verify[antlr4_13_2]', or ask for the verdict exact, choice or countdown",
                 param="/verdict",
             )
 
