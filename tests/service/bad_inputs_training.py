@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.support.bad_input import BadInput
-from tests.support.bad_input_kinds import NO_DATASET, NO_JOB, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, train
+from tests.support.bad_input_kinds import NO_DATASET, NO_JOB, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, collect, train
 
 NOT_FOUND: dict[str, Any] = {"status_": 404, "code": "not_found"}
 NO_MODEL: dict[str, Any] = {"status_": 404, "code": "model_not_found"}
@@ -16,7 +16,7 @@ TRAINING = (
     train("a kind that is an object", "/kind", "no kind of job", kind={"rl": 1}),
     *(
         train(f"a kind of later work: {kind}", "/kind", "does not run", kind=kind, **NOT_YET)
-        for kind in ("collect", "distill", "evaluate", "rlvr", "pipeline")
+        for kind in ("distill", "evaluate", "rlvr", "pipeline")
     ),
     train("a field of another kind", "/epochs", "no field", code="unknown_field", epochs=1),
     train("a field that is mistyped in training", "/stepz", "did you mean 'steps'?", code="unknown_field", stepz=3),
@@ -159,6 +159,24 @@ TRAINING = (
         body=WARMUP | {"role": "tutor"},
         param="/role",
         why="'teacher' or 'student'",
+    ),
+    collect("a budget that is not given", "/max_student_tokens", "best_that_fits", keep="best_that_fits"),
+    collect("a budget that nothing looks at", "/max_student_tokens", "leave it out", max_student_tokens=500),
+    collect("a choice that there is not", "/keep", "'best'", keep="worst"),
+    collect("a flaw that there is not", "/drop/0", "'verbatim'", drop=["ugly"]),
+    collect("a name for what is no version", "/target_name", "no field", code="unknown_field", target_name="made"),
+    collect("65 explanations of a question", "/samples_per_question", "64", samples_per_question=65),
+    collect("a collect of a hub", "/dataset", "upload the rows", dataset="hub:a/b", **NOT_YET),
+    collect("a collect over nothing", "/dataset", "no dataset", dataset=NO_DATASET, **NOT_FOUND),
+    collect("nobody to explain", "/teacher", "no teacher", teacher="nobody", **NO_MODEL),
+    collect("nobody to score", "/student", "no student", student="nobody", **NO_MODEL),
+    collect("a policy in training that explains", "/teacher", "name a version", teacher=ROLLOUT),
+    collect(
+        "questions none of which fits",
+        "/max_tokens",
+        "more than the 1024 that the engine holds",
+        code="prompt_too_long",
+        max_tokens=1024,
     ),
     train("nearly greedy rollouts", "/temperature", "0.01", temperature=0.0099),
     train("rollouts colder than any float32", "/temperature", "0.01", temperature=5e-324),
