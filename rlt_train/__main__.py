@@ -7,12 +7,16 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlt_core import log_records
 from rlt_core.errors import RltError
 from rlt_core.job_errors import job_code
 from rlt_core.log_records import FORMAT_VARIABLE, PrintedLines, bound
+from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.trainer import (
     EXIT_DISK_FULL,
     EXIT_FAILURE,
@@ -25,6 +29,9 @@ from rlt_train.errors import StopRequested
 from rlt_train.events import EventWriter, SilentWriter
 from rlt_train.lifeline import StopFlag, die_with_parent, leave_at_once, watch_beats
 from rlt_train.ranks import check_ranks, first_to_break, own_rank
+
+if TYPE_CHECKING:
+    from rlt_train.services import PatientServices
 
 LOGGER = logging.getLogger("rlt_train")
 
@@ -122,30 +129,45 @@ def _takes_nothing(folder: Path) -> bool:
 
 
 def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
+    if isinstance(job.spec, CollectSpec | EvaluateSpec):
+        _run_with_services(job, events=events, stop=stop)
+        return
     check_ranks(job.spec.parallel, rank=own_rank())
-    from rlt_client import Client
     from rlt_tokens import load_codec
     from rlt_train.context import JobContext
     from rlt_train.kinds import KINDS
-    from rlt_train.lifeline import wait
     from rlt_train.models import use_all_cores
-    from rlt_train.patience import Patience
-    from rlt_train.services import HttpServices, PatientServices
-
-    def connect() -> PatientServices:
-        patience = Patience(
-            report=lambda message: events.log(message, level="warning"),
-            sleep=lambda seconds: wait(seconds, stop=stop),
-        )
-        services = HttpServices(Client(base_url=job.base_url, flow=job.job_id), job_id=job.job_id, attempt=job.attempt)
-        return PatientServices(services, patience=patience, stop=stop)
 
     format_id = job.format_id.partition("+")[0]  # what follows says how the template was used, and is checked below
     codec = load_codec(Path(job.base_model_dir), format_id=format_id)
+    connect = partial(_connect, job, events=events, stop=stop)
     context = JobContext(job=job, events=events, stop=stop, codec=codec, connect=connect)
     context.check_format()
     use_all_cores()
     events.emit(KINDS[job.kind](context))
+
+
+def _run_with_services(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
+    """Run a kind that holds no model: torch is never imported."""
+    from rlt_train.service_context import ServiceContext
+    from rlt_train.service_kinds import SERVICE_KINDS
+
+    connect = partial(_connect, job, events=events, stop=stop)
+    events.emit(SERVICE_KINDS[job.kind](ServiceContext(job=job, events=events, stop=stop, connect=connect)))
+
+
+def _connect(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> "PatientServices":
+    from rlt_client import Client
+    from rlt_train.lifeline import wait
+    from rlt_train.patience import Patience
+    from rlt_train.services import HttpServices, PatientServices
+
+    patience = Patience(
+        report=lambda message: events.log(message, level="warning"),
+        sleep=lambda seconds: wait(seconds, stop=stop),
+    )
+    services = HttpServices(Client(base_url=job.base_url, flow=job.job_id), job_id=job.job_id, attempt=job.attempt)
+    return PatientServices(services, patience=patience, stop=stop)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from rlt_core.formats import ExplanationPiece
 from rlt_core.schemas.base import Role
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.trainer import TrainerJob
 from rlt_core.splits import SplitRows, split_rows
 from rlt_core.tokens import SequenceCodec
+from rlt_core.traces import SupervisedKind, missing_trace, trace_of
 from rlt_train.errors import InvalidTrainingDataError
+from rlt_train.row_lines import read_row
 
 IGNORED = -100
 """Label of a position without loss."""
@@ -30,7 +30,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """What a warm-up trains on, and how many rows were too long for it."""
+    """What supervised fine-tuning trains on, and how many rows were too long for it."""
 
     kept: tuple[Example, ...]
     dropped: int
@@ -38,43 +38,34 @@ class Examples:
 
 def read_rows(path: Path) -> list[DatasetRow]:
     """Read JSONL rows; a row without an id gets its line number. Raises InvalidTrainingDataError naming the line."""
-    rows: list[DatasetRow] = []
     with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = DatasetRow.model_validate_json(line)
-            except ValidationError as error:
-                # By kind and place alone: pydantic's own message quotes the row, and this one is logged.
-                kinds = [f"{'.'.join(map(str, each['loc'])) or 'line'}: {each['type']}" for each in error.errors()]
-                raise InvalidTrainingDataError(f"line {number} of the dataset is no row: {'; '.join(kinds)}") from error
-            rows.append(row if row.id is not None else row.model_copy(update={"id": f"line-{number}"}))
-    return rows
+        return [read_row(line, number=number) for number, line in enumerate(file, start=1)]
 
 
 def load_splits(job: TrainerJob) -> SplitRows:
     """Read the job's dataset and divide it as the spec says."""
     held_out = {name: read_rows(Path(path)) for name, path in job.split_paths.items()}
     rows = read_rows(Path(job.dataset_path))
-    parts = split_rows(rows, splits=job.spec.splits, seed=job.spec.seed, held_out=held_out)
+    parts = split_rows(rows, splits=job.training.splits, seed=job.training.seed, held_out=held_out)
     if not parts.train:
         raise InvalidTrainingDataError(f"the dataset has {len(rows)} rows, of which none is left to train on")
     return parts
 
 
-def warmup_examples(rows: Sequence[DatasetRow], *, role: Role, codec: SequenceCodec, max_tokens: int) -> Examples:
-    """Encode rows for supervised fine-tuning; the reasoning trace stands as the explanation.
+def warmup_examples(
+    rows: Sequence[DatasetRow], *, role: Role, codec: SequenceCodec, max_tokens: int, kind: SupervisedKind = "warmup"
+) -> Examples:
+    """Encode rows for supervised fine-tuning; the row's trace for this kind stands as the explanation.
 
     Teacher: loss on the explanation and its closing tag. Student: loss on thought, tags between, solution, closing
     tag. Raises InvalidTrainingDataError for a row without a trace, or when every row is longer than `max_tokens`.
     """
+    missing = missing_trace(rows, kind=kind)
+    if missing is not None:
+        raise InvalidTrainingDataError(missing, param="/dataset")
     kept: list[Example] = []
     for row in rows:
-        if not row.reasoning_trace:
-            raise InvalidTrainingDataError(
-                f"row {row.id!r} has no reasoning_trace: a warm-up imitates one, so every row must have it",
-                param="/dataset",
-            )
-        piece = ExplanationPiece(text=row.reasoning_trace)
+        piece = ExplanationPiece(text=trace_of(row, kind=kind) or "")
         encode = codec.teacher_sequence if role == "teacher" else codec.student_sequence
         sequence = encode(question=row.question, solution=row.solution, explanation=piece)
         if len(sequence.token_ids) <= max_tokens:

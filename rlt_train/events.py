@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from rlt_core.schemas.trainer import ErrorEvent, LogEvent, ResultEvent, TrainerEvent
+from rlt_core.schemas.trainer import CollectedEvent, ErrorEvent, LogEvent, ResultEvent, TrainerEvent
 
 
 class EventWriter:
@@ -19,7 +19,7 @@ class EventWriter:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
-            if isinstance(event, ResultEvent | ErrorEvent):
+            if isinstance(event, ResultEvent | CollectedEvent | ErrorEvent):
                 os.fsync(file.fileno())
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info") -> None:

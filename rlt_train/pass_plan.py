@@ -52,7 +52,7 @@ def rl_pass(spec: RlSpec, *, longest_prompt: int, rows: int, micro_rows: int, sh
 
 
 def _needs(context: JobContext, tokens_of: Callable[[int], PassTokens]) -> Callable[[int], MemoryNeed] | None:
-    job, spec = context.job, context.job.spec
+    job, spec = context.job, context.job.training
     shape = read_shape(Path(job.base_model_dir))
     if shape is None:
         return None

@@ -22,6 +22,7 @@ from rlt_core.schemas.score import (
 from rlt_core.tokens import SequenceCodec
 from rlt_train.dropped import DroppedRollouts, one_by_one
 from rlt_train.errors import RolloutMismatchError
+from rlt_train.expecting import expect
 from rlt_train.lifeline import StopFlag
 from rlt_train.services import Services
 from rlt_train.several_students import combined
@@ -225,9 +226,9 @@ class Collector:
         )
 
     def _checked(self, answer: ExplainResponse, request: ExplainRequest) -> list[_Explained]:
-        _expect(answer.teacher.version, request.teacher, what="an explanation's teacher")
-        _expect(answer.format, self._plan.format_id, what="an explanation's format")
-        _expect(len(answer.explanations), request.n, what="the number of explanations")
+        expect(answer.teacher.version, request.teacher, what="an explanation's teacher")
+        expect(answer.format, self._plan.format_id, what="an explanation's format")
+        expect(len(answer.explanations), request.n, what="the number of explanations")
         prompt = self._codec.teacher_sequence(question=request.question, solution=request.solution).token_ids
         return [(item, self._checked_tokens(item, prompt=prompt)) for item in answer.explanations]
 
@@ -235,9 +236,9 @@ class Collector:
         tokens = item.tokens
         if tokens is None or not tokens.completion_token_ids:
             raise RolloutMismatchError("an explanation came without its token ids although they were asked for")
-        _expect(tuple(tokens.prompt_token_ids), prompt, what="the prompt's token ids")
-        _expect(tokens.temperature, self._plan.temperature, what="the temperature of the log-probs")
-        _expect(len(tokens.completion_logprobs), len(tokens.completion_token_ids), what="the number of log-probs")
+        expect(tuple(tokens.prompt_token_ids), prompt, what="the prompt's token ids")
+        expect(tokens.temperature, self._plan.temperature, what="the temperature of the log-probs")
+        expect(len(tokens.completion_logprobs), len(tokens.completion_token_ids), what="the number of log-probs")
         if not all(math.isfinite(value) for value in tokens.completion_logprobs):
             raise RolloutMismatchError("a log-prob of an explanation is not finite")
         return tokens
@@ -256,11 +257,11 @@ class Collector:
         )
 
     def _checked_scores(self, answer: ScoreResponse, request: ScoreRequest, *, row: DatasetRow) -> list[_Judged]:
-        _expect(answer.student.version, request.student, what="a score's student")
-        _expect(answer.format, self._plan.format_id, what="a score's format")
-        _expect(answer.reward, request.reward, what="a score's reward coefficients")
-        _expect(sorted(answer.terms), sorted(FULL_REWARD), what="the reward's terms")
-        _expect([score.index for score in answer.scores], list(range(len(request.explanations))), what="the scores")
+        expect(answer.student.version, request.student, what="a score's student")
+        expect(answer.format, self._plan.format_id, what="a score's format")
+        expect(answer.reward, request.reward, what="a score's reward coefficients")
+        expect(sorted(answer.terms), sorted(FULL_REWARD), what="the reward's terms")
+        expect([score.index for score in answer.scores], list(range(len(request.explanations))), what="the scores")
         if not all(math.isfinite(score.reward) for score in answer.scores):
             raise RolloutMismatchError("a reward is not finite")
         key = (request.student, _baseline_key(row))
@@ -278,18 +279,7 @@ class Collector:
 
     @staticmethod
     def _check_count(answers: Sequence[object], *, wanted: int, what: str) -> None:
-        _expect(len(answers), wanted, what=f"the number of {what}")
-
-
-def _expect(seen: object, wanted: object, *, what: str) -> None:
-    if seen != wanted:
-        shown = f"asked for {_short(wanted)}, got {_short(seen)}"
-        raise RolloutMismatchError(f"{what}: {shown}; nothing of this answer is used")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
+        expect(len(answers), wanted, what=f"the number of {what}")
 
 
 def _baseline_key(row: DatasetRow) -> str:

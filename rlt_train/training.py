@@ -38,20 +38,20 @@ def common_arguments(context: JobContext) -> dict[str, Any]:
     Raises ConfigurationError where `parallel` asks for what this machine has not.
     """
     accelerated = torch.cuda.is_available()
-    check_gpus(context.job.spec.parallel, gpus=torch.cuda.device_count())
+    check_gpus(context.job.training.parallel, gpus=torch.cuda.device_count())
     return {
         "output_dir": str(Path(context.job.attempt_dir) / "trainer"),
-        "seed": context.job.spec.seed,
-        "learning_rate": context.job.spec.learning_rate,
+        "seed": context.job.training.seed,
+        "learning_rate": context.job.training.learning_rate,
         "use_cpu": not accelerated,
         "bf16": accelerated,
-        "gradient_checkpointing": context.job.spec.gradient_checkpointing,
+        "gradient_checkpointing": context.job.training.gradient_checkpointing,
         "logging_steps": 1,
         "save_strategy": "no",
         **writer_arguments(
-            context.job.spec.report_to,
+            context.job.training.report_to,
             folder=context.attempt_dir,
-            name=f"{context.job.spec.target_name} {context.job.job_id}",
+            name=f"{context.job.training.target_name} {context.job.job_id}",
         ),
         "disable_tqdm": True,
         "remove_unused_columns": False,
@@ -137,7 +137,7 @@ class StepReporter(TrainerCallback):
     def checkpoint(self, *, step: int) -> None:
         """Save the state after `step` and say so; older ones go. ZeRO-3's is in parts that nobody gathers."""
         job = self._context.job
-        if job.spec.parallel.strategy == "deepspeed_zero3":
+        if job.training.parallel.strategy == "deepspeed_zero3":
             return
         place = Place(step=step, cursor=self._course.at(step), randomness=self._randomness)
         event = save_checkpoint(self._trainer, job=job, place=place)
@@ -159,7 +159,7 @@ def find_checkpoint(context: JobContext, *, course: DataCourse) -> Checkpoint | 
         if context.job.resume_points:
             context.events.log("no checkpoint can be used: training starts anew", level="warning")
         return None
-    whose = f" of {context.job.spec.resume_from}" if found.is_others else ""
+    whose = f" of {context.job.training.resume_from}" if found.is_others else ""
     context.events.log(f"goes on after step {found.step}{whose}")
     if found.threads != torch.get_num_threads():
         context.events.log(
@@ -193,7 +193,7 @@ def train(
     `more` gives a step's own metrics; `kept` hears of which step the oldest checkpoint is.
     """
     first_step = 0 if resume is None else resume.step
-    if context.job.spec.parallel.strategy == "deepspeed_zero3":
+    if context.job.training.parallel.strategy == "deepspeed_zero3":
         context.events.log("with ZeRO-3 no checkpoints are saved: a job that is stopped begins anew", level="warning")
     reporter = StepReporter(
         trainer, context=context, course=course, save_every=save_every, first_step=first_step, kept=kept

@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from benchmarks.reliability.engine_mark import MARK
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import TERMINAL, Job, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import TERMINAL, AnySpec, Job, RlSpec, WarmupSpec
 from rlt_service.jobs.broker import EmbeddedValkey
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
@@ -152,7 +152,7 @@ class Plant:
                 f"{error}; exit codes of those that ended: {ended}; it said: {said[-TAIL_CHARACTERS:]}"
             ) from error
 
-    def submit(self, spec: WarmupSpec | RlSpec) -> Job:
+    def submit(self, spec: AnySpec) -> Job:
         """Submit over HTTP; raises httpx.HTTPError where that fails."""
         body = spec.model_dump(mode="json", exclude_unset=True)
         answer = httpx.post(f"{self.address}/v1/train", json=body, timeout=30.0)

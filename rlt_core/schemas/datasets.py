@@ -19,7 +19,7 @@ class DatasetRow(WireModel):
 
 
 class Dataset(WireModel):
-    """A stored dataset; immutable."""
+    """A stored dataset; immutable once it is complete."""
 
     id: str
     object: Literal["dataset"] = "dataset"
@@ -30,6 +30,10 @@ class Dataset(WireModel):
     sha256: str
     columns: list[str]
     """Columns that at least one row has."""
+    complete: bool = True
+    """False while a collect fills it, or where that has failed: its rows can be read, and no job can be given it."""
+    job: str | None = None
+    """The collect that filled it."""
 
 
 class BadLine(WireModel):

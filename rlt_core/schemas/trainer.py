@@ -5,8 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
+from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.base import UtcTime, WireModel, now_utc
-from rlt_core.schemas.jobs import JobKind, JobSpec
+from rlt_core.schemas.collect import CollectSpec, SkippedRow
+from rlt_core.schemas.evaluate import EvaluateSpec
+from rlt_core.schemas.jobs import JobKind, JobSpec, TrainingSpec
 from rlt_core.schemas.teachers import Difference
 
 KEPT_CHECKPOINTS = 2
@@ -75,6 +78,8 @@ class TrainerJob(WireModel):
     """Exact version that scores (rl); of several students the first, who also judges at the gate."""
     other_student_versions: list[str] = Field(default_factory=list[str])
     """Exact versions of the other students, where there are several."""
+    measured_versions: list[str] = Field(default_factory=list[str])
+    """Exact versions that are measured, in the order of the spec (evaluate)."""
     served_version: str | None = None
     """What the promotion's alias points at now; the gate compares with it. Null where the alias is new."""
     base_url: str = ""
@@ -82,6 +87,13 @@ class TrainerJob(WireModel):
     format_id: str
     lease_s: float = Field(default=30.0, gt=0.0)
     """Longest silence on stdin, in seconds."""
+
+    @property
+    def training(self) -> TrainingSpec:
+        """The spec of a kind that trains; raises ConfigurationError for another."""
+        if isinstance(self.spec, CollectSpec | EvaluateSpec):
+            raise ConfigurationError(f"a {self.kind} job trains nothing")
+        return self.spec
 
 
 class _EventBase(WireModel):
@@ -180,6 +192,49 @@ class ResultEvent(_EventBase):
     """Seconds and tokens by part."""
 
 
+class CollectingEvent(_EventBase):
+    """A collect has taken up what lay there, and its folder holds from here on all that is whole."""
+
+    type: Literal["collecting"] = "collecting"
+    questions: int
+    """That need nothing more."""
+    rows: int
+    total: int
+
+
+class CollectedEvent(_EventBase):
+    """A collect has asked for everything; the last line of a successful attempt."""
+
+    type: Literal["collected"] = "collected"
+    path: str
+    """Folder of shards, as rlt_core.collected reads it."""
+    rows: int
+    columns: list[str]
+    counts: dict[str, int]
+    skipped: list[SkippedRow]
+    cost: dict[str, float]
+
+
+class MeasuredVersion(WireModel):
+    """Where all answers of one version lie."""
+
+    version: str
+    path: str
+    """A line a question, as rlt_core.measured_rows reads it."""
+
+
+class EvaluatedEvent(_EventBase):
+    """An evaluate has asked everything; the last line of a successful attempt."""
+
+    type: Literal["evaluated"] = "evaluated"
+    models: list[MeasuredVersion]
+    student: str | None = None
+    """Who scored, where teachers were measured."""
+    format: str
+    questions: int
+    cost: dict[str, float]
+
+
 class ErrorEvent(_EventBase):
     """Why the attempt failed; the last line of a failed one."""
 
@@ -189,10 +244,17 @@ class ErrorEvent(_EventBase):
     retryable: bool = False
 
 
-TrainerEvent = Annotated[
-    ProgressEvent | LogEvent | CheckpointEvent | SampleEvent | EvaluationEvent | ResultEvent | ErrorEvent,
-    Field(discriminator="type"),
-]
-TRAINER_EVENT: TypeAdapter[
-    ProgressEvent | LogEvent | CheckpointEvent | SampleEvent | EvaluationEvent | ResultEvent | ErrorEvent
-] = TypeAdapter(TrainerEvent)
+AnyEvent = (
+    ProgressEvent
+    | LogEvent
+    | CheckpointEvent
+    | SampleEvent
+    | EvaluationEvent
+    | ResultEvent
+    | CollectingEvent
+    | CollectedEvent
+    | EvaluatedEvent
+    | ErrorEvent
+)
+TrainerEvent = Annotated[AnyEvent, Field(discriminator="type")]
+TRAINER_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(TrainerEvent)

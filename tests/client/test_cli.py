@@ -36,7 +36,20 @@ def test_the_version_is_the_package_s(rlt: Rlt, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "backup", "restore", "keys", "explain", "score", "train", "jobs", "datasets", "teachers", "students"],
+    [
+        "up",
+        "backup",
+        "restore",
+        "keys",
+        "explain",
+        "score",
+        "train",
+        "jobs",
+        "datasets",
+        "evaluations",
+        "teachers",
+        "students",
+    ],
 )
 def test_every_command_explains_itself(rlt: Rlt, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert rlt(command, "--help") == 0
@@ -90,6 +103,42 @@ def test_a_dry_run_is_shown_with_what_each_estimate_is_made_of(
     assert "nothing was started" in out
     assert rlt("train", "--kind", "rl", "--dataset", "ds_1", "--target", "algebra", "--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["train_rows"] == 8
+
+
+def test_a_dry_run_of_a_collect_says_how_much_there_is_to_explain(
+    rlt: Rlt, server: Canned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = {"spec": {"kind": "collect", "dataset": "ds_1"}, "dataset_rows": 8, "train_rows": 8, "held_out_rows": {}}
+    server.says(httpx.Response(200, json=body))
+    assert rlt("train", "--kind", "collect", "--dataset", "ds_1", "--set", "keep=best", "--dry-run") == 0
+    assert server.body() == {"kind": "collect", "dataset": "ds_1", "keep": "best"}
+    assert "collect: 8 questions to explain" in capsys.readouterr().out
+
+
+def test_a_collect_shows_what_became_of_its_questions(
+    rlt: Rlt, server: Canned, make_job: Bodies, capsys: pytest.CaptureFixture[str]
+) -> None:
+    skipped = {"row": "r9", "reason": "too_long", "message": "900 tokens"}
+    result = {"dataset": "ds_2", "counts": {"questions": 8, "failed": 0, "rows": 7}, "skipped": [skipped]}
+    spec = {"kind": "collect", "dataset": "ds_1"}
+    job = make_job() | {"kind": "collect", "status": "succeeded", "spec": spec, "output": "ds_2", "result": result}
+    server.says(httpx.Response(200, json=job))
+    assert rlt("jobs", "show", "job_1") == 0
+    out = capsys.readouterr().out
+    assert "collect on ds_1 for ds_2" in out
+    assert "questions 8, rows 7" in out
+    assert "left out: r9 (too_long): 900 tokens" in out
+
+
+def test_datasets_download_writes_a_file(
+    rlt: Rlt, server: Canned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = {"id": "ds_1", "created_at": "2030-01-01T00:00:00Z", "rows": 1, "size_bytes": 9, "sha256": "0" * 64}
+    server.says(httpx.Response(200, json=dataset | {"columns": []}), httpx.Response(200, content=b'{"a": 1}\n'))
+    assert rlt("datasets", "download", "ds_1", str(tmp_path / "rows.jsonl")) == 0
+    assert (tmp_path / "rows.jsonl").read_bytes() == b'{"a": 1}\n'
+    assert server.requests[-1].url.path == "/v1/datasets/ds_1/download"
+    assert "9 bytes" in capsys.readouterr().out
 
 
 def test_json_is_the_whole_answer(

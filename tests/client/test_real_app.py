@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 import rlt_client
 from rlt_client import Client
+from rlt_core.schemas.collect import CollectSpec
 from rlt_service.app import create_app
 from rlt_service.settings import Settings
 from tests.support.app_transport import AppTransport
@@ -186,3 +187,24 @@ def test_what_the_server_says_of_itself_can_be_read(client: Client) -> None:
 def test_an_unknown_evaluation_is_not_found(client: Client) -> None:
     with pytest.raises(rlt_client.NotFoundError):
         client.evaluations.get("eval_00000000000000000000")
+
+
+def test_rows_are_downloaded_into_a_file_that_is_there_once_it_is_whole(client: Client, tmp_path: Path) -> None:
+    dataset = client.datasets.create(ROWS)
+    path = client.datasets.download(dataset.id, tmp_path / "rows.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+    assert client.datasets.create(path).sha256 == dataset.sha256
+    with pytest.raises(rlt_client.NotFoundError):
+        client.datasets.download("ds_" + "0" * 20, tmp_path / "none.jsonl")
+    with pytest.raises(rlt_client.APIError, match="cannot write"):
+        client.datasets.download(dataset.id, tmp_path / "no folder" / "rows.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_collect_is_submitted_and_its_dataset_can_be_named_at_once(client: Client) -> None:
+    dataset = client.datasets.create(ROWS)
+    spec = CollectSpec(kind="collect", dataset=dataset.id, keep="best", max_tokens=16)
+    assert client.train(spec, dry_run=True).dataset_rows == len(ROWS)
+    job = client.train(spec)
+    assert job.output is not None
+    assert client.datasets.get(job.output).complete is False

@@ -1,10 +1,12 @@
 """The real trainer in real processes: training goes on from what a paused or a cancelled job leaves."""
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +14,9 @@ import pytest
 from benchmarks.reliability.parts import real_plant
 from benchmarks.reliability.plant import Plant
 from benchmarks.reliability.tiny_model import save_tiny_model
+from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 from rlt_core.schemas.trainer import EXIT_STOPPED, TRAINER_EVENT, ProgressEvent, ResumePoint, TrainerJob
 from rlt_train.checkpoints import verified
@@ -20,6 +25,7 @@ from tests.support.waiting import wait_until
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 WAIT_S = 120.0
+QUESTIONS, AT_ONCE = 160, 4
 WARMUP: Mapping[str, object] = {"kind": "warmup", "role": "teacher", "epochs": 1000.0, "batch_size": 1}
 RL: Mapping[str, object] = {"kind": "rl", "steps": 10_000, "questions_per_step": 2, "samples_per_question": 2}
 SHARED: Mapping[str, object] = {"target_name": "real", "lora": {"rank": 4, "alpha": 8.0}, "save_every": 0}
@@ -127,3 +133,77 @@ def first_step_after(point: ResumePoint, given: TrainerJob, *, folder: Path) -> 
         finally:
             process.kill()
     return steps()[0]
+
+
+def test_a_collect_whose_trainer_is_killed_goes_on_and_asks_nothing_twice(plant: Plant) -> None:
+    """What is asked twice is at most what was under way when it was killed: calls whose answers nobody heard."""
+    rows = [DatasetRow(id=f"q{n}", question=f"{n} + 1?", solution=f"It is {n + 1}.") for n in range(QUESTIONS)]
+    body = "".join(row.model_dump_json(exclude_none=True) + "\n" for row in rows)
+    headers = {"content-type": "application/x-ndjson"}
+    uploaded = httpx.post(f"{plant.address}/v1/datasets", content=body, headers=headers, timeout=30.0)
+    before = explained(plant)
+    options: dict[str, Any] = {"samples_per_question": 2, "max_tokens": 16, "questions_at_once": AT_ONCE}
+    job = plant.submit(CollectSpec(kind="collect", dataset=uploaded.raise_for_status().json()["id"], **options))
+    assert job.output is not None
+    rows_url = f"{plant.address}/v1/datasets/{job.output}/rows?limit=1000"
+    wait_until(lambda: httpx.get(rows_url).json()["total"] >= 32, what="rows can be read", timeout_s=WAIT_S)
+    early = httpx.get(rows_url).json()["data"]
+    trainers = plant.trainers_of(job.id)
+    assert trainers
+    for pid in trainers:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: plant.jobs.get(job.id).attempt == 2, what="it is begun again", timeout_s=WAIT_S)
+    wait_until(lambda: plant.has_ended(job.id), what="it has ended", timeout_s=WAIT_S)
+    ended = plant.jobs.get(job.id)
+    assert ended.result is not None, ended.error
+    assert (ended.status, ended.result.dataset, ended.attempt) == ("succeeded", job.output, 2)
+    assert QUESTIONS <= explained(plant) - before <= QUESTIONS + AT_ONCE
+    found = httpx.get(rows_url).json()["data"]
+    assert [row["id"] for row in found] == [f"q{n}#{index}" for n in range(QUESTIONS) for index in (0, 1)]
+    assert found[: len(early)] == early
+    dataset = httpx.get(f"{plant.address}/v1/datasets/{job.output}").json()
+    assert (dataset["rows"], dataset["complete"], dataset["job"]) == (2 * QUESTIONS, True, job.id)
+    assert (ended.result.counts["questions"], ended.result.counts["rows"]) == (QUESTIONS, 2 * QUESTIONS)
+    assert ended.result.cost["generated_tokens"] > 0
+    assert not (plant.artifacts.attempt_dir(job.id, 2) / "collected").exists()
+
+
+def test_an_evaluate_whose_trainer_is_killed_goes_on_and_measures_every_question(plant: Plant) -> None:
+    rows = [
+        DatasetRow(id=f"q{n}", question=f"{n} + 1?", solution=f"It is {n % 10}.", answer=str(n % 10))
+        for n in range(QUESTIONS)
+    ]
+    body = "".join(row.model_dump_json(exclude_none=True) + "\n" for row in rows)
+    headers = {"content-type": "application/x-ndjson"}
+    uploaded = httpx.post(f"{plant.address}/v1/datasets", content=body, headers=headers, timeout=30.0)
+    options: dict[str, Any] = {"samples": 2, "pass_at": [1, 2], "verdict": "exact", "questions_at_once": AT_ONCE}
+    dataset: str = uploaded.raise_for_status().json()["id"]
+    before = answered(plant, "solve")
+    job = plant.submit(EvaluateSpec(kind="evaluate", dataset=dataset, model="default", **options))
+    wait_until(lambda: answered(plant, "solve") - before >= 32, what="questions are asked", timeout_s=WAIT_S)
+    trainers = plant.trainers_of(job.id)
+    assert trainers
+    for pid in trainers:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: plant.has_ended(job.id), what="it has ended", timeout_s=WAIT_S)
+    ended = plant.jobs.get(job.id)
+    assert ended.result is not None, ended.error
+    assert (ended.status, ended.attempt, len(ended.result.evaluations)) == ("succeeded", 2, 1)
+    assert QUESTIONS <= answered(plant, "solve") - before <= QUESTIONS + AT_ONCE
+    url = f"{plant.address}/v1/evaluations/{ended.result.evaluation}"
+    found, answers = httpx.get(url).json(), httpx.get(f"{url}/rows?limit=1000").json()["data"]
+    assert [row["question_id"] for row in answers] == [f"q{n}" for n in range(QUESTIONS) for _ in (0, 1)]
+    assert (found["questions"], found["samples"]) == (QUESTIONS, 2)
+    assert found["figures"]["mean@2"]["mean"] == sum(row["right"] for row in answers) / len(answers)
+
+
+def explained(plant: Plant) -> int:
+    """Count the calls of /explain that the server has answered."""
+    return answered(plant, "explain")
+
+
+def answered(plant: Plant, what: str) -> int:
+    """Count the calls of a kind that the server has answered."""
+    text = httpx.get(f"{plant.address}/metrics", timeout=30.0).text
+    counts = [line for line in text.splitlines() if line.startswith("rlt_http_requests_total{") and what in line]
+    return sum(int(float(line.rpartition(" ")[2])) for line in counts)

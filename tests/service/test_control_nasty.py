@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.jobs import RlSpec, RolloutPublishRequest, WarmupSpec
 from rlt_core.schemas.teachers import AliasPut, AliasRollback, RegisterVersionRequest
 from tests.support.control import Control, control_app
@@ -56,8 +57,8 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
 
 
 def spoilt_bodies(model: type[BaseModel], good: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    # A warm-up shares most of its fields with rl: only its own are tried again.
-    shared = RlSpec.model_fields.keys() if model is WarmupSpec else set[str]()
+    # Other kinds share most of their fields with rl: only their own are tried again.
+    shared = RlSpec.model_fields.keys() if model in (WarmupSpec, CollectSpec) else set[str]()
     for field in [*(name for name in model.model_fields if name not in shared), "unknown"]:
         for value in NASTY:
             yield {**good, field: value}
@@ -68,6 +69,7 @@ def spoilt_bodies(model: type[BaseModel], good: dict[str, Any]) -> Iterator[dict
     [
         ("POST", "/v1/train", RlSpec, {"kind": "rl", "target_name": "algebra"}),
         ("POST", "/v1/train", WarmupSpec, {"kind": "warmup", "role": "teacher", "target_name": "algebra"}),
+        ("POST", "/v1/train", CollectSpec, {"kind": "collect"}),
         ("PUT", "/v1/aliases/teacher/nasty", AliasPut, {"version": "fake@0"}),
         ("POST", "/v1/aliases/teacher/default/rollback", AliasRollback, {"expected": "fake@0"}),
         ("POST", "/v1/teachers/nasty/versions", RegisterVersionRequest, {"folder": "nasty"}),

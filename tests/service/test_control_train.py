@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rlt_core.errors import InvalidRequestError
-from rlt_core.schemas.jobs import JOB_SPEC
+from rlt_core.schemas.jobs import RlSpec
 from rlt_service.control.submission import Submission
 from tests.support.control import ROWS, Control, check_problem, control_app
 
@@ -143,7 +143,8 @@ def test_the_spec_that_the_refusals_vary_is_itself_accepted(control: Control, da
 
 def test_an_unknown_kind_is_answered_with_the_known_ones_and_the_nearest(control: Control, dataset: str) -> None:
     body = control.http.post("/v1/train", json=rl(dataset, kind="warmpu")).json()
-    assert body["detail"] == "'warmpu' is no kind of job (did you mean warmup?): this server runs warmup and rl"
+    kinds = "warmup, rl, collect, distill and evaluate"
+    assert body["detail"] == f"'warmpu' is no kind of job (did you mean warmup?): this server runs {kinds}"
 
 
 def test_too_long_a_prompt_is_answered_with_both_lengths(control: Control, dataset: str) -> None:
@@ -232,10 +233,10 @@ def test_without_a_started_engine_all_but_the_lengths_is_checked(control: Contro
         artifacts=services.artifacts,
         engine=None,
     )
-    found = submission.check(JOB_SPEC.validate_python(rl(dataset, max_tokens=1000)))
+    found = submission.check(RlSpec.model_validate(rl(dataset, max_tokens=1000)))
     assert (len(found.parts.train), found.longest_prompt_tokens) == (10, None)
     with pytest.raises(InvalidRequestError, match="rank 33 is above the 32"):
-        submission.check(JOB_SPEC.validate_python(rl(dataset, lora={"rank": 33})))
+        submission.check(RlSpec.model_validate(rl(dataset, lora={"rank": 33})))
 
 
 @pytest.mark.parametrize("dry_run", ["", "?dry_run=true"])

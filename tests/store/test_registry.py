@@ -42,6 +42,7 @@ def running(jobs: JobStore, spec: WarmupSpec | RlSpec) -> Job:
 
 def candidate(artifacts: ArtifactStore, job: Job, *, weights: bytes = b"weights") -> Candidate:
     folder = adapter(artifacts.attempt_dir(job.id, job.attempt) / "adapter", weights=weights)
+    assert isinstance(job.spec, WarmupSpec | RlSpec)
     return Candidate(
         name=job.spec.target_name,
         role="teacher",

@@ -191,6 +191,7 @@ def check_rows(path: Path, counts: dict[str, int]) -> None:
     artifacts = ArtifactStore(path.parent / "artifacts")
     jobs, registry = JobStore(database), Registry(database, artifacts)
     job = jobs.get(JOB)
+    assert isinstance(job.spec, WarmupSpec)
     assert (job.status, job.attempt, job.spec.target_name) == ("queued", 1, "algebra")
     assert [event.type for event in jobs.events(JOB)] == ["queued"]
     assert DatasetStore(database, artifacts).get(DATASET).columns == ["question", "solution"]

@@ -28,6 +28,7 @@ class Datasets:
         *,
         name: str | None = None,
         columns: Mapping[str, str] | None = None,
+        benchmark: str | None = None,
         idempotency_key: str | None = None,
     ) -> Dataset:
         """Upload a JSONL file by its path, or rows; nothing is held in memory whole.
@@ -35,10 +36,11 @@ class Datasets:
         Sent again with the same `idempotency_key` (within a day), it gives the first dataset and makes no second.
 
         `columns` maps the contract's columns by templates over the uploaded row, such as
-        `{"solution": "The answer is {answer}."}`. Raises UnprocessableEntityError whose `extra["lines"]`
+        `{"solution": "The answer is {answer}."}`; `benchmark` names whose columns the rows have (gsm8k, math-500,
+        aime-2024, gpqa-diamond, countdown). Raises UnprocessableEntityError whose `extra["lines"]`
         has every bad line with its number (the first hundred); then nothing was stored.
         """
-        params = {"name": name, "columns": json.dumps(dict(columns)) if columns else None}
+        params = {"name": name, "columns": json.dumps(dict(columns)) if columns else None, "benchmark": benchmark}
         if isinstance(source, str | Path):
             return self._upload_file(Path(source), params=params, headers=once(idempotency_key))
         return self._upload(_lines(source), params=params, headers=once(idempotency_key))
@@ -56,6 +58,27 @@ class Datasets:
         return self._api.get(
             path_of("datasets", dataset_id, "rows"), into=DatasetRows, params={"offset": offset, "limit": limit}
         )
+
+    def download(self, dataset_id: str, target: str | Path) -> Path:
+        """Write all rows to a JSONL file, which is there only once it is whole; nothing is held in memory.
+
+        Of a dataset that a collect fills, those that are there.
+        """
+        path = Path(target)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with (
+                self._api.stream("GET", path_of("datasets", dataset_id, "download")) as response,
+                part.open("wb") as file,
+            ):
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+            part.replace(path)
+        except OSError as error:
+            raise APIError(f"cannot write {path}: {error.strerror}", param="target") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return path
 
     def delete(self, dataset_id: str) -> DatasetDeleted:
         """Delete; raises ConflictError while a job that has not ended names it."""

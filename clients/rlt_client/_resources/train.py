@@ -5,9 +5,9 @@ from typing import Any, Literal, overload
 
 from rlt_client._api import Api, path_of
 from rlt_client._resources.bodies import body_of
-from rlt_core.schemas.jobs import DryRun, Job, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import AnySpec, DryRun, Job
 
-Spec = WarmupSpec | RlSpec | Mapping[str, Any]
+Spec = AnySpec | Mapping[str, Any]
 
 
 class Train:

@@ -1,4 +1,4 @@
-"""`rlt datasets`: upload questions, look at them, delete them."""
+"""`rlt datasets`: upload questions, look at them, download, delete."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,9 @@ DatasetId = Annotated[str, typer.Argument(help="The dataset's id, such as ds_0a1
 
 def build() -> typer.Typer:
     """Put the group together."""
-    group = typer.Typer(help="Questions with solutions: upload, list, show, delete.", no_args_is_help=True)
-    for name, command in (("upload", upload), ("list", show_list), ("show", show), ("delete", delete)):
+    group = typer.Typer(help="Questions with solutions: upload, list, show, download, delete.", no_args_is_help=True)
+    reading = (("list", show_list), ("show", show), ("download", download))
+    for name, command in (("upload", upload), *reading, ("delete", delete)):
         group.command(name)(command)
     return group
 
@@ -27,16 +28,22 @@ def upload(
     columns: Annotated[
         list[str] | None, typer.Option("--column", help="A template over the uploaded row.", metavar="COLUMN=TEMPLATE")
     ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="Whose columns the rows have: gsm8k, math-500, aime-2024, gpqa-diamond, countdown."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Upload a dataset; with one bad line nothing is stored, and every bad line is named.
+
+    A benchmark's own file: `rlt datasets upload test.jsonl --benchmark gsm8k`
 
     Example: `rlt datasets upload sums.jsonl --column "solution=The answer is {answer}."`
     """
     state = state_of(context)
     templates = dict(_template(text) for text in columns or [])
     with state.client() as client:
-        dataset = client.datasets.create(file, name=name, columns=templates or None)
+        dataset = client.datasets.create(file, name=name, columns=templates or None, benchmark=benchmark)
     if as_json:
         print_json(dataset)
     else:
@@ -75,9 +82,26 @@ def show(
     if as_json:
         typer.echo(_joined(dataset.model_dump(mode="json"), [row.model_dump(mode="json") for row in window.data]))
         return
-    state.out.print(f"{dataset.id}  {dataset.rows} rows, sha256 {dataset.sha256}", markup=False)
+    shown = f"sha256 {dataset.sha256}" if dataset.complete else f"not complete, {dataset.job} fills it"
+    state.out.print(f"{dataset.id}  {dataset.rows} rows, {shown}", markup=False)
     for row in window.data:
         state.out.print(f"- {row.question}\n  {row.solution}", markup=False)
+
+
+def download(
+    context: typer.Context,
+    dataset_id: DatasetId,
+    file: Annotated[Path, typer.Argument(help="Where to write JSONL, one row a line.", metavar="FILE")],
+    as_json: Json = False,
+) -> None:
+    """Download all rows; of a dataset that a collect fills, those that are there."""
+    state = state_of(context)
+    with state.client() as client:
+        dataset, path = client.datasets.get(dataset_id), client.datasets.download(dataset_id, file)
+    if as_json:
+        print_json(dataset)
+    else:
+        state.out.print(f"{dataset.id} is in {path}, {path.stat().st_size} bytes", markup=False)
 
 
 def delete(context: typer.Context, dataset_id: DatasetId, as_json: Json = False) -> None:

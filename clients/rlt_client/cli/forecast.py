@@ -3,7 +3,9 @@
 from rich.console import Console
 from rich.table import Table
 
+from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.dry_run import Estimates, Rehearsal
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import DryRun
 
 _FIGURES = {
@@ -22,11 +24,16 @@ _FIGURES = {
 def show(found: DryRun, *, out: Console) -> None:
     """Print a dry run for people; nothing was started."""
     held = ", ".join(f"{count} {name}" for name, count in found.held_out_rows.items() if count)
-    out.print(
-        f"{found.spec.kind} for {found.spec.target_name}: {found.train_rows} of {found.dataset_rows} rows to train on"
-        f"{f', held out: {held}' if held else ''}",
-        markup=False,
-    )
+    if isinstance(found.spec, CollectSpec):
+        out.print(f"collect: {found.train_rows} questions to explain", markup=False)
+    elif isinstance(found.spec, EvaluateSpec):
+        out.print(f"evaluate: {found.train_rows} questions, {found.spec.samples} answers each", markup=False)
+    else:
+        out.print(
+            f"{found.spec.kind} for {found.spec.target_name}: {found.train_rows} of {found.dataset_rows} rows to train "
+            f"on{f', held out: {held}' if held else ''}",
+            markup=False,
+        )
     if found.teacher or found.student:
         out.print(f"  teacher {found.teacher}, student {found.student}", markup=False)
     if (lengths := found.lengths) is not None:

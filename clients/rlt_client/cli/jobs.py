@@ -7,6 +7,8 @@ from rich.table import Table
 
 from rlt_client.cli import watch as watching
 from rlt_client.cli.state import Json, print_json, state_of
+from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import Job
 
 JobId = Annotated[str, typer.Argument(help="The job's id, such as job_0a1b….", metavar="JOB")]
@@ -49,11 +51,20 @@ def show(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
     if as_json:
         print_json(job)
         return
-    state.out.print(f"{job.kind} on {job.spec.dataset} for {job.spec.target_name}", markup=False)
+    state.out.print(f"{job.kind} on {job.spec.dataset} for {_aim(job)}", markup=False)
     state.out.print(f"  step {_step(job)}, attempt {job.attempt}, created {job.created_at:%Y-%m-%d %H:%M:%S}Z")
     for name, value in job.progress.metrics.items():
         state.out.print(f"  {name}: {value:.4g}", markup=False)
     watching.show_end(job, state=state)
+
+
+def _aim(job: Job) -> str:
+    """Say what a job is for: the name of a version, a dataset, or who is measured."""
+    if isinstance(job.spec, CollectSpec):
+        return job.output or "a dataset"
+    if isinstance(job.spec, EvaluateSpec):
+        return ", ".join(job.spec.models or [job.spec.model or ""])
+    return job.spec.target_name
 
 
 def watch(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:

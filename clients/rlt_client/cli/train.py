@@ -14,12 +14,12 @@ from rlt_client.cli.state import Json, print_json, state_of
 def train(
     context: typer.Context,
     spec: Annotated[Path | None, typer.Option(help="The job as a .json or .toml file; flags go over it.")] = None,
-    kind: Annotated[str | None, typer.Option(help="`warmup` or `rl`.")] = None,
+    kind: Annotated[str | None, typer.Option(help="`warmup`, `rl`, `collect`, `distill` or `evaluate`.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The id that `rlt datasets upload` gave.")] = None,
     target_name: Annotated[str | None, typer.Option("--target", help="Name of the versions to be made.")] = None,
     role: Annotated[str | None, typer.Option(help="warmup: `teacher` or `student`.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="rl: where it starts. [default]")] = None,
-    student: Annotated[str | None, typer.Option(help="rl: who judges. [default]")] = None,
+    teacher: Annotated[str | None, typer.Option(help="rl: where it starts; collect: who explains. [default]")] = None,
+    student: Annotated[str | None, typer.Option(help="rl, collect: who judges. [default]")] = None,
     steps: Annotated[int | None, typer.Option(help="rl: optimizer steps. [10]")] = None,
     settings: Annotated[
         list[str] | None,
@@ -36,6 +36,8 @@ def train(
     A warm-up: `rlt train --kind warmup --role teacher --dataset ds_1 --target algebra --set max_steps=20 --watch`
 
     Reinforcement: `rlt train --kind rl --dataset ds_1 --teacher algebra --target algebra --set promote.when=if_better`
+
+    Explanations as a dataset: `rlt train --kind collect --dataset ds_1 --teacher algebra --set keep=best --watch`
 
     From a file: `rlt train --spec job.toml --dry-run`
     """

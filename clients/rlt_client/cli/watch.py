@@ -10,8 +10,10 @@ from rlt_client._client import Client
 from rlt_client.cli.state import EXIT_INTERRUPTED, EXIT_JOB, State
 from rlt_core.schemas.jobs import Job, JobEvent
 
-METRICS = ("reward", "r_ss", "r_kl", "loss")
+METRICS = ("reward", "r_ss", "r_kl", "loss", "questions_per_s", "rows", "right_share")
 """Shown beside the step, where the job has them."""
+SKIPPED_SHOWN = 5
+"""Rows left out of a collect that are named; `--json` has up to a hundred."""
 
 
 def follow(client: Client, job_id: str, *, state: State, quiet: bool = False) -> Job:
@@ -40,6 +42,10 @@ def show_end(job: Job, *, state: State) -> None:
         for name in ("teacher", "student", "dataset", "evaluation"):
             if made := getattr(job.result, name):
                 state.out.print(f"  {name}: {made}", markup=False)
+        if counts := {name: count for name, count in job.result.counts.items() if count}:
+            state.out.print("  " + ", ".join(f"{name} {count}" for name, count in counts.items()), markup=False)
+        for skipped in job.result.skipped[:SKIPPED_SHOWN]:
+            state.out.print(f"  left out: {skipped.row} ({skipped.reason}): {skipped.message}", markup=False)
         if promotion := job.result.promotion:
             state.out.print(f"  promotion: {promotion.alias} {promotion.outcome}: {promotion.reason}", markup=False)
     if job.error is not None:

@@ -7,6 +7,7 @@ from typing import Literal
 from sqlalchemy import JSON, Connection, Integer, bindparam, inspect, text
 
 from rlt_core.artifacts import Kind
+from rlt_core.collected import FOLDER as SHARDS
 from rlt_core.schemas.jobs import TERMINAL
 
 Need = Literal["always", "progress", "extra"]
@@ -63,6 +64,7 @@ def _jobs(connection: Connection) -> Iterator[Named]:
             folder = f"jobs/{job}/attempt-{attempt}"
             yield Named(path=f"{folder}/job.json", need="extra", what=f"what attempt {attempt} of {job} was told")
             yield Named(path=f"{folder}/journal", need="extra", what=f"the rollouts of attempt {attempt} of {job}")
+            yield Named(path=f"{folder}/{SHARDS}", need="extra", what=f"what attempt {attempt} of {job} collected")
         yield from _checkpoints(connection, job)
 
 

@@ -64,10 +64,15 @@ class Machine:
     accelerated: bool
 
 
+def per_s(tokens: int, took_s: float) -> float:
+    """Give a speed, 0 where nothing was measured."""
+    return tokens / took_s if took_s > 0.0 else 0.0
+
+
 def estimate(work: Work, *, speeds: Speeds, machine: Machine) -> Estimates:
     """Estimate tokens, seconds and bytes; each figure says what it is made of."""
-    generate_s = _seconds(work.generated, per_s=speeds.generated_per_s, what="sampled")
-    score_s = _seconds(work.scored, per_s=speeds.scored_per_s, what="read by the student")
+    generate_s = seconds(work.generated, per_s=speeds.generated_per_s, what="sampled")
+    score_s = seconds(work.scored, per_s=speeds.scored_per_s, what="read by the student")
     train_s = _train_seconds(work, speeds, full=machine.full)
     return Estimates(
         generated_tokens=Estimate(value=work.generated, basis=work.generated_basis),
@@ -76,13 +81,14 @@ def estimate(work: Work, *, speeds: Speeds, machine: Machine) -> Estimates:
         generate_s=generate_s,
         score_s=score_s,
         train_s=train_s,
-        total_s=_total(generate_s, score_s, train_s),
+        total_s=total(generate_s, score_s, train_s),
         memory_bytes=_memory(work, machine),
         disk_bytes=_disk(work, speeds, machine),
     )
 
 
-def _seconds(tokens: float | None, *, per_s: float, what: str) -> Estimate:
+def seconds(tokens: float | None, *, per_s: float, what: str) -> Estimate:
+    """Estimate how long tokens take at a speed; 0 is one that nobody measured."""
     if tokens == 0:
         return Estimate(value=0.0, basis="this kind of job does none of it")
     if tokens is None or per_s <= 0.0:
@@ -106,7 +112,8 @@ def _train_seconds(work: Work, speeds: Speeds, *, full: bool) -> Estimate:
     )
 
 
-def _total(*parts: Estimate) -> Estimate:
+def total(*parts: Estimate) -> Estimate:
+    """Add up seconds; where a part is not known, nothing is."""
     known = [part.value for part in parts if part.value is not None]
     if len(known) < len(parts):
         return Estimate(value=None, basis="a part is not known")

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from rlt_core.errors import RltError
+from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Rehearsal, RehearsedRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
-from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import DistillSpec, RlSpec, TrainingSpec, WarmupSpec
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
+from rlt_core.traces import trace_of
 from rlt_service.engine.admission import cancel_all
 
 AnswerT = TypeVar("AnswerT")
@@ -45,10 +47,12 @@ class Rehearsed:
     shown: Rehearsal
     completion_bytes: float = 0.0
     """Mean of a sampled and scored completion, written down."""
+    text_bytes: float = 0.0
+    """Mean of a sampled row's texts with its score: about what a collected row takes."""
 
 
 async def rehearse(
-    spec: WarmupSpec | RlSpec,
+    spec: TrainingSpec | CollectSpec,
     rows: Sequence[DatasetRow],
     *,
     players: Players | None,
@@ -65,9 +69,10 @@ async def rehearse(
     tried = list(rows[:REHEARSED_ROWS])
     try:
         async with asyncio.timeout(patience_s):
-            if isinstance(spec, RlSpec) and teacher is not None:
-                return await _rl(spec, tried, players=players, teacher=teacher, student=student)
-            return await _warmup(tried, players=players, student=student)
+            if isinstance(spec, WarmupSpec | DistillSpec):
+                traces = [trace_of(row, kind=spec.kind) or "" for row in tried]
+                return await _warmup(tried, traces, players=players, student=student)
+            return await _sampled_by_teacher(spec, tried, players=players, teacher=teacher or "", student=student)
     except TimeoutError:
         return _not_scored(f"teacher and student did not answer within {patience_s:g} s")
     except RltError as error:
@@ -87,7 +92,9 @@ def _not_scored(why: str) -> Rehearsed:
     return Rehearsed(shown=Rehearsal(not_scored=why))
 
 
-async def _rl(spec: RlSpec, rows: Sequence[DatasetRow], *, players: Players, teacher: str, student: str) -> Rehearsed:
+async def _sampled_by_teacher(
+    spec: RlSpec | CollectSpec, rows: Sequence[DatasetRow], *, players: Players, teacher: str, student: str
+) -> Rehearsed:
     began_s = time.monotonic()
     asked = [_explain_request(spec, row, teacher=teacher, seed=index) for index, row in enumerate(rows)]
     answers = await _together([players.explain(request) for request in asked])
@@ -126,16 +133,20 @@ async def _rl(spec: RlSpec, rows: Sequence[DatasetRow], *, players: Players, tea
         len(answer.explanations[0].model_dump_json()) + len(score.scores[0].model_dump_json())
         for answer, score in zip(answers, scores, strict=True)
     ]
-    return Rehearsed(shown=shown, completion_bytes=sum(written) / len(written))
+    texts = [
+        len(row.model_dump_json()) + len(answer.explanations[0].text) + len(score.scores[0].model_dump_json())
+        for row, answer, score in zip(rows, answers, scores, strict=True)
+    ]
+    return Rehearsed(shown=shown, completion_bytes=sum(written) / len(written), text_bytes=sum(texts) / len(texts))
 
 
-async def _warmup(rows: Sequence[DatasetRow], *, players: Players, student: str) -> Rehearsed:
+async def _warmup(
+    rows: Sequence[DatasetRow], traces: Sequence[str | None], *, players: Players, student: str
+) -> Rehearsed:
     began_s = time.monotonic()
     asked = [
-        ScoreRequest(
-            question=row.question, solution=row.solution, explanations=[row.reasoning_trace or ""], student=student
-        )
-        for row in rows
+        ScoreRequest(question=row.question, solution=row.solution, explanations=[trace or ""], student=student)
+        for row, trace in zip(rows, traces, strict=True)
     ]
     scores = await _together([players.score(request) for request in asked])
     return Rehearsed(
@@ -150,7 +161,7 @@ async def _warmup(rows: Sequence[DatasetRow], *, players: Players, student: str)
     )
 
 
-def _explain_request(spec: RlSpec, row: DatasetRow, *, teacher: str, seed: int) -> ExplainRequest:
+def _explain_request(spec: RlSpec | CollectSpec, row: DatasetRow, *, teacher: str, seed: int) -> ExplainRequest:
     return ExplainRequest(
         question=row.question,
         solution=row.solution,

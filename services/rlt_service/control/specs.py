@@ -6,10 +6,13 @@ from typing import get_args
 
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError
 from rlt_core.hub_models import HUB_PREFIX, parse_hub_model
-from rlt_core.schemas.jobs import LINEAR_TARGETS, RESERVED_KINDS, JobKind, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import LINEAR_TARGETS, RESERVED_KINDS, JobKind, RlSpec, TrainingSpec
+from rlt_core.schemas.spec_base import SharedSpec
+from rlt_service.bases import BASE_FIELDS
 
 KINDS: tuple[str, ...] = get_args(JobKind)
-Spec = WarmupSpec | RlSpec
+KINDS_TOLD = f"{', '.join(KINDS[:-1])} and {KINDS[-1]}"
+Spec = TrainingSpec
 
 
 def check_kind(body: object) -> None:
@@ -25,13 +28,11 @@ def known_kind(kind: object) -> object:
     if kind in KINDS:
         return kind
     if kind in RESERVED_KINDS:
-        raise NotAvailableYetError(
-            f"this server does not run {kind} jobs yet: it runs {' and '.join(KINDS)}", param="/kind"
-        )
+        raise NotAvailableYetError(f"this server does not run {kind} jobs yet: it runs {KINDS_TOLD}", param="/kind")
     near = difflib.get_close_matches(str(kind)[:80], (*KINDS, *RESERVED_KINDS), n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     found = "the kind is missing" if kind is None else f"{str(kind)[:80]!r} is no kind of job"
-    raise InvalidRequestError(f"{found}{hint}: this server runs {' and '.join(KINDS)}", param="/kind")
+    raise InvalidRequestError(f"{found}{hint}: this server runs {KINDS_TOLD}", param="/kind")
 
 
 def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
@@ -43,22 +44,29 @@ def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
             param="/lora",
         )
     for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
-        if dataset.startswith(HUB_PREFIX):
-            raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
+        check_hub(dataset, param=param)
     check_parallel(spec)
     _check_select(spec)
     if isinstance(spec, RlSpec):
         _check_rl(spec)
     elif spec.base_model is not None and spec.base_model not in base_names:
-        _check_pinned(spec.base_model)
+        field = BASE_FIELDS[spec.kind]
+        _check_pinned(spec.base_model, param=f"/{field}")
+        variable = "RLT_STUDENT_MODEL" if spec.kind == "distill" else "RLT_BASE_MODEL"
         raise _later(
-            f"a base other than the served one ({base_names[0]}): leave base_model out, or start a server with "
-            f"RLT_BASE_MODEL={spec.base_model}",
-            param="/base_model",
+            f"a base other than the served one ({base_names[0]}): leave {field} out, or start a server with "
+            f"{variable}={spec.base_model}",
+            param=f"/{field}",
         )
 
 
-def check_not_before(spec: Spec) -> None:
+def check_hub(dataset: str, *, param: str) -> None:
+    """Raise NotAvailableYetError for a dataset of a hub."""
+    if dataset.startswith(HUB_PREFIX):
+        raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
+
+
+def check_not_before(spec: SharedSpec) -> None:
     """Raise InvalidRequestError for a time without a zone, or one that no calendar in UTC has."""
     if spec.not_before is None:
         return
@@ -152,14 +160,14 @@ def _check_select(spec: Spec) -> None:
         raise InvalidRequestError("patience counts measurements: give eval_every too", param="/patience")
 
 
-def _check_pinned(base_model: str) -> None:
+def _check_pinned(base_model: str, *, param: str) -> None:
     """Raise InvalidRequestError for a model of a hub without a commit."""
     if not base_model.startswith(HUB_PREFIX):
         return
     try:
         parse_hub_model(base_model)
     except ValueError as error:
-        raise InvalidRequestError(str(error), param="/base_model") from error
+        raise InvalidRequestError(str(error), param=param) from error
 
 
 def _named_splits(spec: Spec) -> list[tuple[str, str]]:

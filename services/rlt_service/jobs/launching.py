@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rlt_core.errors import ConfigurationError
-from rlt_core.schemas.jobs import Parallel, ParallelStrategy
+from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
+from rlt_core.schemas.jobs import AnySpec, Parallel, ParallelStrategy
 
 CONFIG_NAME = "accelerate.json"
 
@@ -60,6 +62,11 @@ def accelerate_config(parallel: Parallel) -> dict[str, Any]:
         "use_cpu": False,  # the trainer looks by itself
         **_STRATEGIES[parallel.strategy],
     }
+
+
+def parallel_of(spec: AnySpec) -> Parallel:
+    """Give a job's processes; a kind that asks services alone is one."""
+    return Parallel() if isinstance(spec, CollectSpec | EvaluateSpec) else spec.parallel
 
 
 def launched(command: Sequence[str], *, parallel: Parallel, folder: Path) -> list[str]:

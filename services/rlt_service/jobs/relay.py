@@ -9,7 +9,9 @@ from rlt_core.schemas.jobs import Progress
 from rlt_core.schemas.trainer import (
     STORED_STEP,
     CheckpointEvent,
+    CollectedEvent,
     ErrorEvent,
+    EvaluatedEvent,
     EvaluationEvent,
     LogEvent,
     ProgressEvent,
@@ -39,7 +41,7 @@ class EventRelay:
         self._warned: set[str] = set()
         self.step = 0
         """The furthest that the trainer told of."""
-        self.result: ResultEvent | None = None
+        self.result: ResultEvent | CollectedEvent | EvaluatedEvent | None = None
         self.evaluation: EvaluationEvent | None = None
         self.error: ErrorEvent | None = None
 
@@ -82,7 +84,7 @@ class EventRelay:
         return [LogEvent(level="warning", message=message)]
 
     def _keep(self, event: TrainerEvent) -> None:
-        if isinstance(event, ResultEvent):
+        if isinstance(event, ResultEvent | CollectedEvent | EvaluatedEvent):
             self.result = event
         elif isinstance(event, EvaluationEvent):
             self.evaluation = event

@@ -21,14 +21,15 @@ from rlt_core.errors import (
     UnavailableError,
 )
 from rlt_core.log_records import FORMAT_VARIABLE, bind, bound
+from rlt_core.schemas.base import Role
 from rlt_core.schemas.jobs import Job, JobError, JobResult, JobStatus
-from rlt_core.schemas.teachers import ModelVersion
 from rlt_core.schemas.trainer import EXIT_LEASE_LOST, EXIT_SUCCESS, TrainerJob
 from rlt_service.access.secrets import make_secret
+from rlt_service.bases import base_role
 from rlt_service.caches import cache_environment
-from rlt_service.jobs.completion import Completion
+from rlt_service.jobs.completion import Completion, Made
 from rlt_service.jobs.heartbeat import Heartbeat
-from rlt_service.jobs.launching import launched
+from rlt_service.jobs.launching import launched, parallel_of
 from rlt_service.jobs.memory_kills import memory_kills
 from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.promotion import Interrupted
@@ -86,8 +87,8 @@ class Supervisor:
     keys: KeyStore
     preparation: Preparation
     completion: Completion
-    resolve_base: Callable[[], Path]
-    """Returns the base model's folder; may convert a builtin."""
+    resolve_base: Callable[[Role], Path]
+    """Returns the folder of a role's base model; may convert a builtin."""
     trainer_command: Sequence[str]
     drain: Drain
     memory_kills: Callable[[], int | None] = memory_kills
@@ -152,7 +153,7 @@ class _Attempt:
     def _run(self) -> Fitness:
         if self._heartbeat.lost:
             raise StaleAttemptError(f"attempt {self._job.attempt} lost {self._job.id} before it began")
-        made = self._stored(lambda: self._supervisor.completion.registry.version_of_job(self._job.id))
+        made = self._stored(lambda: self._supervisor.completion.made(self._job))
         if made is not None:
             # An earlier attempt registered the result and died before it could say so.
             self._finish(made, cost={})
@@ -175,7 +176,8 @@ class _Attempt:
 
     def _prepare(self) -> TrainerJob:
         with storage_faults(f"prepare {self._job.id}"):
-            return self._supervisor.preparation.prepare(self._job, base_dir=self._supervisor.resolve_base())
+            base_dir = self._supervisor.resolve_base(base_role(self._job.spec))
+            return self._supervisor.preparation.prepare(self._job, base_dir=base_dir)
 
     def give_back(self, reason: str) -> None:
         """Return the job to the queue after a fault of the supervisor itself."""
@@ -243,7 +245,7 @@ class _Attempt:
         job_file = self._supervisor.preparation.artifacts.job_file(prepared.job_id, prepared.attempt)
         with storage_faults(f"write {job_file}"):
             job_file.write_text(prepared.model_dump_json(indent=2), encoding="utf-8")
-            command = launched(self._supervisor.trainer_command, parallel=prepared.spec.parallel, folder=folder)
+            command = launched(self._supervisor.trainer_command, parallel=parallel_of(prepared.spec), folder=folder)
         trainer = TrainerProcess(
             command,
             job_file=job_file,
@@ -345,7 +347,7 @@ class _Attempt:
             return
         self._finish(made, cost=result.cost)
 
-    def _finish(self, made: ModelVersion, *, cost: dict[str, float]) -> None:
+    def _finish(self, made: Made, *, cost: dict[str, float]) -> None:
         completion = self._supervisor.completion
         try:
             key = self._api_key()
@@ -356,7 +358,7 @@ class _Attempt:
             self._give_back("its promotion was interrupted", crash=False)
             return
         self._end("succeeded", result=result)
-        completion.registry.collect_rollouts(self._job.id)
+        completion.tidy(self._job)
 
     def _fail(self, ended: _Ended, relay: EventRelay, trainer: TrainerProcess, *, lease_s: float) -> None:
         killed = (self._supervisor.memory_kills() or 0) - (self._killed_before or 0)

@@ -1,22 +1,30 @@
 """Own stored datasets: a row in the database, a JSONL file under the artifact root, both or neither."""
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from rlt_core.errors import ConflictError, InvalidRequestError, NotFoundError, RltError
+from rlt_core.collected import FOLDER, dataset_of, job_of, read_all, read_index
+from rlt_core.errors import ConflictError, InconsistentStateError, InvalidRequestError, NotFoundError, RltError
 from rlt_core.schemas.base import Page, new_id, now_utc
 from rlt_core.schemas.datasets import Dataset, DatasetRow, DatasetRows
+from rlt_core.schemas.jobs import TERMINAL, Job
+from rlt_core.schemas.trainer import CollectedEvent
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.faults import storage_faults
+from rlt_service.store.growing import Growing, find_growing
 from rlt_service.store.idempotency import JSON_TYPE, keep
-from rlt_service.store.job_rows import jobs_using
+from rlt_service.store.job_rows import fenced_job, jobs_using
 from rlt_service.store.ownership import owner, visible
-from rlt_service.store.tables import DatasetTable
+from rlt_service.store.tables import DatasetTable, JobRow
+
+CHUNK_BYTES = 2**18
 
 
 class DatasetStore:
@@ -54,10 +62,76 @@ class DatasetStore:
             raise
         return _dataset(row)
 
-    def get(self, dataset_id: str) -> Dataset:
-        """Return a dataset; raises NotFoundError."""
+    def keep_collected(self, job: Job, told: CollectedEvent) -> Dataset:
+        """Make the shards of a collect its dataset, once; each row of them is read one time, none is held.
+
+        Raises StaleAttemptError where the job is another attempt's, StorageUnavailableError, InconsistentStateError
+        where shards are not as they were written.
+        """
+        folder, digest, size = Path(told.path), hashlib.sha256(), 0
+        with self._artifacts.incoming_file() as path:
+            with storage_faults(f"write the dataset of {job.id}"), path.open("wb") as target:
+                try:
+                    for chunk in read_all(folder, read_index(folder)):
+                        target.write(chunk)
+                        digest.update(chunk)
+                        size += len(chunk)
+                except ValueError as error:
+                    raise InconsistentStateError(f"shards of {job.id} are not as they were written: {error}") from error
+                target.flush()
+                os.fsync(target.fileno())  # here, and not while the database waits for the move below
+            row = DatasetTable(
+                id=dataset_of(job.id),
+                name=job.name,
+                created_at=now_utc(),
+                rows=told.rows,
+                size_bytes=size,
+                sha256=digest.hexdigest(),
+                columns=told.columns,
+            )
+            with self._database.transaction() as session:
+                row.owner = fenced_job(session, job.id, job.attempt).owner
+                known = session.scalar(select(DatasetTable).where(DatasetTable.id == row.id))
+                if known is not None:
+                    return _dataset(known, job=job.id)
+                # Within the fence: a file that was moved for a transaction that fails is written over by the next.
+                self._artifacts.keep_file(path, self._artifacts.dataset_path(row.id))
+                session.add(row)
+        return _dataset(row, job=job.id)
+
+    def collected_by(self, job_id: str) -> Dataset | None:
+        """Return the dataset that a collect has made, if it has."""
         with self._database.reading() as session:
-            return _dataset(_find(session, dataset_id))
+            row = session.scalar(select(DatasetTable).where(DatasetTable.id == dataset_of(job_id)))
+            return _dataset(row, job=job_id) if row is not None else None
+
+    def discard_shards(self, job_id: str) -> None:
+        """Remove the shards of a collect whose dataset was made: all that they hold lies there."""
+        for attempt in self._artifacts.attempts(job_id):
+            self._artifacts.discard(self._artifacts.attempt_dir(job_id, attempt) / FOLDER)
+
+    def get(self, dataset_id: str) -> Dataset:
+        """Return a dataset, also one that grows; raises NotFoundError."""
+        with self._database.reading() as session:
+            found = self._known(session, dataset_id)
+            if isinstance(found, Growing):
+                return found.dataset
+            return _dataset(found, job=_collects(session, [found.id]).get(found.id))
+
+    def _known(self, session: Session, dataset_id: str) -> DatasetTable | Growing:
+        """Find a dataset, or the collect that fills it; raises NotFoundError."""
+        row = session.scalar(select(DatasetTable).where(DatasetTable.id == dataset_id, visible(DatasetTable.owner)))
+        found = row or find_growing(session, self._artifacts, dataset_id)
+        if found is None:
+            raise NotFoundError(f"There is no dataset {dataset_id!r}; GET /v1/datasets lists them.", param="/dataset")
+        return found
+
+    def _whole(self, session: Session, dataset_id: str) -> DatasetTable:
+        """Find a dataset that is complete; raises NotFoundError, which says why another is none."""
+        found = self._known(session, dataset_id)
+        if isinstance(found, Growing):
+            raise NotFoundError(found.why_not, param="/dataset")
+        return found
 
     def list(self, *, limit: int = 20, after: str | None = None) -> Page[Dataset]:
         """Return a page, newest first."""
@@ -76,13 +150,17 @@ class DatasetStore:
                     raise InvalidRequestError(f"`after` names no dataset: {after!r}.", param="/after")
                 query = query.where(DatasetTable.ordinal < last)
             rows = list(session.scalars(query))
-        data = [_dataset(row) for row in rows[:limit]]
+            jobs = _collects(session, [row.id for row in rows])
+        data = [_dataset(row, job=jobs.get(row.id)) for row in rows[:limit]]
         return Page[Dataset](data=data, has_more=len(rows) > limit, last_id=data[-1].id if data else None)
 
     def delete(self, dataset_id: str) -> None:
-        """Delete a dataset; ConflictError while a job that has not ended reads it."""
+        """Delete a dataset; ConflictError while a job that has not ended reads it, or fills it."""
         with self._database.transaction() as session:
-            row = _find(session, dataset_id)
+            row = self._known(session, dataset_id)
+            if isinstance(row, Growing):
+                self._delete_growing(row)
+                return
             if users := jobs_using(session, dataset_id):
                 raise ConflictError(
                     f"Dataset {dataset_id} is read by {', '.join(users[:5])}; wait for the end, or cancel first.",
@@ -91,31 +169,55 @@ class DatasetStore:
             session.delete(row)
         self._artifacts.discard(self._artifacts.dataset_path(dataset_id))
 
+    def _delete_growing(self, found: Growing) -> None:
+        if found.status not in TERMINAL:
+            raise ConflictError(f"{found.why_not} Cancel it first.", extra={"jobs": [found.job]})
+        self.discard_shards(found.job)
+
     def rows(self, dataset_id: str, *, offset: int = 0, limit: int = 100) -> DatasetRows:
-        """Return a window of rows in the order of the upload."""
-        total = self.get(dataset_id).rows
-        path = self._artifacts.dataset_path(dataset_id)
-        with storage_faults(f"read {path}"), path.open(encoding="utf-8") as lines:
-            window = [DatasetRow.model_validate_json(line) for line in islice(lines, offset, offset + limit)]
+        """Return a window of rows in their order; of one that grows, of those that are there."""
+        with self._database.reading() as session:
+            found = self._known(session, dataset_id)
+            total = found.dataset.rows if isinstance(found, Growing) else found.rows
+        if isinstance(found, Growing):
+            lines = found.lines(offset=offset, limit=limit)
+        else:
+            path = self._artifacts.dataset_path(dataset_id)
+            with storage_faults(f"read {path}"), path.open("rb") as file:
+                lines = list(islice(file, offset, offset + limit))
+        window = [DatasetRow.model_validate_json(line) for line in lines]
         return DatasetRows(data=window, offset=offset, total=total, has_more=offset + len(window) < total)
 
     def path(self, dataset_id: str) -> Path:
-        """Return the JSONL file; raises NotFoundError when the row or the file is gone."""
-        self.get(dataset_id)
+        """Return the JSONL file; raises NotFoundError when the row or the file is gone, or the dataset still grows."""
+        with self._database.reading() as session:
+            self._whole(session, dataset_id)
         path = self._artifacts.dataset_path(dataset_id)
         if not path.is_file():
             raise NotFoundError(f"The file of dataset {dataset_id} is missing; upload the dataset again.")
         return path
 
+    def chunks(self, dataset_id: str) -> Iterator[bytes]:
+        """Give all rows as JSONL, in parts; of one that grows, those that are there. Raises NotFoundError at once."""
+        with self._database.reading() as session:
+            found = self._known(session, dataset_id)
+        return found.chunks() if isinstance(found, Growing) else _chunks(self.path(dataset_id))
 
-def _find(session: Session, dataset_id: str) -> DatasetTable:
-    row = session.scalar(select(DatasetTable).where(DatasetTable.id == dataset_id, visible(DatasetTable.owner)))
-    if row is None:
-        raise NotFoundError(f"There is no dataset {dataset_id!r}; GET /v1/datasets lists them.", param="/dataset")
-    return row
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with storage_faults(f"read {path}"), path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
-def _dataset(row: DatasetTable) -> Dataset:
+def _collects(session: Session, dataset_ids: Sequence[str]) -> dict[str, str]:
+    """Give the collect of each dataset that one has made."""
+    jobs = {job_of(dataset_id): dataset_id for dataset_id in dataset_ids}
+    known = session.scalars(select(JobRow.id).where(JobRow.id.in_(jobs), JobRow.kind == "collect"))
+    return {jobs[job_id]: job_id for job_id in known}
+
+
+def _dataset(row: DatasetTable, *, job: str | None = None) -> Dataset:
     return Dataset(
         id=row.id,
         name=row.name,
@@ -124,4 +226,5 @@ def _dataset(row: DatasetTable) -> Dataset:
         size_bytes=row.size_bytes,
         sha256=row.sha256,
         columns=row.columns,
+        job=job,
     )

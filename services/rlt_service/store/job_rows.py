@@ -8,11 +8,17 @@ from pydantic import ValidationError
 from sqlalchemy import ColumnElement, and_, delete, or_, select
 from sqlalchemy.orm import Session
 
+from rlt_core.collected import dataset_of
 from rlt_core.errors import NotFoundError, StaleAttemptError
 from rlt_core.schemas.base import now_utc
+from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import (
     JOB_SPEC,
+    SPECS,
     TERMINAL,
+    AnySpec,
+    DistillSpec,
     Job,
     JobError,
     JobKind,
@@ -56,14 +62,26 @@ def job_of(row: JobRow) -> Job:
         "result": JobResult.model_validate(row.result) if row.result is not None else None,
         "error": JobError.model_validate(row.error) if row.error is not None else None,
     }
+    fields["output"] = dataset_of(row.id) if row.kind == "collect" else None
     try:
         return Job(**fields, spec=spec_of(row))
     except ValidationError:
-        kind: type[RlSpec | WarmupSpec] = RlSpec if row.kind == "rl" else WarmupSpec
-        return Job.model_construct(**fields, spec=kind.model_construct(**row.spec))
+        spec = SPECS.get(row.kind, WarmupSpec).model_construct(**row.spec)
+        return Job.model_construct(**fields, spec=spec)
 
 
-def spec_of(row: JobRow) -> WarmupSpec | RlSpec:
+def total_of(spec: AnySpec) -> int | None:
+    """Give the steps that a spec asks for, where it says how many."""
+    match spec:
+        case RlSpec():
+            return spec.steps
+        case WarmupSpec() | DistillSpec():
+            return spec.max_steps
+        case CollectSpec() | EvaluateSpec():
+            return None
+
+
+def spec_of(row: JobRow) -> AnySpec:
     """Read the stored spec; raises ValidationError where the rules were others when it was stored."""
     return JOB_SPEC.validate_python(row.spec)
 
@@ -114,4 +132,4 @@ def end_job(session: Session, row: JobRow, status: JobStatus, error: JobError | 
 def jobs_using(session: Session, dataset_id: str) -> Sequence[str]:
     """Find live jobs whose spec names a dataset, as its rows or as a split."""
     rows = session.scalars(select(JobRow).where(JobRow.status.not_in(TERMINAL)))
-    return [row.id for row in rows if dataset_id in (row.spec["dataset"], *row.spec["splits"].values())]
+    return [row.id for row in rows if dataset_id in (row.spec["dataset"], *row.spec.get("splits", {}).values())]

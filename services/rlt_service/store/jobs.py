@@ -15,6 +15,7 @@ from rlt_core.schemas.jobs import (
     QUEUE,
     SPEC_VERSION,
     TERMINAL,
+    AnySpec,
     Job,
     JobError,
     JobEvent,
@@ -22,13 +23,11 @@ from rlt_core.schemas.jobs import (
     JobResult,
     JobStatus,
     Progress,
-    RlSpec,
-    WarmupSpec,
 )
 from rlt_service.store import history
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
-from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of
+from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of, total_of
 from rlt_service.store.job_rules import JobRules
 from rlt_service.store.ownership import owner, visible
 from rlt_service.store.retries import tried_again
@@ -72,7 +71,7 @@ class JobStore:
         self._rules = rules or JobRules()
 
     @tried_again
-    def submit(self, spec: WarmupSpec | RlSpec) -> Job:
+    def submit(self, spec: AnySpec) -> Job:
         """Store a job, the bell it is owed, and its first event, all or none."""
         with self._database.transaction() as session:
             row = JobRow(
@@ -96,7 +95,7 @@ class JobStore:
                 owner=owner(),
                 spec_version=SPEC_VERSION,
                 spec=spec.model_dump(mode="json"),
-                progress=Progress(total=spec.steps if isinstance(spec, RlSpec) else spec.max_steps).model_dump(),
+                progress=Progress(total=total_of(spec)).model_dump(),
             )
             session.add(row)
             session.flush()
@@ -383,9 +382,13 @@ class JobStore:
 
     def checkpoints(self, job_id: str, *, limit: int = 20) -> Sequence[JobEvent]:
         """Return the last events that told of a checkpoint, the newest first: each was stored by its job's owner."""
+        return self.newest(job_id, type_="checkpoint", limit=limit)
+
+    def newest(self, job_id: str, *, type_: str, limit: int) -> Sequence[JobEvent]:
+        """Return the last events of a type, the newest first; raises NotFoundError."""
         with self._database.reading() as session:
             find_job(session, job_id, lock=False)
-            return history.newest(session, job_id, type_="checkpoint", limit=limit)
+            return history.newest(session, job_id, type_=type_, limit=limit)
 
 
 def _unreadable(error: ValidationError) -> JobError:

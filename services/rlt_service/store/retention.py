@@ -12,7 +12,7 @@ from rlt_service.store.tables import JobEventRow, JobRow, RolloutRow
 
 LOGGER = logging.getLogger(__name__)
 
-KEEPING = ("checkpoint", "result")
+KEEPING = ("checkpoint", "result", "collecting")
 """Events of a fenced attempt whose folder holds what they tell of."""
 
 

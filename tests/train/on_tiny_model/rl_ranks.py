@@ -102,7 +102,7 @@ def run(context: JobContext) -> ResultEvent:
 
 
 def _with_loss(context: JobContext, loss_type: str) -> JobContext:
-    job, spec = context.job, context.job.spec
+    job, spec = context.job, context.job.training
     folder = Path(job.attempt_dir) / loss_type
     folder.mkdir(exist_ok=True)
     update = {"loss_type": loss_type, "steps": 1, "importance_correction": "token_truncate", "reference_every": 0}

@@ -40,7 +40,7 @@ def two_ranks(job: TrainerJob, *, trainer: Sequence[str] = ("-m", "rlt_train")) 
     folder = Path(job.attempt_dir)
     file = folder.parent / f"{folder.name}.json"
     file.write_text(job.model_dump_json())
-    command = launched((sys.executable, *trainer), parallel=job.spec.parallel, folder=folder)
+    command = launched((sys.executable, *trainer), parallel=job.training.parallel, folder=folder)
     alone = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "huggingface")}
     alone["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
     with (folder / "log").open("wb") as log:

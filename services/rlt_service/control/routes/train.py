@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
-from rlt_core.schemas.jobs import DryRun, Job, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import AnySpec, DryRun, Job
 from rlt_service.access.scopes import Needs
 from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
@@ -16,7 +16,7 @@ from rlt_service.json_bodies import JsonRoute
 from rlt_service.openapi import LOCATION, refusals
 
 router = APIRouter(tags=["train"], route_class=JsonRoute, dependencies=[Needs("train")])
-TrainBody = Annotated[WarmupSpec | RlSpec, Body(discriminator="kind")]
+TrainBody = Annotated[AnySpec, Body(discriminator="kind")]
 
 
 async def known_kind(request: Request) -> None:

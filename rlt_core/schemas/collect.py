@@ -1,0 +1,97 @@
+"""Wire types of the `collect` kind: its spec, and what each row of its dataset says of where it comes from."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlt_core.schemas.base import MIN_TEMPERATURE, WireModel
+from rlt_core.schemas.explain import FinishReason
+from rlt_core.schemas.score import RewardConfig
+from rlt_core.schemas.spec_base import SharedSpec, VersionName
+
+Keep = Literal["all", "best", "best_that_fits"]
+"""Which explanations of a question become rows: all, the one of highest reward, or that among those that fit."""
+Flaw = Literal["verbatim", "unclosed"]
+"""`verbatim`: the explanation states the solution word for word; `unclosed`: its closing tag never came."""
+SkipReason = Literal["too_long", "failed"]
+"""`too_long`: the question does not fit the context of teacher or student; `failed`: its calls failed for good."""
+
+PROVENANCE = "collect"
+"""Where a row's Provenance stands in its metadata."""
+MAX_LISTED = 100
+"""Skipped rows that a result names."""
+
+
+class CollectSpec(SharedSpec):
+    """Explanations of every question of a dataset by one teacher, scored by a student (paper, section 4)."""
+
+    kind: Literal["collect"]
+    teacher: VersionName = "default"
+    """Who explains; an alias is resolved once, when the first attempt starts."""
+    student: VersionName = "default"
+    """Who scores."""
+    samples_per_question: int = Field(default=4, ge=1, le=64)
+    temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=2.0)
+    max_tokens: int = Field(default=512, ge=1, le=1_000_000)
+    """Longest completion."""
+    reward: RewardConfig = Field(default_factory=RewardConfig)
+    """By which the best explanation is the best."""
+    keep: Keep = "all"
+    max_student_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    """With `best_that_fits`: the most tokens of question, explanation and solution together, as the student reads
+    them, tags included."""
+    drop: list[Flaw] = Field(default_factory=list[Flaw], max_length=2)
+    """Flaws that keep an explanation out of the dataset, before the best is chosen; all are marked and counted."""
+    max_failed: float = Field(default=0.05, ge=0.0, le=0.9)
+    """Share of the questions whose calls may fail for good; one more, and the job fails."""
+    questions_at_once: int = Field(default=32, ge=1, le=96)
+    """Questions that are explained and scored at the same time."""
+
+
+class Provenance(WireModel):
+    """Where a row of a collected dataset comes from and what its explanation is worth."""
+
+    job: str
+    source_row: str
+    """The question's id in the dataset that was collected over."""
+    teacher: str
+    student: str
+    format: str
+    engine: str
+    """What sampled; `fake` is a test double."""
+    seed: int
+    """With `n`, `temperature` and `max_tokens`, what /explain was asked; the row is its explanation `sample`."""
+    sample: int
+    n: int
+    temperature: float
+    max_tokens: int
+    reward: float
+    r_ss: float
+    r_kl: float
+    format_reward: float
+    uplift: float | None
+    solution_mean: float
+    """The student's mean log-prob of the solution's tokens, in nats."""
+    solution_min: float
+    kl_mean: float | None
+    kl_max: float | None
+    explanation_tokens: int
+    """Without tags, of the teacher's tokenizer."""
+    completion_tokens: int
+    """As generated, closing tag included."""
+    student_tokens: int
+    """Of the whole sequence that the student read."""
+    solution_tokens: int
+    finish_reason: FinishReason
+    well_formed: bool
+    """False when the closing tag never came."""
+    verbatim: bool
+    """Whether the explanation states the solution word for word."""
+
+
+class SkippedRow(WireModel):
+    """A question of which the dataset has no explanation, and why."""
+
+    row: str
+    reason: SkipReason
+    message: str

@@ -1,0 +1,1 @@
+"""The `collect` kind: explanations of a whole dataset, asked of the services. Imports no torch."""
