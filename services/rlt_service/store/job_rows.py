@@ -65,7 +65,7 @@ def job_of(row: JobRow) -> Job:
     try:
         return Job(**fields, spec=spec_of(row))
     except ValidationError:
-        return Job.model_construct(**fields, spec=_SPECS[fields["kind"]].model_construct(**row.spec))
+        return Job.model_construct(**fields, spec=_SPECS.get(fields["kind"], WarmupSpec).model_construct(**row.spec))
 
 
 def total_of(spec: AnySpec) -> int | None:
