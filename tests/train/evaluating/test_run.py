@@ -12,6 +12,7 @@ from rlt_core.answer_texts import FoundAnswer
 from rlt_core.errors import ConfigurationError, InconsistentStateError, StaleAttemptError
 from rlt_core.measured_rows import FOLDER, file_name, read_questions
 from rlt_core.measures import figures_of, values_of
+from rlt_core.schemas.base import EngineRef
 from rlt_core.schemas.datasets import Dataset
 from rlt_core.schemas.jobs import Job, JobResult
 from rlt_core.schemas.solve import SolveRequest, SolveResponse
@@ -263,6 +264,19 @@ def test_an_answer_that_was_not_asked_for_ends_the_job(bench: Bench, dataset: st
     with pytest.raises(RolloutMismatchError):
         bench.run(bench.prepare(job), Watched(client=bench.client, spoil=spoil))
     bench.control.services.jobs.finish(job.id, job.attempt, "failed")
+
+
+def test_answers_of_two_engines_make_no_figures(bench: Bench, dataset: str) -> None:
+    job = bench.submit(dataset=dataset, models=["pupil@1", "pupil@2"])
+    prepared = bench.prepare(job)
+    noted = prepared.model_copy(update={"measured_versions": ["pupil@1"]})
+    real = EngineRef(name="vllm", version="1")
+    bench.run(noted, Watched(client=bench.client, spoil={"engine": real}))
+    bench.control.services.jobs.requeue(job.id, job.attempt, "killed", crash=False)
+    again = bench.claim(job.id)
+    with pytest.raises(RolloutMismatchError, match="by the engine 'fake', others by 'vllm'"):
+        bench.run(bench.prepare(again))
+    bench.control.services.jobs.finish(job.id, again.attempt, "failed")
 
 
 def test_mathematics_is_compared_by_what_is_handed_in(bench: Bench, dataset: str) -> None:
