@@ -125,6 +125,7 @@ class Api:
         path: str,
         *,
         body: Any = None,
+        params: Params | None = None,
         headers: Mapping[str, str] | None = None,
         silence_s: float | None = None,
     ) -> Generator[httpx.Response]:
@@ -133,7 +134,9 @@ class Api:
         timeout.read = timeout.read if silence_s is None else min(silence_s, self._timeout_s)
         with (
             self._failures(),
-            self._http.stream(method, path, json=body, headers=headers, timeout=timeout) as response,
+            self._http.stream(
+                method, path, json=body, params=_present(params), headers=headers, timeout=timeout
+            ) as response,
         ):
             if response.is_error:
                 response.read()

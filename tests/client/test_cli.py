@@ -136,9 +136,9 @@ def test_datasets_download_writes_a_file(
 ) -> None:
     dataset = {"id": "ds_1", "created_at": "2030-01-01T00:00:00Z", "rows": 1, "size_bytes": 9, "sha256": "0" * 64}
     server.says(httpx.Response(200, json=dataset | {"columns": []}), httpx.Response(200, content=b'{"a": 1}\n'))
-    assert rlt("datasets", "download", "ds_1", str(tmp_path / "rows.jsonl")) == 0
+    assert rlt("datasets", "download", "ds_1", str(tmp_path / "rows.jsonl"), "--format", "messages") == 0
     assert (tmp_path / "rows.jsonl").read_bytes() == b'{"a": 1}\n'
-    assert server.requests[-1].url.path == "/v1/datasets/ds_1/download"
+    assert server.requests[-1].url.raw_path == b"/v1/datasets/ds_1/download?format=messages"
     assert "9 bytes" in capsys.readouterr().out
 
 

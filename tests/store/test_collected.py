@@ -68,7 +68,7 @@ def test_rows_are_read_while_they_grow_and_a_new_attempt_takes_none_away(
     assert datasets.get(output).rows == 3  # the new attempt has not taken them up yet
     log(artifacts, claimed.job).finish(2, shard(3))
     assert ids(datasets, output) == ["r0#0", "r1#0", "r2#0", "r3#0"]
-    assert b"".join(datasets.chunks(output)).count(b"\n") == 4
+    assert len(list(datasets.lines(output))) == 4
 
 
 def test_what_is_whole_becomes_a_dataset_once(jobs: JobStore, datasets: DatasetStore, artifacts: ArtifactStore) -> None:

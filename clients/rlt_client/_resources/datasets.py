@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rlt_client._api import Api, once, path_of
 from rlt_client._errors import APIError
@@ -12,6 +12,7 @@ from rlt_core.schemas.base import Page
 from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRow, DatasetRows
 
 Row = DatasetRow | Mapping[str, Any]
+DownloadForm = Literal["jsonl", "parquet", "messages", "prompt_completion", "sharegpt"]
 
 JSONL = "application/jsonl"
 
@@ -59,16 +60,18 @@ class Datasets:
             path_of("datasets", dataset_id, "rows"), into=DatasetRows, params={"offset": offset, "limit": limit}
         )
 
-    def download(self, dataset_id: str, target: str | Path) -> Path:
-        """Write all rows to a JSONL file, which is there only once it is whole; nothing is held in memory.
+    def download(self, dataset_id: str, target: str | Path, *, format: DownloadForm = "jsonl") -> Path:
+        """Write all rows to a file, which is there only once it is whole; nothing is held in memory.
 
-        Of a dataset that a collect fills, those that are there.
+        Of a dataset that a collect fills, those that are there. `format`: `jsonl` as stored, `parquet`, or chats in
+        JSONL: `messages`, `prompt_completion`, `sharegpt`.
         """
+        params = {"format": format}
         path = Path(target)
         part = path.with_name(f".{path.name}.part")
         try:
             with (
-                self._api.stream("GET", path_of("datasets", dataset_id, "download")) as response,
+                self._api.stream("GET", path_of("datasets", dataset_id, "download"), params=params) as response,
                 part.open("wb") as file,
             ):
                 for chunk in response.iter_bytes():

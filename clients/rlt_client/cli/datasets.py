@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from rlt_client._resources.datasets import DownloadForm
 from rlt_client.cli.state import Json, print_json, state_of
 
 DatasetId = Annotated[str, typer.Argument(help="The dataset's id, such as ds_0a1b….", metavar="DATASET")]
@@ -91,13 +92,19 @@ def show(
 def download(
     context: typer.Context,
     dataset_id: DatasetId,
-    file: Annotated[Path, typer.Argument(help="Where to write JSONL, one row a line.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="Where to write.", metavar="FILE")],
+    form: Annotated[
+        DownloadForm, typer.Option("--format", help="As stored, as Parquet, or as chats for other trainers.")
+    ] = "jsonl",
     as_json: Json = False,
 ) -> None:
-    """Download all rows; of a dataset that a collect fills, those that are there."""
+    """Download all rows; of a dataset that a collect fills, those that are there.
+
+    `messages` is for TRL and axolotl, `prompt_completion` for TRL, `sharegpt` for LLaMA-Factory.
+    """
     state = state_of(context)
     with state.client() as client:
-        dataset, path = client.datasets.get(dataset_id), client.datasets.download(dataset_id, file)
+        dataset, path = client.datasets.get(dataset_id), client.datasets.download(dataset_id, file, format=form)
     if as_json:
         print_json(dataset)
     else:

@@ -24,8 +24,6 @@ from rlt_service.store.job_rows import fenced_job, jobs_using
 from rlt_service.store.ownership import owner, visible
 from rlt_service.store.tables import DatasetTable, JobRow
 
-CHUNK_BYTES = 2**18
-
 
 class DatasetStore:
     """Immutable datasets."""
@@ -197,17 +195,16 @@ class DatasetStore:
             raise NotFoundError(f"The file of dataset {dataset_id} is missing; upload the dataset again.")
         return path
 
-    def chunks(self, dataset_id: str) -> Iterator[bytes]:
-        """Give all rows as JSONL, in parts; of one that grows, those that are there. Raises NotFoundError at once."""
+    def lines(self, dataset_id: str) -> Iterator[bytes]:
+        """Give all rows as they are stored; of one that grows, those that are there. Raises NotFoundError at once."""
         with self._database.reading() as session:
             found = self._known(session, dataset_id)
-        return found.chunks() if isinstance(found, Growing) else _chunks(self.path(dataset_id))
+        return found.all_lines() if isinstance(found, Growing) else _lines(self.path(dataset_id))
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def _lines(path: Path) -> Iterator[bytes]:
     with storage_faults(f"read {path}"), path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+        yield from file
 
 
 def _collects(session: Session, dataset_ids: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from rlt_core.collected import FOLDER, INDEX, IndexLine, job_of, read_all, read_index, read_lines
+from rlt_core.collected import FOLDER, INDEX, IndexLine, job_of, read_index, read_lines
 from rlt_core.schemas.datasets import Dataset
 from rlt_core.schemas.jobs import TERMINAL
 from rlt_service.store.artifacts import ArtifactStore
@@ -57,11 +57,12 @@ class Growing:
         with storage_faults(f"read the shards of {self.job}"):
             return list(read_lines(self.folder, self.index, offset=offset, limit=limit))
 
-    def chunks(self) -> Iterator[bytes]:
-        """Give all rows as they are stored, in parts."""
+    def all_lines(self) -> Iterator[bytes]:
+        """Give all rows as they are stored, one after the other."""
         if self.folder is not None:
+            rows = sum(line.rows for line in self.index)
             with storage_faults(f"read the shards of {self.job}"):
-                yield from read_all(self.folder, self.index)
+                yield from read_lines(self.folder, self.index, offset=0, limit=rows)
 
 
 def find_growing(session: Session, artifacts: ArtifactStore, dataset_id: str) -> Growing | None:

@@ -5,6 +5,7 @@ from typing import Any
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_train.collecting.answers import Answered, Sample
+from rlt_train.collecting.keeping import Origin, collected_row
 
 JOB = "job_0123456789abcdef0123"
 
@@ -45,3 +46,10 @@ def sample(index: int, *, reward: float = -1.0, text: str = "one more", **fields
 
 def answered(position: int, *samples: Sample) -> Answered:
     return Answered(position=position, row_id=f"r{position}", seed=7, engine="fake", samples=list(samples))
+
+
+def collected(number: int, *, text: str = "one more", format: str = "stratos@1", **metadata: Any) -> DatasetRow:
+    """Make a row of a collected dataset; its question's row had `metadata`."""
+    origin = Origin(job=JOB, teacher="algebra@3", student="tiny@0", format=format)
+    made = sample(0, text=text)
+    return collected_row(row(number, metadata=metadata), answered(number, made), made, spec=spec(), origin=origin)

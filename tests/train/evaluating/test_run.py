@@ -251,7 +251,7 @@ def test_what_was_stored_once_is_not_stored_again(bench: Bench, dataset: str) ->
 def test_answers_that_are_missing_make_no_evaluation(bench: Bench, dataset: str) -> None:
     job = bench.submit(dataset=dataset, model="pupil@1")
     told = bench.run(bench.prepare(job))
-    path = Path(told.models[0].path)
+    path = Path(told.path) / file_name(0)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
     with pytest.raises(InconsistentStateError, match="11 of 12 questions"):
         bench.completion.register(job, told, None)
@@ -288,7 +288,7 @@ def test_mathematics_is_compared_by_what_is_handed_in(bench: Bench, dataset: str
         return True
 
     told = bench.run(prepared.model_copy(update={"spec": spec}), equal=always)
-    assert all(row.right for question in read_questions(Path(told.models[0].path)) for row in question.answers)
+    assert all(row.right for question in read_questions(Path(told.path) / file_name(0)) for row in question.answers)
     events = Path(prepared.events_path).read_text().splitlines()
     progress = [event for event in map(TRAINER_EVENT.validate_json, events) if isinstance(event, ProgressEvent)]
     assert (progress[-1].step, progress[-1].total, progress[-1].metrics["right_share"]) == (12, 12, 1.0)

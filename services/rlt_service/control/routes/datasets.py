@@ -13,6 +13,7 @@ from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRows
 from rlt_service.access.authentication import begin_visit
 from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
+from rlt_service.control.exports import PARQUET_TYPE, DownloadForm, export
 from rlt_service.control.routes.parameters import DatasetId, PageAfter, PageLimit, RowLimit, RowOffset
 from rlt_service.control.routes.wiring import uploader_of
 from rlt_service.control.rows import RowMap
@@ -33,7 +34,10 @@ _BODY = {
     },
 }
 
-DOWNLOADED = {JSONL_TYPES[0]: {"schema": {"type": "string"}, "example": _ROWS}}
+DOWNLOADED = {
+    JSONL_TYPES[0]: {"schema": {"type": "string"}, "example": _ROWS},
+    PARQUET_TYPE: {"schema": {"type": "string", "format": "binary"}},
+}
 
 
 @router.post(
@@ -97,12 +101,18 @@ def get_rows(dataset_id: DatasetId, services: ServicesDep, offset: RowOffset = 0
 
 
 @router.get("/{dataset_id}/download", response_class=StreamingResponse, responses={200: {"content": DOWNLOADED}})
-def download(dataset_id: DatasetId, services: ServicesDep) -> StreamingResponse:
-    """Download all rows as JSONL; of a dataset that grows, those that are there."""
-    chunks = services.datasets.chunks(dataset_id)
-    name = f"{dataset_id}.jsonl"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(chunks, media_type=JSONL_TYPES[0], headers=headers)
+def download(
+    dataset_id: DatasetId,
+    services: ServicesDep,
+    format: Annotated[
+        DownloadForm, Query(description="`jsonl` is as it is stored; the last three are chats.")
+    ] = "jsonl",
+) -> StreamingResponse:
+    """Download all rows; of a dataset that grows, those that are there."""
+    made = services.datasets.get(dataset_id), services.datasets.lines(dataset_id)
+    found = export(*made, form=format, format_id=services.registry.base().format)
+    headers = {"Content-Disposition": f'attachment; filename="{found.file_name}"'}
+    return StreamingResponse(found.chunks, media_type=found.media_type, headers=headers)
 
 
 @router.delete("/{dataset_id}", dependencies=[Once])
