@@ -186,6 +186,15 @@ def test_each_rule_judges_by_its_own_measure(rule: VerdictRule, question: Questi
     assert bool(verdict.why) is not right
 
 
+@pytest.mark.parametrize(("answer", "why"), [("5 m", "another unit"), ("5 cm", ""), ("5 apples", ""), ("7", "")])
+def test_known_units_are_told_apart_before_mathematics_is_asked(answer: str, why: str) -> None:
+    def without_units(*, expected: str, found: FoundAnswer) -> bool:
+        return True
+
+    verdict = judge(f"The answer is {answer}.", question=asked("5 cm"), rule="math", equal=without_units)
+    assert verdict.why == why
+
+
 def test_what_was_never_closed_or_says_nothing_is_wrong_and_says_why() -> None:
     assert judge(None, question=asked(), rule="exact") == Verdict(right=False, found=None, place=None, why=UNCLOSED)
     assert judge(" ", question=asked(), rule="exact") == Verdict(right=False, found=None, place=None, why=NO_ANSWER)
