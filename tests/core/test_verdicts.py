@@ -1,5 +1,6 @@
 """Verdicts on pairs made by hand: where an answer is found, and what each rule calls the same."""
 
+import time
 from fractions import Fraction
 
 import pytest
@@ -22,6 +23,8 @@ GAME = {"nums": [44, 19, 35], "target": 98}
         ("\\boxed{\\frac{1}{2}} it is", "\\frac{1}{2}", "boxed"),
         ("\\fbox{7}", "7", "boxed"),
         ("$\\boxed 7$", "7", "boxed"),
+        ("\\boxed  {8} } stray", "8", "boxed"),
+        ("} } \\boxed{9}", "9", "boxed"),
         ("The answer is 3, in a box \\boxed{4}", "4", "boxed"),
         ("\\boxed{1} and one that never closes \\boxed{2", "1", "boxed"),
         ("3 + 4 = 7\n#### 7", "7", "marked"),
@@ -43,6 +46,12 @@ def test_an_answer_is_found_where_it_is_stated(solution: str, text: str, place: 
     found = find_answer(solution)
     assert found is not None
     assert (found.text, found.place) == (text, place)
+
+
+def test_a_text_of_boxes_that_never_close_is_read_in_one_pass() -> None:
+    began_s = time.process_time()
+    assert find_answer("\\boxed{" * 20_000 + "1\n2") == FoundAnswer(text="2", place="last_line")
+    assert time.process_time() - began_s < 2.0  # box by box it takes a minute
 
 
 @pytest.mark.parametrize("solution", ["", " \n\t", "\\boxed{}", "\\boxed{ }", "."])
