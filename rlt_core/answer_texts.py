@@ -16,6 +16,10 @@ _WRAPPED = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3}(?!\d))")
 _CHOICE = re.compile(r"^[(\[]?([A-Za-z])[)\]]?(?:[.:]?$|[.):]\s*\S)")
+_MOST_BLANKS = 8
+"""Between a box and its brace."""
+_WORD = re.compile(r"[^\s$]+")
+_BRACES = re.compile(r"[{}]")
 _QUANTITY = re.compile(r"^[-+]?\d[\d.,]*\s*(?:\\[, ])?\s*([A-Za-z]+)\.?$")
 
 _UNITS = {
@@ -133,19 +137,30 @@ def _unwrapped(text: str) -> str:
 
 def _last_box(text: str) -> str | None:
     """Give what stands in the last box whose braces close; a box without braces holds one word."""
-    for start in sorted((at for box in _BOXES for at in _places(text, box)), reverse=True):
-        rest = text[start:].removeprefix(_BOXES[0]).removeprefix(_BOXES[1]).lstrip(" ")
-        if not rest.startswith("{"):
-            word = re.match(r"[^\s$]+", rest)
+    starts = sorted((at for box in _BOXES for at in _places(text, box)), reverse=True)
+    closing = _closing_braces(text) if starts else {}
+    for start in starts:
+        after = start + len(_BOXES[0] if text.startswith(_BOXES[0], start) else _BOXES[1])
+        opening = after + len(text[after : after + _MOST_BLANKS]) - len(text[after : after + _MOST_BLANKS].lstrip(" "))
+        if not text.startswith("{", opening):
+            word = _WORD.match(text, opening)
             if word:
                 return word.group()
-            continue
-        depth = 0
-        for position, character in enumerate(rest):
-            depth += {"{": 1, "}": -1}.get(character, 0)
-            if depth == 0:
-                return rest[1:position]
+        elif opening in closing:
+            return text[opening + 1 : closing[opening]]
     return None
+
+
+def _closing_braces(text: str) -> dict[int, int]:
+    """Pair braces in one pass: where each that closes was opened. A text of open boxes alone must cost no more."""
+    pairs: dict[int, int] = {}
+    opened: list[int] = []
+    for match in _BRACES.finditer(text):
+        if match.group() == "{":
+            opened.append(match.start())
+        elif opened:
+            pairs[opened.pop()] = match.start()
+    return pairs
 
 
 def _places(text: str, what: str) -> list[int]:

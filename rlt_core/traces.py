@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from rlt_core.schemas.collect import PROVENANCE
 from rlt_core.schemas.datasets import DatasetRow
 
 SupervisedKind = Literal["warmup", "distill"]
@@ -11,13 +12,15 @@ TRACE_COLUMNS: dict[SupervisedKind, tuple[str, ...]] = {
     "distill": ("explanation", "thought", "reasoning_trace"),
 }
 """By kind of job: the columns that may hold the text; the first that a row has is taken."""
-PROVENANCE = "collect"
-"""Where a collected row says, in its metadata, whose its explanation is."""
 
 
 def trace_of(row: DatasetRow, *, kind: SupervisedKind) -> str | None:
-    """Give the text that a row teaches; None where no column holds one."""
-    found = (_text(row, column) for column in TRACE_COLUMNS[kind])
+    """Give the text that a row teaches; None where no column holds one.
+
+    Of a collected row it is the `reasoning_trace`, which its teacher wrote: other columns came with the question.
+    """
+    columns = ("reasoning_trace",) if PROVENANCE in row.metadata else TRACE_COLUMNS[kind]
+    found = (_text(row, column) for column in columns)
     return next((text for text in found if text), None)
 
 

@@ -16,6 +16,8 @@ class StepSpeed(TrainerCallback):
         self._began_s = 0.0
         self._tokens = 0
         self._latest: dict[str, float] = {}
+        self.trained_tokens = 0
+        """Of all steps of this process's life and all ranks, padding left out."""
 
     def count(self, tokens: int) -> None:
         """Add tokens, padding left out, that this process took through the model."""
@@ -28,6 +30,7 @@ class StepSpeed(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Sum up the step, before anything is measured or saved."""
         took_s, tokens = self._clock() - self._began_s, self._of_all(self._tokens)
+        self.trained_tokens += tokens
         self._latest = {"train_s": took_s, "tokens_per_s": tokens / took_s if took_s > 0.0 else 0.0}
 
     def take_metrics(self) -> dict[str, float]:

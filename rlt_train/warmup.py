@@ -59,7 +59,8 @@ def run_warmup(context: JobContext) -> ResultEvent:
         base_model=job.base_model,
         steps=trainer.state.global_step,
         parent=job.teacher_version if spec.role == "teacher" else job.student_version,
-        cost={"train_s": time.monotonic() - began_s} | ({"select_s": selection.spent_s} if selection else {}),
+        cost={"train_s": time.monotonic() - began_s, "trained_tokens": float(trainer.speed.trained_tokens)}
+        | ({"select_s": selection.spent_s} if selection else {}),
     )
 
 

@@ -144,7 +144,7 @@ class WarmupSpec(_SupervisedSpec):
 class DistillSpec(_SupervisedSpec):
     """Supervised fine-tuning of a student on a teacher's explanations as its own thoughts (paper, section 4.2).
 
-    A row's thought is its column `explanation`, else `thought`, else `reasoning_trace`.
+    A row's thought is its column `explanation`, else `thought`, else `reasoning_trace`; of a collected row the last.
     """
 
     kind: Literal["distill"]

@@ -215,19 +215,14 @@ class CollectedEvent(_EventBase):
     cost: dict[str, float]
 
 
-class MeasuredVersion(WireModel):
-    """Where all answers of one version lie."""
-
-    version: str
-    path: str
-    """A line a question, as rlt_core.measured_rows reads it."""
-
-
 class EvaluatedEvent(_EventBase):
     """An evaluate has asked everything; the last line of a successful attempt."""
 
     type: Literal["evaluated"] = "evaluated"
-    models: list[MeasuredVersion]
+    path: str
+    """Folder of a file for each model, as rlt_core.measured_rows names and reads it."""
+    models: list[str]
+    """Exact versions, in the order of the spec."""
     student: str | None = None
     """Who scored, where teachers were measured."""
     format: str

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from rlt_core.errors import ConfigurationError
 from rlt_core.measured_rows import FOLDER, MeasuredQuestion, file_name, read_questions
 from rlt_core.schemas.evaluate import EvaluateSpec
-from rlt_core.schemas.trainer import EvaluatedEvent, MeasuredVersion, ProgressEvent
+from rlt_core.schemas.trainer import EvaluatedEvent, ProgressEvent
 from rlt_core.verdicts import MathEquality
 from rlt_train.collecting.asking import Question
 from rlt_train.collecting.tally import TELL_EVERY_S, summed_cost
@@ -38,10 +38,8 @@ def run_evaluate(context: ServiceContext, *, equal: MathEquality | None = None) 
         _measure(context, services, spec=spec, equal=equal, course=course, place=place, version=version)
     course.tell(last=True)
     return EvaluatedEvent(
-        models=[
-            MeasuredVersion(version=version, path=str(context.attempt_dir / FOLDER / file_name(place)))
-            for place, version in enumerate(context.job.measured_versions)
-        ],
+        path=str(context.attempt_dir / FOLDER),
+        models=context.job.measured_versions,
         student=context.job.student_version if spec.role == "teacher" else None,
         format=context.job.format_id,
         questions=course.questions,

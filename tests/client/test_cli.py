@@ -43,6 +43,7 @@ def test_the_version_is_the_package_s(rlt: Rlt, capsys: pytest.CaptureFixture[st
         "keys",
         "explain",
         "score",
+        "solve",
         "train",
         "jobs",
         "datasets",

@@ -1,5 +1,6 @@
 """Verdicts on pairs made by hand: where an answer is found, and what each rule calls the same."""
 
+import time
 from fractions import Fraction
 
 import pytest
@@ -22,6 +23,8 @@ GAME = {"nums": [44, 19, 35], "target": 98}
         ("\\boxed{\\frac{1}{2}} it is", "\\frac{1}{2}", "boxed"),
         ("\\fbox{7}", "7", "boxed"),
         ("$\\boxed 7$", "7", "boxed"),
+        ("\\boxed  {8} } stray", "8", "boxed"),
+        ("} } \\boxed{9}", "9", "boxed"),
         ("The answer is 3, in a box \\boxed{4}", "4", "boxed"),
         ("\\boxed{1} and one that never closes \\boxed{2", "1", "boxed"),
         ("3 + 4 = 7\n#### 7", "7", "marked"),
@@ -43,6 +46,12 @@ def test_an_answer_is_found_where_it_is_stated(solution: str, text: str, place: 
     found = find_answer(solution)
     assert found is not None
     assert (found.text, found.place) == (text, place)
+
+
+def test_a_text_of_boxes_that_never_close_is_read_in_one_pass() -> None:
+    began_s = time.process_time()
+    assert find_answer("\\boxed{" * 20_000 + "1\n2") == FoundAnswer(text="2", place="last_line")
+    assert time.process_time() - began_s < 2.0  # box by box it takes a minute
 
 
 @pytest.mark.parametrize("solution", ["", " \n\t", "\\boxed{}", "\\boxed{ }", "."])
@@ -184,6 +193,15 @@ def test_each_rule_judges_by_its_own_measure(rule: VerdictRule, question: Questi
     verdict = judge(solution, question=question, rule=rule, equal=same_text)
     assert verdict.right is right
     assert bool(verdict.why) is not right
+
+
+@pytest.mark.parametrize(("answer", "why"), [("5 m", "another unit"), ("5 cm", ""), ("5 apples", ""), ("7", "")])
+def test_known_units_are_told_apart_before_mathematics_is_asked(answer: str, why: str) -> None:
+    def without_units(*, expected: str, found: FoundAnswer) -> bool:
+        return True
+
+    verdict = judge(f"The answer is {answer}.", question=asked("5 cm"), rule="math", equal=without_units)
+    assert verdict.why == why
 
 
 def test_what_was_never_closed_or_says_nothing_is_wrong_and_says_why() -> None:

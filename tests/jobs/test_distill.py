@@ -12,9 +12,13 @@ from tests.support.worked import worked_app
 
 TEACHERS = ("algebra@3", "algebra@2", "algebra@3")
 EXPLAINED = [
-    {"question": row["question"], "solution": row["solution"], "explanation": f"Look: {row['reasoning_trace']}"}
+    {"question": row["question"], "solution": row["solution"], "reasoning_trace": f"Look: {row['reasoning_trace']}"}
     | {"collect": {"teacher": TEACHERS[number % 3]}}
     for number, row in enumerate(ROWS)
+]
+NAMED = [
+    {"question": row["question"], "solution": row["solution"], "explanation": row["reasoning_trace"], "teacher": "t@1"}
+    for row in ROWS
 ]
 UNEXPLAINED = [{"question": row["question"], "solution": row["solution"]} for row in ROWS]
 
@@ -61,12 +65,13 @@ def test_a_second_run_makes_the_next_version_and_a_traced_dataset_will_do(contro
     assert job["result"]["student"] == "other@1"
     assert job["result"]["taught_by"] == []
     assert control.http.get("/v1/students/other/versions/1").json()["weights"] == "full"
-    assert ended(control, distill(control.upload(EXPLAINED), target_name="other"))["result"]["student"] == "other@2"
+    again = ended(control, distill(control.upload(NAMED), target_name="other"))
+    assert (again["result"]["student"], again["result"]["taught_by"]) == ("other@2", ["t@1"])
 
 
 def test_a_dry_run_counts_the_explanations(control: Control) -> None:
     dataset, lengths = control.upload(EXPLAINED), []
-    for kind in (distill(dataset), distill(control.upload([row | {"explanation": "."} for row in EXPLAINED]))):
+    for kind in (distill(dataset), distill(control.upload([row | {"reasoning_trace": "."} for row in EXPLAINED]))):
         found = control.http.post("/v1/train?dry_run=true", json=kind)
         assert found.status_code == 200, found.text
         assert found.json()["estimates"]["scored_tokens"]["basis"] == "a distillation scores nothing"

@@ -194,6 +194,9 @@ def test_an_evaluate_whose_trainer_is_killed_goes_on_and_measures_every_question
     found, answers = httpx.get(url).json(), httpx.get(f"{url}/rows?limit=1000").json()["data"]
     assert [row["question_id"] for row in answers] == [f"q{n}" for n in range(QUESTIONS) for _ in (0, 1)]
     assert (found["questions"], found["samples"]) == (QUESTIONS, 2)
+    events = httpx.get(f"{plant.address}/v1/jobs/{job.id}/events?limit=1000").text
+    assert '"evaluated"' in events
+    assert str(plant.home) not in events
     assert found["figures"]["mean@2"]["mean"] == sum(row["right"] for row in answers) / len(answers)
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlt_core.errors import InconsistentStateError
-from rlt_core.measured_rows import MeasuredQuestion, read_questions
+from rlt_core.measured_rows import MeasuredQuestion, file_name, read_questions
 from rlt_core.measures import MeasuredRow, figures_of, values_of
 from rlt_core.schemas.base import new_id
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import Job, JobResult
 from rlt_core.schemas.measured import ModelEvaluation
-from rlt_core.schemas.trainer import EvaluatedEvent, MeasuredVersion
+from rlt_core.schemas.trainer import EvaluatedEvent
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.faults import storage_faults
 from rlt_service.store.jobs import JobStore
@@ -32,7 +32,8 @@ class Measuring:
         Raises StaleAttemptError, StorageUnavailableError; InconsistentStateError where answers are missing.
         """
         dataset_sha256 = self.datasets.get(spec.dataset).sha256
-        made = [_evaluation(job, spec, told, model, dataset_sha256=dataset_sha256) for model in told.models]
+        places = range(len(told.models))
+        made = [_evaluation(job, spec, told, place=place, dataset_sha256=dataset_sha256) for place in places]
         return self.measured.keep(job, made)
 
     def result(self, job: Job, made: Sequence[ModelEvaluation]) -> JobResult:
@@ -44,13 +45,15 @@ class Measuring:
 
 
 def _evaluation(
-    job: Job, spec: EvaluateSpec, told: EvaluatedEvent, model: MeasuredVersion, *, dataset_sha256: str
+    job: Job, spec: EvaluateSpec, told: EvaluatedEvent, *, place: int, dataset_sha256: str
 ) -> tuple[ModelEvaluation, Sequence[MeasuredRow]]:
-    with storage_faults(f"read the answers of {model.version}"):
-        questions = sorted(read_questions(Path(model.path)), key=lambda question: question.position)
+    model = told.models[place]
+    with storage_faults(f"read the answers of {model}"):
+        path = Path(told.path) / file_name(place)
+        questions = sorted(read_questions(path), key=lambda question: question.position)
     if len({question.position for question in questions}) != told.questions or len(questions) != told.questions:
         raise InconsistentStateError(
-            f"{len(questions)} of {told.questions} questions were answered by {model.version}: they are not as told"
+            f"{len(questions)} of {told.questions} questions were answered by {model}: they are not as told"
         )
     rows = [row for question in questions for row in _rows(question)]
     student = spec.role == "student"
@@ -59,7 +62,7 @@ def _evaluation(
         created_at=told.at,
         job=job.id,
         role=spec.role,
-        model=model.version,
+        model=model,
         student=told.student,
         dataset=spec.dataset,
         dataset_sha256=dataset_sha256,

@@ -12,6 +12,7 @@ from rlt_core.answer_texts import FoundAnswer
 from rlt_core.errors import ConfigurationError, InconsistentStateError, StaleAttemptError
 from rlt_core.measured_rows import FOLDER, file_name, read_questions
 from rlt_core.measures import figures_of, values_of
+from rlt_core.schemas.base import EngineRef
 from rlt_core.schemas.datasets import Dataset
 from rlt_core.schemas.jobs import Job, JobResult
 from rlt_core.schemas.solve import SolveRequest, SolveResponse
@@ -250,7 +251,7 @@ def test_what_was_stored_once_is_not_stored_again(bench: Bench, dataset: str) ->
 def test_answers_that_are_missing_make_no_evaluation(bench: Bench, dataset: str) -> None:
     job = bench.submit(dataset=dataset, model="pupil@1")
     told = bench.run(bench.prepare(job))
-    path = Path(told.models[0].path)
+    path = Path(told.path) / file_name(0)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
     with pytest.raises(InconsistentStateError, match="11 of 12 questions"):
         bench.completion.register(job, told, None)
@@ -265,6 +266,19 @@ def test_an_answer_that_was_not_asked_for_ends_the_job(bench: Bench, dataset: st
     bench.control.services.jobs.finish(job.id, job.attempt, "failed")
 
 
+def test_answers_of_two_engines_make_no_figures(bench: Bench, dataset: str) -> None:
+    job = bench.submit(dataset=dataset, models=["pupil@1", "pupil@2"])
+    prepared = bench.prepare(job)
+    noted = prepared.model_copy(update={"measured_versions": ["pupil@1"]})
+    real = EngineRef(name="vllm", version="1")
+    bench.run(noted, Watched(client=bench.client, spoil={"engine": real}))
+    bench.control.services.jobs.requeue(job.id, job.attempt, "killed", crash=False)
+    again = bench.claim(job.id)
+    with pytest.raises(RolloutMismatchError, match="by the engine 'fake', others by 'vllm'"):
+        bench.run(bench.prepare(again))
+    bench.control.services.jobs.finish(job.id, again.attempt, "failed")
+
+
 def test_mathematics_is_compared_by_what_is_handed_in(bench: Bench, dataset: str) -> None:
     job = bench.submit(dataset=dataset, model="pupil@1")
     prepared = bench.prepare(job)
@@ -274,7 +288,7 @@ def test_mathematics_is_compared_by_what_is_handed_in(bench: Bench, dataset: str
         return True
 
     told = bench.run(prepared.model_copy(update={"spec": spec}), equal=always)
-    assert all(row.right for question in read_questions(Path(told.models[0].path)) for row in question.answers)
+    assert all(row.right for question in read_questions(Path(told.path) / file_name(0)) for row in question.answers)
     events = Path(prepared.events_path).read_text().splitlines()
     progress = [event for event in map(TRAINER_EVENT.validate_json, events) if isinstance(event, ProgressEvent)]
     assert (progress[-1].step, progress[-1].total, progress[-1].metrics["right_share"]) == (12, 12, 1.0)

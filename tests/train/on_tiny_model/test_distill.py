@@ -11,7 +11,7 @@ from rlt_core.artifacts import adapter_sha256, kind_of
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.trainer import ProgressEvent, TrainerJob
 from rlt_tokens import TokenizerCodec
-from rlt_train.data import IGNORED, warmup_examples
+from rlt_train.data import IGNORED, Example, warmup_examples
 from rlt_train.errors import InvalidTrainingDataError
 from rlt_train.kinds import KINDS
 from rlt_train.models import load_whole, policy_tensors
@@ -33,6 +33,11 @@ def collected(world: Any) -> Any:
     return world
 
 
+def examples_of(world: Any) -> tuple[Example, ...]:
+    rows = [DatasetRow.model_validate_json(line) for line in world.dataset.read_text(encoding="utf-8").splitlines()]
+    return warmup_examples(rows, role="student", codec=world.codec, max_tokens=4096, kind="distill").kept
+
+
 def distillation(world: Any, **more: Any) -> TrainerJob:
     return world.job({"kind": "distill", **STEPS, **more})
 
@@ -44,6 +49,7 @@ def distillation(world: Any, **more: Any) -> TrainerJob:
         ({"thought": "of another"}, "of another"),
         ({"explanation": " ", "thought": 5}, "of the dataset"),
         ({}, "of the dataset"),
+        ({"explanation": "that came with the question", "collect": {"teacher": "algebra@1"}}, "of the dataset"),
     ],
 )
 def test_every_token_of_thought_and_solution_bears_loss_and_no_other(
@@ -78,6 +84,9 @@ def test_an_adapter_comes_out_that_has_learnt_and_a_killed_run_ends_with_its_byt
     expected = KINDS["distill"](collected.context(whole))
     losses = [event.metrics["loss"] for event in collected.events(whole) if isinstance(event, ProgressEvent)]
     assert losses[-1] < losses[0] - 0.1
+    lengths = [len(each.token_ids) for each in examples_of(collected)]
+    # Six steps of 4 of the 8 rows: each row three times.
+    assert expected.cost["trained_tokens"] == 3 * sum(lengths)
     assert expected.sha256 == adapter_sha256(Path(expected.adapter_dir))
     killed = distillation(collected)
     context = collected.context(killed)
