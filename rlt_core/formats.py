@@ -84,6 +84,11 @@ class Format:
             segments += [*_explanation(explanation), Segment(kind=SegmentKind.TAG, text=self.explanation_close)]
         return ChatSequence(instruction=self.teacher_instruction, question=question, assistant=tuple(segments))
 
+    def student_prompt(self, *, question: str) -> ChatSequence:
+        """Build what the student reads before it thinks: it goes on where its thought begins."""
+        assistant = (Segment(kind=SegmentKind.TAG, text=self.thought_open),)
+        return ChatSequence(instruction=self.student_instruction, question=question, assistant=assistant)
+
     def student(self, *, question: str, solution: str, explanation: ExplanationPiece) -> ChatSequence:
         """Build what the student reads: the explanation as its own thought, then the solution."""
         middle = f"{self.thought_close}\n\n{self.solution_open}"

@@ -106,6 +106,10 @@ class SequenceCodec(Protocol):
         """Encode the student's sequence up to and with the solution's closing tag."""
         ...
 
+    def student_prompt(self, *, question: str) -> EncodedSequence:
+        """Encode what the student reads before it thinks; `student_sequence` begins with the same ids."""
+        ...
+
     def parse_completion(self, token_ids: Sequence[int]) -> ParsedCompletion:
         """Find the closing tag on the text of `token_ids`; never closed means all of it is the explanation."""
         ...

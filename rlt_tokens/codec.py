@@ -82,6 +82,10 @@ class TokenizerCodec:
         """Encode the student's sequence up to and with the solution's closing tag."""
         return self._encode(self._format.student(question=question, solution=solution, explanation=explanation))
 
+    def student_prompt(self, *, question: str) -> EncodedSequence:
+        """Encode what the student reads before it thinks; `student_sequence` begins with the same ids."""
+        return self._encode(self._format.student_prompt(question=question))
+
     def parse_completion(self, token_ids: Sequence[int]) -> ParsedCompletion:
         """Find the closing tag on the text of `token_ids`; never closed means all of it is the explanation.
 

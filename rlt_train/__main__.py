@@ -16,6 +16,7 @@ from rlt_core.errors import RltError
 from rlt_core.job_errors import job_code
 from rlt_core.log_records import FORMAT_VARIABLE, PrintedLines, bound
 from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.trainer import (
     EXIT_DISK_FULL,
     EXIT_FAILURE,
@@ -128,7 +129,7 @@ def _takes_nothing(folder: Path) -> bool:
 
 
 def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
-    if isinstance(job.spec, CollectSpec):
+    if isinstance(job.spec, CollectSpec | EvaluateSpec):
         _run_with_services(job, events=events, stop=stop)
         return
     check_ranks(job.spec.parallel, rank=own_rank())

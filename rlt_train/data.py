@@ -12,6 +12,7 @@ from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.trainer import TrainerJob
 from rlt_core.splits import SplitRows, split_rows
 from rlt_core.tokens import SequenceCodec
+from rlt_core.traces import SupervisedKind, missing_trace, trace_of
 from rlt_train.errors import InvalidTrainingDataError
 from rlt_train.row_lines import read_row
 
@@ -29,7 +30,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """What a warm-up trains on, and how many rows were too long for it."""
+    """What supervised fine-tuning trains on, and how many rows were too long for it."""
 
     kept: tuple[Example, ...]
     dropped: int
@@ -51,20 +52,20 @@ def load_splits(job: TrainerJob) -> SplitRows:
     return parts
 
 
-def warmup_examples(rows: Sequence[DatasetRow], *, role: Role, codec: SequenceCodec, max_tokens: int) -> Examples:
-    """Encode rows for supervised fine-tuning; the reasoning trace stands as the explanation.
+def warmup_examples(
+    rows: Sequence[DatasetRow], *, role: Role, codec: SequenceCodec, max_tokens: int, kind: SupervisedKind = "warmup"
+) -> Examples:
+    """Encode rows for supervised fine-tuning; the row's trace for this kind stands as the explanation.
 
     Teacher: loss on the explanation and its closing tag. Student: loss on thought, tags between, solution, closing
     tag. Raises InvalidTrainingDataError for a row without a trace, or when every row is longer than `max_tokens`.
     """
+    missing = missing_trace(rows, kind=kind)
+    if missing is not None:
+        raise InvalidTrainingDataError(missing, param="/dataset")
     kept: list[Example] = []
     for row in rows:
-        if not row.reasoning_trace:
-            raise InvalidTrainingDataError(
-                f"row {row.id!r} has no reasoning_trace: a warm-up imitates one, so every row must have it",
-                param="/dataset",
-            )
-        piece = ExplanationPiece(text=row.reasoning_trace)
+        piece = ExplanationPiece(text=trace_of(row, kind=kind) or "")
         encode = codec.teacher_sequence if role == "teacher" else codec.student_sequence
         sequence = encode(question=row.question, solution=row.solution, explanation=piece)
         if len(sequence.token_ids) <= max_tokens:

@@ -8,4 +8,8 @@ from rlt_train.context import JobContext
 from rlt_train.rl import run_rl
 from rlt_train.warmup import run_warmup
 
-KINDS: dict[JobKind, Callable[[JobContext], ResultEvent]] = {"warmup": run_warmup, "rl": run_rl}
+KINDS: dict[JobKind, Callable[[JobContext], ResultEvent]] = {
+    "warmup": run_warmup,
+    "rl": run_rl,
+    "distill": run_warmup,
+}

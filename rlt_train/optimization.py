@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import RlSpec, SupervisedSpec
 
 
-def optimizer_arguments(spec: WarmupSpec | RlSpec, *, steps: int) -> dict[str, Any]:
+def optimizer_arguments(spec: SupervisedSpec | RlSpec, *, steps: int) -> dict[str, Any]:
     """Give the arguments for AdamW over `steps` optimizer steps; the learning rate itself is every kind's."""
     return {
         "lr_scheduler_type": "constant_with_warmup" if spec.schedule == "constant" else spec.schedule,

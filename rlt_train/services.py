@@ -7,6 +7,7 @@ from rlt_client import Client
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.jobs import RolloutPublishRequest
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
+from rlt_core.schemas.solve import SolveRequest, SolveResponse
 from rlt_train.errors import RolloutFailedError
 from rlt_train.lifeline import StopFlag
 from rlt_train.patience import Patience
@@ -37,6 +38,10 @@ class Services(Protocol):
         """Judge explanations."""
         ...
 
+    def solve(self, requests: Sequence[SolveRequest]) -> list[SolveResponse]:
+        """Have a student solve questions."""
+        ...
+
     def publish(self, *, step: int, sha256: str) -> str:
         """Make the policy of a step callable; gives the exact version name."""
         ...
@@ -62,6 +67,10 @@ class HttpServices:
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
         """Judge explanations, in as few calls as a body may be large."""
         return [answer for call in score_calls(requests) for answer in self._client.score.batch(call)]
+
+    def solve(self, requests: Sequence[SolveRequest]) -> list[SolveResponse]:
+        """Have questions solved, in as few calls as the server takes."""
+        return self._client.solve.batch(requests)
 
     def publish(self, *, step: int, sha256: str) -> str:
         """Tell the control service that the policy of `step` lies whole in this attempt's folder."""
@@ -96,6 +105,17 @@ class PatientServices:
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
         """Judge explanations; waits for an engine that is away."""
         return self._call(lambda: self._inner.score(requests), what="scoring")
+
+    def solve(self, requests: Sequence[SolveRequest]) -> list[SolveResponse]:
+        """Have questions solved; waits for an engine that is away."""
+
+        def solve() -> list[SolveResponse]:
+            answers = self._inner.solve(requests)
+            if any(item.finish_reason == "abort" for answer in answers for item in answer.solutions):
+                raise RolloutFailedError("the engine aborted a generation")
+            return answers
+
+        return self._call(solve, what="solving")
 
     def publish(self, *, step: int, sha256: str) -> str:
         """Publish a policy; repeatable, since step and hash name it."""

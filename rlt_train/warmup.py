@@ -1,4 +1,7 @@
-"""Own the `warmup` kind: supervised fine-tuning of an adapter, or of all weights, for a teacher or a student."""
+"""Own the kinds `warmup` and `distill`: supervised fine-tuning of an adapter, or of all weights.
+
+They differ in what a row teaches (rlt_core.traces) and in what the result is: a teacher or a student, or a student.
+"""
 
 import time
 from collections.abc import Sequence
@@ -12,7 +15,7 @@ from trl.trainer.sft_config import SFTConfig
 from rlt_core.batching import MICRO_BATCH_TOKENS, epoch_steps, micro_batch_rows
 from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import WarmupSpec
+from rlt_core.schemas.jobs import DistillSpec, SupervisedSpec, WarmupSpec
 from rlt_core.schemas.trainer import ResultEvent
 from rlt_train.context import JobContext
 from rlt_train.data import Example, load_splits, warmup_examples, without_loss
@@ -26,10 +29,10 @@ from rlt_train.training import common_arguments, find_checkpoint, train
 
 
 def run_warmup(context: JobContext) -> ResultEvent:
-    """Train on the rows' reasoning traces and write what was trained (paper, section 4.1)."""
+    """Train on the rows' traces and write what was trained (paper, sections 4.1 and 4.2)."""
     spec, job = context.job.spec, context.job
-    if not isinstance(spec, WarmupSpec):
-        raise ConfigurationError(f"a {spec.kind} spec was handed to the warm-up")
+    if not isinstance(spec, WarmupSpec | DistillSpec):
+        raise ConfigurationError(f"a {spec.kind} spec was handed to supervised fine-tuning")
     began_s = time.monotonic()
     parts = load_splits(job)
     examples = _encoded(context, spec, parts.train, what="rows")
@@ -60,16 +63,18 @@ def run_warmup(context: JobContext) -> ResultEvent:
     )
 
 
-def _encoded(context: JobContext, spec: WarmupSpec, rows: Sequence[DatasetRow], *, what: str) -> tuple[Example, ...]:
+def _encoded(
+    context: JobContext, spec: SupervisedSpec, rows: Sequence[DatasetRow], *, what: str
+) -> tuple[Example, ...]:
     """Encode rows, and say how many are too long; raises InvalidTrainingDataError where none can be read."""
-    found = warmup_examples(rows, role=spec.role, codec=context.codec, max_tokens=spec.max_tokens)
+    found = warmup_examples(rows, role=spec.role, codec=context.codec, max_tokens=spec.max_tokens, kind=spec.kind)
     if found.dropped:
         context.events.log(f"{found.dropped} of {len(rows)} {what} are longer than {spec.max_tokens} tokens: left out")
     return found.kept
 
 
 def _selection(
-    trainer: RltSftTrainer, *, context: JobContext, spec: WarmupSpec, rows: Sequence[DatasetRow]
+    trainer: RltSftTrainer, *, context: JobContext, spec: SupervisedSpec, rows: Sequence[DatasetRow]
 ) -> LossSelection | None:
     if not spec.eval_every:
         return None
@@ -100,7 +105,7 @@ def _batches(examples: Sequence[Example], *, pad_token_id: int) -> list[dict[str
     ]
 
 
-def _trainer(context: JobContext, spec: WarmupSpec, examples: tuple[Example, ...]) -> RltSftTrainer:
+def _trainer(context: JobContext, spec: SupervisedSpec, examples: tuple[Example, ...]) -> RltSftTrainer:
     job, base_dir = context.job, Path(context.job.base_model_dir)
     start = Path(job.start_adapter_dir) if job.start_adapter_dir else None
     tokenizer = load_padding_tokenizer(base_dir)

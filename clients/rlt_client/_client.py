@@ -15,6 +15,7 @@ from rlt_client._resources.jobs import Jobs
 from rlt_client._resources.models import Models
 from rlt_client._resources.score import Score
 from rlt_client._resources.shadows import Shadows
+from rlt_client._resources.solve import Solve
 from rlt_client._resources.train import Train
 from rlt_core.schemas.jobs import RolloutPublished, RolloutPublishRequest
 from rlt_core.schemas.server import Capabilities, FormatList, Health, Readiness
@@ -56,6 +57,7 @@ class Client:
         )
         self.explain = Explain(self._api)
         self.score = Score(self._api)
+        self.solve = Solve(self._api)
         self.train = Train(self._api)
         self.jobs = Jobs(self._api)
         self.datasets = Datasets(self._api)

@@ -13,7 +13,8 @@ ExplainInclude = Literal["tokens", "score"]
 FinishReason = Literal["stop", "length", "abort"]
 
 
-def _samples_or_is_greedy(temperature: float) -> float:
+def samples_or_is_greedy(temperature: float) -> float:
+    """Pass a temperature that an engine can sample at; raises PydanticCustomError for one that is nearly 0."""
     if 0.0 < temperature < MIN_TEMPERATURE:
         raise PydanticCustomError(
             "temperature", "input should be 0 (greedy) or at least {least}", {"least": MIN_TEMPERATURE}
@@ -30,7 +31,7 @@ class ExplainRequest(RequestModel):
     """An alias, a name (its newest version), or `name@number`."""
     n: int = Field(default=1, ge=1, le=64)
     """Explanations to sample."""
-    temperature: Annotated[float, AfterValidator(_samples_or_is_greedy)] = Field(
+    temperature: Annotated[float, AfterValidator(samples_or_is_greedy)] = Field(
         default=0.7, ge=0.0, le=2.0, json_schema_extra={"anyOf": [{"const": 0.0}, {"minimum": MIN_TEMPERATURE}]}
     )
     """0 is greedy; its log-probs are those at 1."""

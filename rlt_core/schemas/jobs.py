@@ -8,12 +8,13 @@ from rlt_core.job_errors import remedy_of
 from rlt_core.schemas.base import MIN_TEMPERATURE, Name, RequestModel, Role, UtcTime, WireModel
 from rlt_core.schemas.collect import CollectSpec, SkippedRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.score import RewardConfig
 from rlt_core.schemas.spec_base import SharedSpec
 
-JobKind = Literal["warmup", "rl", "collect"]
+JobKind = Literal["warmup", "rl", "collect", "distill", "evaluate"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-RESERVED_KINDS = ("distill", "evaluate", "rlvr", "pipeline")
+RESERVED_KINDS = ("rlvr", "pipeline")
 """Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
 
 QUEUE = "train"
@@ -106,14 +107,7 @@ class _SpecBase(SharedSpec):
     parallel: Parallel = Field(default_factory=Parallel)
 
 
-class WarmupSpec(_SpecBase):
-    """Supervised fine-tuning on the format (paper, section 4.1; its defaults are for 7B, these for small models)."""
-
-    kind: Literal["warmup"]
-    role: Role
-    """`teacher`: question, solution -> explanation; `student`: question -> thought, solution."""
-    base_model: str | None = None
-    """Null is the base that the engine serves."""
+class _SupervisedSpec(_SpecBase):
     epochs: float = Field(default=1.0, gt=0.0, le=1000.0)
     max_steps: int | None = Field(default=None, ge=1, le=10_000_000)
     """Stops before the epochs are done; null trains them all."""
@@ -135,6 +129,37 @@ class WarmupSpec(_SpecBase):
     last step."""
     patience: int = Field(default=0, ge=0, le=1000)
     """Measurements in a row without a new best that end training early; 0 trains all steps."""
+
+
+class WarmupSpec(_SupervisedSpec):
+    """Supervised fine-tuning on the format (paper, section 4.1; its defaults are for 7B, these for small models)."""
+
+    kind: Literal["warmup"]
+    role: Role
+    """`teacher`: question, solution -> explanation; `student`: question -> thought, solution."""
+    base_model: str | None = None
+    """Null is the base that the engine serves."""
+
+
+class DistillSpec(_SupervisedSpec):
+    """Supervised fine-tuning of a student on a teacher's explanations as its own thoughts (paper, section 4.2).
+
+    A row's thought is its column `explanation`, else `thought`, else `reasoning_trace`.
+    """
+
+    kind: Literal["distill"]
+    student_base: str | None = None
+    """Null is the base that the engine serves for students."""
+
+    @property
+    def role(self) -> Role:
+        """What is made plays the student."""
+        return "student"
+
+    @property
+    def base_model(self) -> str | None:
+        """What training starts from, by the name that a warm-up has for it."""
+        return self.student_base
 
 
 class RlSpec(_SpecBase):
@@ -200,11 +225,22 @@ class RlSpec(_SpecBase):
     promote: PromotePolicy = Field(default_factory=PromotePolicy)
 
 
-TrainingSpec = WarmupSpec | RlSpec
+SupervisedSpec = WarmupSpec | DistillSpec
+"""Of the kinds that imitate texts."""
+TrainingSpec = SupervisedSpec | RlSpec
 """Of the kinds that train a model."""
-AnySpec = TrainingSpec | CollectSpec
+ServiceSpec = CollectSpec | EvaluateSpec
+"""Of the kinds that ask services and hold no model."""
+AnySpec = TrainingSpec | ServiceSpec
 JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)
+SPECS: dict[str, type[AnySpec]] = {
+    "warmup": WarmupSpec,
+    "rl": RlSpec,
+    "collect": CollectSpec,
+    "distill": DistillSpec,
+    "evaluate": EvaluateSpec,
+}
 
 
 class Progress(WireModel):
@@ -232,7 +268,11 @@ class JobResult(WireModel):
     student: str | None = None
     dataset: str | None = None
     evaluation: str | None = None
+    evaluations: list[str] = Field(default_factory=list[str])
+    """Of an evaluate: one for each model, in the order of the spec; `evaluation` is the first."""
     promotion: PromotionResult | None = None
+    taught_by: list[str] = Field(default_factory=list[str])
+    """Of a student that was distilled: the versions whose explanations its dataset's rows hold, by their own word."""
     cost: dict[str, float] = Field(default_factory=dict[str, float])
     """Seconds and tokens by part."""
     counts: dict[str, int] = Field(default_factory=dict[str, int])

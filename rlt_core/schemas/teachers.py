@@ -55,6 +55,8 @@ class Lineage(WireModel):
     code_version: str | None = None
     dataset: str | None = None
     dataset_sha256: str | None = None
+    taught_by: list[str] = Field(default_factory=list[str])
+    """Of a distilled student: the versions whose explanations are in its dataset, by the word of its rows."""
     deleted_at: UtcTime | None = None
     """When the version was deleted; what it came from can still be read."""
     evaluations: list[str] = Field(default_factory=list[str])

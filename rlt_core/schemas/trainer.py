@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.base import UtcTime, WireModel, now_utc
 from rlt_core.schemas.collect import CollectSpec, SkippedRow
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import JobKind, JobSpec, TrainingSpec
 from rlt_core.schemas.teachers import Difference
 
@@ -77,6 +78,8 @@ class TrainerJob(WireModel):
     """Exact version that scores (rl); of several students the first, who also judges at the gate."""
     other_student_versions: list[str] = Field(default_factory=list[str])
     """Exact versions of the other students, where there are several."""
+    measured_versions: list[str] = Field(default_factory=list[str])
+    """Exact versions that are measured, in the order of the spec (evaluate)."""
     served_version: str | None = None
     """What the promotion's alias points at now; the gate compares with it. Null where the alias is new."""
     base_url: str = ""
@@ -88,7 +91,7 @@ class TrainerJob(WireModel):
     @property
     def training(self) -> TrainingSpec:
         """The spec of a kind that trains; raises ConfigurationError for another."""
-        if isinstance(self.spec, CollectSpec):
+        if isinstance(self.spec, CollectSpec | EvaluateSpec):
             raise ConfigurationError(f"a {self.kind} job trains nothing")
         return self.spec
 
@@ -212,6 +215,21 @@ class CollectedEvent(_EventBase):
     cost: dict[str, float]
 
 
+class EvaluatedEvent(_EventBase):
+    """An evaluate has asked everything; the last line of a successful attempt."""
+
+    type: Literal["evaluated"] = "evaluated"
+    path: str
+    """Folder of a file for each model, as rlt_core.measured_rows names and reads it."""
+    models: list[str]
+    """Exact versions, in the order of the spec."""
+    student: str | None = None
+    """Who scored, where teachers were measured."""
+    format: str
+    questions: int
+    cost: dict[str, float]
+
+
 class ErrorEvent(_EventBase):
     """Why the attempt failed; the last line of a failed one."""
 
@@ -230,6 +248,7 @@ AnyEvent = (
     | ResultEvent
     | CollectingEvent
     | CollectedEvent
+    | EvaluatedEvent
     | ErrorEvent
 )
 TrainerEvent = Annotated[AnyEvent, Field(discriminator="type")]

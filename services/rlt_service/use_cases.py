@@ -5,6 +5,7 @@ from rlt_service.container import Services
 from rlt_service.engines import Engines
 from rlt_service.served import Versions
 from rlt_service.student.score import Scorer
+from rlt_service.student.solve import Solver
 from rlt_service.teacher.explain import Explainer
 
 
@@ -18,6 +19,14 @@ def scorer_of(services: Services) -> Scorer:
         engines=_engines(services),
         in_hand=services.in_hand,
         metrics=services.metrics,
+    )
+
+
+def solver_of(services: Services) -> Solver:
+    """Make the use case of /v1/solve."""
+    scorer = scorer_of(services)
+    return Solver(
+        settings=services.settings, versions=scorer.versions, engines=scorer.engines, in_hand=services.in_hand
     )
 
 

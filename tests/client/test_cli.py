@@ -36,7 +36,21 @@ def test_the_version_is_the_package_s(rlt: Rlt, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "backup", "restore", "keys", "explain", "score", "train", "jobs", "datasets", "teachers", "students"],
+    [
+        "up",
+        "backup",
+        "restore",
+        "keys",
+        "explain",
+        "score",
+        "solve",
+        "train",
+        "jobs",
+        "datasets",
+        "evaluations",
+        "teachers",
+        "students",
+    ],
 )
 def test_every_command_explains_itself(rlt: Rlt, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert rlt(command, "--help") == 0

@@ -161,7 +161,7 @@ def test_a_job_is_read_by_its_kind() -> None:
     assert isinstance(JOB_SPEC.validate_python(WARMUP), WarmupSpec)
     assert isinstance(JOB_SPEC.validate_python(RL), RlSpec)
     with pytest.raises(ValidationError, match="union_tag_invalid"):
-        JOB_SPEC.validate_python({**RL, "kind": "distill"})
+        JOB_SPEC.validate_python({**RL, "kind": "rlvr"})
 
 
 @pytest.mark.parametrize("name", ["", "Algebra", "-a", "a b", "../a", "a@1", "a" * 64, "job_1.1", "a\n"])

@@ -1,10 +1,12 @@
 """Paired differences: what the interval is, and that anyone can compute it again."""
 
+from itertools import combinations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlt_core.statistics import mean, paired_difference
+from rlt_core.statistics import mean, mean_interval, paired_difference, pass_at_k
 
 RESAMPLES = 200
 values = st.floats(min_value=-100.0, max_value=100.0)
@@ -70,3 +72,34 @@ def test_the_mean_of_no_values_is_refused() -> None:
     assert mean([1.0, 2.0]) == 1.5
     with pytest.raises(ValueError, match="no values"):
         mean([])
+
+
+def test_pass_at_k_is_the_share_of_choices_that_hold_a_right_answer() -> None:
+    # 2 of 4 right: of the 6 pairs one has no right answer, so 5/6; of the 4 triples none, so 1.
+    assert pass_at_k(samples=4, right=2, k=1) == 0.5
+    assert pass_at_k(samples=4, right=2, k=2) == pytest.approx(5 / 6)
+    assert pass_at_k(samples=4, right=2, k=3) == 1.0
+    assert pass_at_k(samples=5, right=0, k=5) == 0.0
+
+
+@given(samples=st.integers(1, 7), data=st.data())
+def test_pass_at_k_is_what_counting_all_choices_gives(samples: int, data: st.DataObject) -> None:
+    right, k = data.draw(st.integers(0, samples)), data.draw(st.integers(1, samples))
+    answers = [index < right for index in range(samples)]
+    choices = list(combinations(answers, k))
+    assert pass_at_k(samples=samples, right=right, k=k) == pytest.approx(sum(map(any, choices)) / len(choices))
+
+
+@pytest.mark.parametrize(("samples", "right", "k"), [(4, 2, 5), (4, 2, 0), (4, 5, 1), (4, -1, 1), (0, 0, 1)])
+def test_pass_at_k_of_more_than_there_are_is_refused(samples: int, right: int, k: int) -> None:
+    with pytest.raises(ValueError, match="no choice of"):
+        pass_at_k(samples=samples, right=right, k=k)
+
+
+def test_a_mean_has_the_interval_that_a_difference_to_nothing_has() -> None:
+    values = [0.0, 1.0, 0.25, 0.5]
+    alone, paired = mean_interval(values), paired_difference(before=[0.0] * 4, after=values)
+    assert (alone.mean, alone.ci_low, alone.ci_high, alone.n) == (paired.mean, paired.ci_low, paired.ci_high, 4)
+    assert (mean_interval([1.0]).ci_low, mean_interval([1.0]).n) == (None, 1)
+    with pytest.raises(ValueError, match="no values"):
+        mean_interval([])

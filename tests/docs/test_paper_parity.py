@@ -7,15 +7,27 @@ from typing import Any
 
 import pytest
 
-from rlt_core.schemas.jobs import JOB_SPEC, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import JOB_SPEC, AnySpec, DistillSpec, RlSpec, WarmupSpec
 from rlt_core.schemas.score import RewardConfig
 
 ROOT = Path(__file__).parents[2]
-KINDS: dict[str, type[WarmupSpec | RlSpec]] = {"warmup": WarmupSpec, "rl": RlSpec}
-ROW = re.compile(r"^\| [^|]+ \| `(warmup|rl)\.([a-z_0-9.]+)` \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
+KINDS: dict[str, type[AnySpec]] = {"warmup": WarmupSpec, "distill": DistillSpec, "rl": RlSpec}
+READY = {"warmup": "rlt_7b_warmup", "distill": "distill_7b", "rl": "rlt_7b_rl"}
+ROW = re.compile(r"^\| [^|]+ \| `(warmup|distill|rl)\.([a-z_0-9.]+)` \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
 NOT_OF_THE_METHOD = frozenset(
     (
-        *("kind", "role", "name", "dataset", "target_name", "base_model", "splits", "promote", "resume_from"),
+        *(
+            "kind",
+            "role",
+            "name",
+            "dataset",
+            "target_name",
+            "base_model",
+            "student_base",
+            "splits",
+            "promote",
+            "resume_from",
+        ),
         *("max_runtime_s", "priority", "not_before", "max_steps", "max_staleness", "importance_cap", "reward"),
         *("dynamic_sampling", "max_dropped", "divergence", "patience", "student_reduction"),
         *("gradient_checkpointing", "report_to", "parallel"),
@@ -30,7 +42,7 @@ def rows() -> list[tuple[str, str, str, str]]:
 
 
 def ready(kind: str) -> dict[str, Any]:
-    path = ROOT / "examples" / "specs" / f"rlt_7b_{kind}.json"
+    path = ROOT / "examples" / "specs" / f"{READY[kind]}.json"
     read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return read
 
@@ -58,7 +70,7 @@ def test_a_row_has_the_default_and_the_ready_value(kind: str, field: str, paper:
         assert meant(paper) == (ready(kind)[outer][inner] if inner else ready(kind)[outer])
 
 
-@pytest.mark.parametrize("kind", ["warmup", "rl"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_hyper_parameter_has_a_row(kind: str) -> None:
     named = {field.partition(".")[0] for row_kind, field, _, _ in rows() if row_kind == kind}
     assert named >= set(KINDS[kind].model_fields) - NOT_OF_THE_METHOD
@@ -67,7 +79,18 @@ def test_every_hyper_parameter_has_a_row(kind: str) -> None:
         assert parts == set(RewardConfig.model_fields)
 
 
-@pytest.mark.parametrize("kind", ["warmup", "rl"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_ready_spec_is_one(kind: str) -> None:
     spec = JOB_SPEC.validate_json(json.dumps(ready(kind)))
     assert spec.kind == kind
+
+
+def test_a_larger_student_is_distilled_with_the_same_values() -> None:
+    text = (ROOT / "examples" / "specs" / "distill_32b.json").read_text(encoding="utf-8")
+    large: dict[str, Any] = json.loads(text)
+    assert JOB_SPEC.validate_json(text).kind == "distill"
+    names = ("name", "student_base", "target_name")
+    assert {name: large[name] for name in large if name not in names} == {
+        name: value for name, value in ready("distill").items() if name not in names
+    }
+    assert large["student_base"] == "Qwen/Qwen2.5-32B-Instruct"

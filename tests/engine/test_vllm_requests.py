@@ -131,3 +131,12 @@ def test_banned_ids_get_no_probability_at_all() -> None:
     params = generation_params(GENERATION, index=0, end_ids=(2,), banned_ids=(0, 1), in_deltas=False)
     assert params.logit_bias == {0: -math.inf, 1: -math.inf}
     assert params.stop_token_ids == [2]
+
+
+@pytest.mark.parametrize(("stop_text", "stops"), [("</x>", ["</x>"]), ("", [])])
+def test_without_a_closing_tag_only_an_end_token_ends_a_completion(stop_text: str, stops: list[str]) -> None:
+    from rlt_service.engine.vllm_requests import generation_params
+
+    asked = replace(GENERATION, stop_text=stop_text)
+    params = generation_params(asked, index=0, end_ids=[2], banned_ids=[3], in_deltas=False)
+    assert (params.stop, params.stop_token_ids) == (stops, [2])

@@ -13,6 +13,7 @@ from rlt_core.schemas.score import (
     ScoreUsage,
     SolutionScore,
 )
+from rlt_core.schemas.solve import SolveRequest, SolveResponse
 
 SOLUTION = SolutionScore(mean=-1.0, min=-2.0, sum=-3.0, tokens=3)
 
@@ -23,6 +24,9 @@ class OneMark:
     calls_at_once = 3
 
     def explain(self, requests: Sequence[ExplainRequest]) -> list[ExplainResponse]:
+        raise NotImplementedError
+
+    def solve(self, requests: Sequence[SolveRequest]) -> list[SolveResponse]:
         raise NotImplementedError
 
     def publish(self, *, step: int, sha256: str) -> str:

@@ -20,6 +20,7 @@ from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
+from rlt_service.store.measured import MeasuredStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
 from rlt_service.store.retention import Retention
@@ -73,9 +74,10 @@ class Site:
                 jobs=self.jobs,
                 datasets=self.datasets,
                 registry=self.registry,
+                measured=MeasuredStore(self.database),
                 transport=transport,
             ),
-            resolve_base=lambda: self.settings.home,
+            resolve_base=lambda _: self.settings.home,
             trainer_command=self.settings.trainer_command,
             drain=drain or Drain(),
         )

@@ -22,7 +22,7 @@ def main() -> None:
     claimed = jobs.claim(queue=QUEUE, worker="supervise")
     assert claimed is not None
     supervisor = make_supervisor(settings, database=database, jobs=jobs, drain=Drain())
-    replace(supervisor, resolve_base=lambda: settings.home).run(claimed)
+    replace(supervisor, resolve_base=lambda _: settings.home).run(claimed)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 from rlt_core.artifacts import weights_sha256
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_core.job_errors import remedy_of
-from rlt_core.schemas.base import now_utc
+from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.jobs import QUEUE, TERMINAL, Job, RolloutPublishRequest
 from rlt_core.schemas.trainer import EXIT_DISK_FULL, EXIT_LEASE_LOST, TrainerJob
 from rlt_service.jobs.heartbeat import Heartbeat
@@ -147,7 +147,7 @@ def test_a_wall_clock_that_jumps_while_a_job_runs_changes_nothing(
         if getattr(module, "now_utc", None) is now_utc:
             monkeypatch.setattr(module, "now_utc", lambda: now_utc() + timedelta(seconds=shift_s[0]))
 
-    def jump() -> Path:
+    def jump(role: Role) -> Path:
         shift_s[0] = jump_s
         return site.settings.home
 
@@ -476,7 +476,7 @@ def test_a_running_job_that_is_asked_to_pause_ends_its_trainer_and_goes_on_when_
 def test_a_worker_without_the_base_gives_the_job_back_uncounted_and_says_that_it_is_unfit(site: Site) -> None:
     job = site.submit("ok")
 
-    def missing() -> Path:
+    def missing(role: Role) -> Path:
         raise ConfigurationError("no such folder on this machine")
 
     claimed = site.jobs.claim(queue=QUEUE, worker="test")

@@ -17,6 +17,7 @@ from rlt_core.artifacts import adapter_sha256
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.jobs import Job
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
+from rlt_core.schemas.solve import SolveRequest, SolveResponse
 from rlt_core.schemas.trainer import ResultEvent, ResumePoint, TrainerJob
 from rlt_tokens import load_codec
 from rlt_train.context import JobContext
@@ -127,6 +128,9 @@ class RefusingServices:
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
         raise AssertionError(f"asked for {len(requests)} scores")
+
+    def solve(self, requests: Sequence[SolveRequest]) -> list[SolveResponse]:
+        raise NotImplementedError
 
     def publish(self, *, step: int, sha256: str) -> str:
         return f"{self.job.job_id}.{self.job.attempt}@{step}"

@@ -16,6 +16,7 @@ from benchmarks.reliability.plant import Plant
 from benchmarks.reliability.tiny_model import save_tiny_model
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 from rlt_core.schemas.trainer import EXIT_STOPPED, TRAINER_EVENT, ProgressEvent, ResumePoint, TrainerJob
 from rlt_train.checkpoints import verified
@@ -167,8 +168,45 @@ def test_a_collect_whose_trainer_is_killed_goes_on_and_asks_nothing_twice(plant:
     assert not (plant.artifacts.attempt_dir(job.id, 2) / "collected").exists()
 
 
+def test_an_evaluate_whose_trainer_is_killed_goes_on_and_measures_every_question(plant: Plant) -> None:
+    rows = [
+        DatasetRow(id=f"q{n}", question=f"{n} + 1?", solution=f"It is {n % 10}.", answer=str(n % 10))
+        for n in range(QUESTIONS)
+    ]
+    body = "".join(row.model_dump_json(exclude_none=True) + "\n" for row in rows)
+    headers = {"content-type": "application/x-ndjson"}
+    uploaded = httpx.post(f"{plant.address}/v1/datasets", content=body, headers=headers, timeout=30.0)
+    options: dict[str, Any] = {"samples": 2, "pass_at": [1, 2], "verdict": "exact", "questions_at_once": AT_ONCE}
+    dataset: str = uploaded.raise_for_status().json()["id"]
+    before = answered(plant, "solve")
+    job = plant.submit(EvaluateSpec(kind="evaluate", dataset=dataset, model="default", **options))
+    wait_until(lambda: answered(plant, "solve") - before >= 32, what="questions are asked", timeout_s=WAIT_S)
+    trainers = plant.trainers_of(job.id)
+    assert trainers
+    for pid in trainers:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: plant.has_ended(job.id), what="it has ended", timeout_s=WAIT_S)
+    ended = plant.jobs.get(job.id)
+    assert ended.result is not None, ended.error
+    assert (ended.status, ended.attempt, len(ended.result.evaluations)) == ("succeeded", 2, 1)
+    assert QUESTIONS <= answered(plant, "solve") - before <= QUESTIONS + AT_ONCE
+    url = f"{plant.address}/v1/evaluations/{ended.result.evaluation}"
+    found, answers = httpx.get(url).json(), httpx.get(f"{url}/rows?limit=1000").json()["data"]
+    assert [row["question_id"] for row in answers] == [f"q{n}" for n in range(QUESTIONS) for _ in (0, 1)]
+    assert (found["questions"], found["samples"]) == (QUESTIONS, 2)
+    events = httpx.get(f"{plant.address}/v1/jobs/{job.id}/events?limit=1000").text
+    assert '"evaluated"' in events
+    assert str(plant.home) not in events
+    assert found["figures"]["mean@2"]["mean"] == sum(row["right"] for row in answers) / len(answers)
+
+
 def explained(plant: Plant) -> int:
     """Count the calls of /explain that the server has answered."""
+    return answered(plant, "explain")
+
+
+def answered(plant: Plant, what: str) -> int:
+    """Count the calls of a kind that the server has answered."""
     text = httpx.get(f"{plant.address}/metrics", timeout=30.0).text
-    counts = [line for line in text.splitlines() if line.startswith("rlt_http_requests_total{") and "explain" in line]
+    counts = [line for line in text.splitlines() if line.startswith("rlt_http_requests_total{") and what in line]
     return sum(int(float(line.rpartition(" ")[2])) for line in counts)

@@ -3,7 +3,19 @@
 from typing import Any
 
 from tests.support.bad_input import BadInput
-from tests.support.bad_input_kinds import NO_DATASET, NO_JOB, NOT_YET, RL, ROLLOUT, TRAIN, WARMUP, collect, train
+from tests.support.bad_input_kinds import (
+    DISTILL,
+    NO_DATASET,
+    NO_JOB,
+    NOT_YET,
+    RL,
+    ROLLOUT,
+    TRAIN,
+    WARMUP,
+    collect,
+    evaluate,
+    train,
+)
 
 NOT_FOUND: dict[str, Any] = {"status_": 404, "code": "not_found"}
 NO_MODEL: dict[str, Any] = {"status_": 404, "code": "model_not_found"}
@@ -16,7 +28,7 @@ TRAINING = (
     train("a kind that is an object", "/kind", "no kind of job", kind={"rl": 1}),
     *(
         train(f"a kind of later work: {kind}", "/kind", "does not run", kind=kind, **NOT_YET)
-        for kind in ("distill", "evaluate", "rlvr", "pipeline")
+        for kind in ("rlvr", "pipeline")
     ),
     train("a field of another kind", "/epochs", "no field", code="unknown_field", epochs=1),
     train("a field that is mistyped in training", "/stepz", "did you mean 'steps'?", code="unknown_field", stepz=3),
@@ -160,6 +172,41 @@ TRAINING = (
         param="/role",
         why="'teacher' or 'student'",
     ),
+    BadInput(
+        name="rows without an explanation to learn",
+        call=TRAIN,
+        body=DISTILL | {"dataset": "$untraced"},
+        param="/dataset",
+        why="10 of 10 rows have no explanation or thought or reasoning_trace",
+    ),
+    BadInput(
+        name="a student's base that is not served",
+        call=TRAIN,
+        body=DISTILL | {"student_base": "other/model"},
+        param="/student_base",
+        why="RLT_STUDENT_MODEL=other/model",
+        **NOT_YET,
+    ),
+    BadInput(
+        name="a role for a distillation",
+        call=TRAIN,
+        body=DISTILL | {"role": "teacher"},
+        code="unknown_field",
+        param="/role",
+        why="no field",
+    ),
+    evaluate("rows without an answer to judge by", "/dataset", "10 of 10 rows cannot be judged"),
+    evaluate("more passes than samples", "/pass_at/0", "cannot be told from 2 samples", samples=2, pass_at=[3]),
+    evaluate("no pass at all", "/pass_at", "1", pass_at=[]),
+    evaluate("greedy samples that are all the same", "/samples", "all 4 samples", samples=4, temperature=0),
+    evaluate("nobody to measure", "/model", "either model, or models", model=None),
+    evaluate("one and several to measure", "/model", "either model, or models", models=["default"]),
+    evaluate("one version twice", "/models/1", "named before", model=None, models=["default", "default"]),
+    evaluate("a model that is not there", "/model", "no student", model="nobody", **NO_MODEL),
+    evaluate("a policy in training to measure", "/model", "name a version", model=ROLLOUT),
+    evaluate("a verdict that is not known", "/verdict", "'exact'", verdict="vibes"),
+    evaluate("a verdict on a teacher", "/verdict", "leave it out", role="teacher"),
+    evaluate("a dataset of a hub to measure on", "/dataset", "upload the rows", dataset="hub:a/b", **NOT_YET),
     collect("a budget that is not given", "/max_student_tokens", "best_that_fits", keep="best_that_fits"),
     collect("a budget that nothing looks at", "/max_student_tokens", "leave it out", max_student_tokens=500),
     collect("a choice that there is not", "/keep", "'best'", keep="worst"),

@@ -143,9 +143,8 @@ def test_the_spec_that_the_refusals_vary_is_itself_accepted(control: Control, da
 
 def test_an_unknown_kind_is_answered_with_the_known_ones_and_the_nearest(control: Control, dataset: str) -> None:
     body = control.http.post("/v1/train", json=rl(dataset, kind="warmpu")).json()
-    assert (
-        body["detail"] == "'warmpu' is no kind of job (did you mean warmup?): this server runs warmup, rl and collect"
-    )
+    kinds = "warmup, rl, collect, distill and evaluate"
+    assert body["detail"] == f"'warmpu' is no kind of job (did you mean warmup?): this server runs {kinds}"
 
 
 def test_too_long_a_prompt_is_answered_with_both_lengths(control: Control, dataset: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from rlt_core.errors import EngineUnavailableError, InvalidRequestError
 from rlt_core.schemas.dry_run import Rehearsal
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
-from rlt_core.schemas.jobs import JOB_SPEC, DryRun
+from rlt_core.schemas.jobs import JOB_SPEC, DryRun, RlSpec
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
 from rlt_service.control.dry_run import DryRunner
 from rlt_service.control.players import RemotePlayers
@@ -304,7 +304,7 @@ class Slow:
 def test_nobody_goes_on_working_for_a_trial_that_is_over(
     control: Control, dataset: str, fails: bool, said: str, ended: int
 ) -> None:
-    players, spec = Slow(fails=fails), JOB_SPEC.validate_python(rl(dataset))
+    players, spec = Slow(fails=fails), RlSpec.model_validate(rl(dataset))
     rows = control.services.datasets.rows(dataset, limit=5).data
     found = asyncio.run(rehearse(spec, rows, players=players, teacher="fake@0", student="fake@0", patience_s=0.2))
     assert isinstance(found.shown, Rehearsal)

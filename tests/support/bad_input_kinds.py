@@ -9,6 +9,8 @@ EXPLAIN, SCORE, TRAIN, UPLOAD = "POST /v1/explain", "POST /v1/score", "POST /v1/
 SCORED: dict[str, Any] = QUESTION | {"explanations": ["4"]}
 RL = {"kind": "rl", "dataset": "$dataset", "target_name": "made"}
 WARMUP = {"kind": "warmup", "role": "teacher", "dataset": "$dataset", "target_name": "made"}
+EVALUATE = {"kind": "evaluate", "dataset": "$dataset", "model": "default", "verdict": "exact"}
+DISTILL = {"kind": "distill", "dataset": "$dataset", "target_name": "made"}
 COLLECT = {"kind": "collect", "dataset": "$dataset"}
 ROW = b'{"question": "1 + 1?", "solution": "2"}\n'
 JSONL = {"Content-Type": "application/jsonl"}
@@ -42,6 +44,12 @@ def train(name: str, param: str | None, why: str, /, *, code: str = "invalid_req
     """Spoil a good submission; `status_` is another than 422."""
     status = fields.pop("status_", 422)
     return BadInput(name=name, call=TRAIN, body=RL | fields, status=status, code=code, param=param, why=why)
+
+
+def evaluate(name: str, param: str | None, why: str, /, *, code: str = "invalid_request", **fields: Any) -> BadInput:
+    """Spoil a submission of an evaluate, whose dataset has no answers; `status_` is another than 422."""
+    status = fields.pop("status_", 422)
+    return BadInput(name=name, call=TRAIN, body=EVALUATE | fields, status=status, code=code, param=param, why=why)
 
 
 def collect(name: str, param: str | None, why: str, /, *, code: str = "invalid_request", **fields: Any) -> BadInput:

@@ -12,6 +12,7 @@ from rlt_service.jobs.completion import Completion
 from rlt_service.jobs.preparation import Preparation
 from rlt_service.jobs.supervisor import Drain, Supervisor
 from rlt_service.store.keys import KeyStore
+from rlt_service.store.measured import MeasuredStore
 from tests.jobs.site import STUB
 from tests.support.app_transport import AppTransport
 from tests.support.control import Control, control_app
@@ -40,9 +41,13 @@ def work(control: Control, ended: threading.Event) -> None:
         keys=KeyStore(services.database),
         preparation=Preparation(settings=services.settings, jobs=services.jobs, artifacts=services.artifacts, **stores),
         completion=Completion(
-            settings=services.settings, jobs=services.jobs, transport=AppTransport(control.http), **stores
+            settings=services.settings,
+            jobs=services.jobs,
+            measured=MeasuredStore(services.database),
+            transport=AppTransport(control.http),
+            **stores,
         ),
-        resolve_base=lambda: services.settings.home,
+        resolve_base=lambda _: services.settings.home,
         trainer_command=services.settings.trainer_command,
         drain=Drain(),
     )

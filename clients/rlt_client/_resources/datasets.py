@@ -29,6 +29,7 @@ class Datasets:
         *,
         name: str | None = None,
         columns: Mapping[str, str] | None = None,
+        benchmark: str | None = None,
         idempotency_key: str | None = None,
     ) -> Dataset:
         """Upload a JSONL file by its path, or rows; nothing is held in memory whole.
@@ -36,10 +37,11 @@ class Datasets:
         Sent again with the same `idempotency_key` (within a day), it gives the first dataset and makes no second.
 
         `columns` maps the contract's columns by templates over the uploaded row, such as
-        `{"solution": "The answer is {answer}."}`. Raises UnprocessableEntityError whose `extra["lines"]`
+        `{"solution": "The answer is {answer}."}`; `benchmark` names whose columns the rows have (gsm8k, math-500,
+        aime-2024, gpqa-diamond, countdown). Raises UnprocessableEntityError whose `extra["lines"]`
         has every bad line with its number (the first hundred); then nothing was stored.
         """
-        params = {"name": name, "columns": json.dumps(dict(columns)) if columns else None}
+        params = {"name": name, "columns": json.dumps(dict(columns)) if columns else None, "benchmark": benchmark}
         if isinstance(source, str | Path):
             return self._upload_file(Path(source), params=params, headers=once(idempotency_key))
         return self._upload(_lines(source), params=params, headers=once(idempotency_key))

@@ -9,7 +9,7 @@ import httpx
 import typer
 
 from rlt_client._errors import APIError
-from rlt_client.cli import backup, datasets, explain, jobs, keys, models, score, train, up
+from rlt_client.cli import backup, datasets, evaluations, explain, jobs, keys, models, score, solve, train, up
 from rlt_client.cli.state import State, report, state_of
 
 HELP = """Explain, score, train, swap: talk to an RLT server, or start one with `rlt up`.
@@ -39,10 +39,12 @@ def build() -> typer.Typer:
     app.command("restore")(backup.restore)
     app.command("explain")(explain.explain)
     app.command("score")(score.score)
+    app.command("solve")(solve.solve)
     app.command("train")(train.train)
     app.add_typer(keys.build(), name="keys")
     app.add_typer(jobs.build(), name="jobs")
     app.add_typer(datasets.build(), name="datasets")
+    app.add_typer(evaluations.build(), name="evaluations")
     app.add_typer(models.build(role="teacher"), name="teachers")
     app.add_typer(models.build(role="student"), name="students")
     return app

@@ -29,16 +29,22 @@ def upload(
     columns: Annotated[
         list[str] | None, typer.Option("--column", help="A template over the uploaded row.", metavar="COLUMN=TEMPLATE")
     ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="Whose columns the rows have: gsm8k, math-500, aime-2024, gpqa-diamond, countdown."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Upload a dataset; with one bad line nothing is stored, and every bad line is named.
+
+    A benchmark's own file: `rlt datasets upload test.jsonl --benchmark gsm8k`
 
     Example: `rlt datasets upload sums.jsonl --column "solution=The answer is {answer}."`
     """
     state = state_of(context)
     templates = dict(_template(text) for text in columns or [])
     with state.client() as client:
-        dataset = client.datasets.create(file, name=name, columns=templates or None)
+        dataset = client.datasets.create(file, name=name, columns=templates or None, benchmark=benchmark)
     if as_json:
         print_json(dataset)
     else:

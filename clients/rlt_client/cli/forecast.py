@@ -5,6 +5,7 @@ from rich.table import Table
 
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.dry_run import Estimates, Rehearsal
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import DryRun
 
 _FIGURES = {
@@ -25,6 +26,8 @@ def show(found: DryRun, *, out: Console) -> None:
     held = ", ".join(f"{count} {name}" for name, count in found.held_out_rows.items() if count)
     if isinstance(found.spec, CollectSpec):
         out.print(f"collect: {found.train_rows} questions to explain", markup=False)
+    elif isinstance(found.spec, EvaluateSpec):
+        out.print(f"evaluate: {found.train_rows} questions, {found.spec.samples} answers each", markup=False)
     else:
         out.print(
             f"{found.spec.kind} for {found.spec.target_name}: {found.train_rows} of {found.dataset_rows} rows to train "

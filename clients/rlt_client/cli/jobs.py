@@ -8,6 +8,7 @@ from rich.table import Table
 from rlt_client.cli import watch as watching
 from rlt_client.cli.state import Json, print_json, state_of
 from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import Job
 
 JobId = Annotated[str, typer.Argument(help="The job's id, such as job_0a1b….", metavar="JOB")]
@@ -50,12 +51,20 @@ def show(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
     if as_json:
         print_json(job)
         return
-    made = job.output if isinstance(job.spec, CollectSpec) else job.spec.target_name
-    state.out.print(f"{job.kind} on {job.spec.dataset} for {made}", markup=False)
+    state.out.print(f"{job.kind} on {job.spec.dataset} for {_aim(job)}", markup=False)
     state.out.print(f"  step {_step(job)}, attempt {job.attempt}, created {job.created_at:%Y-%m-%d %H:%M:%S}Z")
     for name, value in job.progress.metrics.items():
         state.out.print(f"  {name}: {value:.4g}", markup=False)
     watching.show_end(job, state=state)
+
+
+def _aim(job: Job) -> str:
+    """Say what a job is for: the name of a version, a dataset, or who is measured."""
+    if isinstance(job.spec, CollectSpec):
+        return job.output or "a dataset"
+    if isinstance(job.spec, EvaluateSpec):
+        return ", ".join(job.spec.models or [job.spec.model or ""])
+    return job.spec.target_name
 
 
 def watch(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:

@@ -14,7 +14,7 @@ from rlt_client.cli.state import Json, print_json, state_of
 def train(
     context: typer.Context,
     spec: Annotated[Path | None, typer.Option(help="The job as a .json or .toml file; flags go over it.")] = None,
-    kind: Annotated[str | None, typer.Option(help="`warmup`, `rl` or `collect`.")] = None,
+    kind: Annotated[str | None, typer.Option(help="`warmup`, `rl`, `collect`, `distill` or `evaluate`.")] = None,
     dataset: Annotated[str | None, typer.Option(help="The id that `rlt datasets upload` gave.")] = None,
     target_name: Annotated[str | None, typer.Option("--target", help="Name of the versions to be made.")] = None,
     role: Annotated[str | None, typer.Option(help="warmup: `teacher` or `student`.")] = None,

@@ -10,7 +10,7 @@ from rlt_client._client import Client
 from rlt_client.cli.state import EXIT_INTERRUPTED, EXIT_JOB, State
 from rlt_core.schemas.jobs import Job, JobEvent
 
-METRICS = ("reward", "r_ss", "r_kl", "loss", "questions_per_s", "rows")
+METRICS = ("reward", "r_ss", "r_kl", "loss", "questions_per_s", "rows", "right_share")
 """Shown beside the step, where the job has them."""
 SKIPPED_SHOWN = 5
 """Rows left out of a collect that are named; `--json` has up to a hundred."""

@@ -6,7 +6,11 @@ from rlt_core.schemas.trainer import BranchPoint, TrainerJob
 from rlt_service.control.specs import Spec
 from rlt_service.store.checkpoints import PARAM
 
-ALIKE = {"rl": ("questions_per_step",), "warmup": ("role", "batch_size", "max_tokens")}
+ALIKE = {
+    "rl": ("questions_per_step",),
+    "warmup": ("role", "batch_size", "max_tokens"),
+    "distill": ("batch_size", "max_tokens"),
+}
 """By kind: fields that decide, with the common ones, which rows are due after a step."""
 COMMON = ("dataset", "splits", "seed", "lora")
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rlt_core.columns import ColumnMap
 from rlt_core.schemas.datasets import Dataset
-from rlt_service.control.rows import RowLimits, ValidatedRows, validate_rows
+from rlt_service.control.rows import RowLimits, RowMap, ValidatedRows, validate_rows
 from rlt_service.control.upload import receive
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
@@ -32,7 +31,7 @@ class Uploader:
     """Whether the caller has a key."""
 
     async def store(
-        self, chunks: AsyncIterator[bytes], *, content_type: str, name: str | None, columns: ColumnMap
+        self, chunks: AsyncIterator[bytes], *, content_type: str, name: str | None, columns: RowMap
     ) -> Dataset:
         """Receive and store; raises what `receive` and `validate_rows` raise, and StorageUnavailableError."""
         with self.artifacts.incoming_file() as raw, self.artifacts.incoming_file() as clean:
@@ -52,7 +51,7 @@ class Uploader:
         most = limits.max_dataset_bytes
         return most if self.keyed else min(most, limits.max_open_multipart_bytes)
 
-    def _keep(self, raw: Path, clean: Path, *, name: str | None, columns: ColumnMap) -> Dataset:
+    def _keep(self, raw: Path, clean: Path, *, name: str | None, columns: RowMap) -> Dataset:
         rows = self._validate(raw, clean, columns=columns)
         return self.datasets.create(
             name=name,
@@ -63,7 +62,7 @@ class Uploader:
             size_bytes=rows.size_bytes,
         )
 
-    def _validate(self, raw: Path, clean: Path, *, columns: ColumnMap) -> ValidatedRows:
+    def _validate(self, raw: Path, clean: Path, *, columns: RowMap) -> ValidatedRows:
         limits = RowLimits(
             max_rows=self.settings.max_dataset_rows,
             max_line_bytes=self.settings.max_body_bytes,

@@ -15,12 +15,15 @@ from rlt_core.model_shape import read_shape
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
-from rlt_core.schemas.jobs import AnySpec, DryRun, RlSpec, WarmupSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
+from rlt_core.schemas.jobs import AnySpec, DryRun, RlSpec
 from rlt_core.splits import HELD_OUT
+from rlt_service.bases import base_role, model_reference
 from rlt_service.control.collect_dry_run import CollectDryRun
 from rlt_service.control.estimates import Machine, Speeds, Work, estimate, least_memory, per_s
 from rlt_service.control.lengths import first_fitting, measure_lengths
 from rlt_service.control.rehearsal import REHEARSED_ROWS, Players, Rehearsed, rehearse
+from rlt_service.control.specs import Spec
 from rlt_service.control.submission import Checked, Submission
 from rlt_service.control.workload import counted, work_of
 from rlt_service.engine.models import known_folder
@@ -47,6 +50,8 @@ class DryRunner:
                 checks=self.submission.collects, players=self.players, artifacts=self.settings.artifacts
             )
             return await dry.run(spec)
+        if isinstance(spec, EvaluateSpec):
+            return await asyncio.to_thread(self.submission.evaluates.dry_run, spec)
         checked = await asyncio.to_thread(self.submission.check, spec)
         lengths = await asyncio.to_thread(self._lengths, checked)
         await asyncio.to_thread(self._check_memory, checked, lengths)
@@ -60,7 +65,7 @@ class DryRunner:
         return await asyncio.to_thread(self._told, checked, lengths, rehearsed)
 
     def _lengths(self, checked: Checked) -> Lengths | None:
-        if self.engine is None:
+        if self.engine is None or not self.submission.reads(checked.spec):
             return None
         return measure_lengths(
             checked.parts.train,
@@ -91,7 +96,7 @@ class DryRunner:
 
     def _tried(self, checked: Checked) -> Sequence[DatasetRow]:
         """Choose the rows of the trial: one that training leaves out would only say that it is too long."""
-        if self.engine is None or not isinstance(checked.spec, WarmupSpec):
+        if self.engine is None or isinstance(checked.spec, RlSpec) or not self.submission.reads(checked.spec):
             return checked.parts.train[:REHEARSED_ROWS]
         return first_fitting(
             checked.parts.train,
@@ -154,7 +159,8 @@ class DryRunner:
         )
 
     def _machine(self, checked: Checked) -> Machine:
-        folder = known_folder(self.settings.base_model, state_folder=self.settings.home)
+        reference = model_reference(self.settings, base_role(checked.spec))
+        folder = known_folder(reference, state_folder=self.settings.home)
         shape = read_shape(folder) if folder is not None else None
         lora = checked.spec.lora
         size = 0
@@ -170,7 +176,7 @@ class DryRunner:
             return None
         return self.submission.registry.get_version(checked.teacher.version).lora_rank
 
-    def _warnings(self, spec: WarmupSpec | RlSpec, estimates: Estimates, lengths: Lengths | None) -> list[str]:
+    def _warnings(self, spec: Spec, estimates: Estimates, lengths: Lengths | None) -> list[str]:
         found: list[str] = []
         free = shutil.disk_usage(_existing(self.settings.artifacts)).free
         if (disk := estimates.disk_bytes.value) is not None and disk > free:
@@ -194,7 +200,7 @@ class DryRunner:
         return found
 
 
-def _left_of(checked: Checked) -> WarmupSpec | RlSpec:
+def _left_of(checked: Checked) -> Spec:
     """Give the spec of the steps that are left after a checkpoint; a warm-up's are counted all."""
     spec = checked.spec
     if not isinstance(spec, RlSpec):

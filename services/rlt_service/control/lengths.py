@@ -9,9 +9,10 @@ from rlt_core.errors import InvalidRequestError, PromptTooLongError
 from rlt_core.formats import ExplanationPiece
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Lengths
-from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import RlSpec, SupervisedSpec
 from rlt_core.statistics import mean
 from rlt_core.tokens import SequenceCodec
+from rlt_core.traces import longest_trace, trace_of
 
 ENCODED_ROWS = 500
 """Only the rows with the most text are encoded: they are the long ones, and a submission has to answer soon."""
@@ -46,7 +47,7 @@ def longest_prompt(rows: Sequence[DatasetRow], *, spec: RlSpec, codec: SequenceC
 
 
 def measure_lengths(
-    rows: Sequence[DatasetRow], *, spec: WarmupSpec | RlSpec, codec: SequenceCodec, max_model_len: int
+    rows: Sequence[DatasetRow], *, spec: SupervisedSpec | RlSpec, codec: SequenceCodec, max_model_len: int
 ) -> Lengths:
     """Count rows in tokens: all of them, or of many the longest and an even sample, of which the mean is."""
     sample = rows[:: math.ceil(len(rows) / SAMPLED_ROWS)]
@@ -79,14 +80,14 @@ def measure_lengths(
 
 
 def first_fitting(
-    rows: Sequence[DatasetRow], *, spec: WarmupSpec, codec: SequenceCodec, max_model_len: int, count: int
+    rows: Sequence[DatasetRow], *, spec: SupervisedSpec, codec: SequenceCodec, max_model_len: int, count: int
 ) -> list[DatasetRow]:
     """Give the first rows that a warm-up trains on and that the engine can read."""
     limit = min(spec.max_tokens, max_model_len)
     return list(islice((row for row in rows if _warmup_tokens(row, spec=spec, codec=codec) <= limit), count))
 
 
-def check_some_row_fits(rows: Sequence[DatasetRow], *, spec: WarmupSpec, codec: SequenceCodec) -> None:
+def check_some_row_fits(rows: Sequence[DatasetRow], *, spec: SupervisedSpec, codec: SequenceCodec) -> None:
     """Raise InvalidRequestError when a warm-up would drop every row for being longer than `max_tokens`."""
     shortest: int | None = None
     for row in heapq.nsmallest(ENCODED_ROWS, rows, key=_text_bytes):
@@ -108,11 +109,11 @@ def _rl_tokens(row: DatasetRow, *, codec: SequenceCodec) -> tuple[int, int]:
     return len(teacher.token_ids), len(student.token_ids)
 
 
-def _warmup_tokens(row: DatasetRow, *, spec: WarmupSpec, codec: SequenceCodec) -> int:
+def _warmup_tokens(row: DatasetRow, *, spec: SupervisedSpec, codec: SequenceCodec) -> int:
     encode = codec.teacher_sequence if spec.role == "teacher" else codec.student_sequence
-    trace = ExplanationPiece(text=row.reasoning_trace or "")
+    trace = ExplanationPiece(text=trace_of(row, kind=spec.kind) or "")
     return len(encode(question=row.question, solution=row.solution, explanation=trace).token_ids)
 
 
 def _text_bytes(row: DatasetRow) -> int:
-    return sum(len(text.encode()) for text in (row.question, row.solution, row.reasoning_trace or ""))
+    return sum(len(text.encode()) for text in (row.question, row.solution, longest_trace(row)))

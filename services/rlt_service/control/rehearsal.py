@@ -11,8 +11,9 @@ from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Rehearsal, RehearsedRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
-from rlt_core.schemas.jobs import AnySpec, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import DistillSpec, RlSpec, TrainingSpec, WarmupSpec
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
+from rlt_core.traces import trace_of
 from rlt_service.engine.admission import cancel_all
 
 AnswerT = TypeVar("AnswerT")
@@ -51,7 +52,7 @@ class Rehearsed:
 
 
 async def rehearse(
-    spec: AnySpec,
+    spec: TrainingSpec | CollectSpec,
     rows: Sequence[DatasetRow],
     *,
     players: Players | None,
@@ -68,9 +69,10 @@ async def rehearse(
     tried = list(rows[:REHEARSED_ROWS])
     try:
         async with asyncio.timeout(patience_s):
-            if not isinstance(spec, WarmupSpec) and teacher is not None:
-                return await _sampled_by_teacher(spec, tried, players=players, teacher=teacher, student=student)
-            return await _warmup(tried, players=players, student=student)
+            if isinstance(spec, WarmupSpec | DistillSpec):
+                traces = [trace_of(row, kind=spec.kind) or "" for row in tried]
+                return await _warmup(tried, traces, players=players, student=student)
+            return await _sampled_by_teacher(spec, tried, players=players, teacher=teacher or "", student=student)
     except TimeoutError:
         return _not_scored(f"teacher and student did not answer within {patience_s:g} s")
     except RltError as error:
@@ -138,13 +140,13 @@ async def _sampled_by_teacher(
     return Rehearsed(shown=shown, completion_bytes=sum(written) / len(written), text_bytes=sum(texts) / len(texts))
 
 
-async def _warmup(rows: Sequence[DatasetRow], *, players: Players, student: str) -> Rehearsed:
+async def _warmup(
+    rows: Sequence[DatasetRow], traces: Sequence[str | None], *, players: Players, student: str
+) -> Rehearsed:
     began_s = time.monotonic()
     asked = [
-        ScoreRequest(
-            question=row.question, solution=row.solution, explanations=[row.reasoning_trace or ""], student=student
-        )
-        for row in rows
+        ScoreRequest(question=row.question, solution=row.solution, explanations=[trace or ""], student=student)
+        for row, trace in zip(rows, traces, strict=True)
     ]
     scores = await _together([players.score(request) for request in asked])
     return Rehearsed(

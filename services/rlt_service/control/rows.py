@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
+from rlt_core.benchmarks import Benchmark
 from rlt_core.columns import ColumnMap
 from rlt_core.errors import InvalidDatasetError
 from rlt_core.schemas.datasets import BadLine, DatasetRow
@@ -19,6 +20,10 @@ MAX_COLUMNS = 256
 MAX_ID_CHARACTERS = 200
 _TEXTS = ("question", "solution", "answer", "reasoning_trace")
 _NAMED = ("id", *_TEXTS)
+
+
+RowMap = ColumnMap | Benchmark
+"""What brings an uploaded row into the contract's columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +55,7 @@ class _Tally:
     columns: set[str] = field(default_factory=set[str])
 
 
-def validate_rows(source: BinaryIO, target: BinaryIO, *, columns: ColumnMap, limits: RowLimits) -> ValidatedRows:
+def validate_rows(source: BinaryIO, target: BinaryIO, *, columns: RowMap, limits: RowLimits) -> ValidatedRows:
     """Read JSONL, map its columns, and write one DatasetRow a line; rows without an id become `row-<n>`.
 
     Raises InvalidDatasetError for an upload without rows, or with bad lines (the first hundred in `extra["lines"]`).
@@ -99,7 +104,7 @@ def _lines(source: BinaryIO, *, max_line_bytes: int) -> Iterator[tuple[int, byte
             yield number, line
 
 
-def _encode(line: bytes, *, tally: _Tally, columns: ColumnMap, limits: RowLimits) -> bytes:
+def _encode(line: bytes, *, tally: _Tally, columns: RowMap, limits: RowLimits) -> bytes:
     if len(line) > limits.max_line_bytes:
         raise InvalidDatasetError(f"longer than {limits.max_line_bytes} bytes")
     body = columns.apply(_parse(line, limits=limits), max_characters=limits.max_text_characters)

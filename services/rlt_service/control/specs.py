@@ -8,6 +8,7 @@ from rlt_core.errors import InvalidRequestError, NotAvailableYetError
 from rlt_core.hub_models import HUB_PREFIX, parse_hub_model
 from rlt_core.schemas.jobs import LINEAR_TARGETS, RESERVED_KINDS, JobKind, RlSpec, TrainingSpec
 from rlt_core.schemas.spec_base import SharedSpec
+from rlt_service.bases import BASE_FIELDS
 
 KINDS: tuple[str, ...] = get_args(JobKind)
 KINDS_TOLD = f"{', '.join(KINDS[:-1])} and {KINDS[-1]}"
@@ -49,11 +50,13 @@ def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     if isinstance(spec, RlSpec):
         _check_rl(spec)
     elif spec.base_model is not None and spec.base_model not in base_names:
-        _check_pinned(spec.base_model)
+        field = BASE_FIELDS[spec.kind]
+        _check_pinned(spec.base_model, param=f"/{field}")
+        variable = "RLT_STUDENT_MODEL" if spec.kind == "distill" else "RLT_BASE_MODEL"
         raise _later(
-            f"a base other than the served one ({base_names[0]}): leave base_model out, or start a server with "
-            f"RLT_BASE_MODEL={spec.base_model}",
-            param="/base_model",
+            f"a base other than the served one ({base_names[0]}): leave {field} out, or start a server with "
+            f"{variable}={spec.base_model}",
+            param=f"/{field}",
         )
 
 
@@ -157,14 +160,14 @@ def _check_select(spec: Spec) -> None:
         raise InvalidRequestError("patience counts measurements: give eval_every too", param="/patience")
 
 
-def _check_pinned(base_model: str) -> None:
+def _check_pinned(base_model: str, *, param: str) -> None:
     """Raise InvalidRequestError for a model of a hub without a commit."""
     if not base_model.startswith(HUB_PREFIX):
         return
     try:
         parse_hub_model(base_model)
     except ValueError as error:
-        raise InvalidRequestError(str(error), param="/base_model") from error
+        raise InvalidRequestError(str(error), param=param) from error
 
 
 def _named_splits(spec: Spec) -> list[tuple[str, str]]:

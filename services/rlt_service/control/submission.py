@@ -7,10 +7,14 @@ from rlt_core.errors import InvalidRequestError, NotAvailableYetError, NotFoundE
 from rlt_core.schemas.base import split_version
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import AnySpec, Job, RlSpec, WarmupSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
+from rlt_core.schemas.jobs import AnySpec, Job, RlSpec, SupervisedSpec
 from rlt_core.splits import SplitRows, split_rows
+from rlt_core.traces import SupervisedKind, missing_trace
+from rlt_service.bases import base_role, model_reference
 from rlt_service.control.branching import check_fits
 from rlt_service.control.collecting import CollectChecks
+from rlt_service.control.evaluating import EvaluateChecks
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
 from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before
 from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
@@ -59,6 +63,8 @@ class Submission:
         """Check, then store the job; raises what the checks of its kind raise."""
         if isinstance(spec, CollectSpec):
             self.collects.check(spec)
+        elif isinstance(spec, EvaluateSpec):
+            self.evaluates.check(spec)
         else:
             self.check(spec)
         return self.jobs.submit(spec)
@@ -68,15 +74,28 @@ class Submission:
         """The checks of a collect."""
         return CollectChecks(datasets=self.datasets, registry=self.registry, engine=self.engine)
 
+    @property
+    def evaluates(self) -> EvaluateChecks:
+        """The checks of an evaluate."""
+        return EvaluateChecks(
+            settings=self.settings, datasets=self.datasets, registry=self.registry, engine=self.engine
+        )
+
     def check(self, spec: Spec) -> Checked:
         """Find all that a training's spec names.
 
         Raises NotAvailableYetError, NotFoundError, ModelNotFoundError, PromptTooLongError or InvalidRequestError, each
         with `param`.
         """
-        base = self.registry.base()
+        base = self.registry.base(base_role(spec))
         check_available(
-            spec, base_names=(base.base_model, base.version, split_version(base.version)[0], self.settings.base_model)
+            spec,
+            base_names=(
+                base.base_model,
+                base.version,
+                split_version(base.version)[0],
+                model_reference(self.settings, base_role(spec)),
+            ),
         )
         check_not_before(spec)
         max_rank = self.engine.info.max_lora_rank if self.engine is not None else self.settings.max_lora_rank
@@ -96,11 +115,15 @@ class Submission:
             first_step=checkpoint.point.step if checkpoint else 0,
         )
 
+    def reads(self, spec: Spec) -> bool:
+        """Tell whether this process's tokenizer is that of what is trained: students may have a base of their own."""
+        return self.registry.base(base_role(spec)).base_model == self.registry.base().base_model
+
     def _checkpoint(self, spec: Spec) -> StoredCheckpoint | None:
         if spec.resume_from is None:
             return None
         found = find_checkpoint(spec.resume_from, jobs=self.jobs, artifacts=self.artifacts)
-        base_model, format_id = self.registry.base().base_model, self.settings.format
+        base_model, format_id = self.registry.base(base_role(spec)).base_model, self.settings.format
         check_fits(spec, point=found.point, told=found.told, base_model=base_model, format_id=format_id)
         return found
 
@@ -174,7 +197,7 @@ class Submission:
         return parts
 
     def _check_rows(self, spec: Spec, parts: SplitRows) -> int | None:
-        codec = self.engine.codec if self.engine is not None else None
+        codec = self.engine.codec if self.engine is not None and self.reads(spec) else None
         _check_selected(spec, parts)
         if isinstance(spec, RlSpec):
             _check_counts(spec, parts)
@@ -184,8 +207,9 @@ class Submission:
             return longest_prompt(
                 [*parts.train, *parts.gate], spec=spec, codec=codec, max_model_len=self.engine.info.max_model_len
             )
-        _check_traces(parts.train, param="/dataset")
-        _check_traces(parts.select, param="/splits/select" if isinstance(spec.splits.select, str) else "/dataset")
+        _check_traces(parts.train, kind=spec.kind, param="/dataset")
+        select_param = "/splits/select" if isinstance(spec.splits.select, str) else "/dataset"
+        _check_traces(parts.select, kind=spec.kind, param=select_param)
         _check_share(spec, rows=len(parts.train))
         if codec is not None:
             check_some_row_fits(parts.train, spec=spec, codec=codec)
@@ -194,14 +218,10 @@ class Submission:
         return None
 
 
-def _check_traces(rows: Sequence[DatasetRow], *, param: str) -> None:
-    without = [row.id for row in rows if not row.reasoning_trace]
-    if without:
-        raise InvalidRequestError(
-            f"{len(without)} of {len(rows)} rows have no reasoning_trace, the first is {without[0]!r}: a "
-            'warm-up imitates one in every row; upload with ?columns={"reasoning_trace": "…"}',
-            param=param,
-        )
+def _check_traces(rows: Sequence[DatasetRow], *, kind: SupervisedKind, param: str) -> None:
+    missing = missing_trace(rows, kind=kind)
+    if missing is not None:
+        raise InvalidRequestError(missing, param=param)
 
 
 def _check_selected(spec: Spec, parts: SplitRows) -> None:
@@ -213,7 +233,7 @@ def _check_selected(spec: Spec, parts: SplitRows) -> None:
         )
 
 
-def _check_share(spec: WarmupSpec, *, rows: int) -> None:
+def _check_share(spec: SupervisedSpec, *, rows: int) -> None:
     if rows < spec.batch_size and rows % spec.parallel.processes:
         raise InvalidRequestError(
             f"{rows} rows are left to train on, fewer than batch_size = {spec.batch_size}, and they cannot be shared "

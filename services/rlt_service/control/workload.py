@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from rlt_core.batching import MICRO_BATCH_TOKENS, epoch_steps, micro_batch_rows, passed_tokens
 from rlt_core.schemas.dry_run import Lengths, Rehearsal
-from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import RlSpec, SupervisedSpec
 from rlt_core.schemas.trainer import KEPT_CHECKPOINTS
+from rlt_core.traces import NOUNS
 from rlt_service.control.estimates import Work
 from rlt_service.store.registry import KEPT_ROLLOUTS
 
@@ -29,7 +30,7 @@ class Counted:
     """Share of the rows that are trained on."""
 
 
-def counted(spec: WarmupSpec | RlSpec, *, lengths: Lengths | None, rehearsal: Rehearsal) -> Counted:
+def counted(spec: SupervisedSpec | RlSpec, *, lengths: Lengths | None, rehearsal: Rehearsal) -> Counted:
     """Take means from the tokenizer's count; of completions, which nobody can count before, from the rehearsal.
 
     A process without a tokenizer takes all of them from the rehearsal.
@@ -50,7 +51,7 @@ def counted(spec: WarmupSpec | RlSpec, *, lengths: Lengths | None, rehearsal: Re
         longest = math.ceil(row) if isinstance(spec, RlSpec) else longest
     return Counted(
         row=row,
-        longest=min(longest, spec.max_tokens) if isinstance(spec, WarmupSpec) else longest,
+        longest=min(longest, spec.max_tokens) if not isinstance(spec, RlSpec) else longest,
         reader=reader,
         completion=completion,
         completion_basis=basis,
@@ -58,7 +59,7 @@ def counted(spec: WarmupSpec | RlSpec, *, lengths: Lengths | None, rehearsal: Re
     )
 
 
-def _tried_means(spec: WarmupSpec | RlSpec, rehearsal: Rehearsal) -> tuple[float, float | None]:
+def _tried_means(spec: SupervisedSpec | RlSpec, rehearsal: Rehearsal) -> tuple[float, float | None]:
     """Take means from what other processes, which have the tokenizer, counted of the rows that were tried."""
     tried = len(rehearsal.rows)
     if not isinstance(spec, RlSpec):
@@ -69,7 +70,7 @@ def _tried_means(spec: WarmupSpec | RlSpec, rehearsal: Rehearsal) -> tuple[float
 
 
 def work_of(
-    spec: WarmupSpec | RlSpec,
+    spec: SupervisedSpec | RlSpec,
     rows: Counted,
     *,
     train_rows: int,
@@ -127,7 +128,7 @@ def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int, select_answers: int) 
     )
 
 
-def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int, select_rows: int) -> Work:
+def _warmup(spec: SupervisedSpec, rows: Counted, *, train_rows: int, select_rows: int) -> Work:
     fitting = max(1, round(rows.fitting * train_rows))
     batch = min(spec.batch_size, fitting)
     steps = epoch_steps(rows=fitting, batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
@@ -139,8 +140,8 @@ def _warmup(spec: WarmupSpec, rows: Counted, *, train_rows: int, select_rows: in
         generated=0.0,
         scored=0.0,
         trained=None if rows.row is None else steps * batch * rows.row,
-        generated_basis="a warm-up samples nothing",
-        scored_basis="a warm-up scores nothing",
+        generated_basis=f"a {NOUNS[spec.kind]} samples nothing",
+        scored_basis=f"a {NOUNS[spec.kind]} scores nothing",
         trained_basis=UNKNOWN
         if rows.row is None
         else f"{steps} steps x {batch} rows of {rows.row:.1f} tokens, the mean of those that fit{measured}",

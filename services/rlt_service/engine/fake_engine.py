@@ -237,7 +237,8 @@ class FakeEngine:
     ) -> Completion:
         greedy = request.temperature == 0.0 or request.top_k == 1
         dice = self._dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
-        whole = self._explanation(request, dice=dice)
+        solves = request.stop_text != self.codec.format.explanation_close
+        whole = (self._solution if solves else self._explanation)(request, dice=dice)
         ids = tuple(whole[: request.max_tokens])
         logprobs = rule_logprobs(
             [*request.prompt_token_ids, *ids],
@@ -274,6 +275,14 @@ class FakeEngine:
         if straddled:
             return self.codec.encode_text(f"{text}.{request.stop_text}")
         return [*self.codec.encode_text(f"{text}\n"), *self.codec.encode_text(request.stop_text)]
+
+    def _solution(self, request: GenerateRequest, *, dice: random.Random) -> list[int]:
+        """Write a thought and a solution, a digit; or more than `max_tokens` without an end."""
+        form = self.codec.format
+        if dice.random() < self._options.unclosed_share:
+            return self.codec.encode_text("and so on " * (1 + request.max_tokens))[: request.max_tokens + 1]
+        text = f"Let me see.{form.thought_close}\n\n{form.solution_open}The answer is {dice.randrange(10)}."
+        return [*self.codec.encode_text(text), *self.codec.encode_text(request.stop_text)]
 
     async def _score_one(self, request: SequenceScoreRequest, *, flow: Flow) -> SequenceScoreResult:
         async with self._gate.turn(flow), self._computing:

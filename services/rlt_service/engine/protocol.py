@@ -64,7 +64,7 @@ class GenerateRequest:
     max_tokens: int
     seed: int | None
     stop_text: str
-    """The closing tag: a completion ends with the token that completes it."""
+    """The closing tag: a completion ends with the token that completes it. Empty: only an end token ends it."""
     top_k: int = 0
     """Tokens that are sampled from; 0 is all of them. Log-probs are of what may be sampled, as with `top_p`."""
     cache_salt: str | None = None

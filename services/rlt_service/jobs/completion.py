@@ -1,7 +1,7 @@
 """Own what a successful trainer's words become: a version with its evaluation, then perhaps an alias, then the end."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,20 +11,26 @@ import httpx
 from rlt_core.comparison import evaluation_of
 from rlt_core.errors import InconsistentStateError, NotFoundError
 from rlt_core.schemas.collect import CollectSpec
-from rlt_core.schemas.datasets import Dataset
-from rlt_core.schemas.jobs import Job, JobResult, PromotionResult, RlSpec, TrainingSpec
+from rlt_core.schemas.datasets import Dataset, DatasetRow
+from rlt_core.schemas.evaluate import EvaluateSpec
+from rlt_core.schemas.jobs import DistillSpec, Job, JobResult, PromotionResult, RlSpec, TrainingSpec
+from rlt_core.schemas.measured import ModelEvaluation
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow, JobAttempt, ModelVersion
-from rlt_core.schemas.trainer import CollectedEvent, EvaluationEvent, ResultEvent
+from rlt_core.schemas.trainer import CollectedEvent, EvaluatedEvent, EvaluationEvent, ResultEvent
+from rlt_core.traces import teachers_of
+from rlt_service.jobs.measuring import Measuring
 from rlt_service.jobs.preparation import service_url
 from rlt_service.jobs.promotion import Promoter
 from rlt_service.settings import Settings
 from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.faults import storage_faults
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.measured import MeasuredStore
 from rlt_service.store.registry import Candidate, HeldOut, Registry
 
 LOGGER = logging.getLogger(__name__)
 
-Made = ModelVersion | Dataset
+Made = ModelVersion | Dataset | Sequence[ModelEvaluation]
 """What a job's result may be."""
 
 
@@ -36,6 +42,7 @@ class Completion:
     jobs: JobStore
     datasets: DatasetStore
     registry: Registry
+    measured: MeasuredStore
     transport: httpx.BaseTransport | None = None
     """Null is the network."""
 
@@ -43,17 +50,23 @@ class Completion:
         """Give what an earlier attempt has registered as the job's result, if one has."""
         if isinstance(job.spec, CollectSpec):
             return self.datasets.collected_by(job.id)
+        if isinstance(job.spec, EvaluateSpec):
+            return self._measuring.measured.of_job(job.id) or None
         return self.registry.version_of_job(job.id)
 
-    def register(self, job: Job, result: ResultEvent | CollectedEvent, evaluation: EvaluationEvent | None) -> Made:
-        """Make what was trained a version, what was collected a dataset.
+    def register(
+        self, job: Job, result: ResultEvent | CollectedEvent | EvaluatedEvent, evaluation: EvaluationEvent | None
+    ) -> Made:
+        """Make what was trained a version, what was collected a dataset, what was measured evaluations.
 
         Raises StaleAttemptError, InvalidAdapterError, StorageUnavailableError.
         """
         if isinstance(result, CollectedEvent):
             return self.datasets.keep_collected(job, result)
-        if isinstance(job.spec, CollectSpec):
-            raise InconsistentStateError(f"the trainer of {job.id}, a collect, told of weights")
+        if isinstance(result, EvaluatedEvent) and isinstance(job.spec, EvaluateSpec):
+            return self._measuring.register(job, job.spec, result)
+        if isinstance(result, EvaluatedEvent) or isinstance(job.spec, CollectSpec | EvaluateSpec):
+            raise InconsistentStateError(f"the trainer of {job.id}, of the kind {job.kind}, told of {result.type}")
         return self._register_version(job, job.spec, result, evaluation)
 
     def _register_version(
@@ -88,8 +101,11 @@ class Completion:
         """Promote as the spec says, and name what the job made; raises Interrupted."""
         if isinstance(made, Dataset):
             return self._collected(job, made)
+        if not isinstance(made, ModelVersion):
+            return self._measuring.result(job, made)
         evaluation = self.registry.evaluation_of_job(job.id)
         return JobResult(
+            taught_by=self._taught_by(job),
             teacher=made.version if made.role == "teacher" else None,
             student=made.version if made.role == "student" else None,
             evaluation=evaluation.id if evaluation is not None else None,
@@ -101,8 +117,12 @@ class Completion:
         """Remove what only the job itself needed, once it has succeeded; repeatable."""
         if isinstance(job.spec, CollectSpec):
             self.datasets.discard_shards(job.id)
-        else:
+        elif not isinstance(job.spec, EvaluateSpec):
             self.registry.collect_rollouts(job.id)
+
+    @property
+    def _measuring(self) -> Measuring:
+        return Measuring(jobs=self.jobs, datasets=self.datasets, measured=self.measured)
 
     def _collected(self, job: Job, made: Dataset) -> JobResult:
         """Name the dataset, with what the trainer told of it: also where that was in an earlier attempt."""
@@ -133,6 +153,17 @@ class Completion:
             student=job.spec.student if isinstance(job.spec.student, str) else job.spec.student[0],
             asker=JobAttempt(job=job.id, attempt=job.attempt),
         )
+
+    def _taught_by(self, job: Job) -> list[str]:
+        """Say whose explanations a student was taught; nobody's where the rows do not say."""
+        if not isinstance(job.spec, DistillSpec):
+            return []
+        try:
+            path = self.datasets.path(job.spec.dataset)
+        except NotFoundError:
+            return []
+        with storage_faults(f"read dataset {job.spec.dataset}"), path.open(encoding="utf-8") as lines:
+            return teachers_of(DatasetRow.model_validate_json(line) for line in lines)
 
     def _dataset_sha256(self, dataset_id: str) -> str | None:
         try:

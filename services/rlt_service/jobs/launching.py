@@ -13,6 +13,7 @@ from typing import Any
 
 from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import AnySpec, Parallel, ParallelStrategy
 
 CONFIG_NAME = "accelerate.json"
@@ -65,7 +66,7 @@ def accelerate_config(parallel: Parallel) -> dict[str, Any]:
 
 def parallel_of(spec: AnySpec) -> Parallel:
     """Give a job's processes; a kind that asks services alone is one."""
-    return Parallel() if isinstance(spec, CollectSpec) else spec.parallel
+    return Parallel() if isinstance(spec, CollectSpec | EvaluateSpec) else spec.parallel
 
 
 def launched(command: Sequence[str], *, parallel: Parallel, folder: Path) -> list[str]:

@@ -8,8 +8,10 @@ from pydantic import ValidationError
 
 from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.collect import CollectSpec
-from rlt_core.schemas.jobs import Job, RlSpec, TrainingSpec, WarmupSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
+from rlt_core.schemas.jobs import Job, RlSpec, ServiceSpec, SupervisedSpec, TrainingSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
+from rlt_service.bases import BASE_FIELDS, base_role, model_reference
 from rlt_service.jobs.launching import check_launchable
 from rlt_service.listening import address_of
 from rlt_service.settings import Settings
@@ -39,13 +41,17 @@ class Preparation:
         ConfigurationError for a job that this worker cannot start.
         """
         folder = self.artifacts.make_dir(self.artifacts.attempt_dir(job.id, job.attempt))
-        fields = self._service(job, job.spec) if isinstance(job.spec, CollectSpec) else self._training(job, job.spec)
+        fields = (
+            self._service(job, job.spec)
+            if isinstance(job.spec, CollectSpec | EvaluateSpec)
+            else self._training(job, job.spec)
+        )
         return TrainerJob(
             job_id=job.id,
             attempt=job.attempt,
             kind=job.kind,
             spec=job.spec,
-            base_model=self.registry.base().base_model,
+            base_model=self.registry.base(base_role(job.spec)).base_model,
             base_model_dir=str(base_dir),
             dataset_path=str(self.datasets.path(job.spec.dataset)),
             attempt_dir=str(folder),
@@ -60,7 +66,7 @@ class Preparation:
         )
 
     def _training(self, job: Job, spec: TrainingSpec) -> dict[str, Any]:
-        base = self.registry.base()
+        base = self.registry.base(base_role(spec))
         check_launchable(spec.parallel)
         first, branch = self._first_attempt(job), self._branch(spec)
         begun = (first and first.teacher_version) or (branch and branch.told.teacher_version)
@@ -71,13 +77,26 @@ class Preparation:
             "branch_point": branch.point if branch is not None else None,
         }
 
-    def _service(self, job: Job, spec: CollectSpec) -> dict[str, Any]:
+    def _service(self, job: Job, spec: ServiceSpec) -> dict[str, Any]:
         # As with rl, what an alias means is decided once: all shards are of one teacher, judged by one student.
         first = self._first_attempt(job)
+        if isinstance(spec, EvaluateSpec):
+            return self._evaluate(spec, first)
         teacher = (first and first.teacher_version) or spec.teacher
         student = (first and first.student_version) or spec.student
         return {
             "teacher_version": self.registry.resolve("teacher", teacher).version,
+            "student_version": self.registry.resolve("student", student).version,
+        }
+
+    def _evaluate(self, spec: EvaluateSpec, first: TrainerJob | None) -> dict[str, Any]:
+        names = (first and first.measured_versions) or spec.models or [spec.model or "default"]
+        versions = [self.registry.resolve(spec.role, name).version for name in names]
+        if spec.role == "student":
+            return {"measured_versions": versions}
+        student = (first and first.student_version) or spec.student
+        return {
+            "measured_versions": versions,
             "student_version": self.registry.resolve("student", student).version,
         }
 
@@ -107,13 +126,15 @@ class Preparation:
         named = spec.splits.model_dump().items()
         return {split: str(self.datasets.path(value)) for split, value in named if isinstance(value, str)}
 
-    def _warmup(self, spec: WarmupSpec, base: ResolvedVersion) -> dict[str, Any]:
-        known = {None, base.base_model, base.version, base.version.partition("@")[0], self.settings.base_model}
+    def _warmup(self, spec: SupervisedSpec, base: ResolvedVersion) -> dict[str, Any]:
+        reference = model_reference(self.settings, base_role(spec))
+        known = {None, base.base_model, base.version, base.version.partition("@")[0], reference}
         if spec.base_model not in known:
+            field = BASE_FIELDS[spec.kind]
             raise InvalidRequestError(
-                f"base_model {spec.base_model!r} is not the base that this server serves, {base.version}: "
+                f"{field} {spec.base_model!r} is not the base that this server serves, {base.version}: "
                 "leave it out, or start a server with that base.",
-                param="/base_model",
+                param=f"/{field}",
             )
         return {}
 

@@ -11,6 +11,7 @@ from rlt_core.schemas.trainer import (
     CheckpointEvent,
     CollectedEvent,
     ErrorEvent,
+    EvaluatedEvent,
     EvaluationEvent,
     LogEvent,
     ProgressEvent,
@@ -40,7 +41,7 @@ class EventRelay:
         self._warned: set[str] = set()
         self.step = 0
         """The furthest that the trainer told of."""
-        self.result: ResultEvent | CollectedEvent | None = None
+        self.result: ResultEvent | CollectedEvent | EvaluatedEvent | None = None
         self.evaluation: EvaluationEvent | None = None
         self.error: ErrorEvent | None = None
 
@@ -83,7 +84,7 @@ class EventRelay:
         return [LogEvent(level="warning", message=message)]
 
     def _keep(self, event: TrainerEvent) -> None:
-        if isinstance(event, ResultEvent | CollectedEvent):
+        if isinstance(event, ResultEvent | CollectedEvent | EvaluatedEvent):
             self.result = event
         elif isinstance(event, EvaluationEvent):
             self.evaluation = event

@@ -21,9 +21,11 @@ from rlt_core.errors import (
     UnavailableError,
 )
 from rlt_core.log_records import FORMAT_VARIABLE, bind, bound
+from rlt_core.schemas.base import Role
 from rlt_core.schemas.jobs import Job, JobError, JobResult, JobStatus
 from rlt_core.schemas.trainer import EXIT_LEASE_LOST, EXIT_SUCCESS, TrainerJob
 from rlt_service.access.secrets import make_secret
+from rlt_service.bases import base_role
 from rlt_service.caches import cache_environment
 from rlt_service.jobs.completion import Completion, Made
 from rlt_service.jobs.heartbeat import Heartbeat
@@ -85,8 +87,8 @@ class Supervisor:
     keys: KeyStore
     preparation: Preparation
     completion: Completion
-    resolve_base: Callable[[], Path]
-    """Returns the base model's folder; may convert a builtin."""
+    resolve_base: Callable[[Role], Path]
+    """Returns the folder of a role's base model; may convert a builtin."""
     trainer_command: Sequence[str]
     drain: Drain
     memory_kills: Callable[[], int | None] = memory_kills
@@ -174,7 +176,8 @@ class _Attempt:
 
     def _prepare(self) -> TrainerJob:
         with storage_faults(f"prepare {self._job.id}"):
-            return self._supervisor.preparation.prepare(self._job, base_dir=self._supervisor.resolve_base())
+            base_dir = self._supervisor.resolve_base(base_role(self._job.spec))
+            return self._supervisor.preparation.prepare(self._job, base_dir=base_dir)
 
     def give_back(self, reason: str) -> None:
         """Return the job to the queue after a fault of the supervisor itself."""

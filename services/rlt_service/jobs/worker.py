@@ -17,6 +17,8 @@ from typing import Any
 from celery import signals  # pyright: ignore[reportMissingTypeStubs] - celery carries no types
 
 from rlt_core.errors import RltError, UnavailableError
+from rlt_core.schemas.base import Role
+from rlt_service.bases import model_reference
 from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.broker import EmbeddedValkey
 from rlt_service.jobs.celery_app import TASK, make_celery
@@ -34,6 +36,7 @@ from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
+from rlt_service.store.measured import MeasuredStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.registry import Registry
 from rlt_service.store.retention import Retention
@@ -142,18 +145,20 @@ def make_supervisor(settings: Settings, *, database: Database, jobs: JobStore, d
         preparation=Preparation(
             settings=settings, jobs=jobs, datasets=datasets, registry=registry, artifacts=artifacts
         ),
-        completion=Completion(settings=settings, jobs=jobs, datasets=datasets, registry=registry),
+        completion=Completion(
+            settings=settings, jobs=jobs, datasets=datasets, registry=registry, measured=MeasuredStore(database)
+        ),
         resolve_base=partial(_resolve_base, settings),
         trainer_command=settings.trainer_command or default_trainer_command(),
         drain=drain,
     )
 
 
-def _resolve_base(settings: Settings) -> Path:
+def _resolve_base(settings: Settings, role: Role) -> Path:
     # Imported when a job needs it: reading model files costs more than the whole worker.
     from rlt_service.engine.models import resolve_model
 
-    return resolve_model(settings.base_model, state_folder=settings.home)
+    return resolve_model(model_reference(settings, role), state_folder=settings.home)
 
 
 def main() -> int:

@@ -86,6 +86,9 @@ def _spec_names(job: JobRow) -> Iterator[tuple[Role, str]]:
         named: str | list[str] = job.spec.get(role, [])
         for name in [named] if isinstance(named, str) else named:
             yield role, name
+    measured = job.spec.get("models") or ([job.spec["model"]] if job.spec.get("model") else [])
+    for name in measured:
+        yield job.spec["role"], name
 
 
 def _means(session: Session, row: VersionRow, *, role: Role, name: str) -> bool:
@@ -106,4 +109,10 @@ def _attempt_versions(artifacts: ArtifactStore, job: JobRow) -> set[str | None]:
         told = TrainerJob.model_validate_json(artifacts.job_file(job.id, job.attempt).read_bytes())
     except (OSError, ValueError):  # not prepared yet: then its names decide
         return set()
-    return {told.teacher_version, told.student_version, told.served_version, *told.other_student_versions}
+    return {
+        told.teacher_version,
+        told.student_version,
+        told.served_version,
+        *told.other_student_versions,
+        *told.measured_versions,
+    }

@@ -1,7 +1,9 @@
 """Own stored evaluations and their rows. Works inside a given session."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
+from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -11,6 +13,8 @@ from rlt_core.schemas.teachers import Evaluation, EvaluationRow
 from rlt_service.store.ownership import visible
 from rlt_service.store.tables import EvaluationRowTable, EvaluationTable
 from rlt_service.store.version_owners import maker
+
+RowT = TypeVar("RowT", bound=BaseModel)
 
 
 def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]) -> None:
@@ -33,19 +37,32 @@ def save(session: Session, evaluation: Evaluation, rows: Sequence[EvaluationRow]
 
 
 def get(session: Session, evaluation_id: str) -> Evaluation:
-    """Return an evaluation; raises NotFoundError."""
+    """Return a comparison of two versions; raises NotFoundError, also for the evaluation of a single one."""
+    row = find(session, evaluation_id)
+    if row.before == row.after:
+        raise NotFoundError(
+            f"{evaluation_id} measured {row.after} alone, and compares it with no other version.", param="/evaluation"
+        )
+    return Evaluation.model_validate(row.body)
+
+
+def find(session: Session, evaluation_id: str) -> EvaluationTable:
+    """Return the row of an evaluation of either kind; raises NotFoundError."""
     row = session.scalar(
         select(EvaluationTable).where(EvaluationTable.id == evaluation_id, visible(EvaluationTable.owner))
     )
     if row is None:
         raise NotFoundError(f"There is no evaluation {evaluation_id!r}.", param="/evaluation")
-    return Evaluation.model_validate(row.body)
+    return row
 
 
 def latest(session: Session, *, before: str, after: str, student: str | None = None) -> Evaluation | None:
     """Return the newest comparison of exactly these two versions, by one student or by any."""
     query = select(EvaluationTable).where(
-        EvaluationTable.before == before, EvaluationTable.after == after, visible(EvaluationTable.owner)
+        EvaluationTable.before == before,
+        EvaluationTable.after == after,
+        EvaluationTable.before != EvaluationTable.after,
+        visible(EvaluationTable.owner),
     )
     if student is not None:
         query = query.where(EvaluationTable.body["student"].as_string() == student)
@@ -55,21 +72,27 @@ def latest(session: Session, *, before: str, after: str, student: str | None = N
 
 def of_job(session: Session, job_id: str) -> Evaluation | None:
     """Return the evaluation that a job made."""
-    row = session.scalar(select(EvaluationTable).where(EvaluationTable.job_id == job_id).limit(1))
+    two = EvaluationTable.before != EvaluationTable.after
+    row = session.scalar(select(EvaluationTable).where(EvaluationTable.job_id == job_id, two).limit(1))
     return Evaluation.model_validate(row.body) if row is not None else None
 
 
 def rows(session: Session, evaluation_id: str, *, offset: int, limit: int) -> Page[EvaluationRow]:
     """Return a window of rows in stored order."""
-    get(session, evaluation_id)
+    return window(session, evaluation_id, into=EvaluationRow, offset=offset, limit=limit)
+
+
+def window(session: Session, evaluation_id: str, *, into: type[RowT], offset: int, limit: int) -> Page[RowT]:
+    """Return a window of rows in stored order, read as `into`; raises NotFoundError."""
+    find(session, evaluation_id)
     mine = EvaluationRowTable.evaluation_id == evaluation_id
     total = session.scalar(select(func.count()).select_from(EvaluationRowTable).where(mine)) or 0
     query = select(EvaluationRowTable).where(mine, EvaluationRowTable.position >= offset)
-    window = list(session.scalars(query.order_by(EvaluationRowTable.position).limit(limit)))
-    return Page[EvaluationRow](
-        data=[EvaluationRow.model_validate(row.body) for row in window],
-        has_more=offset + len(window) < total,
-        last_id=str(offset + len(window)) if window else None,
+    found = list(session.scalars(query.order_by(EvaluationRowTable.position).limit(limit)))
+    return Page[into](
+        data=[into.model_validate(row.body) for row in found],
+        has_more=offset + len(found) < total,
+        last_id=str(offset + len(found)) if found else None,
     )
 
 

@@ -12,10 +12,13 @@ from rlt_core.collected import dataset_of
 from rlt_core.errors import NotFoundError, StaleAttemptError
 from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import (
     JOB_SPEC,
+    SPECS,
     TERMINAL,
     AnySpec,
+    DistillSpec,
     Job,
     JobError,
     JobKind,
@@ -29,8 +32,6 @@ from rlt_service.store import history
 from rlt_service.store.ownership import visible
 from rlt_service.store.tables import JobRow, OutboxRow
 from rlt_service.store.transitions import check_transition
-
-_SPECS: dict[JobKind, type[AnySpec]] = {"warmup": WarmupSpec, "rl": RlSpec, "collect": CollectSpec}
 
 LONGEST_PAUSE_S = 60.0
 """That a job which ran is kept from running again."""
@@ -65,7 +66,8 @@ def job_of(row: JobRow) -> Job:
     try:
         return Job(**fields, spec=spec_of(row))
     except ValidationError:
-        return Job.model_construct(**fields, spec=_SPECS.get(fields["kind"], WarmupSpec).model_construct(**row.spec))
+        spec = SPECS.get(row.kind, WarmupSpec).model_construct(**row.spec)
+        return Job.model_construct(**fields, spec=spec)
 
 
 def total_of(spec: AnySpec) -> int | None:
@@ -73,9 +75,9 @@ def total_of(spec: AnySpec) -> int | None:
     match spec:
         case RlSpec():
             return spec.steps
-        case WarmupSpec():
+        case WarmupSpec() | DistillSpec():
             return spec.max_steps
-        case CollectSpec():
+        case CollectSpec() | EvaluateSpec():
             return None
 
 

@@ -198,6 +198,7 @@ class Registry:
                 code_version=row.code_version,
                 dataset=row.dataset_id,
                 dataset_sha256=row.dataset_sha256,
+                taught_by=(job.result or {}).get("taught_by", []) if job is not None else [],
                 deleted_at=row.deleted_at,
                 evaluations=evaluations.naming(session, name),
                 promotions=[aliases.change(move) for move in session.scalars(moves)],

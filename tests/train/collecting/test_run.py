@@ -16,6 +16,7 @@ from rlt_core.schemas.collect import PROVENANCE, Provenance
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
+from rlt_core.schemas.solve import SolveRequest, SolveResponse
 from rlt_core.schemas.trainer import TRAINER_EVENT, CollectedEvent, ProgressEvent, TrainerEvent, TrainerJob
 from rlt_train.collecting.run import run_collect
 from rlt_train.errors import InvalidTrainingDataError, RolloutMismatchError, RolloutsDroppedError, StopRequested
@@ -59,6 +60,9 @@ class Watched:
         if error is not None:
             raise error
         return self.inner.explain(requests)
+
+    def solve(self, requests: Sequence[SolveRequest]) -> list[SolveResponse]:
+        raise NotImplementedError
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
         return self.inner.score(requests)

@@ -26,6 +26,7 @@ from rlt_core.schemas.score import (
     ScoreUsage,
     SolutionScore,
 )
+from rlt_core.schemas.solve import SolveRequest, SolveResponse
 from rlt_core.schemas.trainer import TRAINER_EVENT, TrainerEvent, TrainerJob
 from rlt_tokens import TokenizerCodec, byte_codec, save_byte_tokenizer
 from rlt_train.context import JobContext
@@ -206,6 +207,9 @@ class FakeServices:
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
         self.scored += requests
         return [self.spoil_score(self._score(request)) for request in requests]
+
+    def solve(self, requests: Sequence[SolveRequest]) -> list[SolveResponse]:
+        raise NotImplementedError
 
     def publish(self, *, step: int, sha256: str) -> str:
         self.published.append((step, sha256))

@@ -48,7 +48,7 @@ def test_training_ids_are_the_prompt_ids_that_generation_continues(codec: Tokeni
 
 def test_row_without_trace_is_refused_by_its_id(codec: TokenizerCodec) -> None:
     bare = ROW.model_copy(update={"id": "r7", "reasoning_trace": None})
-    with pytest.raises(InvalidTrainingDataError, match="'r7' has no reasoning_trace"):
+    with pytest.raises(InvalidTrainingDataError, match="1 of 2 rows have no reasoning_trace, the first is 'r7'"):
         warmup_examples([ROW, bare], role="teacher", codec=codec, max_tokens=4096)
 
 

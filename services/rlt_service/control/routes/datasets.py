@@ -5,7 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from rlt_core.benchmarks import BENCHMARKS, find_benchmark
 from rlt_core.columns import parse_columns
+from rlt_core.errors import InvalidRequestError
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRows
 from rlt_service.access.authentication import begin_visit
@@ -14,6 +16,7 @@ from rlt_service.container import ServicesDep
 from rlt_service.control.exports import PARQUET_TYPE, DownloadForm, export
 from rlt_service.control.routes.parameters import DatasetId, PageAfter, PageLimit, RowLimit, RowOffset
 from rlt_service.control.routes.wiring import uploader_of
+from rlt_service.control.rows import RowMap
 from rlt_service.control.upload import JSONL_TYPES, MULTIPART
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import check_announced_length, check_not_compressed
@@ -50,18 +53,33 @@ async def create_dataset(
     response: Response,
     name: Annotated[str | None, Query(max_length=200)] = None,
     columns: Annotated[str | None, Query(max_length=100_000, description="Templates by column, JSON.")] = None,
+    benchmark: Annotated[
+        str | None,
+        Query(max_length=100, description=f"Whose columns the rows have: {', '.join(BENCHMARKS)}."),
+    ] = None,
     content_type: Annotated[str, Header(include_in_schema=False)] = "",
     content_encoding: Annotated[str, Header()] = "identity",
 ) -> Dataset:
     """Upload JSONL, one question a line; one bad line and nothing is stored."""
     check_not_compressed(content_encoding)
-    mapping = parse_columns(columns)
+    mapping = _row_map(columns, benchmark=benchmark)
     check_announced_length(request.headers.get("content-length"), max_bytes=services.settings.max_dataset_bytes)
     stored = await uploader_of(services, keyed=await begin_visit(request) is not None).store(
         request.stream(), content_type=content_type, name=name, columns=mapping
     )
     response.headers["Location"] = f"/v1/datasets/{stored.id}"
     return stored
+
+
+def _row_map(columns: str | None, *, benchmark: str | None) -> RowMap:
+    """Read how rows are brought into the contract's columns; raises InvalidRequestError."""
+    if benchmark is None:
+        return parse_columns(columns)
+    if columns is not None:
+        raise InvalidRequestError(
+            "a benchmark says itself how its columns are read: leave columns or benchmark out", param="/columns"
+        )
+    return find_benchmark(benchmark)
 
 
 @router.get("")
