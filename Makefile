@@ -36,7 +36,7 @@ LOCKED := $(VENV)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train experiment-rl lint types contracts format lock
+.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect experiment-rl lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -98,6 +98,9 @@ bench-score: $(LOCKED) ## Compare /score with vLLM as it comes and with transfor
 bench-explain: $(LOCKED) ## Compare /explain with vLLM's own OpenAI server, with and without LoRA (30 minutes)
 	@$(BIN)/python -m benchmarks.explain --home $(RLT_HOME) --out docs/results/explain
 	@$(BIN)/python -m benchmarks.page
+
+bench-collect: $(LOCKED) ## Compare a collect with a plain script that makes the same calls, by turns (30 minutes)
+	@$(BIN)/python -m benchmarks.collect --home $(RLT_HOME) --out docs/results/collect
 
 bench-train: $(LOCKED) ## Time one RL step beside TRL's own trainer, which generates and scores in its process (40 minutes)
 	@$(BIN)/python -m benchmarks.train --home $(RLT_HOME) --out docs/results/train
