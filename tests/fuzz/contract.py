@@ -29,8 +29,8 @@ from tests.support.waiting import wait_until
 
 KEY, TIME = "Idempotency-Key", "X-Request-Timeout-Ms"
 UNKNOWN_HEADER = "x-schemathesis-unknown-property"
-TIMED = ("/v1/explain", "/v1/explain/batch", "/v1/score", "/v1/score/batch")
-BATCHES = ("/v1/explain/batch", "/v1/score/batch")
+BATCHES = ("/v1/explain/batch", "/v1/score/batch", "/v1/solve/batch")
+TIMED = ("/v1/explain", "/v1/score", "/v1/solve", "/v1/train", *BATCHES)
 CHAT = "/v1/chat/completions"
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 NO_FAULT = ["2xx", "3xx", "4xx"]

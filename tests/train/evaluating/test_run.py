@@ -202,7 +202,8 @@ def test_a_teacher_is_measured_by_its_reward_and_parts(bench: Bench, dataset: st
     assert one.figures.keys() == {"reward", "r_ss", "r_kl", "uplift", "length", "closed", "verbatim"}
     [pair] = bench.client.evaluations.compare(result.evaluations).pairs
     assert pair.differences.keys() == {"reward", "r_ss", "r_kl", "uplift"}
-    refused = bench.control.http.get(f"/v1/evaluations?compare={one.id},pupil@1")
+    of_student = bench.whole(dataset=dataset, model="pupil@1").evaluation
+    refused = bench.control.http.get(f"/v1/evaluations?compare={one.id},{of_student}")
     assert "different roles" in refused.json()["detail"]
     # A gate goes by comparisons alone.
     put = {"version": "algebra@2", "expected": "fake@0", "gate": "if_better", "evaluation": one.id}
