@@ -41,7 +41,6 @@ OTHER = [
 
 @pytest.fixture(scope="module")
 def equal() -> MathVerify:
-    pytest.importorskip("math_verify", reason="math-verify is not installed")
     return MathVerify()
 
 
