@@ -4,22 +4,41 @@ from typing import Literal
 
 from pydantic import Field
 
-from rlt_core.schemas.base import MIN_TEMPERATURE, WireModel
+from rlt_core.schemas.base import MIN_TEMPERATURE, Name, RequestModel, WireModel
+from rlt_core.schemas.evaluate import VerdictRule
 from rlt_core.schemas.explain import FinishReason
 from rlt_core.schemas.score import RewardConfig
 from rlt_core.schemas.spec_base import SharedSpec, VersionName
 
 Keep = Literal["all", "best", "best_that_fits"]
 """Which explanations of a question become rows: all, the one of highest reward, or that among those that fit."""
-Flaw = Literal["verbatim", "unclosed"]
-"""`verbatim`: the explanation states the solution word for word; `unclosed`: its closing tag never came."""
-SkipReason = Literal["too_long", "failed"]
-"""`too_long`: the question does not fit the context of teacher or student; `failed`: its calls failed for good."""
+Flaw = Literal["verbatim", "unclosed", "wrong"]
+"""`verbatim`: the explanation states the solution word for word; `unclosed`: its end never came; `wrong`: of a source
+that solves, it ends at another answer."""
+SkipReason = Literal["too_long", "failed", "no_answer"]
+"""`too_long`: the question does not fit the context of teacher or student; `failed`: its calls failed for good;
+`no_answer`: the row has none that a source's answers could be held against."""
 
 PROVENANCE = "collect"
 """Where a row's Provenance stands in its metadata."""
 MAX_LISTED = 100
 """Skipped rows that a result names."""
+
+
+class Source(RequestModel):
+    """An OpenAI-compatible endpoint that solves the questions; nobody shows it a solution."""
+
+    name: Name
+    """Of RLT_SOURCES, where the operator has laid down its address and its key."""
+    model: str = Field(min_length=1, max_length=200)
+    instruction: str = Field(default="", max_length=20_000)
+    """System message; empty is none."""
+    prompt: str = Field(default="{question}", max_length=20_000, pattern=r"\{question\}")
+    """User message."""
+    cleanup: str | None = Field(default=None, max_length=20_000, pattern=r"\{trace\}")
+    """A second message, which asks the same model to write the reasoning anew, in a chat of its own; null: none."""
+    verdict: VerdictRule = "math"
+    """How its answer is held against the row's `answer`."""
 
 
 class CollectSpec(SharedSpec):
@@ -28,6 +47,8 @@ class CollectSpec(SharedSpec):
     kind: Literal["collect"]
     teacher: VersionName = "default"
     """Who explains; an alias is resolved once, when the first attempt starts."""
+    source: Source | None = None
+    """Who writes the reasoning in the teacher's place, without knowing the solution; null: the teacher."""
     student: VersionName = "default"
     """Who scores."""
     samples_per_question: int = Field(default=4, ge=1, le=64)
@@ -40,7 +61,7 @@ class CollectSpec(SharedSpec):
     max_student_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
     """With `best_that_fits`: the most tokens of question, explanation and solution together, as the student reads
     them, tags included."""
-    drop: list[Flaw] = Field(default_factory=list[Flaw], max_length=2)
+    drop: list[Flaw] = Field(default_factory=list[Flaw], max_length=3)
     """Flaws that keep an explanation out of the dataset, before the best is chosen; all are marked and counted."""
     max_failed: float = Field(default=0.05, ge=0.0, le=0.9)
     """Share of the questions whose calls may fail for good; one more, and the job fails."""
@@ -87,6 +108,8 @@ class Provenance(WireModel):
     """False when the closing tag never came."""
     verbatim: bool
     """Whether the explanation states the solution word for word."""
+    right: bool | None = None
+    """Whether a source that solves ended at the row's answer; null where a teacher explained."""
 
 
 class SkippedRow(WireModel):

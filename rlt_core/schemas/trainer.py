@@ -82,6 +82,10 @@ class TrainerJob(WireModel):
     """Exact versions that are measured, in the order of the spec (evaluate)."""
     served_version: str | None = None
     """What the promotion's alias points at now; the gate compares with it. Null where the alias is new."""
+    source_url: str = ""
+    """Where a collect's source answers `/chat/completions`; empty without one."""
+    source_key_env: str | None = None
+    """The variable of the trainer's environment that holds its key."""
     base_url: str = ""
     """Where /v1/explain, /v1/score and /v1/jobs answer (rl)."""
     format_id: str

@@ -28,6 +28,9 @@ class Sample(WireModel):
     solution_min: float
     kl_mean: float | None
     kl_max: float | None
+    right: bool | None = None
+    final: str = ""
+    """What a source that solves said after its reasoning; empty where a teacher explained."""
 
 
 class Spent(WireModel):

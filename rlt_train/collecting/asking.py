@@ -11,14 +11,14 @@ from rlt_core.errors import RltError
 from rlt_core.schemas.collect import CollectSpec, SkippedRow
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, Explanation
-from rlt_core.schemas.score import CompletionTokens, ExplanationInput, Score, ScoreRequest, ScoreResponse
+from rlt_core.schemas.score import CompletionTokens, ExplanationInput, Score, ScoreRequest, ScoreResponse, Term
 from rlt_train.collecting.answers import Answered, Sample, Spent
 from rlt_train.dropped import costs_a_rollout
 from rlt_train.errors import RolloutMismatchError
 from rlt_train.expecting import expect
 from rlt_train.services import SCORE_CALL_TOKENS, Services
 
-TERMS = ["format", "kl", "solution"]
+TERMS: tuple[Term, ...] = ("solution", "kl", "format")
 TOO_LONG = "prompt_too_long"
 
 
@@ -56,10 +56,7 @@ class Asker:
         except RltError as error:
             if not costs_a_rollout(error):
                 raise
-            reason = "too_long" if error.code == TOO_LONG else "failed"
-            skipped = SkippedRow(row=row_id, reason=reason, message=str(error)[:500])
-            spent = Spent(explain_s=self.clock() - began_s)
-            return Answered(position=question.position, row_id=row_id, seed=seed, skipped=skipped, spent=spent)
+            return skipped(question, error, seed=seed, spent=Spent(explain_s=self.clock() - began_s))
         return Answered(
             position=question.position,
             row_id=row_id,
@@ -98,47 +95,75 @@ class Asker:
         return answer
 
     def _judged(self, row: DatasetRow, explained: ExplainResponse) -> tuple[list[Sample], Sequence[ScoreResponse]]:
-        """Score all samples; those of long completions in several requests, as a body may be large."""
         items = [(item, _tokens(item, temperature=self.spec.temperature)) for item in explained.explanations]
-        parts = _parts(items)
-        requests = [self._score_request(row, part, first=part is parts[0]) for part in parts]
+        entries = [
+            ExplanationInput(text=item.text, tokens=tokens, well_formed=item.well_formed) for item, tokens in items
+        ]
+        judge = Judge(services=self.services, spec=self.spec, student=self.student, format_id=self.format_id)
+        scores, baseline, answers = judge.judge(row, entries, terms=TERMS)
+        return [
+            _sample(item, tokens, score, row=row, baseline=baseline)
+            for (item, tokens), score in zip(items, scores, strict=True)
+        ], answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Has explanations of one question scored by exactly the student asked for."""
+
+    services: Services
+    spec: CollectSpec
+    student: str
+    format_id: str
+
+    def judge(
+        self, row: DatasetRow, entries: Sequence[ExplanationInput], *, terms: Sequence[Term]
+    ) -> tuple[list[Score], float, Sequence[ScoreResponse]]:
+        """Give scores, the baseline and the answers; long completions go in several requests, as a body may be large.
+
+        Raises RolloutMismatchError for an answer that is not what was asked for.
+        """
+        parts = _parts(entries)
+        requests = [
+            ScoreRequest(
+                question=row.question,
+                solution=row.solution,
+                explanations=list(part),
+                student=self.student,
+                baseline=part is parts[0],
+                include=["sequence"],
+                reward=self.spec.reward,
+            )
+            for part in parts
+        ]
         answers = self.services.score(requests)
         expect(len(answers), len(requests), what="the number of score lists")
         scores = [
-            score for answer, request in zip(answers, requests, strict=True) for score in self._checked(answer, request)
+            score
+            for answer, request in zip(answers, requests, strict=True)
+            for score in self._checked(answer, request, terms=terms)
         ]
         baseline = answers[0].baseline
         if baseline is None:
             raise RolloutMismatchError("a score came without the baseline that was asked for")
-        return [
-            _sample(item, tokens, score, row=row, baseline=baseline.mean)
-            for (item, tokens), score in zip(items, scores, strict=True)
-        ], answers
+        return scores, baseline.mean, answers
 
-    def _score_request(
-        self, row: DatasetRow, part: Sequence[tuple[Explanation, CompletionTokens]], *, first: bool
-    ) -> ScoreRequest:
-        return ScoreRequest(
-            question=row.question,
-            solution=row.solution,
-            explanations=[
-                ExplanationInput(text=item.text, tokens=tokens, well_formed=item.well_formed) for item, tokens in part
-            ],
-            student=self.student,
-            baseline=first,
-            include=["sequence"],
-            reward=self.spec.reward,
-        )
-
-    def _checked(self, answer: ScoreResponse, request: ScoreRequest) -> Sequence[Score]:
+    def _checked(self, answer: ScoreResponse, request: ScoreRequest, *, terms: Sequence[Term]) -> Sequence[Score]:
         expect(answer.student.version, self.student, what="a score's student")
         expect(answer.format, self.format_id, what="a score's format")
         expect(answer.reward, request.reward, what="a score's reward coefficients")
-        expect(sorted(answer.terms), TERMS, what="the reward's terms")
+        expect(sorted(answer.terms), sorted(terms), what="the reward's terms")
         expect([score.index for score in answer.scores], list(range(len(request.explanations))), what="the scores")
         if not all(math.isfinite(score.reward) for score in answer.scores):
             raise RolloutMismatchError("a reward is not finite")
         return answer.scores
+
+
+def skipped(question: Question, error: RltError, *, seed: int, spent: Spent) -> Answered:
+    """Say why a question has no explanation."""
+    reason = "too_long" if error.code == TOO_LONG else "failed"
+    row = SkippedRow(row=str(question.row.id), reason=reason, message=str(error)[:500])
+    return Answered(position=question.position, row_id=row.row, seed=seed, skipped=row, spent=spent)
 
 
 def question_seed(seed: int, row_id: str) -> int:
@@ -154,15 +179,15 @@ def _tokens(item: Explanation, *, temperature: float) -> CompletionTokens:
     return item.tokens
 
 
-def _parts(items: Sequence[tuple[Explanation, CompletionTokens]]) -> list[list[tuple[Explanation, CompletionTokens]]]:
-    parts: list[list[tuple[Explanation, CompletionTokens]]] = []
+def _parts(entries: Sequence[ExplanationInput]) -> list[list[ExplanationInput]]:
+    parts: list[list[ExplanationInput]] = []
     room = 0
-    for item, tokens in items:
-        size = len(tokens.completion_token_ids)
+    for entry in entries:
+        size = len(entry.tokens.completion_token_ids) if entry.tokens is not None else 0
         if not parts or size > room:
             parts.append([])
             room = SCORE_CALL_TOKENS
-        parts[-1].append((item, tokens))
+        parts[-1].append(entry)
         room -= size
     return parts
 

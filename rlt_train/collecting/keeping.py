@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from rlt_core.schemas.collect import PROVENANCE, CollectSpec, Flaw, Provenance
 from rlt_core.schemas.datasets import DatasetRow
@@ -11,18 +12,21 @@ COUNTS = (
     "questions",
     "too_long",
     "failed",
+    "no_answer",
     "explanations",
     "verbatim",
     "unclosed",
+    "wrong",
     "empty",
     "dropped_verbatim",
     "dropped_unclosed",
+    "dropped_wrong",
     "over_budget",
     "without_row",
     "rows",
 )
 """What is counted. `empty`: of nothing but blanks, never a row, for there is nothing to learn; `dropped_…`: kept out by
-the option `drop`, one with two flaws counts in both; `over_budget`: of those left, beyond max_student_tokens;
+the option `drop`, one with several flaws counts in each; `over_budget`: of those left, beyond max_student_tokens;
 `without_row`: questions with explanations of which none was kept.
 """
 
@@ -42,6 +46,8 @@ def flaws(sample: Sample) -> list[Flaw]:
         found.append("verbatim")
     if not sample.well_formed:
         found.append("unclosed")
+    if sample.right is False:
+        found.append("wrong")
     return found
 
 
@@ -54,7 +60,7 @@ def keep(answered: Answered, *, spec: CollectSpec) -> Kept:
     if answered.skipped is not None:
         return Kept(samples=(), counts=counts | {answered.skipped.reason: 1})
     counts["explanations"] = len(answered.samples)
-    for flaw in ("verbatim", "unclosed"):
+    for flaw in get_args(Flaw):
         having = sum(flaw in flaws(sample) for sample in answered.samples)
         counts |= {flaw: having, f"dropped_{flaw}": having if flaw in spec.drop else 0}
     told = [sample for sample in answered.samples if sample.text.strip()]
@@ -95,7 +101,7 @@ def collected_row(
         n=spec.samples_per_question,
         temperature=spec.temperature,
         max_tokens=spec.max_tokens,
-        **sample.model_dump(exclude={"index", "text"}),
+        **sample.model_dump(exclude={"index", "text", "final"}),
     )
     return row.model_copy(
         update={

@@ -1,7 +1,8 @@
 """Own the `collect` kind: every question of a dataset explained and scored, in shards, whatever ends it on the way."""
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,13 +13,19 @@ from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.trainer import CollectedEvent, CollectingEvent
 from rlt_train.collecting.answers import Answered
 from rlt_train.collecting.asking import Asker, Question
+from rlt_train.collecting.chat_endpoint import ChatEndpoint
 from rlt_train.collecting.keeping import Origin, collected_row, keep, summed
+from rlt_train.collecting.outside import OutsideAsker, with_verdicts
 from rlt_train.collecting.shards import ShardBody, ShardLog
 from rlt_train.collecting.tally import Tally, summed_cost
 from rlt_train.errors import InvalidTrainingDataError, RolloutsDroppedError
+from rlt_train.lifeline import wait
+from rlt_train.math_equality import MathVerify
+from rlt_train.patience import Patience
 from rlt_train.rolling import rolling
 from rlt_train.row_lines import read_row
 from rlt_train.service_context import ServiceContext
+from rlt_train.services import Services
 
 GONE = "model_not_found"
 
@@ -33,15 +40,9 @@ def run_collect(context: ServiceContext) -> CollectedEvent:
     collect.take_up()
     services = context.connect()
     at_once = 1 if services.calls_at_once == 1 else collect.spec.questions_at_once
-    asker = Asker(
-        services=services,
-        spec=collect.spec,
-        teacher=collect.origin.teacher,
-        student=collect.origin.student,
-        format_id=collect.origin.format,
-    )
+    ask = _asker(context, collect, services)
     try:
-        for answered in rolling(collect.questions(), asker.ask, at_once=at_once, stop=context.stop):
+        for answered in rolling(collect.questions(), ask, at_once=at_once, stop=context.stop):
             collect.take(answered)
     except RltError as error:
         if error.code == GONE:
@@ -51,6 +52,37 @@ def run_collect(context: ServiceContext) -> CollectedEvent:
             ) from error
         raise
     return collect.whole()
+
+
+def _asker(context: ServiceContext, collect: "_Collect", services: Services) -> Callable[[Question], Answered]:
+    spec, origin = collect.spec, collect.origin
+    if spec.source is None:
+        asker = Asker(
+            services=services,
+            spec=spec,
+            teacher=origin.teacher,
+            student=origin.student,
+            format_id=origin.format,
+        )
+        return asker.ask
+    job = context.job
+    key = None if job.source_key_env is None else os.environ.get(job.source_key_env)
+    if job.source_key_env is not None and not key:
+        raise ConfigurationError(f"{job.source_key_env}, the key of {spec.source.name}, is not set on this worker")
+    outside = OutsideAsker(
+        services=services,
+        endpoint=ChatEndpoint(job.source_url, key=key),
+        patience=Patience(
+            report=lambda message: context.events.log(message, level="warning"),
+            sleep=lambda seconds: wait(seconds, stop=context.stop),
+        ),
+        spec=spec,
+        source=spec.source,
+        student=origin.student,
+        format_id=origin.format,
+        engine=spec.source.name,
+    )
+    return outside.ask
 
 
 @dataclass(slots=True)
@@ -89,6 +121,8 @@ class _Collect:
         self._noted: dict[int, Answered] = {}
         self._open: dict[int, _Shard] = {}
         self._marked_s = 0.0
+        by_math = self.spec.source is not None and self.spec.source.verdict == "math"
+        self._equal = MathVerify() if by_math else None
 
     def take_up(self) -> None:
         """Find what earlier attempts have done, and tell how much it is."""
@@ -126,6 +160,9 @@ class _Collect:
         """Note an answer; finish its shard where it is the last."""
         number = answered.position // self._shard_size
         shard = self._open[number]
+        if self.spec.source is not None and not any(sample.right is not None for sample in answered.samples):
+            row = shard.rows[answered.position]
+            answered = with_verdicts(answered, row, source=self.spec.source, equal=self._equal)
         shard.answered[answered.position] = answered
         self._log.note(answered, shard=number)
         self.tally.done += 1

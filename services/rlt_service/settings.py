@@ -4,13 +4,24 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rlt_core.log_records import LogFormat
-from rlt_core.schemas.base import Role
+from rlt_core.schemas.base import Name, Role
 from rlt_core.schemas.jobs import QUEUE, JobKind
 from rlt_service.store.job_rules import JobRules
+
+
+class SourceSettings(BaseModel):
+    """Where a source answers, and which variable of a worker's environment holds its key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str = Field(pattern=r"^https?://[^\s]+$")
+    """What `/chat/completions` is added to."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
+    """Null: it wants none."""
 
 
 class Settings(BaseSettings):
@@ -85,6 +96,9 @@ class Settings(BaseSettings):
     trainer_silence_s: float | None = Field(default=None, ge=1.0, le=604_800.0)
     """A trainer that lives and for this long adds neither an event nor a line to its log counts as crashed; null waits
     for ever. More than the longest step and the half hour for which a trainer may wait for a service."""
+    sources: dict[Name, SourceSettings] = Field(default_factory=dict[Name, SourceSettings])
+    """OpenAI-compatible endpoints outside that a collect may ask, by name, as {"deepseek": {"base_url":
+    "https://api.example/v1", "api_key_env": "DEEPSEEK_API_KEY"}}: callers choose a name, never an address or a key."""
     queues: dict[JobKind, Annotated[str, Field(min_length=1, max_length=40)]] = Field(
         default_factory=dict[JobKind, str]
     )

@@ -209,6 +209,8 @@ TRAINING = (
     evaluate("a dataset of a hub to measure on", "/dataset", "upload the rows", dataset="hub:a/b", **NOT_YET),
     collect("a budget that is not given", "/max_student_tokens", "best_that_fits", keep="best_that_fits"),
     collect("a budget that nothing looks at", "/max_student_tokens", "leave it out", max_student_tokens=500),
+    collect("a source that nobody laid down", "/source/name", "RLT_SOURCES", source={"name": "x", "model": "y"}),
+    collect("rejection by answer of a teacher", "/drop", "shown the solution", drop=["wrong"]),
     collect("a choice that there is not", "/keep", "'best'", keep="worst"),
     collect("a flaw that there is not", "/drop/0", "'verbatim'", drop=["ugly"]),
     collect("a name for what is no version", "/target_name", "no field", code="unknown_field", target_name="made"),

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.jobs import DryRun
+from rlt_service.jobs.preparation import Preparation
 from tests.support.control import ROWS, Control, check_problem, control_app
 
 LONG = {"question": "very " * 400, "solution": "4"}
@@ -133,3 +135,60 @@ def test_without_an_engine_a_collect_is_checked_but_for_its_lengths(tmp_path: Pa
         assert found.lengths is None
         assert found.estimates is not None
         assert found.estimates.total_s.value is None
+
+
+SOURCE = {"name": "stub", "model": "deep"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "why"),
+    [
+        ({"source": SOURCE | {"name": "other"}}, "/source/name", "(there are: stub)"),
+        ({"source": SOURCE, "teacher": "default"}, "/teacher", "name one of the two"),
+        ({"drop": ["wrong"]}, "/drop", "none of its explanations is wrong"),
+        ({"source": SOURCE | {"base_url": "http://inside"}}, "/source/base_url", "no field"),
+        ({"source": SOURCE | {"prompt": "no place"}}, "/source/prompt", "question"),
+    ],
+)
+def test_a_source_is_one_that_the_operator_laid_down(
+    outside: Control, fields: dict[str, Any], param: str, why: str
+) -> None:
+    answer = outside.http.post("/v1/train", json=collect(outside.upload(), **fields))
+    assert (answer.status_code, answer.json()["param"]) == (422, param), answer.text
+    assert why in answer.json()["detail"]
+
+
+def test_a_collect_of_a_source_is_prepared_with_its_address_and_the_name_of_its_key(outside: Control) -> None:
+    spec = collect(outside.upload(), source=SOURCE, drop=["wrong"])
+    tried = dry_run(outside, spec)
+    assert tried.rehearsal is not None
+    assert (tried.teacher, tried.rehearsal.not_scored) == (
+        None,
+        "what a source outside takes is not tried: it may cost money",
+    )
+    assert outside.http.post("/v1/train", json=spec).status_code == 202
+    services = outside.services
+    claimed = services.jobs.claim(queue="train", worker="w")
+    assert claimed is not None
+    settings = services.settings.model_copy(update={"service_url": "http://service.test"})
+    stores: dict[str, Any] = {
+        "datasets": services.datasets,
+        "registry": services.registry,
+        "artifacts": services.artifacts,
+    }
+    told = Preparation(settings=settings, jobs=services.jobs, **stores).prepare(claimed.job, base_dir=settings.home)
+    assert (told.teacher_version, told.source_url, told.source_key_env) == (
+        "stub/deep",
+        "http://stub.test/v1",
+        "STUB_KEY",
+    )
+    unknowing = settings.model_copy(update={"sources": {}})
+    with pytest.raises(ConfigurationError, match="RLT_SOURCES of this worker has no 'stub'"):
+        Preparation(settings=unknowing, jobs=services.jobs, **stores).prepare(claimed.job, base_dir=settings.home)
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    source = {"base_url": "http://stub.test/v1", "api_key_env": "STUB_KEY"}
+    with control_app(tmp_path_factory.mktemp("home"), max_model_len=512, sources={"stub": source}) as made:
+        yield made

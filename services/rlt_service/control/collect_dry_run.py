@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlt_core.schemas.collect import CollectSpec
-from rlt_core.schemas.dry_run import Estimate, Estimates, Lengths
+from rlt_core.schemas.dry_run import Estimate, Estimates, Lengths, Rehearsal
 from rlt_core.schemas.jobs import DryRun
 from rlt_core.splits import HELD_OUT
 from rlt_service.control.collecting import CheckedCollect, CollectChecks
@@ -14,6 +14,7 @@ from rlt_service.control.estimates import per_s, seconds, total
 from rlt_service.control.rehearsal import REHEARSED_ROWS, Players, Rehearsed, rehearse
 from rlt_service.control.workload import UNKNOWN
 
+OUTSIDE = "what a source outside takes is not tried: it may cost money"
 NONE = Estimate(value=0.0, basis="a collect trains nothing")
 
 
@@ -30,13 +31,15 @@ class CollectDryRun:
     async def run(self, spec: CollectSpec) -> DryRun:
         """Check, try, estimate; raises what `CollectChecks.check` raises."""
         checked = await asyncio.to_thread(self.checks.check, spec, tried=REHEARSED_ROWS)
-        rehearsed = await rehearse(
-            spec,
-            checked.first,
-            players=self.players,
-            teacher=checked.teacher.version,
-            student=checked.student.version,
-        )
+        rehearsed = Rehearsed(shown=Rehearsal(not_scored=OUTSIDE))
+        if spec.source is None:
+            rehearsed = await rehearse(
+                spec,
+                checked.first,
+                players=self.players,
+                teacher=checked.teacher.version,
+                student=checked.student.version,
+            )
         return await asyncio.to_thread(self._told, checked, rehearsed)
 
     def _told(self, checked: CheckedCollect, rehearsed: Rehearsed) -> DryRun:
@@ -46,7 +49,7 @@ class CollectDryRun:
             dataset_rows=checked.dataset.rows,
             train_rows=checked.dataset.rows,
             held_out_rows=dict.fromkeys(HELD_OUT, 0),
-            teacher=checked.teacher.version,
+            teacher=checked.teacher.version if checked.spec.source is None else None,
             student=checked.student.version,
             longest_prompt_tokens=checked.lengths.longest_tokens if checked.lengths is not None else None,
             lengths=checked.lengths,

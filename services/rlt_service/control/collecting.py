@@ -1,7 +1,7 @@
 """Own what is checked of a collect before it is accepted: whom it names, whether rows fit. Rows are a stream."""
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -46,6 +46,8 @@ class CollectChecks:
     datasets: DatasetStore
     registry: Registry
     engine: Engine | None
+    sources: Collection[str] = ()
+    """Names of the endpoints outside that the operator has laid down."""
 
     def check(self, spec: CollectSpec, *, tried: int = 0) -> CheckedCollect:
         """Find all that a spec names; `tried` rows are given to try.
@@ -56,6 +58,7 @@ class CollectChecks:
         check_not_before(spec)
         check_hub(spec.dataset, param="/dataset")
         _check_keep(spec)
+        _check_source(spec, known=self.sources)
         teacher = resolve_version(self.registry, "teacher", spec.teacher, param="/teacher")
         student = resolve_version(self.registry, "student", spec.student, param="/student")
         dataset, path = self._dataset(spec.dataset)
@@ -99,6 +102,26 @@ def _check_keep(spec: CollectSpec) -> None:
             f"max_student_tokens is looked at by best_that_fits alone, and keep is {spec.keep}: leave it out, or ask "
             "for best_that_fits",
             param="/max_student_tokens",
+        )
+
+
+def _check_source(spec: CollectSpec, *, known: Collection[str]) -> None:
+    if spec.source is None:
+        if "wrong" in spec.drop:
+            raise InvalidRequestError(
+                "a teacher is shown the solution, so that none of its explanations is wrong: leave it out, or name a "
+                "source that solves",
+                param="/drop",
+            )
+        return
+    if "teacher" in spec.model_fields_set:
+        raise InvalidRequestError("a source writes in the teacher's place: name one of the two", param="/teacher")
+    if spec.source.name not in known:
+        there = ", ".join(sorted(known)) or "none"
+        raise InvalidRequestError(
+            f"this server knows no source {spec.source.name!r} (there are: {there}): its operator lays them down in "
+            "RLT_SOURCES",
+            param="/source/name",
         )
 
 

@@ -72,7 +72,9 @@ class Submission:
     @property
     def collects(self) -> CollectChecks:
         """The checks of a collect."""
-        return CollectChecks(datasets=self.datasets, registry=self.registry, engine=self.engine)
+        return CollectChecks(
+            datasets=self.datasets, registry=self.registry, engine=self.engine, sources=tuple(self.settings.sources)
+        )
 
     @property
     def evaluates(self) -> EvaluateChecks:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
-from rlt_core.schemas.collect import CollectSpec
+from rlt_core.schemas.collect import CollectSpec, Source
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import Job, RlSpec, ServiceSpec, SupervisedSpec, TrainingSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
@@ -80,6 +80,8 @@ class Preparation:
     def _service(self, job: Job, spec: ServiceSpec) -> dict[str, Any]:
         # As with rl, what an alias means is decided once: all shards are of one teacher, judged by one student.
         first = self._first_attempt(job)
+        if isinstance(spec, CollectSpec) and spec.source is not None:
+            return self._outside(spec, spec.source, first)
         if isinstance(spec, EvaluateSpec):
             return self._evaluate(spec, first)
         teacher = (first and first.teacher_version) or spec.teacher
@@ -137,6 +139,19 @@ class Preparation:
                 param=f"/{field}",
             )
         return {}
+
+    def _outside(self, spec: CollectSpec, source: Source, first: TrainerJob | None) -> dict[str, Any]:
+        """Resolve a collect whose source lies outside; ConfigurationError where this worker does not know it."""
+        known = self.settings.sources.get(source.name)
+        if known is None:
+            raise ConfigurationError(f"RLT_SOURCES of this worker has no {source.name!r}: lay it down there too")
+        student = (first and first.student_version) or spec.student
+        return {
+            "teacher_version": f"{source.name}/{source.model}",
+            "student_version": self.registry.resolve("student", student).version,
+            "source_url": known.base_url,
+            "source_key_env": known.api_key_env,
+        }
 
     def _first_attempt(self, job: Job) -> TrainerJob | None:
         """Read what the first attempt that got that far was given; None where none did."""

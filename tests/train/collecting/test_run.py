@@ -3,7 +3,8 @@
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ import pytest
 
 from rlt_client import Client
 from rlt_core.collected import FOLDER, read_all, read_index
-from rlt_core.errors import ModelNotFoundError, PromptTooLongError, RltError, ScoringError
+from rlt_core.errors import (
+    ConfigurationError,
+    ForbiddenError,
+    ModelNotFoundError,
+    PromptTooLongError,
+    RltError,
+    ScoringError,
+)
 from rlt_core.schemas.collect import PROVENANCE, Provenance
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
@@ -280,3 +288,67 @@ def test_the_events_are_what_a_supervisor_reads(tmp_path: Path, control: Control
     last = events_of(tmp_path, 1)[-1]
     assert isinstance(last, CollectedEvent)
     assert json.loads(last.model_dump_json())["path"] == str(tmp_path / "attempt-1" / FOLDER)
+
+
+class Solver(BaseHTTPRequestHandler):
+    """An OpenAI-compatible endpoint that solves every question but the fourth, and knows its caller by a key."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        first = int(body["messages"][-1]["content"].split()[0])
+        found = first + (1 if first != 4 else 2)
+        message = {"role": "assistant", "content": f"<think>One more than {first}.</think>\\boxed{{{found}}}"}
+        answer = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}], "usage": {}}
+        known = self.headers["authorization"] == "Bearer secret"
+        text = json.dumps(answer).encode()
+        self.send_response(200 if known else 401)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def solver() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Solver)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def outside(asked: ServiceContext, solver: str) -> ServiceContext:
+    update = {"source_url": solver, "source_key_env": "STUB_KEY", "teacher_version": "stub/deep"}
+    return replace(asked, job=asked.job.model_copy(update=update))
+
+
+def test_a_source_outside_solves_and_wrong_answers_are_rejected(
+    tmp_path: Path, control: Control, services: HttpServices, solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_KEY", "secret")
+    rows = [row(number, answer=str(number + 1)) for number in range(10)]
+    options = {"source": {"name": "stub", "model": "deep", "verdict": "exact"}, "drop": ["wrong"], "keep": "best"}
+    found = run_collect(outside(context(tmp_path, control, services, rows=rows, **options), solver))
+    assert [each.id for each in rows_of(tmp_path, 1)] == [f"r{number}#0" for number in range(10) if number != 4]
+    assert (found.counts["wrong"], found.counts["dropped_wrong"], found.counts["without_row"]) == (2, 2, 1)
+    told = Provenance.model_validate(rows_of(tmp_path, 1)[0].metadata[PROVENANCE])
+    assert (told.teacher, told.engine, told.right, told.kl_mean) == ("stub/deep", "stub", True, None)
+    again = run_collect(outside(context(tmp_path, control, services, rows=rows, attempt=2, **options), "http://gone"))
+    assert (again.counts, rows_of(tmp_path, 2)) == (found.counts, rows_of(tmp_path, 1))
+
+
+def test_a_source_whose_key_is_missing_or_refused_ends_the_job(
+    tmp_path: Path, control: Control, services: HttpServices, solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row(number, answer=str(number + 1)) for number in range(3)]
+    options = {"source": {"name": "stub", "model": "deep", "verdict": "exact"}, "rows": rows}
+    monkeypatch.delenv("STUB_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match="STUB_KEY, the key of stub, is not set"):
+        run_collect(outside(context(tmp_path, control, services, **options), solver))
+    monkeypatch.setenv("STUB_KEY", "of another")
+    with pytest.raises(ForbiddenError, match="401"):
+        run_collect(outside(context(tmp_path, control, services, attempt=2, **options), solver))
