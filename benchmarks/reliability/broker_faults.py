@@ -141,7 +141,8 @@ def _submit(plant: Plant) -> str:
 def _wait_without_broker(plant: Plant) -> None:
     """Wait until workers that no bell can reach have done what they found, and a little longer.
 
-    What still waits then lost its lease on a busy machine: nobody can be told of it before the broker is back.
+    What still waits then was queued again, as after a lease that a busy machine lost: nobody can be told of it before
+    the broker is back.
     """
     last_s = time.monotonic()
 
