@@ -364,7 +364,7 @@ SERVICE_GUARDS = (
         name="migration",
         section="backup and upgrade",
         promise="a migration that is killed half-way has changed nothing",
-        file="services/rlt_service/store/database.py",
+        file="services/rlt_service/store/migration.py",
         old='        command.upgrade(config, "head")\n',
         new='        connection.exec_driver_sql("COMMIT")\n        command.upgrade(config, "head")\n',
         tests={
@@ -376,8 +376,8 @@ SERVICE_GUARDS = (
         name="newer-schema",
         section="backup and upgrade",
         promise="a database that a newer release wrote is left alone",
-        file="services/rlt_service/store/database.py",
-        old="    if foreign := set(current) - {revision.revision for revision in script.walk_revisions()}:\n",
+        file="services/rlt_service/store/migration.py",
+        old="    if foreign := current - {revision.revision for revision in script.walk_revisions()}:\n",
         new="    if foreign := set():\n",
         tests={
             "tests/store/test_migrations.py::test_a_schema_of_a_newer_release_is_refused_with_its_number[sqlite]": ""

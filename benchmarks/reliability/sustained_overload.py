@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks.reliability.serving_overload import ALLOWED, GROWTH, HEALTH_S, probe
+from benchmarks.reliability.serving_overload import ALLOWED, GROWTH, probe
 from benchmarks.reliability.slow_service import SlowService, slow_service
 from benchmarks.reliability.trial import Trial
 
@@ -27,6 +27,7 @@ ROOM = 16
 WORK_S = 0.5
 TIMES = 10
 OVERLOAD_S, QUICK_S = 60.0, 10.0
+HEALTH_S = 0.1
 SATURATED_S = 20.0
 GOODPUT, QUICK_GOODPUT = 0.95, 0.0
 """Least share of the saturated rate; other work on the same processors takes some of it."""

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +20,9 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, tex
 from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.jobs import QUEUE
 from rlt_service.store.artifacts import ArtifactStore
-from rlt_service.store.database import MIGRATIONS, Database, migration_config
+from rlt_service.store.database import Database
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.migration import MIGRATIONS, migration_config, newest_schema
 from rlt_service.store.postgres import lock_migrations
 from rlt_service.store.registry import Registry
 from rlt_service.store.tables import Base
@@ -74,6 +77,22 @@ def test_migrations_and_tables_agree(database_url: str) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
+
+
+def test_the_newest_schema_is_the_last_migrations() -> None:
+    assert [newest_schema()] == ScriptDirectory(str(MIGRATIONS)).get_heads()
+
+
+def test_a_start_on_this_schema_needs_no_alembic(database_url: str) -> None:
+    code = (
+        "import sys\n"
+        "from rlt_service.store.database import Database\n"
+        "database = Database(sys.argv[1])\n"
+        "database.start()\n"
+        "database.check()\n"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, database_url], check=False).returncode == 0
 
 
 def test_eight_that_start_together_make_one_schema(empty_url: str) -> None:

@@ -17,11 +17,12 @@ from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.jobs import Progress, WarmupSpec
 from rlt_core.schemas.teachers import Difference, Evaluation
 from rlt_service.store.artifacts import ArtifactStore
-from rlt_service.store.database import MIGRATIONS, Database, migration_config
+from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.idempotency import FirstAnswers
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
+from rlt_service.store.migration import MIGRATIONS, migration_config
 from rlt_service.store.registry import Registry
 from tests.support.control import evaluation_row
 

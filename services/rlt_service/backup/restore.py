@@ -16,9 +16,10 @@ from rlt_service.backup.manifest import ARTIFACTS, DATABASE, BackupFile, Manifes
 from rlt_service.backup.places import put_in_place, unfinished_folder
 from rlt_service.backup.progress import Progress
 from rlt_service.launch.state_folder import StateFolder
-from rlt_service.store.database import MIGRATIONS, Database
+from rlt_service.store.database import Database
 from rlt_service.store.faults import storage_faults
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.migration import MIGRATIONS
 
 REASON = "restored from a backup: the attempt that ran then is not in it"
 

@@ -5,22 +5,16 @@ import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
 from rlt_core.errors import ConfigurationError
 from rlt_service.store.faults import check_room, free_bytes, storage_faults
+from rlt_service.store.migration import migrate
 from rlt_service.store.postgres import is_postgres, lock_migrations, postgres_engine
 from rlt_service.store.texts import keep_to_what_can_be_stored
-
-MIGRATIONS = Path(__file__).parent / "migrations"
 
 _PRAGMAS = (
     "PRAGMA busy_timeout=30000",
@@ -71,14 +65,14 @@ class Database:
             with _exclusive(path.with_name(path.name + ".lock")):
                 self._engine = _sqlite_engine(self.url)
                 with self._engine.execution_options(**{_IMMEDIATE: True}).begin() as connection:
-                    _migrate(connection)
+                    migrate(connection)
 
     def _start_postgres(self, url: URL) -> None:
         self._engine = _watched(postgres_engine(url))
         shown = url.render_as_string(hide_password=True)
         with storage_faults(f"open the database {shown}"), self._engine.begin() as connection:
             lock_migrations(connection)
-            _migrate(connection)
+            migrate(connection)
 
     @contextmanager
     def transaction(self) -> Generator[Session]:
@@ -149,33 +143,6 @@ def _sqlite_engine(url: str) -> Engine:
 def _watched(engine: Engine) -> Engine:
     event.listen(engine, "before_cursor_execute", keep_to_what_can_be_stored, retval=True)
     return engine
-
-
-def _migrate(connection: Connection) -> None:
-    config = migration_config(connection)
-    script = ScriptDirectory.from_config(config)
-    current = MigrationContext.configure(connection).get_current_heads()
-    if set(current) == set(script.get_heads()):
-        return
-    if foreign := set(current) - {revision.revision for revision in script.walk_revisions()}:
-        raise ConfigurationError(
-            f"The database was written by a newer RLT (schema {', '.join(sorted(foreign))}; this one knows up to "
-            f"{script.get_current_head()}). Install that version again, or name another database."
-        )
-    try:
-        command.upgrade(config, "head")
-    except SQLAlchemyError as error:
-        with storage_faults("migrate the database"):
-            raise error
-
-
-def migration_config(connection: Connection) -> Config:
-    """Make alembic's configuration for the packaged migrations on an open connection."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    attributes: dict[str, Any] = config.attributes
-    attributes["connection"] = connection
-    return config
 
 
 @contextmanager
