@@ -36,7 +36,7 @@ LOCKED := $(VENV)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect experiment-rl lint types contracts format lock
+.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large experiment-rl lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -101,6 +101,9 @@ bench-explain: $(LOCKED) ## Compare /explain with vLLM's own OpenAI server, with
 
 bench-collect: $(LOCKED) ## Compare a collect with a plain script that makes the same calls, by turns (30 minutes)
 	@$(BIN)/python -m benchmarks.collect --home $(RLT_HOME) --out docs/results/collect
+
+bench-large: $(LOCKED) ## Upload, list, collect and download a million rows on the fake engine, and watch what each process holds (3 hours; ROWS=20000)
+	@$(BIN)/python -m benchmarks.large --rows $(if $(ROWS),$(ROWS),1000000) --out docs/results/large.json
 
 bench-train: $(LOCKED) ## Time one RL step beside TRL's own trainer, which generates and scores in its process (40 minutes)
 	@$(BIN)/python -m benchmarks.train --home $(RLT_HOME) --out docs/results/train

@@ -6,6 +6,10 @@ MICRO_BATCH_TOKENS = 4096
 """Tokens in one forward and backward pass at most: what 24 GiB hold of a small model's activations in fp32."""
 
 
+EXAMPLE_TOKEN_BYTES = 8
+"""Of a token of supervised fine-tuning as it lies on disk: its id and its label."""
+
+
 def micro_batch_rows(rows: int, *, tokens_per_row: int) -> int:
     """Choose the largest divisor of `rows` whose tokens fit into one pass (at least 1)."""
     fitting = [size for size in range(1, rows + 1) if rows % size == 0 and size * tokens_per_row <= MICRO_BATCH_TOKENS]

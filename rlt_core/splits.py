@@ -1,25 +1,30 @@
 """Own which rows of a dataset are trained on and which are held out: select, gate and report never share a question."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlt_core.errors import InvalidRequestError
+from rlt_core.row_files import RowsAt
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import Splits
 
 HELD_OUT = ("select", "gate", "report")
 """Order in which fractions are taken; an earlier split also wins a question that two datasets share."""
+BEHIND_ALL = 2**64
+"""Above every rank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRows:
     """Rows by use; no question stands in two of them."""
 
-    train: tuple[DatasetRow, ...]
-    select: tuple[DatasetRow, ...]
-    gate: tuple[DatasetRow, ...]
-    report: tuple[DatasetRow, ...]
+    train: Sequence[DatasetRow]
+    select: Sequence[DatasetRow]
+    gate: Sequence[DatasetRow]
+    report: Sequence[DatasetRow]
 
 
 def split_rows(
@@ -32,33 +37,31 @@ def split_rows(
     """Divide rows by question, not by row, so that a repeated question cannot be both trained on and held out.
 
     A fraction takes that share of the distinct questions (rounded), ranked by a hash of (seed, question): the same
-    rows and seed give the same split in any process. `held_out` has the rows of each split that names a dataset.
+    rows and seed give the same split in any process. `held_out` has the rows of each split that names a dataset. Of
+    each row 8 bytes of its question's hash are held, no text.
     Raises InvalidRequestError for fractions below 0, a sum of 1 or more, or a named dataset without rows.
     """
     fractions = _fractions(splits)
-    parts: dict[str, tuple[DatasetRow, ...]] = {}
-    taken: set[str] = set()
+    parts: dict[str, Sequence[DatasetRow]] = {}
+    taken: set[int] = set()
     for name in HELD_OUT:
         if isinstance(getattr(splits, name), str):
             given = (held_out or {}).get(name, ())
-            parts[name] = tuple(row for row in given if row.question not in taken)
+            ranks = _ranks(given, seed=seed)
+            parts[name] = RowsAt(given, (number for number, rank in enumerate(ranks) if rank not in taken))
             if not parts[name]:
                 raise InvalidRequestError(
                     f"the {name} split names dataset {getattr(splits, name)!r}, of which no question is left: "
                     "name a dataset whose questions are in no other split",
                     param=f"/splits/{name}",
                 )
-            taken |= {row.question for row in parts[name]}
-    questions = _ranked({row.question for row in rows} - taken, seed=seed)
-    start = 0
-    for name, fraction in fractions.items():
-        count = round(fraction * len(questions))
-        chosen = set(questions[start : start + count])
-        start += count
-        taken |= chosen
-        parts[name] = tuple(row for row in rows if row.question in chosen)
-    train = tuple(row for row in rows if row.question not in taken)
-    return SplitRows(train=train, select=parts["select"], gate=parts["gate"], report=parts["report"])
+            taken.update(ranks)
+    ranks = _ranks(rows, seed=seed)
+    bounds = _bounds(ranks, taken=taken, fractions=list(fractions.values()))
+    use = [len(fractions) + 1 if rank in taken else bisect_right(bounds, rank) for rank in ranks]
+    for place, name in enumerate((*fractions, "train")):
+        parts[name] = RowsAt(rows, (number for number, found in enumerate(use) if found == place))
+    return SplitRows(train=parts["train"], select=parts["select"], gate=parts["gate"], report=parts["report"])
 
 
 def _fractions(splits: Splits) -> dict[str, float]:
@@ -78,5 +81,21 @@ def _fractions(splits: Splits) -> dict[str, float]:
     return fractions
 
 
-def _ranked(questions: set[str], *, seed: int) -> list[str]:
-    return sorted(questions, key=lambda question: hashlib.sha256(f"{seed}\0{question}".encode()).digest())
+def _ranks(rows: Iterable[DatasetRow], *, seed: int) -> "array[int]":
+    """Rank questions by the first 8 bytes of a hash: two questions of one rank would only be held out together."""
+    return array("Q", (_rank(row.question, seed=seed) for row in rows))
+
+
+def _rank(question: str, *, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{question}".encode()).digest()[:8], "big")
+
+
+def _bounds(ranks: Iterable[int], *, taken: set[int], fractions: Sequence[float]) -> list[int]:
+    """Give where each fraction's part of the ranks ends: the first rank behind it."""
+    distinct = sorted(set(ranks) - taken)
+    bounds: list[int] = []
+    end = 0
+    for fraction in fractions:
+        end += round(fraction * len(distinct))
+        bounds.append(distinct[end] if end < len(distinct) else BEHIND_ALL)
+    return bounds

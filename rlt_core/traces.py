@@ -31,13 +31,16 @@ def longest_trace(row: DatasetRow) -> str:
 
 def missing_trace(rows: Sequence[DatasetRow], *, kind: SupervisedKind) -> str | None:
     """Say which rows have nothing to learn from, and what to do about it; None where all have."""
-    without = [row.id for row in rows if trace_of(row, kind=kind) is None]
-    if not without:
+    missing, first = 0, None
+    for row in rows:
+        if trace_of(row, kind=kind) is None:
+            missing, first = missing + 1, first if missing else row.id
+    if not missing:
         return None
     names = " or ".join(TRACE_COLUMNS[kind])
     column = TRACE_COLUMNS[kind][-1]
     return (
-        f"{len(without)} of {len(rows)} rows have no {names}, the first is {without[0]!r}: a {NOUNS[kind]} learns one "
+        f"{missing} of {len(rows)} rows have no {names}, the first is {first!r}: a {NOUNS[kind]} learns one "
         f'of every row; upload with ?columns={{"{column}": "…"}}'
     )
 

@@ -273,7 +273,7 @@ def _importance_arguments(spec: RlSpec) -> dict[str, Any]:
 
 
 def _gate(
-    context: JobContext, spec: RlSpec, services: Services, *, rows: tuple[DatasetRow, ...], candidate: str
+    context: JobContext, spec: RlSpec, services: Services, *, rows: Sequence[DatasetRow], candidate: str
 ) -> EvaluationEvent:
     job = context.job
     collector = _collector(context, spec, services, samples=1, first_student_only=True)

@@ -6,7 +6,7 @@ from rlt_core.schemas.datasets import DatasetRow
 from rlt_train.errors import InvalidTrainingDataError
 
 
-def read_row(line: str, *, number: int) -> DatasetRow:
+def read_row(line: str | bytes, number: int) -> DatasetRow:
     """Read a row; one without an id gets its line number, from 1. Raises InvalidTrainingDataError naming the line."""
     try:
         row = DatasetRow.model_validate_json(line)

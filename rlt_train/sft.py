@@ -51,9 +51,11 @@ class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTr
     filler: int | None = None
     """The row that bears no loss, the dataset's last, where there are several ranks."""
 
-    def __init__(self, *args: Any, stop: StopFlag, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, stop: StopFlag, lengths: Sequence[int], **kwargs: Any) -> None:
+        """Take the length of each row that bears loss, in tokens: to look at all rows would read them from disk."""
         super().__init__(*args, **kwargs)
         self._stop = stop
+        self._lengths = lengths
         self.selection: Choice | None = None
         self.speed = StepSpeed(of_all=self._of_all_ranks)
         self.add_callback(self.speed)
@@ -105,11 +107,10 @@ class RltSftTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, SFTTr
         return trained_model(self)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> ByLength:
-        rows: Any = train_dataset or self.train_dataset
         arguments = self.args
         together = arguments.train_batch_size * self.accelerator.num_processes
         return ByLength(
-            [len(ids) for ids in rows["input_ids"]][: self.filler],
+            self._lengths,
             batch=together * arguments.gradient_accumulation_steps,
             seed=arguments.seed,
             filler=self.filler,

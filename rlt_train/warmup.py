@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from datasets import Dataset
 from torch import Tensor
 from trl.trainer.sft_config import SFTConfig
 
@@ -18,11 +17,13 @@ from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import DistillSpec, SupervisedSpec, WarmupSpec
 from rlt_core.schemas.trainer import ResultEvent
 from rlt_train.context import JobContext
-from rlt_train.data import Example, load_splits, warmup_examples, without_loss
+from rlt_train.data import Example, Examples, load_splits, warmup_examples, with_filler
 from rlt_train.errors import InvalidTrainingDataError
+from rlt_train.example_file import ExampleFile, write_examples
 from rlt_train.models import load_padding_tokenizer, load_policy, load_whole, padding_id, policy_rank, save_policy
 from rlt_train.optimization import optimizer_arguments
 from rlt_train.pass_plan import plan_passes
+from rlt_train.ranks import own_rank
 from rlt_train.selection import LossSelection
 from rlt_train.sft import RltSftTrainer, collate_left
 from rlt_train.training import common_arguments, find_checkpoint, train
@@ -35,7 +36,7 @@ def run_warmup(context: JobContext) -> ResultEvent:
         raise ConfigurationError(f"a {spec.kind} spec was handed to supervised fine-tuning")
     began_s = time.monotonic()
     parts = load_splits(job)
-    examples = _encoded(context, spec, parts.train, what="rows")
+    examples = _on_disk(context, spec, parts.train)
     trainer = _trainer(context, spec, examples)
     selection = _selection(trainer, context=context, spec=spec, rows=parts.select)
     course = trainer.course(job)
@@ -64,14 +65,25 @@ def run_warmup(context: JobContext) -> ResultEvent:
     )
 
 
-def _encoded(
-    context: JobContext, spec: SupervisedSpec, rows: Sequence[DatasetRow], *, what: str
-) -> tuple[Example, ...]:
-    """Encode rows, and say how many are too long; raises InvalidTrainingDataError where none can be read."""
-    found = warmup_examples(rows, role=spec.role, codec=context.codec, max_tokens=spec.max_tokens, kind=spec.kind)
+def _on_disk(context: JobContext, spec: SupervisedSpec, rows: Sequence[DatasetRow]) -> ExampleFile:
+    """Encode the rows to train on, one at a time; several ranks have a file each, with a row that bears no loss last.
+
+    Raises InvalidTrainingDataError where none can be read.
+    """
+    found = _encoded(context, spec, rows)
+    path = context.attempt_dir / f"examples-{own_rank().index}.arrow"
+    written = write_examples(found if spec.parallel.processes == 1 else with_filler(found), path)
+    _tell_dropped(context, spec, found, of=len(rows), what="rows")
+    return written
+
+
+def _encoded(context: JobContext, spec: SupervisedSpec, rows: Sequence[DatasetRow]) -> Examples:
+    return warmup_examples(rows, role=spec.role, codec=context.codec, max_tokens=spec.max_tokens, kind=spec.kind)
+
+
+def _tell_dropped(context: JobContext, spec: SupervisedSpec, found: Examples, *, of: int, what: str) -> None:
     if found.dropped:
-        context.events.log(f"{found.dropped} of {len(rows)} {what} are longer than {spec.max_tokens} tokens: left out")
-    return found.kept
+        context.events.log(f"{found.dropped} of {of} {what} are longer than {spec.max_tokens} tokens: left out")
 
 
 def _selection(
@@ -81,7 +93,9 @@ def _selection(
         return None
     if not rows:
         raise InvalidTrainingDataError("eval_every measures on select questions, and none is held out", param="/splits")
-    examples = _encoded(context, spec, rows, what="select rows")
+    found = _encoded(context, spec, rows)
+    examples = list(found)
+    _tell_dropped(context, spec, found, of=len(rows), what="select rows")
     batches = _batches(examples, pad_token_id=padding_id(load_padding_tokenizer(Path(context.job.base_model_dir))))
     selection = LossSelection(
         trainer.policy,
@@ -106,16 +120,16 @@ def _batches(examples: Sequence[Example], *, pad_token_id: int) -> list[dict[str
     ]
 
 
-def _trainer(context: JobContext, spec: SupervisedSpec, examples: tuple[Example, ...]) -> RltSftTrainer:
+def _trainer(context: JobContext, spec: SupervisedSpec, examples: ExampleFile) -> RltSftTrainer:
     job, base_dir = context.job, Path(context.job.base_model_dir)
     start = Path(job.start_adapter_dir) if job.start_adapter_dir else None
     tokenizer = load_padding_tokenizer(base_dir)
-    longest = max(len(example.token_ids) for example in examples)
-    batch = min(spec.batch_size, len(examples))
     ranks = spec.parallel.processes
+    longest, bearing = max(examples.lengths), len(examples.lengths) - (ranks > 1)
+    batch = min(spec.batch_size, bearing)
     if batch % ranks:
         raise InvalidTrainingDataError(
-            f"{batch} rows in a step ({len(examples)} fit) cannot be shared out among {ranks} processes: choose a "
+            f"{batch} rows in a step ({bearing} fit) cannot be shared out among {ranks} processes: choose a "
             "batch_size that divides by them",
             param="/batch_size",
         )
@@ -124,7 +138,7 @@ def _trainer(context: JobContext, spec: SupervisedSpec, examples: tuple[Example,
     pass_rows = None
     if ranks == 1:
         pass_rows = plan_passes(context, rows=rows, tokens_of=lambda count: (count * longest, count * longest, longest))
-    steps = epoch_steps(rows=len(examples), batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
+    steps = epoch_steps(rows=bearing, batch=batch, epochs=spec.epochs, max_steps=spec.max_steps)
     arguments = SFTConfig(
         **common_arguments(context),
         max_steps=steps,
@@ -134,19 +148,18 @@ def _trainer(context: JobContext, spec: SupervisedSpec, examples: tuple[Example,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    fillers = () if ranks == 1 else (without_loss(min(examples, key=lambda item: len(item.token_ids))),)
-    columns = [{"input_ids": list(item.token_ids), "labels": list(item.labels)} for item in (*examples, *fillers)]
     whole = spec.lora is None
     model = load_whole(base_dir) if whole else load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
     trainer = RltSftTrainer(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_list(columns),
+        train_dataset=examples.dataset,
         processing_class=tokenizer,
         data_collator=partial(collate_left, pad_token_id=padding_id(tokenizer)),
         stop=context.stop,
+        lengths=examples.lengths[:bearing],
     )
     trainer.divergence = spec.divergence
     trainer.bound_passes(pass_rows, events=context.events)
-    trainer.filler = len(examples) if fillers else None
+    trainer.filler = bearing if ranks > 1 else None
     return trainer

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
+from benchmarks.reliability.lone_client import lone_client
 from benchmarks.reliability.slow_service import SlowService, slow_service
 from benchmarks.reliability.trial import Trial
 
@@ -94,26 +95,26 @@ def probe(address: str, ended: Event, found: Connection) -> None:
 
 async def overload(address: str, *, chance: random.Random) -> Counter[int]:
     """Send all at once; give how many answers had each status (0: none came)."""
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=address, timeout=120.0, limits=limits) as client:
-        calls = [_call(client, path) for path in chance.choices(["/v1/explain", "/v1/score"], k=CALLS)]
-        found: Counter[int] = Counter()
-        for one in await asyncio.gather(*calls, *[_batch(client) for _ in range(BATCHES)]):
-            found.update(one)
-        return found
+    calls = [_call(address, path) for path in chance.choices(["/v1/explain", "/v1/score"], k=CALLS)]
+    found: Counter[int] = Counter()
+    for one in await asyncio.gather(*calls, *[_batch(address) for _ in range(BATCHES)]):
+        found.update(one)
+    return found
 
 
-async def _call(client: httpx.AsyncClient, path: str) -> list[int]:
+async def _call(address: str, path: str) -> list[int]:
     try:
-        return [(await client.post(path, json=_body(path))).status_code]
+        async with lone_client(address, timeout_s=120.0) as client:
+            return [(await client.post(path, json=_body(path))).status_code]
     except httpx.HTTPError:
         return [0]
 
 
-async def _batch(client: httpx.AsyncClient) -> list[int]:
+async def _batch(address: str) -> list[int]:
     path = "/v1/score"
     try:
-        answer = await client.post(f"{path}/batch", json={"items": [_body(path)] * ITEMS})
+        async with lone_client(address, timeout_s=120.0) as client:
+            answer = await client.post(f"{path}/batch", json={"items": [_body(path)] * ITEMS})
     except httpx.HTTPError:
         return [0] * ITEMS
     if answer.status_code != 200:

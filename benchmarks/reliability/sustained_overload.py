@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import psutil
 
+from benchmarks.reliability.lone_client import lone_client
 from benchmarks.reliability.serving_overload import ALLOWED, GROWTH, probe
 from benchmarks.reliability.slow_service import SlowService, slow_service
 from benchmarks.reliability.trial import Trial
@@ -179,20 +180,19 @@ async def _ask_for(address: str, *, clients: int, seconds: float, chance: random
     begin_s = time.monotonic() + WORK_S
     ends_s = begin_s + seconds
     statuses, good = Counter[int](), 0
-    limits = httpx.Limits(max_connections=None)
 
-    async def one(client: httpx.AsyncClient, wait_s: float) -> None:
+    async def one(wait_s: float) -> None:
         nonlocal good
         await asyncio.sleep(wait_s)
-        while time.monotonic() < ends_s:
-            status = await _call(client)
-            statuses[status] += 1
-            good += status == 200 and begin_s <= time.monotonic() < ends_s
-            if status != 200:
-                await asyncio.sleep(WORK_S)
+        async with lone_client(address, timeout_s=60.0) as client:
+            while time.monotonic() < ends_s:
+                status = await _call(client)
+                statuses[status] += 1
+                good += status == 200 and begin_s <= time.monotonic() < ends_s
+                if status != 200:
+                    await asyncio.sleep(WORK_S)
 
-    async with httpx.AsyncClient(base_url=address, timeout=60.0, limits=limits) as client:
-        await asyncio.gather(*[one(client, chance.uniform(0.0, WORK_S)) for _ in range(clients)])
+    await asyncio.gather(*[one(chance.uniform(0.0, WORK_S)) for _ in range(clients)])
     return Phase(statuses=dict(statuses), rate=good / seconds, asked=statuses.total() / (seconds + WORK_S))
 
 

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +44,14 @@ def test_split_depends_on_seed_and_questions_alone() -> None:
     assert len(first.gate) == 20
     assert parts(first) == parts(again)
     assert parts(first) != parts(other)
+
+
+def test_a_fraction_takes_the_questions_whose_hash_with_the_seed_is_lowest() -> None:
+    # The rule in its own words: so a split stays what it is from one release to the next.
+    questions = [f"q{n}" for n in range(50)]
+    ranked = sorted(questions, key=lambda question: hashlib.sha256(f"7\0{question}".encode()).digest())
+    split = split_rows(rows_of(questions), splits=Splits(select=0.1, gate=0.2, report=0.3), seed=7)
+    assert parts(split) == [set(ranked[30:]), set(ranked[:5]), set(ranked[5:15]), set(ranked[15:30])]
 
 
 def test_named_dataset_takes_its_questions_out_of_training() -> None:

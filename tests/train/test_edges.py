@@ -8,9 +8,10 @@ import pytest
 
 from rlt_client import Client
 from rlt_core.comparison import states_solution
-from rlt_train.data import read_rows
+from rlt_core.row_files import open_rows
 from rlt_train.durable import durable_folder, write_durable
 from rlt_train.errors import InvalidTrainingDataError
+from rlt_train.row_lines import read_row
 from rlt_train.services import HttpServices
 
 JOB_ID = "job_0123456789abcdef0123"
@@ -44,10 +45,10 @@ def test_file_is_replaced_whole(tmp_path: Path) -> None:
 def test_rows_without_an_id_are_called_by_their_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"id": "a", "question": "q", "solution": "s"}\n{"question": "q", "solution": "s"}\n')
-    assert [row.id for row in read_rows(path)] == ["a", "line-2"]
+    assert [row.id for row in open_rows(path, read=read_row)] == ["a", "line-2"]
     path.write_text('{"question": "q", "solution": "s"}\nnot json\n')
     with pytest.raises(InvalidTrainingDataError, match="line 2"):
-        read_rows(path)
+        open_rows(path, read=read_row)
 
 
 def test_rollouts_are_published_on_the_wire_with_attempt_step_and_hash() -> None:

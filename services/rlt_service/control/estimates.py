@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rlt_core.batching import EXAMPLE_TOKEN_BYTES
 from rlt_core.memory import FLOAT_BYTES, MemoryNeed, Training, memory_need, size
 from rlt_core.model_shape import ModelShape
 from rlt_core.schemas.dry_run import Estimate, Estimates
@@ -40,6 +41,8 @@ class Work:
     """Whether activations are computed again in the backward pass (gradient checkpointing)."""
     journal_completions: int
     """Completions in the journal at the same time."""
+    example_tokens: float = 0.0
+    """Of all rows, which supervised fine-tuning encodes once and reads from disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +168,10 @@ def _disk(work: Work, speeds: Speeds, machine: Machine) -> Estimate:
         told = f"journal of {work.journal_completions:,} completions left out, since none was seen"
     else:
         told = f"journal {size(journal)} ({work.journal_completions:,} completions)"
+    examples = EXAMPLE_TOKEN_BYTES * work.example_tokens
     return Estimate(
-        value=work.checkpoints * checkpoint + work.adapters * adapter + journal,
+        value=work.checkpoints * checkpoint + work.adapters * adapter + journal + examples,
         basis=f"{work.checkpoints} checkpoints of {size(checkpoint)} (one being written), {work.adapters} more "
-        f"{'models' if machine.full else 'adapters'} of {size(adapter)}, {told}; logs left out",
+        f"{'models' if machine.full else 'adapters'} of {size(adapter)}, {told}, encoded rows {size(examples)}; logs "
+        "left out",
     )

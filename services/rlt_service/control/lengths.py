@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from rlt_core.errors import InvalidRequestError, PromptTooLongError
@@ -20,7 +20,7 @@ SAMPLED_ROWS = 2000
 """Rows that a dry run encodes besides."""
 
 
-def longest_prompt(rows: Sequence[DatasetRow], *, spec: RlSpec, codec: SequenceCodec, max_model_len: int) -> int:
+def longest_prompt(rows: Iterable[DatasetRow], *, spec: RlSpec, codec: SequenceCodec, max_model_len: int) -> int:
     """Count the tokens of the longest teacher prompt.
 
     Raises PromptTooLongError when it, or what the student reads, does not fit beside `max_tokens` of explanation.
@@ -50,10 +50,12 @@ def measure_lengths(
     rows: Sequence[DatasetRow], *, spec: SupervisedSpec | RlSpec, codec: SequenceCodec, max_model_len: int
 ) -> Lengths:
     """Count rows in tokens: all of them, or of many the longest and an even sample, of which the mean is."""
-    sample = rows[:: math.ceil(len(rows) / SAMPLED_ROWS)]
-    longest = heapq.nlargest(ENCODED_ROWS, rows, key=_text_bytes) if len(sample) < len(rows) else []
-    in_sample = {id(row) for row in sample}
-    extra = [row for row in longest if id(row) not in in_sample]
+    numbers = range(len(rows))
+    chosen = numbers[:: math.ceil(len(rows) / SAMPLED_ROWS)]
+    sizes = map(_text_bytes, rows) if len(chosen) < len(rows) else ()
+    longest = [number for _, number in heapq.nlargest(ENCODED_ROWS, zip(sizes, numbers, strict=False))]
+    sample = [rows[number] for number in chosen]
+    extra = [rows[number] for number in longest if number not in chosen]
     if isinstance(spec, RlSpec):
         pairs = [_rl_tokens(row, codec=codec) for row in sample]
         prompts = [teacher for teacher, _ in pairs]

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError, NotFoundError
+from rlt_core.row_files import open_rows
 from rlt_core.schemas.base import split_version
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
@@ -182,13 +184,13 @@ class Submission:
                 )
         return found
 
-    def _rows(self, dataset_id: str, *, param: str) -> list[DatasetRow]:
+    def _rows(self, dataset_id: str, *, param: str) -> Sequence[DatasetRow]:
         try:
             path = self.datasets.path(dataset_id)
         except NotFoundError as error:
             raise NotFoundError(error.detail, param=param) from error
-        with storage_faults(f"read dataset {dataset_id}"), path.open(encoding="utf-8") as lines:
-            return [DatasetRow.model_validate_json(line) for line in lines]
+        with storage_faults(f"read dataset {dataset_id}"):
+            return open_rows(path)
 
     def _split(self, spec: Spec, rows: Sequence[DatasetRow]) -> SplitRows:
         named = {split: value for split, value in spec.splits.model_dump().items() if isinstance(value, str)}
@@ -207,7 +209,7 @@ class Submission:
                 return None
             check_temperature(spec.reward.temperature, info=self.engine.info, param="/reward/temperature")
             return longest_prompt(
-                [*parts.train, *parts.gate], spec=spec, codec=codec, max_model_len=self.engine.info.max_model_len
+                chain(parts.train, parts.gate), spec=spec, codec=codec, max_model_len=self.engine.info.max_model_len
             )
         _check_traces(parts.train, kind=spec.kind, param="/dataset")
         select_param = "/splits/select" if isinstance(spec.splits.select, str) else "/dataset"

@@ -157,6 +157,7 @@ def _warmup(spec: SupervisedSpec, rows: Counted, *, train_rows: int, select_rows
         keeps_best=spec.eval_every > 0,
         recomputes=spec.gradient_checkpointing,
         journal_completions=0,
+        example_tokens=fitting * (rows.row or rows.longest),
     )
 
 

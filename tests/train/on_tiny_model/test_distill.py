@@ -35,7 +35,7 @@ def collected(world: Any) -> Any:
 
 def examples_of(world: Any) -> tuple[Example, ...]:
     rows = [DatasetRow.model_validate_json(line) for line in world.dataset.read_text(encoding="utf-8").splitlines()]
-    return warmup_examples(rows, role="student", codec=world.codec, max_tokens=4096, kind="distill").kept
+    return tuple(warmup_examples(rows, role="student", codec=world.codec, max_tokens=4096, kind="distill"))
 
 
 def distillation(world: Any, **more: Any) -> TrainerJob:
@@ -56,7 +56,7 @@ def test_every_token_of_thought_and_solution_bears_loss_and_no_other(
     metadata: dict[str, Any], thought: str, codec: TokenizerCodec
 ) -> None:
     row = ROW.model_copy(update={"metadata": metadata})
-    example = warmup_examples([row], role="student", codec=codec, max_tokens=4096, kind="distill").kept[0]
+    example = next(iter(warmup_examples([row], role="student", codec=codec, max_tokens=4096, kind="distill")))
     written = f"{thought}<|end_of_thought|>\n\n<|begin_of_solution|>Two.<|end_of_solution|>"
     # The mask, token by token: the prompt is what a student is asked with, all that follows is what it shall write.
     prompt = len(codec.student_prompt(question=row.question).token_ids)
@@ -75,7 +75,7 @@ def test_a_row_with_nothing_to_learn_from_is_refused_by_its_id(codec: TokenizerC
 
 def test_a_warm_up_learns_the_trace_of_the_dataset_beside_an_explanation(codec: TokenizerCodec) -> None:
     row = ROW.model_copy(update={"metadata": {"explanation": "of a teacher"}})
-    example = warmup_examples([row], role="student", codec=codec, max_tokens=4096).kept[0]
+    example = next(iter(warmup_examples([row], role="student", codec=codec, max_tokens=4096)))
     assert "of the dataset<|end_of_thought|>" in codec.decode(example.token_ids)
 
 

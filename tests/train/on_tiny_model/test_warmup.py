@@ -22,7 +22,7 @@ ROW = DatasetRow(id="r", question="1 + 1?", solution="Two.", reasoning_trace="On
 
 
 def labelled_text(codec: TokenizerCodec, role: Any) -> str:
-    example = warmup_examples([ROW], role=role, codec=codec, max_tokens=4096).kept[0]
+    example = next(iter(warmup_examples([ROW], role=role, codec=codec, max_tokens=4096)))
     labelled = [label for label in example.labels if label != IGNORED]
     # Loss stands on one stretch at the end, and each label is the token of its own place.
     assert list(example.token_ids[-len(labelled) :]) == labelled
@@ -39,7 +39,7 @@ def test_student_learns_everything_after_the_opening_of_its_thought(codec: Token
 
 
 def test_training_ids_are_the_prompt_ids_that_generation_continues(codec: TokenizerCodec) -> None:
-    example = warmup_examples([ROW], role="teacher", codec=codec, max_tokens=4096).kept[0]
+    example = next(iter(warmup_examples([ROW], role="teacher", codec=codec, max_tokens=4096)))
     prompt = codec.teacher_sequence(question=ROW.question, solution=ROW.solution).token_ids
     assert example.token_ids[: len(prompt)] == prompt
     assert set(example.labels[: len(prompt)]) == {IGNORED}
@@ -55,9 +55,9 @@ def test_row_without_trace_is_refused_by_its_id(codec: TokenizerCodec) -> None:
 def test_rows_that_are_too_long_are_left_out_and_counted(codec: TokenizerCodec) -> None:
     long = ROW.model_copy(update={"reasoning_trace": "x" * 4000})
     examples = warmup_examples([ROW, long], role="teacher", codec=codec, max_tokens=2000)
-    assert (len(examples.kept), examples.dropped) == (1, 1)
+    assert (len(list(examples)), examples.dropped) == (1, 1)
     with pytest.raises(InvalidTrainingDataError, match="longer than max_tokens"):
-        warmup_examples([long], role="teacher", codec=codec, max_tokens=2000)
+        list(warmup_examples([long], role="teacher", codec=codec, max_tokens=2000))
 
 
 def test_padding_stands_on_the_left_and_is_masked_everywhere() -> None:
@@ -97,7 +97,7 @@ def test_loss_of_the_first_step_is_the_plain_mean_over_labelled_tokens(world: An
     base = AutoModelForCausalLM.from_pretrained(world.base_dir, dtype=torch.float32)
     rows = [DatasetRow.model_validate_json(line) for line in world.dataset.read_text().splitlines()]
     total, count = 0.0, 0
-    for example in warmup_examples(rows, role="teacher", codec=codec, max_tokens=4096).kept:
+    for example in warmup_examples(rows, role="teacher", codec=codec, max_tokens=4096):
         ids = torch.tensor([example.token_ids])
         logprobs = torch.log_softmax(base(input_ids=ids).logits[0, :-1], -1)
         for position, label in enumerate(example.labels[1:]):

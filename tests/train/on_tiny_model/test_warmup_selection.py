@@ -89,7 +89,7 @@ def test_training_ends_early_where_no_loss_is_less(world: Any) -> None:
 def test_a_step_tells_its_seconds_and_its_tokens_a_second(world: Any) -> None:
     job = world.warmup(batch_size=8, max_steps=1)
     run_warmup(world.context(job))
-    examples = warmup_examples(load_splits(job).train, role="teacher", codec=world.codec, max_tokens=2048).kept
+    examples = warmup_examples(load_splits(job).train, role="teacher", codec=world.codec, max_tokens=2048)
     assert tokens(world, job) == [pytest.approx(sum(len(example.token_ids) for example in examples))]
 
 
@@ -100,7 +100,7 @@ def test_the_loss_is_that_of_the_traces_of_rows_that_are_not_trained_on(world: A
     assert {row.question for row in parts.train}.isdisjoint({row.question for row in parts.select})
     total, count = 0.0, 0
     model: Any = load_whole(world.base_dir).eval()
-    for example in warmup_examples(parts.select, role="teacher", codec=world.codec, max_tokens=2048).kept:
+    for example in warmup_examples(parts.select, role="teacher", codec=world.codec, max_tokens=2048):
         logprobs = torch.log_softmax(model(torch.tensor([example.token_ids])).logits[0].float(), -1)
         for place, label in enumerate(example.labels):
             if label >= 0:
