@@ -15,10 +15,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
-from benchmarks.reliability.lone_client import lone_client
+from benchmarks.reliability.crowd import Crowd, crowd
 from benchmarks.reliability.serving_overload import ALLOWED, GROWTH, probe
 from benchmarks.reliability.slow_service import SlowService, slow_service
 from benchmarks.reliability.trial import Trial
@@ -181,23 +180,16 @@ async def _ask_for(address: str, *, clients: int, seconds: float, chance: random
     ends_s = begin_s + seconds
     statuses, good = Counter[int](), 0
 
-    async def one(wait_s: float) -> None:
+    async def one(callers: Crowd, wait_s: float) -> None:
         nonlocal good
         await asyncio.sleep(wait_s)
-        async with lone_client(address, timeout_s=60.0) as client:
-            while time.monotonic() < ends_s:
-                status = await _call(client)
-                statuses[status] += 1
-                good += status == 200 and begin_s <= time.monotonic() < ends_s
-                if status != 200:
-                    await asyncio.sleep(WORK_S)
+        while time.monotonic() < ends_s:
+            status = (await callers.post("/v1/explain", BODY)).status
+            statuses[status] += 1
+            good += status == 200 and begin_s <= time.monotonic() < ends_s
+            if status != 200:
+                await asyncio.sleep(WORK_S)
 
-    await asyncio.gather(*[one(chance.uniform(0.0, WORK_S)) for _ in range(clients)])
+    async with crowd(address, timeout_s=60.0) as callers:
+        await asyncio.gather(*[one(callers, chance.uniform(0.0, WORK_S)) for _ in range(clients)])
     return Phase(statuses=dict(statuses), rate=good / seconds, asked=statuses.total() / (seconds + WORK_S))
-
-
-async def _call(client: httpx.AsyncClient) -> int:
-    try:
-        return (await client.post("/v1/explain", json=dict(BODY))).status_code
-    except httpx.HTTPError:
-        return 0

@@ -95,7 +95,7 @@ async def _room_in(room: asyncio.Semaphore) -> None:
         ) from None
 
 
-def call_of(
+async def call_of(
     request: Request,
     services: ServicesDep,
     timeout_ms: Annotated[

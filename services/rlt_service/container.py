@@ -90,4 +90,9 @@ def services_of(connection: HTTPConnection) -> Services:
     return cast(Services, connection.app.state.services)
 
 
-ServicesDep = Annotated[Services, Depends(services_of)]
+async def _services(connection: HTTPConnection) -> Services:
+    """Do the same as a dependency: FastAPI calls what is not async in a thread, which costs more than the call."""
+    return services_of(connection)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]

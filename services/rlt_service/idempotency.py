@@ -44,7 +44,7 @@ _KEY = re.compile(KEY_PATTERN.strip("^$"))
 _METHODS = frozenset({"POST", "PUT", "DELETE"})
 
 
-def described(
+async def described(
     key: Annotated[
         str | None,
         Header(

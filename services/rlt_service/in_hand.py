@@ -55,9 +55,9 @@ class InHand:
 
     @contextmanager
     def reserved(self, least: Load, *, begun: bool = False) -> Generator[None]:
-        """Hold room for the least that a call will ask, while it is tokenised to learn the rest; raises as `taken`.
+        """Hold room for the least that a call will ask, while it is looked up or tokenised to learn the rest.
 
-        What would be refused anyway is not tokenised, and only so much is at a time as there is room for.
+        What would be refused anyway is neither, and only so much is at a time as there is room for. Raises as `taken`.
         """
         with self._held(least, begun=begun):
             yield

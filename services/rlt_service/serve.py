@@ -15,9 +15,11 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from rlt_core.errors import ConfigurationError, RltError
+from rlt_service import pauses
 from rlt_service.app import create_app, open_state
 from rlt_service.container import Services
 from rlt_service.engine.protocol import Engine, Weights
+from rlt_service.engine_host import EngineHost
 from rlt_service.launch import port
 from rlt_service.launch.state_folder import StateFolder
 from rlt_service.listening import is_loopback
@@ -103,6 +105,7 @@ class LeavingServer(uvicorn.Server):
     """
 
     _loop: asyncio.AbstractEventLoop | None = None
+    _loading: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Tell streams to end and engines how long they have, then stop as usual."""
@@ -118,8 +121,21 @@ class LeavingServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and see to short pauses: now, and when the engine is loaded."""
+        await super().startup(sockets)
+        services = getattr(cast(FastAPI, self.config.app).state, "services", None)
+        pauses.shorten()
+        if isinstance(services, Services) and services.host is not None:
+            self._loading = asyncio.create_task(_shorten_pauses_after(services.host))
+
     def _give_grace(self, services: Services) -> None:
         self._abort = asyncio.create_task(_abort_after(services, services.settings.drain_grace_s))
+
+
+async def _shorten_pauses_after(host: EngineHost) -> None:
+    await host.first_start()
+    pauses.shorten()
 
 
 async def _abort_after(services: Services, grace_s: float) -> None:

@@ -139,5 +139,23 @@ async def test_a_call_that_is_refused_for_want_of_room_is_not_tokenised(tmp_path
         first.cancel()
 
 
+async def test_a_call_that_is_refused_for_want_of_room_is_looked_up_nowhere(tmp_path: Path) -> None:
+    app = make_app(tmp_path, engine=FakeEngine(FakeOptions(delay_s=60.0)), max_queued_requests=1)
+    async with serving(app) as client:
+        first = asyncio.create_task(client.post("/v1/explain", json=GOOD))
+        async with asyncio.timeout(30.0):
+            while app.state.services.in_hand.requests == 0:
+                await asyncio.sleep(0.01)
+        # Nobody has these names, which only a look into the database could tell.
+        for path, body in (
+            ("explain", {"teacher": "nobody"}),
+            ("score", {"student": "nobody", "explanations": ["One."]}),
+            ("solve", {"student": "nobody"}),
+        ):
+            asked = {"question": GOOD["question"]} if path == "solve" else GOOD
+            check_problem(await client.post(f"/v1/{path}", json=asked | body), 429, "overloaded")
+        first.cancel()
+
+
 def explained(client: TestClient, body: dict[str, Any]) -> Any:
     return client.post("/v1/explain", json=body)

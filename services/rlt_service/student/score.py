@@ -49,7 +49,8 @@ class Scorer:
         check_text(request.question, param="/question", max_characters=limit)
         check_text(request.solution, param="/solution", max_characters=limit)
         self.engines.some_ready()  # before anything is looked up: a starting server says so
-        players = await asyncio.to_thread(self._resolve, request)
+        with self.in_hand.reserved(_least_of(request), begun=begun):
+            players = await asyncio.to_thread(self._resolve, request)
         async with self.engines.lease_pair(players.student, players.teacher) as (engine, teacher_engine):
             with self.in_hand.reserved(_least_of(request), begun=begun):
                 plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)

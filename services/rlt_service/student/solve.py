@@ -34,9 +34,11 @@ class Solver:
         """
         check_text(request.question, param="/question", max_characters=self.settings.max_text_characters)
         self.engines.some_ready()  # before anything is looked up: a starting server says so
-        student = await asyncio.to_thread(self.versions.resolve, "student", request.student)
+        least = Load(requests=request.n, tokens=request.n * request.max_tokens)
+        with self.in_hand.reserved(least):
+            student = await asyncio.to_thread(self.versions.resolve, "student", request.student)
         async with self.engines.lease(student) as engine:
-            with self.in_hand.reserved(Load(requests=request.n, tokens=request.n * request.max_tokens)):
+            with self.in_hand.reserved(least):
                 prompt = await asyncio.to_thread(_encoded, request, engine)
             with self.in_hand.taken(Load(requests=request.n, tokens=request.n * (len(prompt) + request.max_tokens))):
                 async with engine.holding(student.adapter):

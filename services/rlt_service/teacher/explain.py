@@ -87,9 +87,11 @@ class Explainer:
         self.engines.some_ready()  # before anything is looked up: a starting server says so
         if "score" in request.include:
             await asyncio.to_thread(self.scorer.check_default)  # before anything is generated that it cannot score
-        teacher = await asyncio.to_thread(self.versions.resolve, "teacher", request.teacher)
+        least = Load(requests=request.n, tokens=request.n * request.max_tokens)
+        with self.in_hand.reserved(least):
+            teacher = await asyncio.to_thread(self.versions.resolve, "teacher", request.teacher)
         async with self.engines.lease(teacher) as engine:
-            with self.in_hand.reserved(Load(requests=request.n, tokens=request.n * request.max_tokens)):
+            with self.in_hand.reserved(least):
                 prompt = await asyncio.to_thread(encode_prompt, request, engine)
             work = Generation(request=request, teacher=teacher, engine=engine, prompt=prompt)
             work.check()
