@@ -41,8 +41,6 @@ def train(
 
     Reinforcement: `rlt train --kind rl --dataset ds_1 --teacher algebra --target algebra --set promote.when=if_better`
 
-    A student on its answers: `rlt train --kind rlvr --dataset ds_1 --student pupil --target pupil --set verdict=exact`
-
     Explanations as a dataset: `rlt train --kind collect --dataset ds_1 --teacher algebra --set keep=best --watch`
 
     From a file: `rlt train --spec job.toml --dry-run`
