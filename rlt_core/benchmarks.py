@@ -130,9 +130,9 @@ def _trace(text: str) -> dict[str, object]:
 BENCHMARKS = {
     found.name: found
     for found in (
-        Benchmark(name="gsm8k", read=_gsm8k, verdict="math"),
-        Benchmark(name="math-500", read=_problem, verdict="math"),
-        Benchmark(name="aime-2024", read=_problem, verdict="math"),
+        Benchmark(name="gsm8k", read=_gsm8k, verdict="math_verify"),
+        Benchmark(name="math-500", read=_problem, verdict="math_verify"),
+        Benchmark(name="aime-2024", read=_problem, verdict="math_verify"),
         Benchmark(name="gpqa-diamond", read=_gpqa, verdict="choice"),
         Benchmark(name="countdown", read=_countdown, verdict="countdown"),
     )

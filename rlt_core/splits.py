@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rlt_core.errors import InvalidRequestError
 from rlt_core.row_files import RowsAt
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import Splits
+from rlt_core.schemas.training import Splits
 
 HELD_OUT = ("select", "gate", "report")
 """Order in which fractions are taken; an earlier split also wins a question that two datasets share."""

@@ -59,7 +59,7 @@ def fault_of(question: Question, *, rule: VerdictRule) -> str | None:
 def judge(solution: str | None, *, question: Question, rule: VerdictRule, equal: MathEquality | None = None) -> Verdict:
     """Judge a solution; None is one that was never closed, which is wrong.
 
-    Raises ValueError for a question that the rule cannot judge (`fault_of`), and for `math` without `equal`.
+    Raises ValueError for a question that the rule cannot judge (`fault_of`), and for `math_verify` without `equal`.
     """
     fault = fault_of(question, rule=rule)
     if fault is not None:
@@ -102,4 +102,4 @@ def _math(found: FoundAnswer, question: Question, equal: MathEquality | None) ->
     return "not the same"
 
 
-_RULES = {"math": _math, "exact": _exact, "choice": _choice, "countdown": _countdown}
+_RULES = {"math_verify": _math, "exact": _exact, "choice": _choice, "countdown": _countdown}

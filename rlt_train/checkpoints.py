@@ -29,6 +29,7 @@ from rlt_train.models import Policy, policy_tensors, trained_model, write_adapte
 from rlt_train.randomness import random_sha256
 from rlt_train.ranks import own_rank
 from rlt_train.sharding import whole
+from rlt_train.spec_hash import spec_sha256
 
 MANIFEST, STATE, TRAINER_STATE, ADAPTER_FOLDER = "manifest.json", "state.pt", "trainer_state.json", "adapter"
 MODEL_FILE = "model.safetensors"
@@ -143,7 +144,7 @@ def verified(point: ResumePoint, *, job: TrainerJob) -> Checkpoint:
     owner = point.job_id if isinstance(point, BranchPoint) else job.job_id
     if (manifest["job_id"], manifest["attempt"]) != (owner, point.attempt):
         raise UnfitCheckpointError(f"{name} is of another job or attempt")
-    spec = manifest["spec_sha256"] if is_others else _spec_sha256(job)
+    spec = manifest["spec_sha256"] if is_others else spec_sha256(job.spec)
     if (manifest["step"], manifest["spec_sha256"]) != (point.step, spec):
         raise UnfitCheckpointError(f"{name} is of another step or of another spec")
     if (manifest["base_model"], manifest["format_id"]) != (job.base_model, job.format_id):
@@ -202,18 +203,13 @@ def _manifest(folder: Path, *, job: TrainerJob, place: Place) -> dict[str, Any]:
         "random_sha256": random_sha256(place.randomness),
         "format_id": job.format_id,
         "base_model": job.base_model,
-        "spec_sha256": _spec_sha256(job),
+        "spec_sha256": spec_sha256(job.spec),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "files": {
             str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": file_sha256(path)} for path in files
         },
     }
-
-
-def _spec_sha256(job: TrainerJob) -> str:
-    # Without defaults: a field that a later version adds must not make every checkpoint one of another spec.
-    return hashlib.sha256(job.spec.model_dump_json(exclude_defaults=True).encode()).hexdigest()
 
 
 def _stored_step(job: TrainerJob) -> int:

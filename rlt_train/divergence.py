@@ -7,7 +7,7 @@ optimizer's step. A raise there leaves weights, moments and schedule as the step
 import math
 from typing import Any
 
-from rlt_core.schemas.jobs import DivergenceLimits
+from rlt_core.schemas.training import DivergenceLimits
 from rlt_train.errors import DivergedError
 
 

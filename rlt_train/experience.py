@@ -5,20 +5,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
-from rlt_core.comparison import states_solution
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.trainer import SampleEvent
-from rlt_core.statistics import mean
 from rlt_train.ahead import Ahead, begin
+from rlt_train.collected import Collected, Collects, RewardedRollout, RolloutT
 from rlt_train.context import JobContext
 from rlt_train.data_order import DataCourse
 from rlt_train.errors import RolloutMismatchError
 from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.journal import Journal
 from rlt_train.publishing import PublishedPolicy, Publisher
-from rlt_train.rollouts import Collected, Collector, Rollout
+from rlt_train.rollout_kinds import RolloutKind
 from rlt_train.together import from_first, of_all, own_share
 
 FLAT = 1e-8
@@ -28,39 +26,41 @@ WIDE_GAP = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sampled:
+class _Sampled(Generic[RolloutT]):
     """A step's rollouts, with the policy that wrote them."""
 
     ids: tuple[str, ...]
     """Rows that were due."""
     policy: PublishedPolicy
-    collected: Collected
+    collected: Collected[RolloutT]
 
 
-class Experience:
+class Experience(Generic[RolloutT]):
     """TRL's `rollout_func`: prompts are row ids, answers come from the published policy."""
 
     def __init__(
         self,
-        collector: Collector,
+        collector: Collects[RolloutT],
         *,
+        kind: RolloutKind[RolloutT],
         publisher: Publisher,
         rows: Sequence[DatasetRow],
-        journal: Journal,
+        journal: Journal[RolloutT],
         context: JobContext,
         replacement_rounds: int = 0,
     ) -> None:
         """`replacement_rounds` bounds how often groups without spread are replaced (DAPO's dynamic sampling)."""
         self._replacement_rounds = replacement_rounds
         self._collector = collector
+        self._kind = kind
         self._publisher = publisher
         self.rows = tuple(rows)
         self._by_id = {str(row.id): row for row in rows}
         self._journal = journal
         self._context = context
-        self._last: Collected | None = None
+        self._last: Collected[RolloutT] | None = None
         self._course: DataCourse | None = None
-        self._ahead: Ahead[_Sampled] | None = None
+        self._ahead: Ahead[_Sampled[RolloutT]] | None = None
         self._waited_s = 0.0
         self._staleness = 0
         self._step_began_s = 0.0
@@ -102,7 +102,7 @@ class Experience:
         sampled = self._begun(ids, step=policy.step) or self._sampled(ids, policy, samples=trainer.num_generations)
         self._last, self._staleness = sampled.collected, policy.step - sampled.policy.step
         self._begin_next(policy, steps=trainer.state.max_steps)
-        self._show(self._last.rollouts[0], step=policy.step)
+        self._context.events.emit(self._kind.sample(self._last.rollouts[0], policy.step))
         return columns(self._last.groups(), samples=trainer.num_generations)
 
     def work_ahead(self, course: DataCourse) -> None:
@@ -119,7 +119,7 @@ class Experience:
         due = [str(self.rows[number].id) for number in self._course.rows_due(step)]
         self._ahead = begin(partial(self._collected, due, policy, step=step), step=step)
 
-    def _begun(self, ids: Sequence[str], *, step: int) -> _Sampled | None:
+    def _begun(self, ids: Sequence[str], *, step: int) -> _Sampled[RolloutT] | None:
         """Wait for what was begun for this step."""
         if self._ahead is None:
             return None
@@ -133,13 +133,13 @@ class Experience:
         self._waited_s = time.monotonic() - began_s
         return found
 
-    def _sampled(self, ids: Sequence[str], policy: PublishedPolicy, *, samples: int) -> _Sampled:
+    def _sampled(self, ids: Sequence[str], policy: PublishedPolicy, *, samples: int) -> _Sampled[RolloutT]:
         replayed = None if self._course is not None else self._replayed(ids, policy, samples=samples)
         if replayed is not None:
             return _Sampled(ids=tuple(ids), policy=policy, collected=replayed)
         return self._collected(ids, policy, step=policy.step)
 
-    def _replayed(self, ids: Sequence[str], policy: PublishedPolicy, *, samples: int) -> Collected | None:
+    def _replayed(self, ids: Sequence[str], policy: PublishedPolicy, *, samples: int) -> Collected[RolloutT] | None:
         """Take what this very policy wrote at this step before an earlier attempt ended."""
         recalled = self._journal.recall(self._by_id, step=policy.step, policy_sha256=policy.sha256)
         for fault in recalled.faults:
@@ -156,7 +156,7 @@ class Experience:
         dropped = len(held) * samples - len(recalled.rollouts)
         return Collected(rollouts=recalled.rollouts, asked=tuple(held), dropped=dropped, explain_s=0.0, score_s=0.0)
 
-    def _collected(self, ids: Sequence[str], policy: PublishedPolicy, *, step: int) -> _Sampled:
+    def _collected(self, ids: Sequence[str], policy: PublishedPolicy, *, step: int) -> _Sampled[RolloutT]:
         self._journal.begin(step=step)
         collected = self._collect(ids, policy, step=step)
         spare = spare_rows([row_id for row_id in self._by_id if row_id not in ids], step=step)
@@ -176,7 +176,7 @@ class Experience:
         )
         return _Sampled(ids=tuple(ids), policy=policy, collected=collected)
 
-    def _collect(self, ids: Sequence[str], policy: PublishedPolicy, *, step: int) -> Collected:
+    def _collect(self, ids: Sequence[str], policy: PublishedPolicy, *, step: int) -> Collected[RolloutT]:
         rows = [self._by_id[row_id] for row_id in ids]
         return self._collector.collect(rows, version=policy.version, round_number=step)
 
@@ -205,30 +205,15 @@ class Experience:
             )
         speed = {"tokens_per_s": tokens / whole_s if whole_s > 0.0 else 0.0}
         stale = {"staleness": float(self._staleness)}
-        return times | speed | left_out | stale | reward_metrics(rollouts) | mismatch
-
-    def _show(self, rollout: Rollout, *, step: int) -> None:
-        self._context.events.emit(
-            SampleEvent(
-                step=step,
-                question_id=str(rollout.row.id),
-                question=rollout.row.question,
-                solution=rollout.row.solution,
-                text=rollout.text,
-                reward=rollout.score.reward,
-                r_ss=rollout.score.r_ss,
-                r_kl=rollout.score.r_kl,
-                well_formed=rollout.well_formed,
-            )
-        )
+        return times | speed | left_out | stale | self._kind.metrics(rollouts) | mismatch
 
 
 def given_reward(given: list[float | None], **_: object) -> list[float | None]:
-    """Hand TRL the reward that /score gave; None is a rollout that was left out, which TRL leaves out of its group."""
+    """Hand TRL the reward that was given; None is a rollout that was left out, which TRL leaves out of its group."""
     return given
 
 
-def columns(groups: Sequence[Sequence[Rollout]], *, samples: int) -> dict[str, list[Any]]:
+def columns(groups: Sequence[Sequence[RewardedRollout]], *, samples: int) -> dict[str, list[Any]]:
     """Give the groups as TRL wants them, `samples` rows each; those that are missing are filled up.
 
     A row that fills up has no reward, so that TRL counts it in no mean, no spread and no advantage, and a mask of 0,
@@ -240,7 +225,7 @@ def columns(groups: Sequence[Sequence[Rollout]], *, samples: int) -> dict[str, l
         for rollout in rollouts:
             tokens = rollout.tokens
             mine = list(tokens.prompt_token_ids), list(tokens.completion_token_ids), list(tokens.completion_logprobs)
-            rows.append((*mine, rollout.score.reward))
+            rows.append((*mine, rollout.reward))
         known = (rollouts[0] if rollouts else any_one).tokens
         filling = list(known.prompt_token_ids), [known.completion_token_ids[0]], [known.completion_logprobs[0]]
         rows += [(*filling, None)] * (samples - len(rollouts))
@@ -255,30 +240,13 @@ def columns(groups: Sequence[Sequence[Rollout]], *, samples: int) -> dict[str, l
     return found
 
 
-def reward_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Average a step's rewards and their parts."""
-    scores = [rollout.score for rollout in rollouts]
-    return {
-        "reward": mean([score.reward for score in scores]),
-        "r_ss": mean([score.r_ss for score in scores]),
-        "r_kl": mean([score.r_kl for score in scores]),
-        "uplift": mean([score.uplift for score in scores if score.uplift is not None]),
-        "solution_min": mean([score.solution.min for score in scores]),
-        "kl_mean": mean([score.kl.mean for score in scores if score.kl is not None]),
-        "kl_max": mean([score.kl.max for score in scores if score.kl is not None]),
-        "closed": mean([float(rollout.well_formed) for rollout in rollouts]),
-        "verbatim": mean([float(states_solution(rollout.text, solution=rollout.row.solution)) for rollout in rollouts]),
-        "length": mean([float(len(rollout.tokens.completion_token_ids)) for rollout in rollouts]),
-    }
-
-
-def flat_groups(groups: Sequence[Sequence[Rollout]]) -> list[int]:
+def flat_groups(groups: Sequence[Sequence[RewardedRollout]]) -> list[int]:
     """Find the groups, by number, whose rewards are all equal, or of which nothing is left: they teach nothing."""
-    rewards = [[rollout.score.reward for rollout in rollouts] for rollouts in groups]
+    rewards = [[rollout.reward for rollout in rollouts] for rollouts in groups]
     return [index for index, part in enumerate(rewards) if not part or max(part) - min(part) < FLAT]
 
 
-def replaced(collected: Collected, flat: Sequence[int], others: Collected) -> Collected:
+def replaced(collected: Collected[RolloutT], flat: Sequence[int], others: Collected[RolloutT]) -> Collected[RolloutT]:
     """Put other groups, in their order, in the places of the flat ones; times add up."""
     groups, asked = collected.groups(), list(collected.asked)
     for index, group, row_id in zip(flat, others.groups(), others.asked, strict=True):

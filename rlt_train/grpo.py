@@ -28,7 +28,7 @@ from rlt_train.lifeline import StopFlag
 from rlt_train.models import trained_policy
 from rlt_train.reference import MovingReference
 from rlt_train.resuming import FromOurCheckpoints
-from rlt_train.selection import Selection
+from rlt_train.selection import Choice
 from rlt_train.smaller_passes import SmallerPasses
 from rlt_train.together import alone, check_stop, of_all
 from rlt_train.token_tree import build_tree, can_share_beginnings, tree_logprobs
@@ -53,7 +53,7 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         self._made_up = 1.0
         self._loss_inputs: dict[str, Any] | None = None
         self.moving_reference: MovingReference | None = None
-        self.selection: Selection | None = None
+        self.selection: Choice | None = None
 
     @property
     def policy(self) -> PeftModel:
@@ -76,7 +76,7 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         self.moving_reference = MovingReference(self.policy, every=every, mix=mix)
         self.add_callback(self.moving_reference)
 
-    def select_by(self, selection: Selection) -> None:
+    def select_by(self, selection: Choice) -> None:
         """Let the result be chosen by held-out questions."""
         self.selection = selection
         self.add_callback(selection)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rlt_core.errors import ConfigurationError
-from rlt_core.schemas.jobs import ImportanceCorrection
+from rlt_core.schemas.training import ImportanceCorrection
 
 
 def importance_weights(

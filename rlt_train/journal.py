@@ -10,24 +10,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic
 
 from pydantic import Field, ValidationError
 
 from rlt_core.schemas.base import WireModel
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.score import CompletionTokens, Score
+from rlt_train.collected import RolloutT
 from rlt_train.durable import make_folder, write_durable
 from rlt_train.errors import UnfitJournalError
-from rlt_train.rollouts import Rollout
-
-
-class _Line(WireModel):
-    row_id: str
-    text: str
-    well_formed: bool
-    tokens: CompletionTokens
-    score: Score
-    scored_by: str
+from rlt_train.rollout_kinds import JournalLine, RolloutKind
 
 
 class _Entry(WireModel):
@@ -36,7 +28,8 @@ class _Entry(WireModel):
     policy_sha256: str
     version: str = ""
     """What sampled them, as it can be called while the job runs."""
-    rollouts: list[_Line]
+    rollouts: list[dict[str, Any]]
+    """As the kind writes them."""
     asked: list[str] = Field(default_factory=list[str])
     """Ids of the rows in their places; one may have fewer rollouts than others, or none. Empty: all that are there."""
 
@@ -47,20 +40,22 @@ class _Head(WireModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recalled:
+class Recalled(Generic[RolloutT]):
     """What earlier attempts left of a step: its rollouts if they can be replayed, and what was wrong with others."""
 
-    rollouts: tuple[Rollout, ...] | None
+    rollouts: tuple[RolloutT, ...] | None
     asked: tuple[str, ...] = ()
     """Ids of the rows that were asked for, in their places, where that was written."""
     faults: tuple[str, ...]
     """One for each attempt that had begun the step and left no rollouts of it that can be replayed."""
 
 
-class Journal:
+class Journal(Generic[RolloutT]):
     """One file a step: written in this attempt's folder, read from those of earlier attempts, the newest first."""
 
-    def __init__(self, folder: Path, *, job_id: str, earlier: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, *, job_id: str, earlier: Sequence[Path], kind: RolloutKind[RolloutT]) -> None:
+        """`kind` says how rollouts are written down and read back."""
+        self._kind = kind
         self._folder = folder
         self._job_id = job_id
         self._earlier = tuple(earlier)
@@ -72,7 +67,7 @@ class Journal:
 
     def write(
         self,
-        rollouts: Sequence[Rollout],
+        rollouts: Sequence[RolloutT],
         *,
         step: int,
         policy_sha256: str,
@@ -80,17 +75,7 @@ class Journal:
         asked: Sequence[str] = (),
     ) -> None:
         """Make a step's rollouts durable, those of the rows `asked` that are left; OSError where the disk is full."""
-        lines = [
-            _Line(
-                row_id=str(rollout.row.id),
-                text=rollout.text,
-                well_formed=rollout.well_formed,
-                tokens=rollout.tokens,
-                score=rollout.score,
-                scored_by=rollout.scored_by,
-            )
-            for rollout in rollouts
-        ]
+        lines = [self._kind.write(rollout).model_dump(mode="json") for rollout in rollouts]
         entry = _Entry(
             job_id=self._job_id,
             step=step,
@@ -105,15 +90,15 @@ class Journal:
         write_durable(self._folder / _name(step), head.model_dump_json().encode() + b"\n" + body)
         (self._folder / _mark(step)).unlink(missing_ok=True)
 
-    def recall(self, rows: Mapping[str, DatasetRow], *, step: int, policy_sha256: str) -> Recalled:
+    def recall(self, rows: Mapping[str, DatasetRow], *, step: int, policy_sha256: str) -> Recalled[RolloutT]:
         """Look for the rollouts that the same policy had at this step in an earlier attempt, the newest first."""
         faults: list[str] = []
         for folder in self._earlier:
             path = folder / _name(step)
             try:
                 if path.is_symlink() or path.exists():
-                    entry = self._verified(path, rows, step=step, policy_sha256=policy_sha256)
-                    rollouts = tuple(_rollout(line, rows[line.row_id]) for line in entry.rollouts)
+                    entry, lines = self._verified(path, rows, step=step, policy_sha256=policy_sha256)
+                    rollouts = tuple(line.rollout(rows[line.row_id]) for line in lines)
                     return Recalled(rollouts=rollouts, asked=tuple(entry.asked), faults=tuple(faults))
                 if (folder / _mark(step)).exists():
                     raise UnfitJournalError(f"{folder.parent.name} ended before it had written it")
@@ -121,16 +106,18 @@ class Journal:
                 faults.append(str(error))
         return Recalled(rollouts=None, faults=tuple(faults))
 
-    def _verified(self, path: Path, rows: Mapping[str, DatasetRow], *, step: int, policy_sha256: str) -> _Entry:
+    def _verified(
+        self, path: Path, rows: Mapping[str, DatasetRow], *, step: int, policy_sha256: str
+    ) -> tuple[_Entry, list[JournalLine[RolloutT]]]:
         name = f"that of {path.parent.parent.name}"
-        entry = _read(path, name=name)
+        entry, lines = _read(path, name=name, kind=self._kind)
         if (entry.job_id, entry.step) != (self._job_id, step):
             raise UnfitJournalError(f"{name} is of step {entry.step} of {entry.job_id}")
         if entry.policy_sha256 != policy_sha256:
             raise UnfitJournalError(f"{name} is of other weights")
-        if any(row_id not in rows for row_id in (*(line.row_id for line in entry.rollouts), *entry.asked)):
+        if any(row_id not in rows for row_id in (*(line.row_id for line in lines), *entry.asked)):
             raise UnfitJournalError(f"{name} holds questions that are not in the dataset")
-        return entry
+        return entry, lines
 
     def forget(self, *, before: int) -> None:
         """Drop this attempt's entries of steps that no resume will ask for."""
@@ -147,7 +134,7 @@ def _mark(step: int) -> str:
     return f"step-{step}.begun"
 
 
-def _read(path: Path, *, name: str) -> _Entry:
+def _read(path: Path, *, name: str, kind: RolloutKind[RolloutT]) -> tuple[_Entry, list[JournalLine[RolloutT]]]:
     """Read an entry whose bytes are those that were written; UnfitJournalError says what else it is."""
     if path.is_symlink() or not path.is_file():
         raise UnfitJournalError(f"{name} is no file")
@@ -159,17 +146,7 @@ def _read(path: Path, *, name: str) -> _Entry:
     if len(body) != head.size or hashlib.sha256(body).hexdigest() != head.sha256:
         raise UnfitJournalError(f"{name} is not as it was written")
     try:
-        return _Entry.model_validate(json.loads(body))
+        entry = _Entry.model_validate(json.loads(body))
+        return entry, [kind.read(line) for line in entry.rollouts]
     except (ValidationError, ValueError) as error:
         raise UnfitJournalError(f"{name} was written by another version ({type(error).__name__})") from error
-
-
-def _rollout(line: _Line, row: DatasetRow) -> Rollout:
-    return Rollout(
-        row=row,
-        text=line.text,
-        well_formed=line.well_formed,
-        tokens=line.tokens,
-        score=line.score,
-        scored_by=line.scored_by,
-    )

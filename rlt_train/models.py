@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from rlt_core.artifacts import adapter_sha256, weights_sha256
 from rlt_core.errors import ConfigurationError, NotAvailableYetError
-from rlt_core.schemas.jobs import LoraSpec
+from rlt_core.schemas.training import LoraSpec
 from rlt_train.durable import durable_folder
 from rlt_train.ranks import own_rank
 from rlt_train.sharding import gathered, sharded_like, whole

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from rlt_core.schemas.jobs import RlSpec, SupervisedSpec
+from rlt_core.schemas.jobs import SupervisedSpec
+from rlt_core.schemas.training import GrpoSpec
 
 
-def optimizer_arguments(spec: SupervisedSpec | RlSpec, *, steps: int) -> dict[str, Any]:
+def optimizer_arguments(spec: SupervisedSpec | GrpoSpec, *, steps: int) -> dict[str, Any]:
     """Give the arguments for AdamW over `steps` optimizer steps; the learning rate itself is every kind's."""
     return {
         "lr_scheduler_type": "constant_with_warmup" if spec.schedule == "constant" else spec.schedule,

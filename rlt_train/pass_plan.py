@@ -9,7 +9,7 @@ from rlt_core.artifacts import ADAPTER_WEIGHTS
 from rlt_core.batching import MICRO_BATCH_TOKENS, passed_tokens
 from rlt_core.memory import FLOAT_BYTES, MemoryNeed, Training, fitting_rows, memory_need, refusal, size
 from rlt_core.model_shape import read_shape
-from rlt_core.schemas.jobs import RlSpec
+from rlt_core.schemas.training import GrpoSpec
 from rlt_train.context import JobContext
 from rlt_train.errors import TrainingMemoryError
 from rlt_train.room import Room
@@ -37,8 +37,8 @@ def plan_passes(context: JobContext, *, rows: int, tokens_of: Callable[[int], Pa
     return fitting
 
 
-def rl_pass(spec: RlSpec, *, longest_prompt: int, rows: int, micro_rows: int, shares: bool) -> PassTokens:
-    """Count a pass of `rl`: a whole micro-batch, or fewer rows of one prompt."""
+def rl_pass(spec: GrpoSpec, *, longest_prompt: int, rows: int, micro_rows: int, shares: bool) -> PassTokens:
+    """Count a pass of `rl` or `rlvr`: a whole micro-batch, or fewer rows of one prompt."""
     joined = min(rows, spec.samples_per_question) if shares else 1
     attended = min(longest_prompt + joined * spec.max_tokens, max(MICRO_BATCH_TOKENS, longest_prompt + spec.max_tokens))
     if rows == micro_rows:
@@ -69,7 +69,7 @@ def _needs(context: JobContext, tokens_of: Callable[[int], PassTokens]) -> Calla
                 adapter_parameters=adapter,
                 full=lora is None,
                 accelerated=torch.cuda.is_available(),
-                reference=isinstance(spec, RlSpec) and spec.beta > 0.0,
+                reference=isinstance(spec, GrpoSpec) and spec.beta > 0.0,
                 keeps_best=spec.eval_every > 0,
                 recomputes=spec.gradient_checkpointing,
                 pass_tokens=pass_tokens,

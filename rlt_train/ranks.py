@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlt_core.errors import ConfigurationError
-from rlt_core.schemas.jobs import Parallel
+from rlt_core.schemas.training import Parallel
 
 BROKEN = "broken-rank"
 """File in an attempt's folder: the rank that broke first, whose error is the job's."""

@@ -20,18 +20,17 @@ from rlt_core.schemas.score import (
     ScoreResponse,
 )
 from rlt_core.tokens import SequenceCodec
+from rlt_train.collected import LEAST_COMPARED, Collected
 from rlt_train.dropped import DroppedRollouts, one_by_one
 from rlt_train.errors import RolloutMismatchError
 from rlt_train.expecting import expect
 from rlt_train.lifeline import StopFlag
 from rlt_train.services import Services
 from rlt_train.several_students import combined
-from rlt_train.side_by_side import side_by_side
+from rlt_train.side_by_side import equal_parts, side_by_side
 
 FULL_REWARD = ["solution", "kl", "format"]
 """Terms that every reward must hold."""
-LEAST_COMPARED = 2
-"""Rollouts of a question that an advantage needs: it is a comparison among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,30 +62,10 @@ class Rollout:
     scored_by: str
     """The engine's name: "fake" is a stand-in."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
-    """Rollouts in the order of the rows, and the time that each service took in seconds.
-
-    `samples` for each row, but for those that failed for good.
-    """
-
-    rollouts: tuple[Rollout, ...]
-    asked: tuple[str, ...]
-    """Ids of the rows that were asked for, in order; one of them may have no rollout left."""
-    dropped: int
-    """Rollouts that were left out on the way."""
-    explain_s: float
-    """Until the last explanation had come."""
-    score_s: float
-    """From then on: explanations that came before were scored meanwhile."""
-
-    def groups(self) -> list[tuple[Rollout, ...]]:
-        """Give what is left of each row's rollouts, in the order in which rows were asked for."""
-        by_row: dict[str, list[Rollout]] = {row_id: [] for row_id in self.asked}
-        for rollout in self.rollouts:
-            by_row[str(rollout.row.id)].append(rollout)
-        return [tuple(rollouts) for rollouts in by_row.values()]
+    @property
+    def reward(self) -> float:
+        """What it is worth."""
+        return self.score.reward
 
 
 _Explained = tuple[Explanation, CompletionTokens]
@@ -124,7 +103,7 @@ class Collector:
         self._report = report
         self._baselines: dict[tuple[str, str], float] = {}
 
-    def collect(self, rows: Sequence[DatasetRow], *, version: str, round_number: int) -> Collected:
+    def collect(self, rows: Sequence[DatasetRow], *, version: str, round_number: int) -> Collected[Rollout]:
         """Sample and score explanations of each row by `version`; `round_number` varies the seed.
 
         What fails for good is left out: a row's rollouts all, where fewer than two are left to be compared. Raises
@@ -140,9 +119,7 @@ class Collector:
             return [self._judged(row, group, dropped=dropped) for row, group in zip(part, groups, strict=True)]
 
         at_once = self._services.calls_at_once
-        size = max(1, -(-len(rows) // at_once))
-        parts = [rows[first : first + size] for first in range(0, len(rows), size)]
-        works = [partial(work, part) for part in parts]
+        works = [partial(work, part) for part in equal_parts(rows, at_most=at_once)]
         found = side_by_side(works, at_once=at_once, stop=self._stop)
         rollouts = tuple(rollout for groups in found for group in groups for rollout in group)
         if rows and not rollouts:
@@ -221,7 +198,7 @@ class Collector:
             n=plan.samples,
             temperature=plan.temperature,
             max_tokens=plan.max_tokens,
-            seed=_seed(plan.seed, round_number, row.question),
+            seed=rollout_seed(plan.seed, round_number, row.question),
             include=["tokens"],
         )
 
@@ -286,6 +263,7 @@ def _baseline_key(row: DatasetRow) -> str:
     return f"{row.question}\0{row.solution}"
 
 
-def _seed(seed: int, round_number: int, question: str) -> int:
+def rollout_seed(seed: int, round_number: int, question: str) -> int:
+    """Give the seed of a question in a round: the same for every policy that is asked in it."""
     digest = hashlib.sha256(f"{seed}\0{round_number}\0{question}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -1,7 +1,7 @@
 """Own the choice among a run's policies: measured on the `select` questions now and then, the best one is the result.
 
 The questions and seeds are the same every time, so that policies are compared in pairs, and are used for nothing else:
-gate and report have questions of their own. `rl` goes by the reward, a warm-up by the loss.
+gate and report have questions of their own. `rl` goes by the reward, `rlvr` by the accuracy, a warm-up by the loss.
 """
 
 import time
@@ -142,6 +142,22 @@ class Selection(Choice):
     def find(self) -> dict[str, float]:
         """Let the policy answer, and give the means."""
         return summarise(self._measure(self._rows))
+
+
+class AccuracySelection(Choice):
+    """The choice of `rlvr`: the policy answers the questions, and the share that it has right decides."""
+
+    measure_name = "accuracy"
+
+    def __init__(
+        self, policy: Policy, *, questions: int, measure: Callable[[], dict[str, float]], **how: Unpack[How]
+    ) -> None:
+        super().__init__(policy, questions=questions, **how)
+        self._measure = measure
+
+    def find(self) -> dict[str, float]:
+        """Let the policy answer, and give the means."""
+        return self._measure()
 
 
 class LossSelection(Choice):

@@ -9,6 +9,13 @@ from typing import TypeVar
 from rlt_train.lifeline import StopFlag
 
 ResultT = TypeVar("ResultT")
+ItemT = TypeVar("ItemT")
+
+
+def equal_parts(items: Sequence[ItemT], *, at_most: int) -> list[Sequence[ItemT]]:
+    """Cut items into at most so many parts of neighbours, all of one size but for the last."""
+    size = max(1, -(-len(items) // at_most))
+    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 def side_by_side(works: Sequence[Callable[[], ResultT]], *, at_once: int, stop: StopFlag) -> list[ResultT]:

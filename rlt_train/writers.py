@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlt_core.errors import ConfigurationError
-from rlt_core.schemas.jobs import MetricsWriter
+from rlt_core.schemas.training import MetricsWriter
 
 PREFIX = "rlt/"
 """Of the names that our metrics have among TRL's."""

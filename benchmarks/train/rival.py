@@ -21,7 +21,7 @@ from benchmarks.train.gate import StepGate
 from benchmarks.train.task import LORA_ALPHA, LORA_RANK, Task
 from rlt_core.formats import ExplanationPiece
 from rlt_core.rewards import RewardWeights, kl_per_token, score_explanation
-from rlt_core.schemas.jobs import LINEAR_TARGETS
+from rlt_core.schemas.training import LINEAR_TARGETS
 from rlt_core.tokens import EncodedSequence, ParsedCompletion
 from rlt_tokens import TokenizerCodec, load_codec
 from rlt_train.models import use_all_cores

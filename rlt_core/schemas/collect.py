@@ -37,7 +37,7 @@ class Source(RequestModel):
     """User message."""
     cleanup: str | None = Field(default=None, max_length=20_000, pattern=r"\{trace\}")
     """A second message, which asks the same model to write the reasoning anew, in a chat of its own; null: none."""
-    verdict: VerdictRule = "math"
+    verdict: VerdictRule = "math_verify"
     """How its answer is held against the row's `answer`."""
 
 

@@ -16,7 +16,7 @@ class Estimates(WireModel):
     """What the job will take. Seconds by the speed of the rehearsal, bytes by the shapes of model and adapter."""
 
     generated_tokens: Estimate
-    """Tokens that the teacher samples."""
+    """Tokens that are sampled."""
     scored_tokens: Estimate
     """Tokens that the student reads."""
     trained_tokens: Estimate
@@ -39,7 +39,7 @@ class Lengths(WireModel):
     looked_at: int
     """Rows that were tokenised: all, or of many the longest and an even sample."""
     mean_tokens: float
-    """Of a row: an rl teacher's prompt, a warm-up's whole sequence."""
+    """Of a row: the prompt of an rl teacher or an rlvr student, a warm-up's whole sequence."""
     longest_tokens: int
     mean_reader_tokens: float | None = None
     """Of what the student reads beside an explanation (rl)."""
@@ -54,15 +54,23 @@ class RehearsedRow(WireModel):
 
     row: str | None
     explanation_tokens: int | None = None
-    reward: float
-    r_ss: float
-    r_kl: float
+    """Of what was sampled."""
+    reward: float | None = None
+    """Null where nobody can know here: of rlvr, where the trial cut the solution off, or mathematics would judge."""
+    r_ss: float | None = None
+    """Null of rlvr, whose reward has no such part."""
+    r_kl: float | None = None
     uplift: float | None = None
+    right: bool | None = None
+    """Whether a student's answer is right (rlvr), where that is known."""
     well_formed: bool
 
 
 class Rehearsal(WireModel):
-    """A few rows really sampled by the teacher (rl; a warm-up's bring their trace) and scored by the student."""
+    """A few rows really sampled by the teacher (rl; a warm-up's bring their trace) and scored by the student.
+
+    Of rlvr: solved by the student, who then reads the rows' own solutions after its thoughts, which tells its speed.
+    """
 
     rows: list[RehearsedRow] = Field(default_factory=list[RehearsedRow])
     not_scored: str | None = None
@@ -71,7 +79,7 @@ class Rehearsal(WireModel):
     student: str | None = None
     engine: EngineRef | None = None
     prompt_tokens: int = 0
-    """Of the teacher (rl)."""
+    """Of the teacher (rl), or of the student who solves (rlvr)."""
     generated_tokens: int = 0
     generate_s: float = 0.0
     """For all rows at the same time, as a step samples them."""

@@ -2,14 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from rlt_core.schemas.base import MIN_TEMPERATURE, Role
 from rlt_core.schemas.explain import samples_or_is_greedy
 from rlt_core.schemas.score import RewardConfig
 from rlt_core.schemas.spec_base import SharedSpec, VersionName
 
-VerdictRule = Literal["math", "exact", "choice", "countdown"]
+
+def current_rule(value: object) -> object:
+    """Give a rule by today's name: specs and evaluations that were stored before say `math` for `math_verify`."""
+    return "math_verify" if value == "math" else value
+
+
+VerdictRule = Annotated[Literal["math_verify", "exact", "choice", "countdown"], BeforeValidator(current_rule)]
 """How answers are compared: as mathematics, as text, as a letter, or by playing the game that a row describes."""
 
 LISTED_MODELS = 8
@@ -37,7 +43,7 @@ class EvaluateSpec(SharedSpec):
     """Below 1 for students only: it renormalises the log-probs that rewards are made of."""
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
     """Longest completion."""
-    verdict: VerdictRule = "math"
+    verdict: VerdictRule = "math_verify"
     """How a student's answers are compared."""
     student: VersionName = "default"
     """Who scores a teacher's explanations."""

@@ -5,16 +5,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from rlt_core.job_errors import remedy_of
-from rlt_core.schemas.base import MIN_TEMPERATURE, Name, RequestModel, Role, UtcTime, WireModel
+from rlt_core.schemas.base import Name, RequestModel, Role, UtcTime, WireModel
 from rlt_core.schemas.collect import CollectSpec, SkippedRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
-from rlt_core.schemas.evaluate import EvaluateSpec
+from rlt_core.schemas.evaluate import EvaluateSpec, VerdictRule
 from rlt_core.schemas.score import RewardConfig
-from rlt_core.schemas.spec_base import SharedSpec
+from rlt_core.schemas.spec_base import VersionName
+from rlt_core.schemas.training import GrpoSpec, Schedule, TrainingBase
+from rlt_core.verifiable_rewards import VerifiableWeights
 
-JobKind = Literal["warmup", "rl", "collect", "distill", "evaluate"]
+JobKind = Literal["warmup", "rl", "collect", "distill", "evaluate", "rlvr"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-RESERVED_KINDS = ("rlvr", "pipeline")
+RESERVED_KINDS = ("pipeline",)
 """Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
 
 QUEUE = "train"
@@ -23,60 +25,6 @@ SPEC_VERSION = 1
 """Of what a job's spec may hold. It goes up when older code would misread a newer spec: such code leaves it waiting."""
 
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
-
-LossType = Literal["grpo", "dr_grpo", "dapo", "bnpo"]
-"""How token losses become one number; names and formulas are TRL's.
-
-`grpo`: mean of the completions' means; `dr_grpo`: sum over a constant, `max_tokens` times completions; `dapo`: mean
-over all tokens of the step; `bnpo`: mean over the tokens of a micro-batch.
-"""
-RewardScale = Literal["group", "batch", "none"]
-"""What advantages are divided by: the spread within a question, that of the whole step, or nothing (Dr. GRPO)."""
-ImportanceCorrection = Literal["ratio", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
-"""How the difference between the engine that sampled and the trainer is made up for; the last four are TRL's modes."""
-Schedule = Literal["constant", "cosine", "linear"]
-ParallelStrategy = Literal["ddp", "fsdp", "deepspeed_zero3"]
-"""How processes share a training: each holds all and gradients are averaged, or weights lie in parts too."""
-MetricsWriter = Literal["tensorboard", "wandb", "trackio"]
-"""Where a worker writes metrics too; each must be installed there (`pip install 'rlt[wandb]'`)."""
-
-LINEAR_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-class LoraSpec(RequestModel):
-    """A low-rank adapter; targets name linear layers (never `lm_head`: vLLM ignores it when scoring, #51594)."""
-
-    rank: int = Field(default=16, ge=1, le=512)
-    alpha: float = Field(default=32.0, gt=0.0, le=4096.0)
-    targets: list[str] = Field(default_factory=lambda: list(LINEAR_TARGETS), min_length=1, max_length=32)
-
-
-class Splits(RequestModel):
-    """Held-out parts of the dataset, as fractions of its rows or ids of other datasets; they share no question."""
-
-    select: float | str = 0.0
-    """Chooses a checkpoint."""
-    gate: float | str = 0.0
-    """Compares the result with the version that serves."""
-    report: float | str = 0.0
-    """For figures only."""
-
-
-class DivergenceLimits(RequestModel):
-    """When training stops as diverged, before the step is taken; what is not finite always stops it."""
-
-    grad_norm: float | None = Field(default=1000.0, gt=0.0)
-    """Of the step's whole gradient, before clipping; null is no limit."""
-    kl: float | None = Field(default=100.0, gt=0.0)
-    """Mean divergence of the policy from its reference, in nats a token (`rl`); null is no limit."""
-
-
-class Parallel(RequestModel):
-    """Processes that train one policy together, on one machine; accelerate starts them where there are several."""
-
-    processes: int = Field(default=1, ge=1, le=64)
-    """Each on a GPU of its own; `ddp` runs on CPUs too."""
-    strategy: ParallelStrategy = "ddp"
 
 
 class PromotePolicy(RequestModel):
@@ -91,23 +39,18 @@ StudentReduction = Literal["mean", "worst"]
 """What an explanation is worth that several students read: the mean of their rewards, or the lowest."""
 
 
-class _SpecBase(SharedSpec):
-    target_name: Name
-    """The name under which the result becomes a version."""
-    resume_from: str | None = Field(default=None, max_length=200)
-    """A checkpoint's id, of any job of the same kind, data and adapter: training goes on after its step."""
-    splits: Splits = Field(default_factory=Splits)
-    divergence: DivergenceLimits = Field(default_factory=DivergenceLimits)
-    lora: LoraSpec | None = Field(default_factory=LoraSpec)
-    """Null asks for full fine-tuning."""
-    report_to: list[MetricsWriter] = Field(default_factory=list[MetricsWriter], max_length=3)
-    """Writers of metrics beside the job's own."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, about a third more time for training."""
-    parallel: Parallel = Field(default_factory=Parallel)
+class VerifiableReward(RequestModel):
+    """What a student's solution is worth: `right` where its answer is, plus the penalty where it was never closed."""
+
+    right: float = Field(default=1.0, gt=0.0, le=1e6)
+    format_penalty: float = Field(default=-1.0, ge=-1e6, le=0.0)
+
+    def to_weights(self) -> VerifiableWeights:
+        """Convert to what the reward maths takes."""
+        return VerifiableWeights(**self.model_dump())
 
 
-class _SupervisedSpec(_SpecBase):
+class _SupervisedSpec(TrainingBase):
     epochs: float = Field(default=1.0, gt=0.0, le=1000.0)
     max_steps: int | None = Field(default=None, ge=1, le=10_000_000)
     """Stops before the epochs are done; null trains them all."""
@@ -162,7 +105,7 @@ class DistillSpec(_SupervisedSpec):
         return self.student_base
 
 
-class RlSpec(_SpecBase):
+class RlSpec(GrpoSpec):
     """GRPO against the student's log-probs (paper, section 3; one step = questions x samples completions)."""
 
     kind: Literal["rl"]
@@ -171,63 +114,51 @@ class RlSpec(_SpecBase):
     student: StudentName | Annotated[list[StudentName], Field(min_length=1, max_length=8)] = "default"
     """Who judges; of several, the first also judges at the gate."""
     student_reduction: StudentReduction = "mean"
-    steps: int = Field(default=10, ge=1, le=1_000_000)
-    questions_per_step: int = Field(default=4, ge=1, le=4096)
-    samples_per_question: int = Field(default=8, ge=2, le=64)
-    learning_rate: float = Field(default=2e-4, gt=0.0, le=1.0)
-    schedule: Schedule = "constant"
-    warmup_ratio: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the steps in which the learning rate rises from 0; fewer than two such steps are none."""
-    weight_decay: float = Field(default=0.0, ge=0.0, le=1.0)
-    adam_beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
-    adam_beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
-    max_grad_norm: float = Field(default=1.0, gt=0.0, le=1e6)
-    beta: float = Field(default=0.04, ge=0.0, le=100.0)
-    """Weight of the KL penalty to the reference."""
-    unbiased_kl: bool = True
-    """Weigh the penalty by the ratio of new and old probability, so that its gradient is that of the divergence
-    (DeepSeek-V3.2, 2512.02556; TRL's default). False is the paper's run: the estimator's own gradient."""
-    reference_every: int = Field(default=0, ge=0, le=1_000_000)
-    """Steps after which the reference moves towards the policy; 0 keeps it where training began."""
-    reference_mix: float = Field(default=0.9, gt=0.0, le=1.0)
-    """How far it moves: mix * policy + (1 - mix) * reference."""
-    loss_type: LossType = "grpo"
-    scale_rewards: RewardScale = "group"
-    epsilon: float = Field(default=0.2, gt=0.0, lt=1.0)
-    """The ratio of new and old probability is clipped to 1 - epsilon and 1 + epsilon_high."""
-    epsilon_high: float | None = Field(default=None, gt=0.0, le=10.0)
-    """Null is epsilon; above it, unlikely tokens may rise further (DAPO's clip-higher)."""
-    importance_correction: ImportanceCorrection = "ratio"
-    """`ratio`: the engine's log-probs are the old policy. Else the trainer's are, and a token's (sequence's) loss is
-    weighted by trainer over engine, cut off at `importance_cap` (truncate) or left out beyond it (mask)."""
-    importance_cap: float = Field(default=3.0, ge=1.0, le=1e6)
-    dynamic_sampling: int = Field(default=0, ge=0, le=16)
-    """Rounds in which questions whose samples all got the same reward give way to others (DAPO); 0 keeps them."""
-    max_dropped: float = Field(default=0.25, ge=0.0, le=0.9)
-    """Share of a step's rollouts that may be left out because they failed for good; beyond it the job fails."""
-    temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=2.0)
-    top_p: float = Field(default=1.0, ge=1.0, le=1.0)
-    """Only 1: a truncated distribution renormalises the sampled log-probs."""
-    top_k: int = Field(default=0, ge=0, le=0)
-    """Only 0, for the same reason."""
-    max_tokens: int = Field(default=128, ge=1, le=1_000_000)
-    """Longest completion."""
     reward: RewardConfig = Field(default_factory=RewardConfig)
-    max_staleness: int = Field(default=0, ge=0, le=16)
-    """Steps that the policy which samples may be behind the one that learns; 0 is strictly on-policy. From 1 on, a
-    step's rollouts are collected while the step before trains: they are one step old, not more."""
-    save_every: int = Field(default=5, ge=0, le=1_000_000)
-    """Steps between checkpoints; 0 saves at the end, and when it is stopped."""
-    eval_every: int = Field(default=0, ge=0, le=1_000_000)
-    """Steps between measurements on the `select` questions, by which the result is chosen; 0 takes the last step."""
-    patience: int = Field(default=0, ge=0, le=1000)
-    """Measurements in a row without a new best that end training early; 0 trains all steps."""
     promote: PromotePolicy = Field(default_factory=PromotePolicy)
+
+    @property
+    def role(self) -> Role:
+        """What is made plays the teacher."""
+        return "teacher"
+
+    @property
+    def start(self) -> str:
+        """Where the policy starts, as the spec names it."""
+        return self.teacher
+
+
+class RlvrSpec(GrpoSpec):
+    """GRPO of a student on whether its own answers are right, which a rule can verify, and whether they come to an end.
+
+    There is no `promote`: the gate goes by what explanations are worth to a student, and this trains no teacher.
+    """
+
+    kind: Literal["rlvr"]
+    student: VersionName = "default"
+    """Where the policy starts; also the reference of the KL penalty."""
+    verdict: VerdictRule = "math_verify"
+    """How its answers are compared, as `evaluate` compares them."""
+    reward: VerifiableReward = Field(default_factory=VerifiableReward)
+    max_tokens: int = Field(default=256, ge=1, le=1_000_000)
+    """Longest completion, thought and solution together."""
+
+    @property
+    def role(self) -> Role:
+        """What is made plays the student."""
+        return "student"
+
+    @property
+    def start(self) -> str:
+        """Where the policy starts, as the spec names it."""
+        return self.student
 
 
 SupervisedSpec = WarmupSpec | DistillSpec
 """Of the kinds that imitate texts."""
-TrainingSpec = SupervisedSpec | RlSpec
+PolicySpec = RlSpec | RlvrSpec
+"""Of the kinds that reinforce a policy by GRPO."""
+TrainingSpec = SupervisedSpec | PolicySpec
 """Of the kinds that train a model."""
 ServiceSpec = CollectSpec | EvaluateSpec
 """Of the kinds that ask services and hold no model."""
@@ -240,6 +171,7 @@ SPECS: dict[str, type[AnySpec]] = {
     "collect": CollectSpec,
     "distill": DistillSpec,
     "evaluate": EvaluateSpec,
+    "rlvr": RlvrSpec,
 }
 
 

@@ -8,6 +8,8 @@ from rlt_core.schemas.base import MIN_TEMPERATURE, EngineRef, RequestModel, UtcT
 from rlt_core.schemas.explain import ExplainUsage, FinishReason, samples_or_is_greedy
 from rlt_core.schemas.server import BatchItemError
 
+SolveInclude = Literal["tokens"]
+
 
 class SolveRequest(RequestModel):
     """A question; the student thinks it through and solves it, as it was trained to."""
@@ -20,20 +22,31 @@ class SolveRequest(RequestModel):
     temperature: Annotated[float, AfterValidator(samples_or_is_greedy)] = Field(
         default=0.7, ge=0.0, le=2.0, json_schema_extra={"anyOf": [{"const": 0.0}, {"minimum": MIN_TEMPERATURE}]}
     )
-    """0 is greedy."""
+    """0 is greedy; its log-probs are those at 1."""
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     """Sample from the likeliest tokens that have this share of the probability; 1 from all."""
     top_k: int = Field(default=0, ge=0, le=1_000_000)
-    """Sample from this many likeliest tokens; 0 from all."""
+    """Sample from this many likeliest tokens; 0 from all. The log-probs stay those of the whole softmax."""
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
     """Longest completion, thought and solution together, in tokens."""
     seed: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    include: list[SolveInclude] = Field(default_factory=list[SolveInclude], max_length=8)
 
 
 class SolveBatchRequest(WireModel):
     """Many requests at once; each answers for itself."""
 
     items: list[SolveRequest] = Field(min_length=1, max_length=256)
+
+
+class SolutionTokens(WireModel):
+    """Exactly what was read and generated; closing tag and end token included, where they were sampled."""
+
+    prompt_token_ids: list[int]
+    completion_token_ids: list[int]
+    completion_logprobs: list[float]
+    """Natural logs at `temperature`, one a completion token."""
+    temperature: float
 
 
 class Solution(WireModel):
@@ -46,6 +59,8 @@ class Solution(WireModel):
     finish_reason: FinishReason
     tokens: int
     """Tokens of the whole completion."""
+    generated: SolutionTokens | None = None
+    """Null unless `include` asks for `tokens`."""
 
 
 class SolveResponse(WireModel):

@@ -75,7 +75,8 @@ class TrainerJob(WireModel):
     teacher_version: str | None = None
     """Exact version that `start_adapter_dir` belongs to (rl)."""
     student_version: str | None = None
-    """Exact version that scores (rl); of several students the first, who also judges at the gate."""
+    """Exact version that scores (rl); of several students the first, who also judges at the gate. Of `rlvr` the one
+    that `start_adapter_dir` belongs to."""
     other_student_versions: list[str] = Field(default_factory=list[str])
     """Exact versions of the other students, where there are several."""
     measured_versions: list[str] = Field(default_factory=list[str])
@@ -87,10 +88,15 @@ class TrainerJob(WireModel):
     source_key_env: str | None = None
     """The variable of the trainer's environment that holds its key."""
     base_url: str = ""
-    """Where /v1/explain, /v1/score and /v1/jobs answer (rl)."""
+    """Where /v1/explain, /v1/score, /v1/solve and /v1/jobs answer."""
     format_id: str
     lease_s: float = Field(default=30.0, gt=0.0)
     """Longest silence on stdin, in seconds."""
+
+    @property
+    def begun(self) -> str | None:
+        """The exact version at which the training of a policy began; null for a kind that names none."""
+        return self.student_version if self.kind == "rlvr" else self.teacher_version
 
     @property
     def training(self) -> TrainingSpec:
@@ -147,7 +153,7 @@ class CheckpointEvent(_EventBase):
 
 
 class SampleEvent(_EventBase):
-    """One rollout of the step, to look at."""
+    """One rollout of a step of `rl`, to look at."""
 
     type: Literal["sample"] = "sample"
     step: int
@@ -159,6 +165,24 @@ class SampleEvent(_EventBase):
     r_ss: float
     r_kl: float
     well_formed: bool
+
+
+class SolvedEvent(_EventBase):
+    """One rollout of a step of `rlvr`, to look at."""
+
+    type: Literal["solved"] = "solved"
+    step: int
+    question_id: str
+    question: str
+    answer: str | None
+    """What is right; null where a game decides."""
+    thought: str
+    solution: str | None
+    """Null where it was never closed."""
+    reward: float
+    right: bool
+    why: str
+    """Why it is wrong; empty where it is right."""
 
 
 class EvaluationEvent(_EventBase):
@@ -248,6 +272,7 @@ AnyEvent = (
     | LogEvent
     | CheckpointEvent
     | SampleEvent
+    | SolvedEvent
     | EvaluationEvent
     | ResultEvent
     | CollectingEvent

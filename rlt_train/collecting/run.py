@@ -121,7 +121,7 @@ class _Collect:
         self._noted: dict[int, Answered] = {}
         self._open: dict[int, _Shard] = {}
         self._marked_s = 0.0
-        by_math = self.spec.source is not None and self.spec.source.verdict == "math"
+        by_math = self.spec.source is not None and self.spec.source.verdict == "math_verify"
         self._equal = MathVerify() if by_math else None
 
     def take_up(self) -> None:

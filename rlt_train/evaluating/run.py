@@ -31,7 +31,7 @@ def run_evaluate(context: ServiceContext, *, equal: MathEquality | None = None) 
     question that cannot be asked, ConfigurationError where math-verify is not installed.
     """
     spec = _spec(context)
-    if equal is None and spec.role == "student" and spec.verdict == "math":
+    if equal is None and spec.role == "student" and spec.verdict == "math_verify":
         equal = MathVerify()  # before anything is asked
     services, course = context.connect(), _Course(context, spec=spec)
     for place, version in enumerate(context.job.measured_versions):

@@ -1,16 +1,23 @@
 """Own which base a job trains: students may have one of their own. Pure."""
 
 from rlt_core.schemas.base import Role
-from rlt_core.schemas.jobs import AnySpec, DistillSpec
+from rlt_core.schemas.jobs import AnySpec, JobKind
 from rlt_service.settings import Settings
 
+OF_STUDENTS: frozenset[JobKind] = frozenset({"distill", "rlvr"})
+"""Kinds that train the students' base."""
 BASE_FIELDS = {"warmup": "base_model", "distill": "student_base"}
 """By kind: the field of a spec that names what training starts from."""
 
 
 def base_role(spec: AnySpec) -> Role:
-    """Say whose base a job trains: a distillation's is the students', any other's the teachers'."""
-    return "student" if isinstance(spec, DistillSpec) else "teacher"
+    """Say whose base a job trains: a distillation's and an rlvr's is the students', any other's the teachers'."""
+    return role_of(spec.kind)
+
+
+def role_of(kind: JobKind) -> Role:
+    """Say whose base a kind of job trains."""
+    return "student" if kind in OF_STUDENTS else "teacher"
 
 
 def model_reference(settings: Settings, role: Role) -> str:

@@ -136,7 +136,7 @@ def test_three_make_three_pairs_and_one_shared_question_makes_none() -> None:
         ({"role": "teacher"}, "different roles"),
         ({"dataset_sha256": "cd", "dataset": "ds_2"}, "different datasets, ds_1 and ds_2"),
         ({"dataset": "ds_2"}, None),
-        ({"verdict": "math"}, "different verdicts"),
+        ({"verdict": "math_verify"}, "different verdicts"),
     ],
 )
 def test_what_measures_different_things_is_not_compared(fields: dict[str, Any], fault: str | None) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from rlt_core.rewards import RewardWeights
 from rlt_core.schemas.base import Page, UtcTime, new_id, split_version
+from rlt_core.schemas.collect import Source
 from rlt_core.schemas.explain import ExplainBatchRequest, ExplainRequest
 from rlt_core.schemas.jobs import JOB_SPEC, RlSpec, WarmupSpec
 from rlt_core.schemas.score import (
@@ -157,11 +158,19 @@ def test_the_reward_on_the_wire_is_the_one_of_the_maths() -> None:
     assert RewardConfig(kl_mean=0.3, kl_estimator="k3").to_weights() == RewardWeights(kl_mean=0.3, kl_estimator="k3")
 
 
+@pytest.mark.parametrize("rule", ["math", "math_verify"])
+def test_mathematics_is_also_known_by_the_name_that_stored_specs_have(rule: str) -> None:
+    spec = JOB_SPEC.validate_python({"kind": "evaluate", "dataset": "ds_1", "model": "pupil", "verdict": rule})
+    assert spec.model_dump()["verdict"] == "math_verify"
+    source = Source.model_validate({"name": "stub", "model": "deep", "verdict": rule})
+    assert source.verdict == "math_verify"
+
+
 def test_a_job_is_read_by_its_kind() -> None:
     assert isinstance(JOB_SPEC.validate_python(WARMUP), WarmupSpec)
     assert isinstance(JOB_SPEC.validate_python(RL), RlSpec)
     with pytest.raises(ValidationError, match="union_tag_invalid"):
-        JOB_SPEC.validate_python({**RL, "kind": "rlvr"})
+        JOB_SPEC.validate_python({**RL, "kind": "pipeline"})
 
 
 @pytest.mark.parametrize("name", ["", "Algebra", "-a", "a b", "../a", "a@1", "a" * 64, "job_1.1", "a\n"])

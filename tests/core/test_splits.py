@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rlt_core.errors import InvalidRequestError
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import Splits
+from rlt_core.schemas.training import Splits
 from rlt_core.splits import SplitRows, split_rows
 
 

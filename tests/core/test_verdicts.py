@@ -184,9 +184,9 @@ def same_text(*, expected: str, found: FoundAnswer) -> bool:
         ("choice", asked("A"), "The answer is A car.", False),
         ("countdown", asked(None, **GAME), "The answer is (44 + 19) + 35.", True),
         ("countdown", asked(None, **GAME), "<answer>44 + 19 - 35</answer>", False),
-        ("math", asked("16"), "She has 16 coins.", True),
-        ("math", asked("16"), "She has 17 coins.", False),
-        ("math", asked("5 cm"), "The answer is 5 m.", False),
+        ("math_verify", asked("16"), "She has 16 coins.", True),
+        ("math_verify", asked("16"), "She has 17 coins.", False),
+        ("math_verify", asked("5 cm"), "The answer is 5 m.", False),
     ],
 )
 def test_each_rule_judges_by_its_own_measure(rule: VerdictRule, question: Question, solution: str, right: bool) -> None:
@@ -200,7 +200,7 @@ def test_known_units_are_told_apart_before_mathematics_is_asked(answer: str, why
     def without_units(*, expected: str, found: FoundAnswer) -> bool:
         return True
 
-    verdict = judge(f"The answer is {answer}.", question=asked("5 cm"), rule="math", equal=without_units)
+    verdict = judge(f"The answer is {answer}.", question=asked("5 cm"), rule="math_verify", equal=without_units)
     assert verdict.why == why
 
 
@@ -213,7 +213,7 @@ def test_what_was_never_closed_or_says_nothing_is_wrong_and_says_why() -> None:
     ("rule", "question", "fault"),
     [
         ("exact", asked(None), "has no answer"),
-        ("math", asked("  "), "has no answer"),
+        ("math_verify", asked("  "), "has no answer"),
         ("choice", asked("16"), "no letter of a choice"),
         ("countdown", asked("98"), "has no nums"),
         ("countdown", asked("98", nums=[1, "2"], target=3), "has no nums"),
@@ -228,4 +228,4 @@ def test_a_question_that_a_rule_cannot_judge_says_so(rule: VerdictRule, question
 
 def test_mathematics_is_judged_by_nobody_but_who_knows_it() -> None:
     with pytest.raises(ValueError, match="needs something that compares"):
-        judge("16", question=asked(), rule="math")
+        judge("16", question=asked(), rule="math_verify")

@@ -60,7 +60,7 @@ def _ok(job: dict[str, Any], *, steps: tuple[int, ...] = (1, 2), announced: str 
         lora_rank=None if full else 16,
         base_model=job["base_model"],
         steps=2,
-        parent=job["teacher_version"],
+        parent=job["student_version" if job["kind"] == "rlvr" else "teacher_version"],
         cost={"total_s": 0.1},
     )
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rlt_core.errors import ConfigurationError
-from rlt_core.schemas.jobs import Parallel, ParallelStrategy
+from rlt_core.schemas.training import Parallel, ParallelStrategy
 from rlt_service.jobs.launching import check_launchable, launched
 
 COMMAND = ("python", "-m", "rlt_train")

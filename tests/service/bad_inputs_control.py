@@ -30,7 +30,9 @@ JOBS = (
     query("a word for a page's size", "GET /v1/jobs?limit=ten", "/limit", "integer"),
     query("a status that there is not", "GET /v1/jobs?status=done", "/status", "'succeeded'"),
     query("a kind that is mistyped in a filter", "GET /v1/jobs?kind=warmpu", "/kind", "did you mean warmup?"),
-    query("a kind of later work in a filter", "GET /v1/jobs?kind=rlvr", "/kind", "does not run rlvr", **NOT_YET),
+    query(
+        "a kind of later work in a filter", "GET /v1/jobs?kind=pipeline", "/kind", "does not run pipeline", **NOT_YET
+    ),
     query("a page after an unknown job", "GET /v1/jobs?after=job_unknown", "/after", "job_unknown"),
     query("events after none", "GET /v1/jobs/$job_ended/events?after=-1", "/after", "got '-1'"),
     query("too many events", "GET /v1/jobs/$job_ended/events?limit=1001", "/limit", "1000"),

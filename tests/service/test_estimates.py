@@ -6,7 +6,8 @@ import pytest
 
 from rlt_core.model_shape import ModelShape, shape_of
 from rlt_core.schemas.dry_run import Lengths, Rehearsal, RehearsedRow
-from rlt_core.schemas.jobs import LINEAR_TARGETS, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.schemas.training import LINEAR_TARGETS
 from rlt_service.control.estimates import Machine, Speeds, Work, estimate, least_memory
 from rlt_service.control.workload import counted, work_of
 from tests.engine.model_files import CONFIG

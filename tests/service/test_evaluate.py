@@ -9,7 +9,7 @@ import pytest
 
 from rlt_core.errors import InvalidRequestError
 from rlt_core.schemas.evaluate import EvaluateSpec
-from rlt_service.control import evaluating
+from rlt_service.control import judging
 from rlt_service.control.evaluating import EvaluateChecks
 from tests.support.control import Control, check_problem, control_app
 
@@ -130,16 +130,16 @@ def test_mathematics_needs_its_library_where_workers_run_here(
     control: Control, datasets: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = control.services
-    spec = EvaluateSpec.model_validate(evaluate(datasets["answers"], verdict="math"))
+    spec = EvaluateSpec.model_validate(evaluate(datasets["answers"], verdict="math_verify"))
     here = services.settings.model_copy(update={"broker_url": None})
     checks = EvaluateChecks(settings=here, datasets=services.datasets, registry=services.registry, engine=None)
-    monkeypatch.setattr(evaluating, "LIBRARY", "no_such_library")
+    monkeypatch.setattr(judging, "LIBRARY", "no_such_library")
     with pytest.raises(InvalidRequestError, match="pip install") as caught:
         checks.check(spec)
     assert caught.value.param == "/verdict"
     replace(checks, settings=services.settings).check(spec)  # workers elsewhere have what they have
     checks.check(spec.model_copy(update={"verdict": "exact"}))
-    monkeypatch.setattr(evaluating, "LIBRARY", "json")
+    monkeypatch.setattr(judging, "LIBRARY", "json")
     assert checks.check(spec).rows == 4
 
 

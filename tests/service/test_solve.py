@@ -1,11 +1,15 @@
 """POST /v1/solve: a student answers a question by itself, on the fake engine."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from rlt_service.engine.fake_engine import FakeEngine, FakeOptions, rule_logprobs
+from rlt_service.engine.protocol import EngineInfo, GenerateRequest, GenerateResult
 from tests.support.control import Control, check_problem, control_app
 from tests.support.service import running_app
 
@@ -59,6 +63,52 @@ def test_what_was_cut_off_has_no_solution(control: Control) -> None:
     assert (cut["solution"], cut["finish_reason"], cut["tokens"]) == (None, "length", 5)
 
 
+def test_tokens_come_on_request_and_are_those_that_were_generated(control: Control) -> None:
+    host = control.services.host
+    assert host is not None
+    codec = host.ready().codec
+    assert all(one["generated"] is None for one in solved(control.http, n=2)["solutions"])
+    for temperature, told in ((0.5, 0.5), (0, 1.0)):
+        found = solved(control.http, n=2, temperature=temperature, include=["tokens"])["solutions"]
+        for one in found:
+            made = one["generated"]
+            prompt, ids = made["prompt_token_ids"], made["completion_token_ids"]
+            assert tuple(prompt) == codec.student_prompt(question=ASKED["question"]).token_ids
+            assert codec.decode(ids).startswith(f"{one['thought']}{codec.format.thought_close}")
+            assert len(made["completion_logprobs"]) == len(ids) == one["tokens"]
+            assert made["temperature"] == told
+            rule = rule_logprobs([*prompt, *ids], start=len(prompt), temperature=told, adapter=None)
+            assert made["completion_logprobs"] == pytest.approx(list(rule))
+
+
+class Renormalised(FakeEngine):
+    """Gives log-probs as vLLM does for top_p or top_k: those of the renormalised choice, here all certain."""
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        made = await super().generate(request)
+        completions = tuple(replace(one, logprobs=(0.0,) * len(one.logprobs)) for one in made.completions)
+        return GenerateResult(completions=completions, cached_tokens=0)
+
+
+class Plain(Renormalised):
+    @property
+    def info(self) -> EngineInfo:
+        return replace(super().info, scoring="plain")
+
+
+@pytest.mark.parametrize("cut", [{"top_p": 0.9}, {"top_k": 8}], ids=str)
+def test_log_probs_of_a_distribution_that_was_cut_off_are_computed_anew(tmp_path: Path, cut: dict[str, Any]) -> None:
+    with running_app(tmp_path, engine=Renormalised(FakeOptions(max_model_len=1024))) as client:
+        [one] = solved(client, temperature=0.5, include=["tokens"], **cut)["solutions"]
+        prompt, ids = one["generated"]["prompt_token_ids"], one["generated"]["completion_token_ids"]
+        rule = rule_logprobs([*prompt, *ids], start=len(prompt), temperature=0.5, adapter=None)
+        assert one["generated"]["completion_logprobs"] == pytest.approx(list(rule))
+    with running_app(tmp_path, engine=Plain(FakeOptions(max_model_len=1024))) as client:
+        asked = ASKED | {"temperature": 0.5, "include": ["tokens"]} | cut
+        check_problem(client.post("/v1/solve", json=asked), 422, "invalid_request", param="/temperature")
+        assert client.post("/v1/solve", json=asked | {"include": []}).status_code == 200
+
+
 def test_a_batch_answers_each_item_for_itself(control: Control) -> None:
     body = {"items": [ASKED, ASKED | {"question": " "}, ASKED | {"student": "nobody"}, ASKED | {"student": "pupil"}]}
     answer = control.http.post("/v1/solve/batch", json=body)
@@ -76,6 +126,7 @@ def test_a_batch_answers_each_item_for_itself(control: Control) -> None:
         ({"student": "nobody"}, 404, "model_not_found", "/student"),
         ({"n": 0}, 422, "invalid_request", "/n"),
         ({"temperature": 0.001}, 422, "invalid_request", "/temperature"),
+        ({"include": ["score"]}, 422, "invalid_request", "/include/0"),
         ({"solution": "42"}, 422, "unknown_field", "/solution"),
     ],
 )

@@ -4,7 +4,8 @@ import pytest
 
 from rlt_core.errors import ConflictError, InvalidRequestError, NotFoundError
 from rlt_core.schemas.datasets import Dataset, DatasetRow
-from rlt_core.schemas.jobs import Splits, WarmupSpec
+from rlt_core.schemas.jobs import WarmupSpec
+from rlt_core.schemas.training import Splits
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore

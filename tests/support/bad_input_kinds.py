@@ -11,6 +11,7 @@ RL = {"kind": "rl", "dataset": "$dataset", "target_name": "made"}
 WARMUP = {"kind": "warmup", "role": "teacher", "dataset": "$dataset", "target_name": "made"}
 EVALUATE = {"kind": "evaluate", "dataset": "$dataset", "model": "default", "verdict": "exact"}
 DISTILL = {"kind": "distill", "dataset": "$dataset", "target_name": "made"}
+RLVR = {"kind": "rlvr", "dataset": "$dataset", "target_name": "made", "verdict": "exact"}
 COLLECT = {"kind": "collect", "dataset": "$dataset"}
 ROW = b'{"question": "1 + 1?", "solution": "2"}\n'
 JSONL = {"Content-Type": "application/jsonl"}
@@ -56,6 +57,11 @@ def collect(name: str, param: str | None, why: str, /, *, code: str = "invalid_r
     """Spoil a good collect; `status_` is another than 422."""
     status = fields.pop("status_", 422)
     return BadInput(name=name, call=TRAIN, body=COLLECT | fields, status=status, code=code, param=param, why=why)
+
+
+def rlvr(name: str, param: str | None, why: str, /, *, code: str = "invalid_request", **fields: Any) -> BadInput:
+    """Spoil a submission of an rlvr, whose dataset has no answers."""
+    return BadInput(name=name, call=TRAIN, body=RLVR | fields, code=code, param=param, why=why)
 
 
 def unread(name: str, content: bytes | tuple[bytes, ...], why: str, /, **answer: Any) -> BadInput:

@@ -10,6 +10,7 @@ import pytest
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.score import CompletionTokens, KlScore, Score, SolutionScore
 from rlt_train.journal import Journal, Recalled
+from rlt_train.rollout_kinds import EXPLANATIONS
 from rlt_train.rollouts import Rollout
 
 JOB, OTHER = "job_0123456789abcdef0123", "job_fedcba9876543210fedc"
@@ -46,12 +47,12 @@ def attempt_dir(root: Path, number: int) -> Path:
     return root / f"attempt-{number}" / "journal"
 
 
-def journal(root: Path, number: int, *, job: str = JOB) -> Journal:
+def journal(root: Path, number: int, *, job: str = JOB) -> Journal[Rollout]:
     earlier = [attempt_dir(root, each) for each in range(number - 1, 0, -1)]
-    return Journal(attempt_dir(root, number), job_id=job, earlier=earlier)
+    return Journal(attempt_dir(root, number), job_id=job, earlier=earlier, kind=EXPLANATIONS)
 
 
-def recall(root: Path, number: int) -> Recalled:
+def recall(root: Path, number: int) -> Recalled[Rollout]:
     return journal(root, number).recall({"r1": ROW}, step=STEP, policy_sha256=POLICY)
 
 

@@ -45,7 +45,7 @@ def equal() -> MathVerify:
 
 
 def right(expected: str, solution: str, *, equal: MathVerify) -> bool:
-    return judge(solution, question=Question(answer=expected), rule="math", equal=equal).right
+    return judge(solution, question=Question(answer=expected), rule="math_verify", equal=equal).right
 
 
 @pytest.mark.parametrize(("expected", "found"), SAME)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rlt_core.errors import ConfigurationError
-from rlt_core.schemas.jobs import Parallel
+from rlt_core.schemas.training import Parallel
 from rlt_train.ranks import Rank, check_gpus, check_ranks, first_to_break, own_rank
 
 

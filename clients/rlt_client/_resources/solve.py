@@ -7,7 +7,7 @@ from rlt_client import _problems
 from rlt_client._api import Api, path_of
 from rlt_client._resources.bodies import BATCH_ITEMS, body_of, chunks
 from rlt_core.schemas.server import BatchItemError
-from rlt_core.schemas.solve import SolveBatchResponse, SolveRequest, SolveResponse
+from rlt_core.schemas.solve import SolveBatchResponse, SolveInclude, SolveRequest, SolveResponse
 
 
 class SolveOptions(TypedDict, total=False):
@@ -20,6 +20,7 @@ class SolveOptions(TypedDict, total=False):
     top_k: int
     max_tokens: int
     seed: int | None
+    include: list[SolveInclude]
 
 
 class Solve:

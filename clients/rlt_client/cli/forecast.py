@@ -61,7 +61,8 @@ def _rehearsal(tried: Rehearsal, *, out: Console) -> None:
     for row in tried.rows:
         uplift = "" if row.uplift is None else f"{row.uplift:+.3f}"
         tokens = "" if row.explanation_tokens is None else str(row.explanation_tokens)
-        table.add_row(row.row or "", f"{row.reward:.3f}", f"{row.r_ss:.3f}", f"{row.r_kl:.3f}", uplift, tokens)
+        parts = ["" if part is None else f"{part:.3f}" for part in (row.reward, row.r_ss, row.r_kl)]
+        table.add_row(row.row or "", *parts, uplift, tokens)
     out.print(table)
 
 

@@ -14,13 +14,17 @@ from rlt_client.cli.state import Json, print_json, state_of
 def train(
     context: typer.Context,
     spec: Annotated[Path | None, typer.Option(help="The job as a .json or .toml file; flags go over it.")] = None,
-    kind: Annotated[str | None, typer.Option(help="`warmup`, `rl`, `collect`, `distill` or `evaluate`.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="`warmup`, `rl`, `collect`, `distill`, `evaluate` or `rlvr`.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="The id that `rlt datasets upload` gave.")] = None,
     target_name: Annotated[str | None, typer.Option("--target", help="Name of the versions to be made.")] = None,
     role: Annotated[str | None, typer.Option(help="warmup: `teacher` or `student`.")] = None,
     teacher: Annotated[str | None, typer.Option(help="rl: where it starts; collect: who explains. [default]")] = None,
-    student: Annotated[str | None, typer.Option(help="rl, collect: who judges. [default]")] = None,
-    steps: Annotated[int | None, typer.Option(help="rl: optimizer steps. [10]")] = None,
+    student: Annotated[
+        str | None, typer.Option(help="rl, collect: who judges; rlvr: where it starts. [default]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="rl, rlvr: optimizer steps. [10]")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any other field, dotted where it is inside one.", metavar="FIELD=VALUE"),

@@ -1,8 +1,8 @@
 """Own whether a spec can go on from a checkpoint of another job: what must be the same in both. Pure."""
 
 from rlt_core.errors import InvalidRequestError
-from rlt_core.schemas.jobs import RlSpec
 from rlt_core.schemas.trainer import BranchPoint, TrainerJob
+from rlt_core.schemas.training import GrpoSpec
 from rlt_service.control.specs import Spec
 from rlt_service.store.checkpoints import PARAM
 
@@ -10,6 +10,7 @@ ALIKE = {
     "rl": ("questions_per_step",),
     "warmup": ("role", "batch_size", "max_tokens"),
     "distill": ("batch_size", "max_tokens"),
+    "rlvr": ("questions_per_step",),
 }
 """By kind: fields that decide, with the common ones, which rows are due after a step."""
 COMMON = ("dataset", "splits", "seed", "lora")
@@ -38,7 +39,7 @@ def check_fits(spec: Spec, *, point: BranchPoint, told: TrainerJob, base_model: 
                 "the same, or start from a version instead",
                 param=f"/{field}",
             )
-    steps, field = (spec.steps, "steps") if isinstance(spec, RlSpec) else (spec.max_steps, "max_steps")
+    steps, field = (spec.steps, "steps") if isinstance(spec, GrpoSpec) else (spec.max_steps, "max_steps")
     if steps is not None and steps <= point.step:
         raise InvalidRequestError(
             f"the checkpoint {name} is of step {point.step}, so that {field} = {steps} leaves nothing to train: "

@@ -16,7 +16,8 @@ from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
 from rlt_core.schemas.evaluate import EvaluateSpec
-from rlt_core.schemas.jobs import AnySpec, DryRun, RlSpec
+from rlt_core.schemas.jobs import AnySpec, DryRun, RlSpec, RlvrSpec
+from rlt_core.schemas.training import GrpoSpec
 from rlt_core.splits import HELD_OUT
 from rlt_service.bases import base_role, model_reference
 from rlt_service.control.collect_dry_run import CollectDryRun
@@ -96,7 +97,7 @@ class DryRunner:
 
     def _tried(self, checked: Checked) -> Sequence[DatasetRow]:
         """Choose the rows of the trial: one that training leaves out would only say that it is too long."""
-        if self.engine is None or isinstance(checked.spec, RlSpec) or not self.submission.reads(checked.spec):
+        if self.engine is None or isinstance(checked.spec, GrpoSpec) or not self.submission.reads(checked.spec):
             return checked.parts.train[:REHEARSED_ROWS]
         return first_fitting(
             checked.parts.train,
@@ -146,7 +147,7 @@ class DryRunner:
             _left_of(checked),
             counted(checked.spec, lengths=lengths, rehearsal=shown),
             train_rows=len(checked.parts.train),
-            gate_rows=len(checked.parts.gate),
+            gate_rows=0 if isinstance(checked.spec, RlvrSpec) else len(checked.parts.gate),
             select_rows=len(checked.parts.select),
             compared=2 if served else 1,
         )
@@ -172,9 +173,9 @@ class DryRunner:
 
     def _rank(self, checked: Checked) -> int | None:
         """Give the rank of the adapter that training continues."""
-        if checked.teacher is None or checked.teacher.adapter is None:
+        if checked.start is None or checked.start.adapter is None:
             return None
-        return self.submission.registry.get_version(checked.teacher.version).lora_rank
+        return self.submission.registry.get_version(checked.start.version).lora_rank
 
     def _warnings(self, spec: Spec, estimates: Estimates, lengths: Lengths | None) -> list[str]:
         found: list[str] = []
@@ -203,7 +204,7 @@ class DryRunner:
 def _left_of(checked: Checked) -> Spec:
     """Give the spec of the steps that are left after a checkpoint; a warm-up's are counted all."""
     spec = checked.spec
-    if not isinstance(spec, RlSpec):
+    if not isinstance(spec, GrpoSpec):
         return spec
     return spec.model_copy(update={"steps": spec.steps - checked.first_step})
 

@@ -1,6 +1,5 @@
 """Own what is checked of an evaluate before it is accepted: whom it names, whether answers can be judged."""
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from rlt_core.schemas.dry_run import Estimate, Estimates
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import DryRun
 from rlt_core.splits import HELD_OUT
-from rlt_core.verdicts import Question, fault_of
+from rlt_service.control.judging import FaultyRows, check_library
 from rlt_service.control.specs import check_hub, check_not_before
 from rlt_service.control.versions import resolve_version
 from rlt_service.engine.protocol import Engine
@@ -21,7 +20,6 @@ from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.faults import storage_faults
 from rlt_service.store.registry import Registry, ResolvedVersion
 
-LIBRARY = "math_verify"
 NONE = Estimate(value=0.0, basis="an evaluate trains nothing")
 UNTRIED = Estimate(value=None, basis="nothing was tried: how long answers are is not known before")
 
@@ -57,7 +55,8 @@ class EvaluateChecks:
         check_not_before(spec)
         check_hub(spec.dataset, param="/dataset")
         _check_fields(spec)
-        self._check_library(spec)
+        if spec.role == "student":
+            check_library(self.settings, rule=spec.verdict)
         models = self._models(spec)
         student = None
         if spec.role == "teacher":
@@ -122,36 +121,20 @@ class EvaluateChecks:
                 )
         return found
 
-    def _check_library(self, spec: EvaluateSpec) -> None:
-        """Refuse mathematics where workers run here, and the library that compares it is not installed."""
-        here = self.settings.broker_url is None
-        if spec.role == "student" and spec.verdict == "math" and here and importlib.util.find_spec(LIBRARY) is None:
-            raise InvalidRequestError(
-                "math-verify, which compares answers as mathematics, is not installed here: pip install "
-                "'math-verify[antlr4_13_2]', or ask for the verdict exact, choice or countdown",
-                param="/verdict",
-            )
-
     def _check_rows(self, spec: EvaluateSpec, path: Path) -> tuple[int, int | None]:
         """Look at every row, as a stream: none is left out later, so each must be one that can be asked and judged."""
-        count, longest, faulty, too_long = 0, 0, _Found(), _Found()
+        count, longest, faulty, too_long = 0, 0, FaultyRows(), FaultyRows()
         for row in _rows(path):
             count += 1
             if spec.role == "student":
-                faulty.add(row, fault_of(Question(answer=row.answer, metadata=row.metadata), rule=spec.verdict))
+                faulty.judge(row, rule=spec.verdict)
             tokens = self._tokens(spec, row)
             longest = max(longest, tokens)
             limit = self.engine.info.max_model_len - spec.max_tokens if self.engine is not None else tokens
             too_long.add(row, f"has a prompt of {tokens} tokens" if tokens > limit else None)
         if not count:
             raise InvalidRequestError(f"dataset {spec.dataset} has no rows: nothing can be asked", param="/dataset")
-        if faulty.count:
-            raise InvalidRequestError(
-                f"{faulty.count} of {count} rows cannot be judged by the verdict {spec.verdict}; the first, "
-                f'{faulty.first!r}, {faulty.why}: upload answers (?columns={{"answer": "…"}}), or ask for another '
-                "verdict",
-                param="/dataset",
-            )
+        faulty.refuse_unjudged(rows=count, rule=spec.verdict, param="/dataset")
         if too_long.count and self.engine is not None:
             raise PromptTooLongError(
                 f"{too_long.count} of {count} rows do not fit; the first, {too_long.first!r}, {too_long.why}, with "
@@ -171,22 +154,6 @@ class EvaluateChecks:
         if self.registry.base("student").base_model != self.registry.base().base_model:
             return 0
         return len(self.engine.codec.student_prompt(question=row.question).token_ids)
-
-
-@dataclass(slots=True)
-class _Found:
-    """Rows with a fault: how many, and the first."""
-
-    count: int = 0
-    first: str | None = None
-    why: str = ""
-
-    def add(self, row: DatasetRow, fault: str | None) -> None:
-        if fault is None:
-            return
-        if not self.count:
-            self.first, self.why = row.id, fault
-        self.count += 1
 
 
 def _check_fields(spec: EvaluateSpec) -> None:

@@ -9,7 +9,8 @@ from rlt_core.errors import InvalidRequestError, PromptTooLongError
 from rlt_core.formats import ExplanationPiece
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Lengths
-from rlt_core.schemas.jobs import RlSpec, SupervisedSpec
+from rlt_core.schemas.jobs import PolicySpec, RlvrSpec, SupervisedSpec
+from rlt_core.schemas.training import GrpoSpec
 from rlt_core.statistics import mean
 from rlt_core.tokens import SequenceCodec
 from rlt_core.traces import longest_trace, trace_of
@@ -20,17 +21,17 @@ SAMPLED_ROWS = 2000
 """Rows that a dry run encodes besides."""
 
 
-def longest_prompt(rows: Iterable[DatasetRow], *, spec: RlSpec, codec: SequenceCodec, max_model_len: int) -> int:
-    """Count the tokens of the longest teacher prompt.
+def longest_prompt(rows: Iterable[DatasetRow], *, spec: PolicySpec, codec: SequenceCodec, max_model_len: int) -> int:
+    """Count the tokens of the longest prompt of the policy.
 
-    Raises PromptTooLongError when it, or what the student reads, does not fit beside `max_tokens` of explanation.
+    Raises PromptTooLongError when it, or what a student reads of an explanation, does not fit beside `max_tokens`.
     """
     longest, examined = 0, heapq.nlargest(ENCODED_ROWS, rows, key=_text_bytes)
     too_long: list[str] = []
     for row in examined:
-        teacher, student = _rl_tokens(row, codec=codec)
-        longest = max(longest, teacher)
-        for reader, tokens in (("teacher's prompt", teacher), ("student's text around the explanation", student)):
+        read = _read_tokens(row, spec=spec, codec=codec)
+        longest = max(longest, next(iter(read.values())))
+        for reader, tokens in read.items():
             if tokens + spec.max_tokens > max_model_len:
                 too_long.append(
                     f"the {reader} of row {row.id!r} has {tokens} tokens; with max_tokens = {spec.max_tokens} that is "
@@ -47,7 +48,7 @@ def longest_prompt(rows: Iterable[DatasetRow], *, spec: RlSpec, codec: SequenceC
 
 
 def measure_lengths(
-    rows: Sequence[DatasetRow], *, spec: SupervisedSpec | RlSpec, codec: SequenceCodec, max_model_len: int
+    rows: Sequence[DatasetRow], *, spec: SupervisedSpec | PolicySpec, codec: SequenceCodec, max_model_len: int
 ) -> Lengths:
     """Count rows in tokens: all of them, or of many the longest and an even sample, of which the mean is."""
     numbers = range(len(rows))
@@ -56,15 +57,16 @@ def measure_lengths(
     longest = [number for _, number in heapq.nlargest(ENCODED_ROWS, zip(sizes, numbers, strict=False))]
     sample = [rows[number] for number in chosen]
     extra = [rows[number] for number in longest if number not in chosen]
-    if isinstance(spec, RlSpec):
-        pairs = [_rl_tokens(row, codec=codec) for row in sample]
-        prompts = [teacher for teacher, _ in pairs]
+    if isinstance(spec, GrpoSpec):
+        counted = [tuple(_read_tokens(row, spec=spec, codec=codec).values()) for row in [*sample, *extra]]
+        readers = [float(tokens[1]) for tokens in counted[: len(sample)] if len(tokens) > 1]
+        prompts = [tokens[0] for tokens in counted]
         return Lengths(
             rows=len(rows),
             looked_at=len(sample) + len(extra),
-            mean_tokens=mean([float(tokens) for tokens in prompts]),
-            longest_tokens=max([*prompts, *(_rl_tokens(row, codec=codec)[0] for row in extra)]),
-            mean_reader_tokens=mean([float(reader) for _, reader in pairs]),
+            mean_tokens=mean([float(tokens) for tokens in prompts[: len(sample)]]),
+            longest_tokens=max(prompts),
+            mean_reader_tokens=mean(readers) if readers else None,
             limit_tokens=max_model_len - spec.max_tokens,
             too_long=0,  # `longest_prompt` refuses a spec with any
         )
@@ -103,12 +105,17 @@ def check_some_row_fits(rows: Sequence[DatasetRow], *, spec: SupervisedSpec, cod
     )
 
 
-def _rl_tokens(row: DatasetRow, *, codec: SequenceCodec) -> tuple[int, int]:
-    """Count the teacher's prompt, and what the student reads beside the explanation."""
+def _read_tokens(row: DatasetRow, *, spec: PolicySpec, codec: SequenceCodec) -> dict[str, int]:
+    """Count what is read beside a completion: the policy's prompt first; of an explanation also by the student."""
+    if isinstance(spec, RlvrSpec):
+        return {"student's prompt": len(codec.student_prompt(question=row.question).token_ids)}
     empty = ExplanationPiece()
     teacher = codec.teacher_sequence(question=row.question, solution=row.solution)
     student = codec.student_sequence(question=row.question, solution=row.solution, explanation=empty)
-    return len(teacher.token_ids), len(student.token_ids)
+    return {
+        "teacher's prompt": len(teacher.token_ids),
+        "student's text around the explanation": len(student.token_ids),
+    }
 
 
 def _warmup_tokens(row: DatasetRow, *, spec: SupervisedSpec, codec: SequenceCodec) -> int:

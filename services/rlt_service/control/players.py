@@ -9,7 +9,9 @@ from pydantic import BaseModel, ValidationError
 from rlt_core.errors import EngineUnavailableError
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
+from rlt_core.schemas.solve import SolveRequest, SolveResponse
 from rlt_service.student.score import Scorer
+from rlt_service.student.solve import Solver
 from rlt_service.teacher.explain import Explainer
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
@@ -23,6 +25,7 @@ class OwnPlayers:
 
     explainer: Explainer
     scorer: Scorer
+    solver: Solver
 
     async def explain(self, request: ExplainRequest) -> ExplainResponse:
         """Sample; raises RltError."""
@@ -31,6 +34,10 @@ class OwnPlayers:
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         """Judge; raises RltError."""
         return await self.scorer.score(request)
+
+    async def solve(self, request: SolveRequest) -> SolveResponse:
+        """Have a student solve; raises RltError."""
+        return await self.solver.solve(request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,10 @@ class RemotePlayers:
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         """Judge; raises EngineUnavailableError for whatever is no answer."""
         return await self._post("/v1/score", request, into=ScoreResponse)
+
+    async def solve(self, request: SolveRequest) -> SolveResponse:
+        """Have a student solve; raises EngineUnavailableError for whatever is no answer."""
+        return await self._post("/v1/solve", request, into=SolveResponse)
 
     async def _post(self, path: str, body: BaseModel, *, into: type[AnswerT]) -> AnswerT:
         try:

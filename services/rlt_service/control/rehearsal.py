@@ -11,16 +11,19 @@ from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Rehearsal, RehearsedRow
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
-from rlt_core.schemas.jobs import DistillSpec, RlSpec, TrainingSpec, WarmupSpec
+from rlt_core.schemas.jobs import DistillSpec, RlSpec, RlvrSpec, TrainingSpec, WarmupSpec
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
+from rlt_core.schemas.solve import Solution, SolveRequest, SolveResponse
 from rlt_core.traces import trace_of
+from rlt_core.verdicts import Question, judge
+from rlt_core.verifiable_rewards import reward_solution
 from rlt_service.engine.admission import cancel_all
 
 AnswerT = TypeVar("AnswerT")
 
 REHEARSED_ROWS = 5
 REHEARSED_TOKENS = 128
-"""Longest explanation that is sampled: a dry run answers soon."""
+"""Longest completion that is sampled: a dry run answers soon."""
 PATIENCE_S = 60.0
 NO_PLAYERS = (
     "this process plays neither teacher nor student, and RLT_SERVICE_URL, where others would, is not set: "
@@ -37,6 +40,10 @@ class Players(Protocol):
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         """Judge; raises RltError."""
+        ...
+
+    async def solve(self, request: SolveRequest) -> SolveResponse:
+        """Have a student solve; raises RltError."""
         ...
 
 
@@ -72,6 +79,8 @@ async def rehearse(
             if isinstance(spec, WarmupSpec | DistillSpec):
                 traces = [trace_of(row, kind=spec.kind) or "" for row in tried]
                 return await _warmup(tried, traces, players=players, student=student)
+            if isinstance(spec, RlvrSpec):
+                return await _solved_by_student(spec, tried, players=players, student=student)
             return await _sampled_by_teacher(spec, tried, players=players, teacher=teacher or "", student=student)
     except TimeoutError:
         return _not_scored(f"teacher and student did not answer within {patience_s:g} s")
@@ -138,6 +147,51 @@ async def _sampled_by_teacher(
         for row, answer, score in zip(rows, answers, scores, strict=True)
     ]
     return Rehearsed(shown=shown, completion_bytes=sum(written) / len(written), text_bytes=sum(texts) / len(texts))
+
+
+async def _solved_by_student(
+    spec: RlvrSpec, rows: Sequence[DatasetRow], *, players: Players, student: str
+) -> Rehearsed:
+    began_s = time.monotonic()
+    asked = [
+        SolveRequest(
+            question=row.question,
+            student=student,
+            temperature=spec.temperature,
+            max_tokens=min(spec.max_tokens, REHEARSED_TOKENS),
+            seed=spec.seed + index,
+            include=["tokens"],
+        )
+        for index, row in enumerate(rows)
+    ]
+    answers = await _together([players.solve(request) for request in asked])
+    generated_s = time.monotonic()
+    thoughts = [answer.solutions[0].thought for answer in answers]
+    read = await _warmup(rows, thoughts, players=players, student=student)
+    solved = [answer.solutions[0] for answer in answers]
+    shown = read.shown.model_copy(
+        update={
+            "rows": [_solved_row(row, made, spec=spec) for row, made in zip(rows, solved, strict=True)],
+            "prompt_tokens": sum(answer.usage.prompt_tokens for answer in answers),
+            "generated_tokens": sum(answer.usage.completion_tokens for answer in answers),
+            "generate_s": generated_s - began_s,
+        }
+    )
+    written = [len(made.model_dump_json()) for made in solved]
+    return Rehearsed(shown=shown, completion_bytes=sum(written) / len(written))
+
+
+def _solved_row(row: DatasetRow, made: Solution, *, spec: RlvrSpec) -> RehearsedRow:
+    """Judge a solution where its end was seen, by any rule but mathematics, which the trainer's process compares."""
+    closed = made.solution is not None
+    found = RehearsedRow(row=row.id, explanation_tokens=made.tokens, well_formed=closed)
+    cut_off = not closed and made.finish_reason == "length" and spec.max_tokens > REHEARSED_TOKENS
+    if cut_off or (closed and spec.verdict == "math_verify"):
+        return found
+    asked = Question(answer=row.answer, metadata=row.metadata)
+    right = closed and judge(made.solution, question=asked, rule=spec.verdict).right
+    worth = reward_solution(right=right, closed=closed, weights=spec.reward.to_weights())
+    return found.model_copy(update={"right": right, "reward": worth.reward})
 
 
 async def _warmup(

@@ -6,8 +6,9 @@ from typing import get_args
 
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError
 from rlt_core.hub_models import HUB_PREFIX, parse_hub_model
-from rlt_core.schemas.jobs import LINEAR_TARGETS, RESERVED_KINDS, JobKind, RlSpec, TrainingSpec
+from rlt_core.schemas.jobs import RESERVED_KINDS, JobKind, PolicySpec, RlSpec, RlvrSpec, TrainingSpec
 from rlt_core.schemas.spec_base import SharedSpec
+from rlt_core.schemas.training import LINEAR_TARGETS, GrpoSpec
 from rlt_service.bases import BASE_FIELDS
 
 KINDS: tuple[str, ...] = get_args(JobKind)
@@ -37,18 +38,18 @@ def known_kind(kind: object) -> object:
 
 def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     """Raise NotAvailableYetError for a field that asks for later work; `base_names` all mean the served base."""
-    if spec.lora is None and isinstance(spec, RlSpec):
+    if spec.lora is None and isinstance(spec, GrpoSpec):
         raise _later(
-            "full fine-tuning in rl (lora: null): each step's policy would need an engine of its own; give `lora`, "
-            "or leave it out",
+            f"full fine-tuning in {spec.kind} (lora: null): each step's policy would need an engine of its own; give "
+            "`lora`, or leave it out",
             param="/lora",
         )
     for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
         check_hub(dataset, param=param)
     check_parallel(spec)
     _check_select(spec)
-    if isinstance(spec, RlSpec):
-        _check_rl(spec)
+    if isinstance(spec, RlSpec | RlvrSpec):
+        _check_policy(spec)
     elif spec.base_model is not None and spec.base_model not in base_names:
         field = BASE_FIELDS[spec.kind]
         _check_pinned(spec.base_model, param=f"/{field}")
@@ -111,8 +112,8 @@ def check_parallel(spec: Spec) -> None:
                 param="/parallel/strategy",
             )
         return
-    if isinstance(spec, RlSpec):
-        _check_parallel_rl(spec)
+    if isinstance(spec, RlSpec | RlvrSpec):
+        _check_parallel_policy(spec)
     elif spec.batch_size % processes:
         raise InvalidRequestError(
             f"a batch of {spec.batch_size} cannot be shared out among {processes} processes: choose a batch_size that "
@@ -121,7 +122,7 @@ def check_parallel(spec: Spec) -> None:
         )
 
 
-def _check_parallel_rl(spec: RlSpec) -> None:
+def _check_parallel_policy(spec: GrpoSpec) -> None:
     processes, strategy = spec.parallel.processes, spec.parallel.strategy
     completions = spec.questions_per_step * spec.samples_per_question
     if completions % processes:
@@ -139,11 +140,17 @@ def _check_parallel_rl(spec: RlSpec) -> None:
             )
 
 
-def _check_rl(spec: RlSpec) -> None:
+def _check_policy(spec: PolicySpec) -> None:
     if spec.reference_every > 0 and spec.beta == 0.0:
         raise InvalidRequestError(
             "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
             param="/reference_every",
+        )
+    if isinstance(spec, RlvrSpec) and spec.max_staleness and spec.verdict == "math_verify":
+        raise InvalidRequestError(
+            "with max_staleness answers are judged beside the step before, where the time that math-verify takes "
+            "cannot be bounded: leave it at 0, or ask for the verdict exact, choice or countdown",
+            param="/max_staleness",
         )
 
 

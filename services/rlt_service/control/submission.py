@@ -4,21 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from rlt_core.errors import InvalidRequestError, NotAvailableYetError, NotFoundError
+from rlt_core.errors import InvalidRequestError, NotFoundError
 from rlt_core.row_files import open_rows
 from rlt_core.schemas.base import split_version
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.evaluate import EvaluateSpec
-from rlt_core.schemas.jobs import AnySpec, Job, RlSpec, SupervisedSpec
+from rlt_core.schemas.jobs import AnySpec, Job, PolicySpec, RlSpec, RlvrSpec, SupervisedSpec
 from rlt_core.splits import SplitRows, split_rows
 from rlt_core.traces import SupervisedKind, missing_trace
 from rlt_service.bases import base_role, model_reference
 from rlt_service.control.branching import check_fits
 from rlt_service.control.collecting import CollectChecks
 from rlt_service.control.evaluating import EvaluateChecks
+from rlt_service.control.judging import FaultyRows, check_library
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
 from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before
+from rlt_service.control.starts import resolve_start
 from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine.request_checks import check_temperature
@@ -42,12 +44,17 @@ class Checked:
     dataset_rows: int
     parts: SplitRows
     teacher: ResolvedVersion | None
-    """None for a warm-up."""
+    """None but for rl."""
     student: ResolvedVersion | None
-    """Of several the first."""
+    """Of several the first; of rlvr where it starts."""
     longest_prompt_tokens: int | None
     first_step: int = 0
     """The step of another job's checkpoint, after which training goes on."""
+
+    @property
+    def start(self) -> ResolvedVersion | None:
+        """The version from which the training of a policy starts."""
+        return self.student if isinstance(self.spec, RlvrSpec) else self.teacher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +111,11 @@ class Submission:
         check_not_before(spec)
         max_rank = self.engine.info.max_lora_rank if self.engine is not None else self.settings.max_lora_rank
         check_lora(spec, max_rank=max_rank)
+        if isinstance(spec, RlvrSpec):
+            check_library(self.settings, rule=spec.verdict)
         check_new_name(self.registry, spec.target_name, param="/target_name")
         checkpoint = self._checkpoint(spec)
-        teacher, student = self._players(spec, begun=checkpoint.told.teacher_version if checkpoint else None)
+        teacher, student = self._players(spec, begun=checkpoint.told.begun if checkpoint else None)
         rows = self._rows(spec.dataset, param="/dataset")
         parts = self._split(spec, rows)
         return Checked(
@@ -133,40 +142,13 @@ class Submission:
 
     def _players(self, spec: Spec, *, begun: str | None) -> tuple[ResolvedVersion | None, ResolvedVersion | None]:
         """Find teacher and student; `begun` is the version at which the training that goes on began."""
+        if isinstance(spec, RlvrSpec):
+            return None, resolve_start(self.registry, spec, begun=begun)
         if not isinstance(spec, RlSpec):
             return None, None
         if spec.promote.when != "never":
             check_alias_name(self.registry, "teacher", spec.promote.alias, param="/promote/alias")
-        named = begun if begun is not None and "teacher" not in spec.model_fields_set else spec.teacher
-        teacher = resolve_version(self.registry, "teacher", named, param="/teacher")
-        if begun is not None and teacher.version != begun:
-            raise InvalidRequestError(
-                f"the training of the checkpoint began at {begun}, which stays the reference, and {spec.teacher!r} is "
-                f"{teacher.version}: leave teacher out",
-                param="/teacher",
-            )
-        student = self._students(spec)[0]
-        if teacher.base_model != (served := self.registry.base().base_model):
-            raise InvalidRequestError(
-                f"{teacher.version} is of the students' base {teacher.base_model!r}, this server trains teachers of "
-                f"{served!r}",
-                param="/teacher",
-            )
-        if teacher.full is not None:
-            raise NotAvailableYetError(
-                f"not available yet is training on from a fully trained model, {teacher.version}: start from an "
-                "adapter or from the base",
-                param="/teacher",
-            )
-        if teacher.adapter is not None and spec.lora is not None and "lora" in spec.model_fields_set:
-            rank = self.registry.get_version(teacher.version).lora_rank
-            if rank != spec.lora.rank:
-                raise InvalidRequestError(
-                    f"training continues the adapter of {teacher.version}, whose rank is {rank}, not "
-                    f"{spec.lora.rank}: leave lora out, or start from the base",
-                    param="/lora/rank",
-                )
-        return teacher, student
+        return resolve_start(self.registry, spec, begun=begun), self._students(spec)[0]
 
     def _students(self, spec: RlSpec) -> list[ResolvedVersion]:
         if isinstance(spec.student, str):
@@ -203,6 +185,13 @@ class Submission:
     def _check_rows(self, spec: Spec, parts: SplitRows) -> int | None:
         codec = self.engine.codec if self.engine is not None and self.reads(spec) else None
         _check_selected(spec, parts)
+        if isinstance(spec, RlvrSpec):
+            _check_counts(spec, parts)
+            _check_judged(spec, parts)
+            if self.engine is None or codec is None:
+                return None
+            room = self.engine.info.max_model_len
+            return longest_prompt([*parts.train, *parts.select], spec=spec, codec=codec, max_model_len=room)
         if isinstance(spec, RlSpec):
             _check_counts(spec, parts)
             if self.engine is None or codec is None:
@@ -246,14 +235,24 @@ def _check_share(spec: SupervisedSpec, *, rows: int) -> None:
         )
 
 
-def _check_counts(spec: RlSpec, parts: SplitRows) -> None:
+def _check_judged(spec: RlvrSpec, parts: SplitRows) -> None:
+    """Refuse rows whose answers the rule cannot judge: none would ever be right."""
+    named = isinstance(spec.splits.select, str)
+    for rows, param in ((parts.train, "/dataset"), (parts.select, "/splits/select" if named else "/dataset")):
+        faulty = FaultyRows()
+        for row in rows:
+            faulty.judge(row, rule=spec.verdict)
+        faulty.refuse_unjudged(rows=len(rows), rule=spec.verdict, param=param)
+
+
+def _check_counts(spec: PolicySpec, parts: SplitRows) -> None:
     if len(parts.train) < spec.questions_per_step:
         raise InvalidRequestError(
             f"{len(parts.train)} rows are left to train on, fewer than questions_per_step = {spec.questions_per_step}: "
             "lower it, or hold less out",
             param="/questions_per_step",
         )
-    if spec.promote.when == "if_better" and len(parts.gate) < MIN_GATE_QUESTIONS:
+    if isinstance(spec, RlSpec) and spec.promote.when == "if_better" and len(parts.gate) < MIN_GATE_QUESTIONS:
         raise InvalidRequestError(
             f"promotion if_better compares on held-out gate questions, and {len(parts.gate)} are held out: set "
             f"splits.gate so that at least {MIN_GATE_QUESTIONS} are",

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from rlt_core.batching import MICRO_BATCH_TOKENS, epoch_steps, micro_batch_rows, passed_tokens
 from rlt_core.schemas.dry_run import Lengths, Rehearsal
-from rlt_core.schemas.jobs import RlSpec, SupervisedSpec
+from rlt_core.schemas.jobs import PolicySpec, RlSpec, RlvrSpec, SupervisedSpec
 from rlt_core.schemas.trainer import KEPT_CHECKPOINTS
+from rlt_core.schemas.training import GrpoSpec
 from rlt_core.traces import NOUNS
 from rlt_service.control.estimates import Work
 from rlt_service.store.registry import KEPT_ROLLOUTS
@@ -19,18 +20,18 @@ class Counted:
     """The rows in tokens, wherever that is known from."""
 
     row: float | None
-    """Mean teacher's prompt (rl) or whole sequence (warm-up)."""
+    """Mean prompt of the policy (rl, rlvr) or whole sequence (warm-up)."""
     longest: int
     reader: float | None
     """Mean of what the student reads beside an explanation (rl)."""
     completion: float
-    """Mean explanation (rl)."""
+    """Mean explanation (rl) or solution with its thought (rlvr)."""
     completion_basis: str
     fitting: float
     """Share of the rows that are trained on."""
 
 
-def counted(spec: SupervisedSpec | RlSpec, *, lengths: Lengths | None, rehearsal: Rehearsal) -> Counted:
+def counted(spec: SupervisedSpec | PolicySpec, *, lengths: Lengths | None, rehearsal: Rehearsal) -> Counted:
     """Take means from the tokenizer's count; of completions, which nobody can count before, from the rehearsal.
 
     A process without a tokenizer takes all of them from the rehearsal.
@@ -48,10 +49,10 @@ def counted(spec: SupervisedSpec | RlSpec, *, lengths: Lengths | None, rehearsal
         fitting = 1.0 - lengths.too_long / max(lengths.looked_at, 1)
     elif tried:
         row, reader = _tried_means(spec, rehearsal)
-        longest = math.ceil(row) if isinstance(spec, RlSpec) else longest
+        longest = math.ceil(row) if isinstance(spec, GrpoSpec) else longest
     return Counted(
         row=row,
-        longest=min(longest, spec.max_tokens) if not isinstance(spec, RlSpec) else longest,
+        longest=min(longest, spec.max_tokens) if not isinstance(spec, GrpoSpec) else longest,
         reader=reader,
         completion=completion,
         completion_basis=basis,
@@ -59,18 +60,20 @@ def counted(spec: SupervisedSpec | RlSpec, *, lengths: Lengths | None, rehearsal
     )
 
 
-def _tried_means(spec: SupervisedSpec | RlSpec, rehearsal: Rehearsal) -> tuple[float, float | None]:
+def _tried_means(spec: SupervisedSpec | PolicySpec, rehearsal: Rehearsal) -> tuple[float, float | None]:
     """Take means from what other processes, which have the tokenizer, counted of the rows that were tried."""
     tried = len(rehearsal.rows)
-    if not isinstance(spec, RlSpec):
+    if not isinstance(spec, GrpoSpec):
         return rehearsal.scored_tokens / tried, None
+    if isinstance(spec, RlvrSpec):
+        return rehearsal.prompt_tokens / tried, None
     # Each row was read twice, with its explanation and, for the baseline, without.
     beside = max(rehearsal.scored_tokens - rehearsal.generated_tokens, 0)
     return rehearsal.prompt_tokens / tried, beside / (2 * tried)
 
 
 def work_of(
-    spec: SupervisedSpec | RlSpec,
+    spec: SupervisedSpec | PolicySpec,
     rows: Counted,
     *,
     train_rows: int,
@@ -79,19 +82,16 @@ def work_of(
     select_rows: int = 0,
 ) -> Work:
     """Count what a job does; `compared` versions answer the gate's questions."""
-    if isinstance(spec, RlSpec):
+    if isinstance(spec, GrpoSpec):
         looks = math.ceil(spec.steps / spec.eval_every) if spec.eval_every else 0
-        return _rl(spec, rows, gate_answers=gate_rows * compared, select_answers=select_rows * looks)
+        return _policy(spec, rows, gate_answers=gate_rows * compared, select_answers=select_rows * looks)
     return _warmup(spec, rows, train_rows=train_rows, select_rows=select_rows)
 
 
-def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int, select_answers: int) -> Work:
+def _policy(spec: PolicySpec, rows: Counted, *, gate_answers: int, select_answers: int) -> Work:
     group, completions = spec.samples_per_question, spec.questions_per_step * spec.samples_per_question
     judged = spec.steps * completions + select_answers
     answers = judged + gate_answers
-    students = 1 if isinstance(spec.student, str) else len(spec.student)
-    readings = students * judged + gate_answers  # at the gate the first student judges alone
-    scored = None if rows.reader is None else readings * (rows.reader + rows.completion)
     per_step = None if rows.row is None else spec.questions_per_step * rows.row + completions * rows.completion
     each = passed_tokens(longest_prompt=rows.longest, max_tokens=spec.max_tokens, samples=group, shares=True)
     pass_rows = micro_batch_rows(max(completions // spec.parallel.processes, 1), tokens_per_row=each)
@@ -99,16 +99,14 @@ def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int, select_answers: int) 
     kept_steps = spec.steps if spec.save_every == 0 else min(spec.steps, 2 * spec.save_every)
     told = f"{spec.steps} steps x {completions} completions"
     told += f" + {select_answers} of measurements" if select_answers else ""
-    read = f"({told}) x {students} students" if students > 1 else told
-    told, read = f"{told} + {gate_answers} of the gate", f"{read} + {gate_answers} of the gate"
+    scored, scored_basis = _scored(spec, rows, judged=judged, gate_answers=gate_answers, told=told)
+    told += f" + {gate_answers} of the gate" if isinstance(spec, RlSpec) else ""
     return Work(
         generated=answers * rows.completion,
         scored=scored,
         trained=None if per_step is None else spec.steps * per_step,
         generated_basis=f"({told}) x {rows.completion_basis}",
-        scored_basis=UNKNOWN
-        if rows.reader is None
-        else f"({read}) x ({rows.reader:.1f} of question and solution + {rows.completion:.1f} of the explanation)",
+        scored_basis=scored_basis,
         trained_basis=UNKNOWN
         if rows.row is None
         else f"{spec.steps} steps x ({spec.questions_per_step} prompts of {rows.row:.1f} + {completions} completions "
@@ -125,6 +123,21 @@ def _rl(spec: RlSpec, rows: Counted, *, gate_answers: int, select_answers: int) 
         keeps_best=spec.eval_every > 0,
         recomputes=spec.gradient_checkpointing,
         journal_completions=kept_steps * completions,
+    )
+
+
+def _scored(spec: PolicySpec, rows: Counted, *, judged: int, gate_answers: int, told: str) -> tuple[float | None, str]:
+    """Count what students read to judge a policy's completions; a rule reads nothing."""
+    if isinstance(spec, RlvrSpec):
+        return 0.0, f"nothing is scored: answers are judged by the verdict {spec.verdict}"
+    if rows.reader is None:
+        return None, UNKNOWN
+    students = 1 if isinstance(spec.student, str) else len(spec.student)
+    readings = students * judged + gate_answers  # at the gate the first student judges alone
+    read = f"({told}) x {students} students" if students > 1 else told
+    return readings * (rows.reader + rows.completion), (
+        f"({read} + {gate_answers} of the gate) x ({rows.reader:.1f} of question and solution + {rows.completion:.1f} "
+        "of the explanation)"
     )
 
 

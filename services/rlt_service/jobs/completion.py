@@ -74,7 +74,7 @@ class Completion:
     ) -> ModelVersion:
         candidate = Candidate(
             name=spec.target_name,
-            role="teacher" if isinstance(spec, RlSpec) else spec.role,
+            role=spec.role,
             base_model=result.base_model,
             format=self.settings.format,
             folder=Path(result.adapter_dir),

@@ -14,7 +14,8 @@ from typing import Any
 from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.evaluate import EvaluateSpec
-from rlt_core.schemas.jobs import AnySpec, Parallel, ParallelStrategy
+from rlt_core.schemas.jobs import AnySpec
+from rlt_core.schemas.training import Parallel, ParallelStrategy
 
 CONFIG_NAME = "accelerate.json"
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
 from rlt_core.schemas.collect import CollectSpec, Source
 from rlt_core.schemas.evaluate import EvaluateSpec
-from rlt_core.schemas.jobs import Job, RlSpec, ServiceSpec, SupervisedSpec, TrainingSpec
+from rlt_core.schemas.jobs import Job, PolicySpec, RlSpec, RlvrSpec, ServiceSpec, SupervisedSpec, TrainingSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
 from rlt_service.bases import BASE_FIELDS, base_role, model_reference
 from rlt_service.jobs.launching import check_launchable
@@ -69,13 +69,22 @@ class Preparation:
         base = self.registry.base(base_role(spec))
         check_launchable(spec.parallel)
         first, branch = self._first_attempt(job), self._branch(spec)
-        begun = (first and first.teacher_version) or (branch and branch.told.teacher_version)
-        fields = self._rl(spec, base, first, begun=begun) if isinstance(spec, RlSpec) else self._warmup(spec, base)
-        return fields | {
+        begun = (first and first.begun) or (branch and branch.told.begun)
+        return self._by_kind(spec, base, first, begun=begun) | {
             "split_paths": self._splits(spec),
             "resume_points": self._resume_points(job),
             "branch_point": branch.point if branch is not None else None,
         }
+
+    def _by_kind(
+        self, spec: TrainingSpec, base: ResolvedVersion, first: TrainerJob | None, *, begun: str | None
+    ) -> dict[str, Any]:
+        if isinstance(spec, RlSpec):
+            return self._rl(spec, base, first, begun=begun)
+        if isinstance(spec, RlvrSpec):
+            student = self._start(spec, base, begun=begun)
+            return _started(student) | {"student_version": student.version}
+        return self._warmup(spec, base)
 
     def _service(self, job: Job, spec: ServiceSpec) -> dict[str, Any]:
         # As with rl, what an alias means is decided once: all shards are of one teacher, judged by one student.
@@ -167,31 +176,38 @@ class Preparation:
         self, spec: RlSpec, base: ResolvedVersion, first: TrainerJob | None, *, begun: str | None
     ) -> dict[str, Any]:
         # An alias may have moved since: all attempts train one policy against one student, or a resume would mix them.
-        teacher_name = begun or spec.teacher
         told = [first.student_version, *first.other_student_versions] if first and first.student_version else None
         names = told or ([spec.student] if isinstance(spec.student, str) else spec.student)
-        teacher = _of_base(self.registry.resolve("teacher", teacher_name), base)
-        if teacher.full is not None:
-            raise NotAvailableYetError(
-                f"{teacher.version} is a fully trained model, from which training cannot go on yet: start from an "
-                "adapter or from the base.",
-                param="/teacher",
-            )
+        teacher = self._start(spec, base, begun=begun)
         bases = (base, self.registry.base("student"))
         students = [_of_base(self.registry.resolve("student", name), *bases).version for name in names]
-        return {
-            "start_adapter_dir": str(teacher.adapter.path) if teacher.adapter is not None else None,
+        return _started(teacher) | {
             "teacher_version": teacher.version,
             "student_version": students[0],
             "other_student_versions": students[1:],
             "served_version": self._served(spec.promote.alias),
         }
 
+    def _start(self, spec: PolicySpec, base: ResolvedVersion, *, begun: str | None) -> ResolvedVersion:
+        """Find where a policy starts: where the first attempt did, or the training of which it goes on."""
+        found = _of_base(self.registry.resolve(spec.role, begun or spec.start), base)
+        if found.full is not None:
+            raise NotAvailableYetError(
+                f"{found.version} is a fully trained model, from which training cannot go on yet: start from an "
+                "adapter or from the base.",
+                param=f"/{spec.role}",
+            )
+        return found
+
     def _served(self, alias: str) -> str | None:
         try:
             return self.registry.get_alias("teacher", alias).version
         except NotFoundError:
             return None
+
+
+def _started(start: ResolvedVersion) -> dict[str, Any]:
+    return {"start_adapter_dir": str(start.adapter.path) if start.adapter is not None else None}
 
 
 def _of_base(resolved: ResolvedVersion, *bases: ResolvedVersion) -> ResolvedVersion:

@@ -26,6 +26,7 @@ from rlt_core.schemas.jobs import (
     JobStatus,
     Progress,
     RlSpec,
+    RlvrSpec,
     WarmupSpec,
 )
 from rlt_service.store import history
@@ -73,7 +74,7 @@ def job_of(row: JobRow) -> Job:
 def total_of(spec: AnySpec) -> int | None:
     """Give the steps that a spec asks for, where it says how many."""
     match spec:
-        case RlSpec():
+        case RlSpec() | RlvrSpec():
             return spec.steps
         case WarmupSpec() | DistillSpec():
             return spec.max_steps

@@ -16,7 +16,7 @@ from rlt_core.errors import (
     NotFoundError,
 )
 from rlt_core.schemas.base import VERSION_PATTERN, Page, Role, now_utc
-from rlt_core.schemas.jobs import JOB_SPEC, RolloutPublished, RolloutPublishRequest
+from rlt_core.schemas.jobs import JOB_SPEC, JobKind, RolloutPublished, RolloutPublishRequest
 from rlt_core.schemas.teachers import (
     Alias,
     AliasHistory,
@@ -28,6 +28,7 @@ from rlt_core.schemas.teachers import (
     ModelVersion,
     NamedModel,
 )
+from rlt_service.bases import role_of
 from rlt_service.store import aliases, evaluations, history, resolution, rollouts
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
@@ -226,7 +227,7 @@ class Registry:
             job = fenced_job(session, job_id, request.attempt)
             if rollouts.was_published(session, job_id, request):
                 return published
-            base = resolution.current_base(session)
+            base = resolution.current_base(session, role_of(cast(JobKind, job.kind)))
             if base is None:
                 raise NotFoundError("No base model is registered yet: start the service once.")
             session.add(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from rlt_core.errors import PromptTooLongError
 from rlt_core.schemas.base import EngineRef, new_id, now_utc
 from rlt_core.schemas.explain import ExplainUsage
-from rlt_core.schemas.solve import Solution, SolveRequest, SolveResponse
+from rlt_core.schemas.solve import Solution, SolutionTokens, SolveRequest, SolveResponse
 from rlt_core.solutions import read_solution
 from rlt_core.tokens import SequenceCodec
+from rlt_service.engine.own_logprobs import is_cut_off, logprob_temperature, scored_anew
 from rlt_service.engine.protocol import AdapterRef, Completion, Engine, GenerateRequest
+from rlt_service.engine.request_checks import check_temperature
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand, Load
 from rlt_service.served import Versions, check_text
@@ -40,10 +42,17 @@ class Solver:
         async with self.engines.lease(student) as engine:
             with self.in_hand.reserved(least):
                 prompt = await asyncio.to_thread(_encoded, request, engine)
+            anew = "tokens" in request.include and is_cut_off(top_p=request.top_p, top_k=request.top_k)
+            if anew:  # before anything is sampled whose log-probs this engine cannot give
+                check_temperature(logprob_temperature(request.temperature), info=engine.info, param="/temperature")
+            asked = _asked(request, engine, prompt=prompt, adapter=student.adapter)
             with self.in_hand.taken(Load(requests=request.n, tokens=request.n * (len(prompt) + request.max_tokens))):
                 async with engine.holding(student.adapter):
-                    made = await engine.generate(_asked(request, engine, prompt=prompt, adapter=student.adapter))
-            solutions = await asyncio.to_thread(_read, made.completions, engine.codec)
+                    made = await engine.generate(asked)
+                    completions = made.completions
+                    if anew:
+                        completions = await scored_anew(completions, asked=asked, engine=engine)
+            solutions = await asyncio.to_thread(_read, completions, request=request, asked=asked, codec=engine.codec)
             return SolveResponse(
                 id=new_id("sol"),
                 created_at=now_utc(),
@@ -89,8 +98,25 @@ def _asked(
     )
 
 
-def _read(completions: Sequence[Completion], codec: SequenceCodec) -> list[Solution]:
-    return [_solution(completion, codec) for completion in completions]
+def _read(
+    completions: Sequence[Completion], *, request: SolveRequest, asked: GenerateRequest, codec: SequenceCodec
+) -> list[Solution]:
+    found = [_solution(completion, codec) for completion in completions]
+    if "tokens" not in request.include:
+        return found
+    return [
+        solution.model_copy(update={"generated": _generated(completion, asked)})
+        for solution, completion in zip(found, completions, strict=True)
+    ]
+
+
+def _generated(completion: Completion, asked: GenerateRequest) -> SolutionTokens:
+    return SolutionTokens(
+        prompt_token_ids=list(asked.prompt_token_ids),
+        completion_token_ids=list(completion.token_ids),
+        completion_logprobs=list(completion.logprobs),
+        temperature=logprob_temperature(asked.temperature),
+    )
 
 
 def _solution(completion: Completion, codec: SequenceCodec) -> Solution:

@@ -1,19 +1,17 @@
 """Own one explain request that has its version, engine and prompt: what the engine is asked, how answers are read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rlt_core.errors import PromptTooLongError
 from rlt_core.schemas.explain import ExplainRequest, ExplainUsage, Explanation
-from rlt_service.engine.protocol import Completion, Engine, GenerateRequest, SequenceScoreRequest
-from rlt_service.engine.request_checks import check_results, check_temperature
+from rlt_service.engine.own_logprobs import is_cut_off, logprob_temperature, scored_anew
+from rlt_service.engine.protocol import Completion, Engine, GenerateRequest
+from rlt_service.engine.request_checks import check_temperature
 from rlt_service.in_hand import Load
 from rlt_service.served import ServedVersion
 from rlt_service.store.ownership import owner
 from rlt_service.teacher.completions import read_completion
-
-GREEDY_TEMPERATURE = 1.0
-"""Greedy has no distribution of its own: its log-probs are those at 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +48,7 @@ class Generation:
     @property
     def is_cut_off(self) -> bool:
         """Whether part of the distribution is not sampled from, so that sampled log-probs are renormalised."""
-        return self.request.top_p < 1.0 or self.request.top_k > 0
+        return is_cut_off(top_p=self.request.top_p, top_k=self.request.top_k)
 
     @property
     def is_scored_anew(self) -> bool:
@@ -66,19 +64,7 @@ class Generation:
         """Score completions anew where the sampled log-probs are renormalised and wanted (method: the reward)."""
         if not self.is_scored_anew:
             return list(completions)
-        asked = [
-            SequenceScoreRequest(
-                token_ids=(*self.prompt, *completion.token_ids),
-                start=len(self.prompt),
-                temperature=self._logprob_temperature,
-                adapter=self.teacher.adapter,
-                cache_salt=owner(),
-            )
-            for completion in completions
-        ]
-        results = await self.engine.score(asked)
-        check_results(asked, results)
-        return [replace(made, logprobs=result.logprobs) for made, result in zip(completions, results, strict=True)]
+        return await scored_anew(completions, asked=self.asked, engine=self.engine)
 
     def read(self, completions: Sequence[Completion]) -> list[Explanation]:
         """Find the explanations in what was generated, with all of that beside them."""
@@ -106,7 +92,7 @@ class Generation:
 
     @property
     def _logprob_temperature(self) -> float:
-        return self.request.temperature or GREEDY_TEMPERATURE
+        return logprob_temperature(self.request.temperature)
 
 
 def encode_prompt(request: ExplainRequest, engine: Engine) -> tuple[int, ...]:

@@ -283,7 +283,7 @@ def test_answers_of_two_engines_make_no_figures(bench: Bench, dataset: str) -> N
 def test_mathematics_is_compared_by_what_is_handed_in(bench: Bench, dataset: str) -> None:
     job = bench.submit(dataset=dataset, model="pupil@1")
     prepared = bench.prepare(job)
-    spec = prepared.spec.model_copy(update={"verdict": "math"})
+    spec = prepared.spec.model_copy(update={"verdict": "math_verify"})
 
     def always(*, expected: str, found: FoundAnswer) -> bool:
         return True

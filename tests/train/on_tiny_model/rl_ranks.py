@@ -19,7 +19,7 @@ from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
 from rlt_core.schemas.trainer import ResultEvent
 from rlt_tokens import TokenizerCodec
-from rlt_train import rl
+from rlt_train import policy_training, rl
 from rlt_train.__main__ import main
 from rlt_train.context import JobContext
 from rlt_train.grpo import RltGrpoTrainer
@@ -119,6 +119,6 @@ def _run(context: JobContext) -> ResultEvent:
 
 
 if __name__ == "__main__":
-    setattr(rl, "micro_batch_rows", few_rows)  # noqa: B010
+    setattr(policy_training, "micro_batch_rows", few_rows)  # noqa: B010
     KINDS["rl"] = run
     sys.exit(main())

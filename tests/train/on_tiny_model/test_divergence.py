@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rlt_core.schemas.jobs import DivergenceLimits
 from rlt_core.schemas.trainer import CheckpointEvent, ProgressEvent
+from rlt_core.schemas.training import DivergenceLimits
 from rlt_train.divergence import check_divergence
 from rlt_train.errors import DivergedError
 from rlt_train.grpo import RltGrpoTrainer

@@ -79,7 +79,7 @@ def test_training_that_cannot_fit_is_refused_before_the_model_is_loaded(
         raise AssertionError
 
     monkeypatch.setattr("rlt_train.warmup.load_policy", loaded)
-    monkeypatch.setattr("rlt_train.rl.load_policy", loaded)
+    monkeypatch.setattr("rlt_train.policy_training.load_policy", loaded)
     with pytest.raises(TrainingMemoryError, match="one row at a time") as raised:
         run_warmup(with_room(world.context(world.warmup()), 1000))
     assert (raised.value.code, raised.value.retryable) == ("out_of_memory", False)

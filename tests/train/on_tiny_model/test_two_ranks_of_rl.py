@@ -57,7 +57,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, base_dir: Path, codec: Any) -
     world = World(root=root, base_dir=base_dir, dataset=root / "rows.jsonl", codec=codec)
     alone = world.rl(SPEC, attempt=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rl_ranks.rl, "micro_batch_rows", rl_ranks.few_rows)
+        patch.setattr(rl_ranks.policy_training, "micro_batch_rows", rl_ranks.few_rows)
         context = world.context(alone)
         context.events.emit(rl_ranks.run(context))
 

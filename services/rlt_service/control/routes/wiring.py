@@ -15,7 +15,7 @@ from rlt_service.control.submission import Submission
 from rlt_service.engine.protocol import Engine
 from rlt_service.store.deletion import Deletion
 from rlt_service.store.version_uses import VersionUses
-from rlt_service.use_cases import explainer_of, scorer_of
+from rlt_service.use_cases import explainer_of, scorer_of, solver_of
 
 
 def ready_engine(services: Services) -> Engine | None:
@@ -62,7 +62,7 @@ def dry_runner_of(services: Services) -> DryRunner:
 def players_of(services: Services) -> Players | None:
     """Give teacher and student of this process, or those that its trainers reach; None where nobody says where."""
     if services.engines is not None:
-        return OwnPlayers(explainer=explainer_of(services), scorer=scorer_of(services))
+        return OwnPlayers(explainer=explainer_of(services), scorer=scorer_of(services), solver=solver_of(services))
     url = services.settings.service_url
     return None if url is None else RemotePlayers(base_url=url)
 
