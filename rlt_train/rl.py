@@ -1,6 +1,7 @@
 """Own the `rl` kind: GRPO of a teacher on a student's log-probs, every rollout through the services."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from rlt_core.errors import ConfigurationError
