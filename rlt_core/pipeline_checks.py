@@ -35,7 +35,7 @@ NOT_COMPARED = frozenset({"name", "priority", "not_before", "max_runtime_s"})
 def check_graph(spec: PipelineSpec) -> None:
     """Raise InvalidRequestError, with `param`, for a graph that cannot be carried out: each finding by its place."""
     _check_ids(spec)
-    makes = {step.id: output_of(step.spec) for step in spec.steps}
+    makes: dict[str, Output] = {step.id: output_of(step.spec) for step in spec.steps}
     _check_rounds(spec, makes)
     for place, step in enumerate(spec.steps):
         for number, before in enumerate(step.after):

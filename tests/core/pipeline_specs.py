@@ -25,7 +25,7 @@ WHOLE = [
     step("judge", EVALUATE, role="teacher", model="$rl.teacher", verdict="math"),
 ]
 """warmup -> rl -> collect -> distil -> measure, and judge beside it."""
-TAUGHT_BY_ITSELF = {
+TAUGHT_BY_ITSELF: dict[str, Any] = {
     "rounds": 3,
     "start": {"teacher": "default", "student": "default"},
     "carry": {"teacher": "$distil.student", "student": "$distil.student"},

@@ -21,7 +21,7 @@ from rlt_core.pipelines import (
     step_of,
 )
 from rlt_core.schemas.jobs import SPECS
-from rlt_core.schemas.pipelines import PipelineSpec
+from rlt_core.schemas.pipelines import Output, PipelineSpec
 from tests.core.pipeline_specs import (
     COLLECT,
     DATASET,
@@ -40,7 +40,7 @@ Body = dict[str, Any]
 
 def done(spec: PipelineSpec, place: Place, *, status: Any = "succeeded") -> StepState:
     output = output_of(step_of(spec, place[1]).spec)
-    made = {output: f"{place[1]}-{place[0]}"} if status == "succeeded" else {}
+    made: dict[Output, str] = {output: f"{place[1]}-{place[0]}"} if status == "succeeded" else {}
     return StepState(job=f"job_{place[1]}{place[0]}", status=status, made=made)
 
 

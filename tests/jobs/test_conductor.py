@@ -1,18 +1,18 @@
-"""A whole pipeline through workers: the stub trainer under supervisors here, and under one worker as a process."""
+"""A whole pipeline through workers, one step after the other: the stub trainer under a supervisor."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from rlt_core.schemas.jobs import QUEUE, TERMINAL, AnySpec, Job, JobResult
+from rlt_core.errors import VersionInUseError
+from rlt_core.schemas.jobs import QUEUE, AnySpec, Job, JobResult
 from rlt_service.jobs.conductor import Conductor
+from rlt_service.store.deletion import Deletion
 from rlt_service.store.pipelines import PipelineStore
 from tests.core.pipeline_specs import RL, WARMUP, pipeline, step
 from tests.jobs.site import Site
-from tests.jobs.test_worker import Plant
 from tests.support.waiting import wait_until
 
 
@@ -68,17 +68,14 @@ def test_the_thread_moves_a_pipeline_on_until_it_is_stopped(site: Site) -> None:
     assert len(site.jobs.list(pipeline=job.id).data) == 2
 
 
-@pytest.mark.processes
-def test_one_worker_runs_all_steps_of_a_pipeline_and_a_killed_trainer_is_none_of_its_concern(
-    plant: Plant, tmp_path: Path
-) -> None:
-    """A worker that held the pipeline itself would wait for its steps for ever."""
-    site = plant.site
-    plant.start_workers(1)
-    job = submit(site, rl="crash-once")
-    with conducting(site):
-        wait_until(lambda: site.jobs.get(job.id).status in TERMINAL, what="the end of the pipeline", timeout_s=60.0)
-    ended = site.jobs.get(job.id)
-    assert ended.result is not None
-    assert (ended.status, ended.result.teacher) == ("succeeded", "algebra@3")
-    assert [site.jobs.get(found.job).attempt for found in ended.result.steps] == [1, 2, 1]
+def test_a_version_that_a_step_made_stays_until_the_pipeline_has_ended(site: Site) -> None:
+    job = submit(site)
+    conductor = Conductor(PipelineStore(site.database), check=accepted, on_begun=lambda: None, period_s=60.0)
+    conductor.round()
+    site.run_one()
+    deletion = Deletion(site.database, site.artifacts)
+    with pytest.raises(VersionInUseError, match=f"{job.id}, a pipeline whose step made it, is running"):
+        deletion.delete("algebra@1")
+    site.jobs.cancel(job.id)
+    conductor.round()
+    assert deletion.delete("algebra@1") == "algebra@1"

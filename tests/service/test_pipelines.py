@@ -55,7 +55,7 @@ def post(control: Control, body: Body, query: str = "") -> Any:
     return control.http.post(f"/v1/train{query}", json=body)
 
 
-REFUSED: list[tuple[str, list[Body], Body, str, str, str]] = [
+REFUSED: list[tuple[str, list[Body], Body, str, str | None, str]] = [
     ("a mistyped field", [step("a", WARMUP, epoch=1)], {}, "unknown_field", "/steps/0/spec/epoch", "epochs"),
     ("a kind that is none", [step("a", WARMUP, kind="x")], {}, "invalid_request", "/steps/0/spec", "tag"),
     ("a pipeline in it", [step("a", WARMUP, kind="pipeline")], {}, "invalid_request", "/steps/0/spec", "tag"),
@@ -202,7 +202,7 @@ def test_steps_are_jobs_of_their_own_and_another_pipeline_goes_on_from_any(
 
 
 def test_the_same_submission_with_a_key_makes_one_pipeline(control: Control, dataset: str) -> None:
-    body, key = pipeline(dataset, step("a", WARMUP)), {"Idempotency-Key": "one pipeline"}
+    body, key = pipeline(dataset, step("a", WARMUP)), {"Idempotency-Key": "one-pipeline"}
     first, second = (control.http.post("/v1/train", json=body, headers=key) for _ in range(2))
     assert (first.json()["id"], second.headers["Idempotency-Replayed"]) == (second.json()["id"], "true")
     control.http.post(f"/v1/jobs/{first.json()['id']}/cancel")

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from rlt_core.errors import ConflictError, InvalidRequestError, JobStateError
+from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.jobs import QUEUE, TERMINAL, AnySpec, Job, JobError, JobResult
 from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_service.jobs.conductor import Conductor
@@ -18,7 +19,7 @@ from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.pipelines import PipelineStore
-from rlt_service.store.tables import JobRow, OutboxRow, PipelineStepRow
+from rlt_service.store.tables import DatasetTable, JobRow, OutboxRow, PipelineStepRow
 from tests.core.pipeline_specs import COLLECT, DISTILL, TAUGHT_BY_ITSELF, WARMUP, WHOLE, pipeline, step
 
 SMALL = [step("collect", COLLECT), step("distil", DISTILL, dataset="$collect.dataset"), step("other", WARMUP)]
@@ -122,7 +123,7 @@ def killed_at(database: Database, number: int) -> Iterator[list[int]]:
         if count[0] == number:
             raise Killed
 
-    engine = database._started()  # pyright: ignore[reportPrivateUsage] - where a kill comes cannot be seen from outside
+    engine = database._started()
     event.listen(engine, "before_cursor_execute", before)
     try:
         yield count
@@ -400,6 +401,25 @@ def test_what_a_pipeline_may_still_use_cannot_be_deleted(
     jobs.cancel(job.id)
     for dataset in (named, begun):
         datasets.delete(dataset)
+
+
+def test_a_dataset_that_a_step_collected_stays_until_the_pipeline_has_ended(
+    database: Database, jobs: JobStore, pipelines: PipelineStore, datasets: DatasetStore
+) -> None:
+    job = start(pipelines, [step("collect", COLLECT), step("last", WARMUP, "collect")])
+    conducting = conductor(pipelines)
+    conducting.round()
+    (collect,) = claimed_all(jobs)
+    finish(jobs, collect)
+    made = f"ds_{collect.id[4:]}"
+    with database.transaction() as session:
+        fields: dict[str, Any] = {"rows": 1, "size_bytes": 1, "sha256": "0" * 64, "columns": []}
+        session.add(DatasetTable(id=made, created_at=now_utc(), **fields))
+    conducting.round()
+    with pytest.raises(ConflictError, match=job.id):
+        datasets.delete(made)
+    play(jobs, conducting, job.id)
+    datasets.delete(made)
 
 
 def test_a_pipeline_that_cannot_be_moved_holds_up_no_other(jobs: JobStore, pipelines: PipelineStore) -> None:

@@ -12,6 +12,10 @@ WARMUP = {"kind": "warmup", "role": "teacher", "dataset": "$dataset", "target_na
 EVALUATE = {"kind": "evaluate", "dataset": "$dataset", "model": "default", "verdict": "exact"}
 DISTILL = {"kind": "distill", "dataset": "$dataset", "target_name": "made"}
 COLLECT = {"kind": "collect", "dataset": "$dataset"}
+STEPS: list[dict[str, Any]] = [
+    {"id": "collect", "spec": COLLECT},
+    {"id": "distil", "spec": DISTILL | {"dataset": "$collect.dataset"}},
+]
 ROW = b'{"question": "1 + 1?", "solution": "2"}\n'
 JSONL = {"Content-Type": "application/jsonl"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -56,6 +60,15 @@ def collect(name: str, param: str | None, why: str, /, *, code: str = "invalid_r
     """Spoil a good collect; `status_` is another than 422."""
     status = fields.pop("status_", 422)
     return BadInput(name=name, call=TRAIN, body=COLLECT | fields, status=status, code=code, param=param, why=why)
+
+
+def pipeline(name: str, param: str, why: str, /, *, code: str = "invalid_request", **fields: Any) -> BadInput:
+    """Spoil a good pipeline of a collect and a distill; `more` are fields of the second step's spec."""
+    first, second = STEPS
+    status, more = fields.pop("status_", 422), fields.pop("more", {})
+    steps = [first, second | {"spec": second["spec"] | more}]
+    body = {"kind": "pipeline", "steps": steps} | fields
+    return BadInput(name=name, call=TRAIN, body=body, status=status, code=code, param=param, why=why)
 
 
 def unread(name: str, content: bytes | tuple[bytes, ...], why: str, /, **answer: Any) -> BadInput:

@@ -91,7 +91,8 @@ def _spec_names(job: JobRow) -> Iterator[tuple[Role, str]]:
     for spec in step_specs(job):
         yield from _names_in(spec)
     for name in job.spec.get("start", {}).values():
-        yield from (("teacher", name), ("student", name))
+        yield "teacher", name
+        yield "student", name
 
 
 def _names_in(spec: Mapping[str, Any]) -> Iterator[tuple[Role, str]]:

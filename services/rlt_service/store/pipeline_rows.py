@@ -48,7 +48,8 @@ def result_of(session: Session, pipeline: JobRow) -> JobResult:
     for step, job in steps:
         last |= _made(job)
         if not step.taken_over:
-            for name, value in ((job.result or {}).get("cost") or {}).items():
+            spent: dict[str, float] = (job.result or {}).get("cost") or {}
+            for name, value in spent.items():
                 cost[name] = cost.get(name, 0.0) + value
     return JobResult(
         **cast("dict[str, Any]", last),
