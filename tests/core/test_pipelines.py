@@ -274,7 +274,8 @@ def test_a_round_is_taken_over_whole_and_with_what_it_was_given() -> None:
     states = {(round_, one.id): done(spec, (round_, one.id)) for round_ in (1, 2) for one in spec.steps}
     taken = taken_over(spec, spec, states, step="distil", round_=2)
     assert taken.keys() == {(1, "collect"), (1, "distil"), (2, "collect")}
-    elsewhere = pipeline(**TAUGHT_BY_ITSELF | {"start": {"teacher": "algebra", "student": "default"}})
+    other: Body = TAUGHT_BY_ITSELF | {"start": {"teacher": "algebra", "student": "default"}}
+    elsewhere = pipeline(**other)
     with pytest.raises(InvalidRequestError, match="had another teacher"):
         taken_over(elsewhere, spec, states, step="distil", round_=2)
     with pytest.raises(InvalidRequestError, match="3 rounds"):

@@ -4,20 +4,23 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import event, func, select
 
-from rlt_core.errors import ConflictError, InvalidRequestError, JobStateError
+from rlt_core.errors import ConflictError, InvalidRequestError, JobStateError, NotFoundError
 from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.jobs import QUEUE, TERMINAL, AnySpec, Job, JobError, JobResult
 from rlt_core.schemas.pipelines import PipelineSpec
+from rlt_service.control.step_checks import StepChecks
 from rlt_service.jobs.conductor import Conductor
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
+from rlt_service.store.ownership import VIEWER, Viewer
 from rlt_service.store.pipelines import PipelineStore
 from rlt_service.store.tables import DatasetTable, JobRow, OutboxRow, PipelineStepRow
 from tests.core.pipeline_specs import COLLECT, DISTILL, TAUGHT_BY_ITSELF, WARMUP, WHOLE, pipeline, step
@@ -434,9 +437,76 @@ def test_a_pipeline_that_cannot_be_moved_holds_up_no_other(jobs: JobStore, pipel
     assert play(jobs, conductor(pipelines), broken.id).status == "succeeded"
 
 
+def test_steps_belong_to_whom_their_pipeline_belongs(jobs: JobStore, pipelines: PipelineStore) -> None:
+    asked: list[str | None] = []
+
+    def check(spec: AnySpec, owner: str | None) -> None:
+        asked.append(owner)
+
+    with seen_by("a" * 12):
+        job = start(pipelines, [step("one", WARMUP)])
+    conductor(pipelines, check).round()
+    assert asked == ["a" * 12]
+    for key, seen in (("a" * 12, 1), ("b" * 12, 0)):
+        with seen_by(key):
+            assert len(jobs.list(pipeline=job.id).data) == seen
+    with seen_by("b" * 12), pytest.raises(NotFoundError):
+        pipelines.earlier(job.id)
+
+
+@contextmanager
+def seen_by(key: str) -> Iterator[None]:
+    token = VIEWER.set(Viewer(key=key, sees_all=False))
+    yield
+    VIEWER.reset(token)
+
+
+def test_a_pipeline_that_todays_rules_refuse_ends_with_its_steps(
+    database: Database, jobs: JobStore, pipelines: PipelineStore
+) -> None:
+    job = start(pipelines, SMALL)
+    conductor(pipelines).round()
+    with database.transaction() as session:
+        row = session.scalar(select(JobRow).where(JobRow.id == job.id))
+        assert row is not None
+        row.spec = row.spec | {"rounds": 0}
+    conductor(pipelines).round()
+    ended = jobs.get(job.id)
+    assert ended.error is not None
+    assert (ended.status, ended.error.code) == ("failed", "invalid")
+    assert {found.status for found in jobs.list(pipeline=job.id).data} == {"cancelled"}
+
+
+def test_work_that_is_done_counts_though_its_time_is_over(jobs: JobStore, pipelines: PipelineStore) -> None:
+    job = start(pipelines, [step("one", WARMUP)], max_runtime_s=5.0)
+    conductor(pipelines).round()
+    (one,) = claimed_all(jobs)
+    jobs.beat(one.id, one.attempt, runtime_s=6.0)
+    finish(jobs, one)
+    conductor(pipelines).round()
+    assert jobs.get(job.id).status == "succeeded"
+
+
 def test_a_spec_keeps_what_a_step_left_out(pipelines: PipelineStore, database: Database) -> None:
     job = start(pipelines, SMALL)
     underway = pipelines.settle(job.id)
     assert underway is not None
     assert isinstance(underway.spec, PipelineSpec)
     assert "teacher" not in underway.spec.steps[0].spec.model_fields_set
+
+
+def test_a_step_is_checked_with_its_owners_eyes(database: Database) -> None:
+    seen: list[Viewer | None] = []
+
+    class Looking:
+        def examine(self, spec: Any) -> None:
+            seen.append(VIEWER.get())
+
+    keys = KeyStore(database)
+    keys.create("a" * 12, name="ann", sha256="1" * 64, scopes=["train"])
+    keys.create("b" * 12, name="root", sha256="2" * 64, scopes=["admin"])
+    checks = StepChecks(submission=lambda: cast("Any", Looking()), keys=keys)
+    for owner in (None, "a" * 12, "b" * 12):
+        checks.check(cast("Any", None), owner)
+    assert seen == [None, Viewer(key="a" * 12, sees_all=False), Viewer(key="b" * 12, sees_all=True)]
+    assert VIEWER.get() is None

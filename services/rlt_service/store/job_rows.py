@@ -153,3 +153,13 @@ def _datasets(session: Session, row: JobRow) -> set[str]:
 
 def _named_datasets(spec: Mapping[str, Any]) -> set[str]:
     return {spec["dataset"], *(value for value in spec.get("splits", {}).values() if isinstance(value, str))}
+
+
+def unreadable(error: ValidationError) -> JobError:
+    """Say why a spec that was stored under other rules ends its job."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = "/" + "/".join(str(part) for part in first["loc"])
+    return JobError(
+        code="invalid",
+        message=f"The stored spec breaks a rule that this version has ({where}: {first['msg']}); submit it anew.",
+    )

@@ -27,7 +27,7 @@ from rlt_core.schemas.jobs import (
 from rlt_service.store import asking, history
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
-from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of
+from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of, unreadable
 from rlt_service.store.job_rules import JobRules
 from rlt_service.store.new_jobs import enqueue
 from rlt_service.store.ownership import owner, visible
@@ -154,7 +154,7 @@ class JobStore:
                 try:
                     spec_of(row)
                 except ValidationError as error:
-                    end_job(session, row, "failed", _unreadable(error))
+                    end_job(session, row, "failed", unreadable(error))
                     session.flush()
                     continue
                 return self._start(session, row, worker=worker)
@@ -350,11 +350,3 @@ class JobStore:
             find_job(session, job_id, lock=False)
             return history.newest(session, job_id, type_=type_, limit=limit)
 
-
-def _unreadable(error: ValidationError) -> JobError:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = "/" + "/".join(str(part) for part in first["loc"])
-    return JobError(
-        code="invalid",
-        message=f"The stored spec breaks a rule that this version has ({where}: {first['msg']}); submit it anew.",
-    )

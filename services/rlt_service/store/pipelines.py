@@ -7,6 +7,7 @@ row locked, after a look at what is stored by then, so that what another did fir
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -18,7 +19,7 @@ from rlt_core.schemas.pipelines import PipelinePlace, PipelineSpec
 from rlt_service.store import asking, history
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
-from rlt_service.store.job_rows import end_job, find_job, is_due, job_of, move_job
+from rlt_service.store.job_rows import end_job, find_job, is_due, job_of, move_job, unreadable
 from rlt_service.store.job_rules import JobRules
 from rlt_service.store.new_jobs import enqueue, new_row
 from rlt_service.store.ownership import owner
@@ -91,7 +92,13 @@ class PipelineStore:
             if row.status == "queued":
                 row.started_at = row.started_at or now_utc()
                 move_job(session, row, "running", event="started")
-            spec = pipeline_spec(row)
+            try:
+                spec = pipeline_spec(row)
+            except ValidationError as error:  # it would be looked at for ever
+                for step in asking.live_steps(session, row):
+                    asking.cancel(session, step)
+                end_job(session, row, "failed", unreadable(error))
+                return None
             steps = steps_of(session, row.id)
             row.runtime_s = sum(job.runtime_s for step, job in steps if not step.taken_over)
             _judge(session, row, spec, steps)
@@ -148,7 +155,7 @@ def _judge(session: Session, row: JobRow, spec: PipelineSpec, steps: Steps) -> N
     failed = [(step, job) for step, job in steps if job.status in TERMINAL and job.status != "succeeded"]
     if failed:
         _give_up(session, row, _failure(*failed[0]), cancel=False)
-    elif spec.max_runtime_s is not None and row.runtime_s >= spec.max_runtime_s:
+    elif spec.max_runtime_s is not None and row.runtime_s >= spec.max_runtime_s and not complete(spec, states_of(steps)):
         _give_up(session, row, _too_long(spec), cancel=True)
 
 
