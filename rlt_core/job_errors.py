@@ -22,6 +22,11 @@ REMEDIES: dict[str, str] = {
     "max_runtime": "Ask for a greater max_runtime_s, or for less work.",
     "trainer_hung": "Look at log_tail for what it did last, then submit the job again. Where a step may take that long "
     "without a word, raise RLT_TRAINER_SILENCE_S.",
+    "step_failed": "Look at the step's own job, which the message names, then submit the pipeline again with "
+    "resume_from: what succeeded before need not be done again.",
+    "step_refused": "Mend what the message names and submit the pipeline again with resume_from at that step.",
+    "step_cancelled": "Submit the pipeline again with resume_from at that step; to end a whole pipeline cancel it, not "
+    "a step.",
     "trainer_failed": "Look at log_tail: the trainer's own code broke. Report it with the spec if it is not plain why.",
 }
 _OTHERWISE = "Look at the message and at log_tail."

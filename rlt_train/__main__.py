@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from rlt_train.lifeline import StopFlag, die_with_parent, leave_at_once, watch_b
 from rlt_train.ranks import check_ranks, first_to_break, own_rank
 
 if TYPE_CHECKING:
+    from rlt_train.metering import Meter
     from rlt_train.services import PatientServices
 
 LOGGER = logging.getLogger("rlt_train")
@@ -136,15 +138,19 @@ def _run(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
     from rlt_tokens import load_codec
     from rlt_train.context import JobContext
     from rlt_train.kinds import KINDS
+    from rlt_train.metering import Meter
     from rlt_train.models import use_all_cores
 
     format_id = job.format_id.partition("+")[0]  # what follows says how the template was used, and is checked below
     codec = load_codec(Path(job.base_model_dir), format_id=format_id)
-    connect = partial(_connect, job, events=events, stop=stop)
+    meter, began_s = Meter(), time.monotonic()
+    connect = partial(_connect, job, events=events, stop=stop, meter=meter)
     context = JobContext(job=job, events=events, stop=stop, codec=codec, connect=connect)
     context.check_format()
     use_all_cores()
-    events.emit(KINDS[job.kind](context))
+    result = KINDS[job.kind](context)
+    counted = {"total_s": time.monotonic() - began_s} | meter.tokens
+    events.emit(result.model_copy(update={"cost": counted | result.cost}))
 
 
 def _run_with_services(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> None:
@@ -156,17 +162,25 @@ def _run_with_services(job: TrainerJob, *, events: EventWriter, stop: StopFlag) 
     events.emit(SERVICE_KINDS[job.kind](ServiceContext(job=job, events=events, stop=stop, connect=connect)))
 
 
-def _connect(job: TrainerJob, *, events: EventWriter, stop: StopFlag) -> "PatientServices":
+def _connect(
+    job: TrainerJob, *, events: EventWriter, stop: StopFlag, meter: "Meter | None" = None
+) -> "PatientServices":
+    """Reach the services; `meter` counts what they are asked for."""
     from rlt_client import Client
     from rlt_train.lifeline import wait
+    from rlt_train.metering import MeteredServices
     from rlt_train.patience import Patience
-    from rlt_train.services import HttpServices, PatientServices
+    from rlt_train.services import HttpServices, PatientServices, Services
 
     patience = Patience(
         report=lambda message: events.log(message, level="warning"),
         sleep=lambda seconds: wait(seconds, stop=stop),
     )
-    services = HttpServices(Client(base_url=job.base_url, flow=job.job_id), job_id=job.job_id, attempt=job.attempt)
+    services: Services = HttpServices(
+        Client(base_url=job.base_url, flow=job.job_id), job_id=job.job_id, attempt=job.attempt
+    )
+    if meter is not None:
+        services = MeteredServices(services, meter=meter)
     return PatientServices(services, patience=patience, stop=stop)
 
 

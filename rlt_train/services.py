@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 from rlt_client import Client
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
-from rlt_core.schemas.jobs import RolloutPublishRequest
+from rlt_core.schemas.rollouts import RolloutPublishRequest
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
 from rlt_core.schemas.solve import SolveRequest, SolveResponse
 from rlt_train.errors import RolloutFailedError

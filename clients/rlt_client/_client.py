@@ -17,7 +17,7 @@ from rlt_client._resources.score import Score
 from rlt_client._resources.shadows import Shadows
 from rlt_client._resources.solve import Solve
 from rlt_client._resources.train import Train
-from rlt_core.schemas.jobs import RolloutPublished, RolloutPublishRequest
+from rlt_core.schemas.rollouts import RolloutPublished, RolloutPublishRequest
 from rlt_core.schemas.server import Capabilities, FormatList, Health, Readiness
 from rlt_core.schemas.teachers import ModelList
 

@@ -9,14 +9,17 @@ from rlt_core.schemas.base import Name, RequestModel, Role, UtcTime, WireModel
 from rlt_core.schemas.collect import CollectSpec, SkippedRow
 from rlt_core.schemas.dry_run import Estimates, Lengths, Rehearsal
 from rlt_core.schemas.evaluate import EvaluateSpec, VerdictRule
+from rlt_core.schemas.pipelines import PipelinePlace, PipelineSpec, PipelineStep, StepDryRun, StepResult
 from rlt_core.schemas.score import RewardConfig
 from rlt_core.schemas.spec_base import VersionName
 from rlt_core.schemas.training import GrpoSpec, Schedule, TrainingBase
 from rlt_core.verifiable_rewards import VerifiableWeights
 
-JobKind = Literal["warmup", "rl", "collect", "distill", "evaluate", "rlvr"]
+StepKind = Literal["warmup", "rl", "collect", "distill", "evaluate", "rlvr"]
+"""Kinds that a worker runs; each can be a step of a pipeline."""
+JobKind = Literal[StepKind, "pipeline"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-RESERVED_KINDS = ("pipeline",)
+RESERVED_KINDS = ()
 """Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
 
 QUEUE = "train"
@@ -173,6 +176,13 @@ SPECS: dict[str, type[AnySpec]] = {
     "evaluate": EvaluateSpec,
     "rlvr": RlvrSpec,
 }
+PipelineStep.model_rebuild()  # pipelines.py was made without the types above
+PipelineSpec.model_rebuild()
+StepResult.model_rebuild()
+SubmittedSpec = AnySpec | PipelineSpec
+"""Of every kind that can be handed in."""
+AnyJobSpec = Annotated[SubmittedSpec, Field(discriminator="kind")]
+SUBMITTED_SPEC: TypeAdapter[SubmittedSpec] = TypeAdapter(AnyJobSpec)
 
 
 class Progress(WireModel):
@@ -211,6 +221,8 @@ class JobResult(WireModel):
     """Of a collect: what became of its questions and explanations."""
     skipped: list[SkippedRow] = Field(default_factory=list[SkippedRow])
     """Of a collect: questions without an explanation, the first hundred; `counts` has them all."""
+    steps: list[StepResult] = Field(default_factory=list[StepResult])
+    """Of a pipeline: its steps in the order in which they began; the names above are the last ones made."""
 
 
 class JobError(WireModel):
@@ -246,7 +258,9 @@ class Job(WireModel):
     cancel_requested: bool = False
     pause_requested: bool = False
     progress: Progress = Field(default_factory=Progress)
-    spec: JobSpec
+    spec: AnyJobSpec
+    pipeline: PipelinePlace | None = None
+    """Which pipeline's step it is."""
     output: str | None = None
     """Of a collect: the dataset that it fills, readable while it grows."""
     result: JobResult | None = None
@@ -268,7 +282,7 @@ class DryRun(WireModel):
     """What `?dry_run=true` can say before anything starts."""
 
     object: Literal["dry_run"] = "dry_run"
-    spec: JobSpec
+    spec: AnyJobSpec
     dataset_rows: int
     train_rows: int
     held_out_rows: dict[str, int]
@@ -281,6 +295,12 @@ class DryRun(WireModel):
     estimates: Estimates | None = None
     warnings: list[str] = Field(default_factory=list[str])
     """What does not forbid the job, and may end it."""
+    steps: list[StepDryRun] = Field(default_factory=list[StepDryRun])
+    """Of a pipeline, whose rows and estimates are the sums of those that can be known."""
+
+
+StepDryRun.model_rebuild()
+DryRun.model_rebuild()
 
 
 class JobMetrics(WireModel):
@@ -302,17 +322,3 @@ class Checkpoint(WireModel):
     step: int
     created_at: UtcTime
     manifest_sha256: str | None = None
-
-
-class RolloutPublishRequest(RequestModel):
-    """A trainer says that the policy of one step lies, whole, in its attempt's folder."""
-
-    attempt: int = Field(ge=1, le=999_999)
-    step: int = Field(ge=0, le=999_999_999)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-class RolloutPublished(WireModel):
-    """The exact name under which that policy can be called."""
-
-    version: str

@@ -19,6 +19,9 @@ from rlt_service.access.authentication import Authenticator, Visits
 from rlt_service.connections import BoundedConnections
 from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
+from rlt_service.control.routes.wiring import ready_of
+from rlt_service.control.step_checks import StepChecks
+from rlt_service.control.submission import Submission
 from rlt_service.cross_site import OwnSiteOnly
 from rlt_service.engine.factory import base_reference, create_engine
 from rlt_service.engine.models import hub_model
@@ -31,6 +34,7 @@ from rlt_service.idempotency import IdempotentCalls
 from rlt_service.in_hand import InHand
 from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.celery_app import make_celery
+from rlt_service.jobs.conductor import Conductor
 from rlt_service.jobs.reconciler import Reconciler
 from rlt_service.leases import Leases
 from rlt_service.metrics import CallMetrics, LiveState, Metrics
@@ -45,6 +49,7 @@ from rlt_service.store.deletion import Deletion
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
+from rlt_service.store.pipelines import PipelineStore
 from rlt_service.store.registry import Registry
 from rlt_service.store.retention import Retention
 from rlt_service.store.shadows import ShadowStore
@@ -54,6 +59,8 @@ from rlt_service.teacher.routes import router as teacher_router
 from rlt_service.teacher.shadow import ShadowTraffic
 from rlt_service.use_reports import UseReports
 
+CONDUCT_S = 2.0
+"""Longest time in which nobody notices that a step of a pipeline has ended."""
 ROUTERS: dict[ProcessRole, tuple[APIRouter, ...]] = {
     "teacher": (teacher_router,),
     "student": (student_router,),
@@ -213,6 +220,21 @@ async def _start(
     if "teacher" in settings.roles:
         shadow.start()
         stack.push_async_callback(shadow.stop)
+    datasets = DatasetStore(database, artifacts)
+    pipelines = PipelineStore(database, settings.job_rules)
+    conductor = None
+    if reconciler is not None:
+        submission = partial(
+            _submission, settings, jobs=jobs, datasets=datasets, registry=registry, artifacts=artifacts, engines=engines
+        )
+        conductor = Conductor(
+            pipelines,
+            check=StepChecks(submission=submission, keys=KeyStore(database)).check,
+            on_begun=reconciler.wake,
+            period_s=min(settings.reconcile_s, CONDUCT_S),
+        )
+        conductor.start()
+        stack.push_async_callback(asyncio.to_thread, conductor.stop)
     live = LiveState(in_hand=in_hand, hosts=dict if engines is None else engines.every_host)
     metrics.watch(live)
     stack.callback(metrics.forget, live)
@@ -222,7 +244,7 @@ async def _start(
         authenticator=Authenticator(KeyStore(database)),
         artifacts=artifacts,
         jobs=jobs,
-        datasets=DatasetStore(database, artifacts),
+        datasets=datasets,
         registry=registry,
         prober=NoEngine() if engines is None else engines,
         base_models=bases_of(settings),
@@ -231,9 +253,30 @@ async def _start(
         leases=leases,
         use_reports=use_reports,
         reconciler=reconciler,
+        pipelines=pipelines,
+        conductor=conductor,
         metrics=metrics,
         shadows=shadows,
         shadow=shadow,
+    )
+
+
+def _submission(
+    settings: Settings,
+    *,
+    jobs: JobStore,
+    datasets: DatasetStore,
+    registry: Registry,
+    artifacts: ArtifactStore,
+    engines: Engines | None,
+) -> Submission:
+    return Submission(
+        settings=settings,
+        jobs=jobs,
+        datasets=datasets,
+        registry=registry,
+        artifacts=artifacts,
+        engine=ready_of(engines),
     )
 
 

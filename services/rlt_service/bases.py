@@ -1,7 +1,7 @@
 """Own which base a job trains: students may have one of their own. Pure."""
 
 from rlt_core.schemas.base import Role
-from rlt_core.schemas.jobs import AnySpec, JobKind
+from rlt_core.schemas.jobs import JobKind, SubmittedSpec
 from rlt_service.settings import Settings
 
 OF_STUDENTS: frozenset[JobKind] = frozenset({"distill", "rlvr"})
@@ -10,7 +10,7 @@ BASE_FIELDS = {"warmup": "base_model", "distill": "student_base"}
 """By kind: the field of a spec that names what training starts from."""
 
 
-def base_role(spec: AnySpec) -> Role:
+def base_role(spec: SubmittedSpec) -> Role:
     """Say whose base a job trains: a distillation's and an rlvr's is the students', any other's the teachers'."""
     return role_of(spec.kind)
 

@@ -15,6 +15,7 @@ from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand
+from rlt_service.jobs.conductor import Conductor
 from rlt_service.jobs.reconciler import Reconciler
 from rlt_service.leases import Leases
 from rlt_service.metrics import Metrics
@@ -24,6 +25,7 @@ from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.pipelines import PipelineStore
 from rlt_service.store.registry import Registry
 from rlt_service.store.shadows import ShadowStore
 from rlt_service.teacher.shadow import ShadowTraffic
@@ -51,6 +53,9 @@ class Services:
     """None where this process plays neither teacher nor student."""
     reconciler: Reconciler | None
     """None where this process does not play control."""
+    pipelines: PipelineStore
+    conductor: Conductor | None
+    """Moves pipelines on; None where this process does not play control."""
     metrics: Metrics
     shadows: ShadowStore
     shadow: ShadowTraffic

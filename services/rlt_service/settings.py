@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rlt_core.log_records import LogFormat
 from rlt_core.schemas.base import Name, Role
-from rlt_core.schemas.jobs import QUEUE, JobKind
+from rlt_core.schemas.jobs import QUEUE, StepKind
 from rlt_service.store.job_rules import JobRules
 
 
@@ -99,13 +99,13 @@ class Settings(BaseSettings):
     sources: dict[Name, SourceSettings] = Field(default_factory=dict[Name, SourceSettings])
     """OpenAI-compatible endpoints outside that a collect may ask, by name, as {"deepseek": {"base_url":
     "https://api.example/v1", "api_key_env": "DEEPSEEK_API_KEY"}}: callers choose a name, never an address or a key."""
-    queues: dict[JobKind, Annotated[str, Field(min_length=1, max_length=40)]] = Field(
-        default_factory=dict[JobKind, str]
+    queues: dict[StepKind, Annotated[str, Field(min_length=1, max_length=40)]] = Field(
+        default_factory=dict[StepKind, str]
     )
     """Where a kind of job waits that needs other machines than the rest, as {"rl": "gpu"}; all else is `train`."""
     worker_queues: tuple[str, ...] = Field(default=(QUEUE,), min_length=1)
     """Queues that a worker of this process's machine hears."""
-    max_running_jobs: dict[JobKind, Annotated[int, Field(ge=1)]] = Field(default_factory=dict[JobKind, int])
+    max_running_jobs: dict[StepKind, Annotated[int, Field(ge=1)]] = Field(default_factory=dict[StepKind, int])
     """How many jobs of a kind run at once, as {"rl": 1}; a kind that is not named has no limit but the workers."""
     log_format: LogFormat = "text"
     """`json`: a record a line, with job, attempt, step and request id, from servers, workers and trainers alike."""

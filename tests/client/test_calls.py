@@ -11,7 +11,7 @@ from rlt_client import Client
 from rlt_client._resources.explain import ExplainOptions
 from rlt_client._resources.score import ScoreOptions
 from rlt_core.schemas.explain import ExplainRequest
-from rlt_core.schemas.jobs import RolloutPublishRequest
+from rlt_core.schemas.rollouts import RolloutPublishRequest
 from rlt_core.schemas.score import RewardConfig, ScoreRequest
 from tests.client.conftest import Canned
 

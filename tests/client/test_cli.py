@@ -131,6 +131,68 @@ def test_a_collect_shows_what_became_of_its_questions(
     assert "left out: r9 (too_long): 900 tokens" in out
 
 
+def test_a_pipeline_shows_its_steps_those_that_were_taken_over_first(
+    rlt: Rlt, server: Canned, make_job: Bodies, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rl = {"kind": "rl", "dataset": "ds_1", "target_name": "algebra", "teacher": "$warmup.teacher"}
+    warmup = {"kind": "warmup", "role": "teacher", "dataset": "ds_1", "target_name": "algebra"}
+    spec = {"kind": "pipeline", "steps": [{"id": "warmup", "spec": warmup}, {"id": "rl", "spec": rl}], "rounds": 2}
+    taken = {
+        "step": "warmup",
+        "round": 1,
+        "kind": "warmup",
+        "job": "job_old",
+        "status": "succeeded",
+        "taken_over": True,
+    }
+    result = {"steps": [taken], "teacher": "algebra@1"}
+    job = make_job() | {"kind": "pipeline", "status": "failed", "spec": spec, "result": result}
+    steps = [
+        make_job() | {"id": f"job_{name}", "status": status, "pipeline": {"job": "job_1", "step": name, "round": 1}}
+        for name, status in (("later", "queued"), ("rl", "succeeded"))
+    ]
+    pages = [{"data": [steps[0]], "has_more": True, "last_id": "job_later"}, {"data": [steps[1]], "has_more": False}]
+    server.says(httpx.Response(200, json=job), *(httpx.Response(200, json=page) for page in pages))
+    assert rlt("jobs", "show", "job_1") == 0
+    out = capsys.readouterr().out
+    assert "pipeline of 2 steps, 2 rounds" in out
+    assert [line.split()[-1] for line in out.splitlines() if "job_" in line][:3] == ["job_old", "job_rl", "job_later"]
+    assert dict(server.requests[1].url.params) == {"pipeline": "job_1", "limit": "100"}
+    assert server.requests[2].url.params["after"] == "job_later"
+
+
+def test_a_step_says_whose_it_is(
+    rlt: Rlt, server: Canned, make_job: Bodies, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = make_job() | {"pipeline": {"job": "job_1", "step": "rl", "round": 2}}
+    server.says(httpx.Response(200, json=step), httpx.Response(200, json={"data": [step]}))
+    assert rlt("jobs", "show", "job_2") == 0
+    assert "rl of job_1, round 2" in capsys.readouterr().out
+    assert rlt("jobs", "list", "--pipeline", "job_1") == 0
+    assert server.requests[-1].url.params["pipeline"] == "job_1"
+
+
+def test_a_dry_run_of_a_pipeline_says_what_is_not_known(
+    rlt: Rlt, server: Canned, make_job: Bodies, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect = {"kind": "collect", "dataset": "ds_1"}
+    distil = {"kind": "distill", "dataset": "$collect.dataset", "target_name": "pupil"}
+    spec = {"kind": "pipeline", "steps": [{"id": "collect", "spec": collect}, {"id": "distil", "spec": distil}]}
+    rows = {"dataset_rows": 8, "train_rows": 8, "held_out_rows": {}}
+    steps = [
+        {"step": "collect", "dry_run": {"spec": collect} | rows, "unknown": []},
+        {"step": "distil", "dry_run": None, "unknown": ["$collect.dataset"]},
+    ]
+    server.says(httpx.Response(200, json={"spec": spec, "steps": steps} | rows))
+    path = tmp_path / "pipeline.json"
+    path.write_text(json.dumps(spec))
+    assert rlt("train", "--spec", str(path), "--dry-run") == 0
+    assert server.body() == spec
+    out = capsys.readouterr().out
+    assert "collect: collect, 8 rows" in out
+    assert "distil: not known yet: $collect.dataset" in out
+
+
 def test_datasets_download_writes_a_file(
     rlt: Rlt, server: Canned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

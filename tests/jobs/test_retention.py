@@ -1,4 +1,5 @@
-from rlt_core.schemas.jobs import QUEUE, RolloutPublishRequest
+from rlt_core.schemas.jobs import QUEUE
+from rlt_core.schemas.rollouts import RolloutPublishRequest
 from rlt_service.jobs.reconciler import SWEEP_S, Reconciler
 from tests.jobs.fake_bell import FakeBell
 from tests.jobs.site import Site

@@ -16,7 +16,8 @@ from rlt_core.artifacts import weights_sha256
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_core.job_errors import remedy_of
 from rlt_core.schemas.base import Role, now_utc
-from rlt_core.schemas.jobs import QUEUE, TERMINAL, Job, RolloutPublishRequest
+from rlt_core.schemas.jobs import QUEUE, TERMINAL, Job
+from rlt_core.schemas.rollouts import RolloutPublishRequest
 from rlt_core.schemas.trainer import EXIT_DISK_FULL, EXIT_LEASE_LOST, TrainerJob
 from rlt_service.jobs.heartbeat import Heartbeat
 from rlt_service.jobs.supervisor import Drain

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.service.bad_inputs_datasets import DATASETS
+from tests.service.bad_inputs_pipelines import PIPELINES
 from tests.service.bad_inputs_training import TRAINING
 from tests.support.bad_input import BadInput
 from tests.support.bad_input_kinds import NO_EVALUATION, NO_JOB, NOT_YET, ROLLOUT, absent, query
@@ -316,6 +317,7 @@ OTHERS = (
 
 CONTROL = {
     "Training": TRAINING,
+    "Pipelines": PIPELINES,
     "Datasets": DATASETS,
     "Jobs": JOBS,
     "Versions": VERSIONS,

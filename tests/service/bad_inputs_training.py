@@ -27,7 +27,6 @@ TRAINING = (
     train("a kind that is mistyped", "/kind", "did you mean warmup?", kind="warmpu"),
     train("a kind that is a list", "/kind", "no kind of job", kind=["rl"]),
     train("a kind that is an object", "/kind", "no kind of job", kind={"rl": 1}),
-    train("a kind of later work: pipeline", "/kind", "does not run", kind="pipeline", **NOT_YET),
     train("a field of another kind", "/epochs", "no field", code="unknown_field", epochs=1),
     train("a field that is mistyped in training", "/stepz", "did you mean 'steps'?", code="unknown_field", stepz=3),
     train("full fine-tuning", "/lora", "an engine of its own", lora=None, **NOT_YET),

@@ -61,7 +61,7 @@ def test_capabilities_are_those_of_this_process(control: Control) -> None:
     assert (found["engine"]["name"], found["engine"]["max_model_len"]) == ("fake", 999)
     assert found["formats"] == ["stratos@1"]
     assert found["limits"]["max_dataset_bytes"] == 12_345
-    assert found["job_kinds"] == ["warmup", "rl", "collect", "distill", "evaluate"]
+    assert found["job_kinds"] == ["warmup", "rl", "collect", "distill", "evaluate", "pipeline"]
     assert not set(found["job_kinds"]) & set(RESERVED_KINDS)
     assert "default" in found["models"]
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from rlt_core.artifacts import adapter_sha256
+from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_core.schemas.trainer import TrainerJob
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from rlt_service.store.registry import Candidate
@@ -126,6 +127,7 @@ def test_what_a_waiting_job_names_stays_until_it_ends(control: Control, field: s
 def test_what_a_running_attempt_was_told_stays_though_its_alias_has_moved(control: Control) -> None:
     versions = {role: control.version(f"told-{role}") for role in ("teacher", "student", "served")}
     job = control.running_job(teacher="default", target_name="told")
+    assert not isinstance(job.spec, PipelineSpec)
     path = control.services.artifacts.job_file(job.id, job.attempt)
     path.parent.mkdir(parents=True)
     told = TrainerJob(

@@ -7,7 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from rlt_core.schemas.collect import CollectSpec
-from rlt_core.schemas.jobs import RlSpec, RolloutPublishRequest, WarmupSpec
+from rlt_core.schemas.jobs import RlSpec, WarmupSpec
+from rlt_core.schemas.rollouts import RolloutPublishRequest
 from rlt_core.schemas.teachers import AliasPut, AliasRollback, RegisterVersionRequest
 from tests.support.control import Control, control_app
 

@@ -10,11 +10,16 @@ from sqlalchemy.orm import Session
 
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_core.schemas.jobs import QUEUE, WarmupSpec
+from rlt_service.store import asking
 from rlt_service.store.database import Database
 from rlt_service.store.faults import StorageFullError, TransactionLostError
+from rlt_service.store.job_rows import find_job
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.pipeline_rows import steps_of
+from rlt_service.store.pipelines import PipelineStore
 from rlt_service.store.postgres import postgres_engine
 from rlt_service.store.retries import TRIES, tried_again
+from tests.core.pipeline_specs import WARMUP, pipeline, step
 from tests.support.postgres import Postgres, own_postgres, postgres_url
 
 
@@ -206,3 +211,19 @@ def test_a_restart_while_nobody_asked_is_not_noticed(server: Postgres) -> None:
     server.start()
     assert jobs.counts() == {}
     database.close()
+
+
+def test_a_step_that_is_claimed_while_its_pipeline_is_asked_to_end_is_asked_too(postgres: Database) -> None:
+    jobs, pipelines = JobStore(postgres), PipelineStore(postgres)
+    job = pipelines.submit(pipeline([step("one", WARMUP)]), taken_over={})
+    underway = pipelines.settle(job.id)
+    assert underway is not None
+    begun = pipelines.begin(job.id, (1, "one"), underway.spec.steps[0].spec)
+    assert begun is not None
+    with postgres.transaction() as session:
+        row = find_job(session, job.id)
+        steps_of(session, job.id)  # it waits
+        assert jobs.claim(queue=QUEUE, worker="w") is not None
+        asking.cancel(session, row)
+    found = jobs.get(begun.id)
+    assert (found.status, found.cancel_requested) == ("running", True)

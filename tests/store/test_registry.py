@@ -18,7 +18,8 @@ from rlt_core.errors import (
     StaleAttemptError,
 )
 from rlt_core.schemas.base import now_utc
-from rlt_core.schemas.jobs import QUEUE, Job, RlSpec, RolloutPublishRequest, WarmupSpec
+from rlt_core.schemas.jobs import QUEUE, Job, RlSpec, WarmupSpec
+from rlt_core.schemas.rollouts import RolloutPublishRequest
 from rlt_core.schemas.teachers import Difference, Evaluation, EvaluationRow
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database

@@ -29,6 +29,7 @@ from tests.support.control import evaluation_row
 REVISIONS = [revision.revision for revision in reversed(list(ScriptDirectory(str(MIGRATIONS)).walk_revisions()))]
 HEAD = REVISIONS[-1]
 JOB, DATASET, EVALUATION = "job_" + "0" * 20, "ds_" + "0" * 20, "eval_" + "0" * 20
+PIPELINE = "job_" + "1" * 20
 KEY = "a" * 12
 LONG_AGO = "2030-01-01 00:00:00.000000"
 NOTHING = Difference(mean=0.5, ci_low=0.1, ci_high=0.9, n=2)
@@ -85,7 +86,23 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
                 "last_seq": 1,
                 "spec": spec.model_dump_json(),
                 "progress": Progress(total=4).model_dump_json(),
-            }
+            },
+            {
+                "id": PIPELINE,
+                "kind": "pipeline",
+                "queue": "pipeline",
+                "status": "cancelled",
+                "priority": 0,
+                "created_at": LONG_AGO,
+                "attempt": 0,
+                "beat": 0,
+                "cancel_requested": 0,
+                "crashes": 0,
+                "best_step": 0,
+                "last_seq": 0,
+                "spec": "{}",
+                "progress": "{}",
+            },
         ],
         "job_events": [{"job_id": JOB, "seq": 1, "attempt": 0, "created_at": LONG_AGO, "type": "queued", "data": "{}"}],
         "outbox": [{"queue": "train", "job_id": JOB}],
@@ -128,6 +145,9 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
             {"id": KEY, "name": "ann", "sha256": "4" * 64, "scopes": '["train"]', "created_at": LONG_AGO},
             {"id": "0" * 12, "name": f"{JOB}, attempt 1", "sha256": "5" * 64, "scopes": '["score"]'}
             | {"created_at": LONG_AGO, "job_id": JOB, "attempt": 1},
+        ],
+        "pipeline_steps": [
+            {"pipeline_id": PIPELINE, "round": 1, "step": "a", "job_id": JOB, "taken_over": 0, "ended": 0}
         ],
         "version_uses": [{"process": "a", "version": "algebra@1", "beat": 3}],
         "idempotent_calls": [

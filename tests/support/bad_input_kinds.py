@@ -13,6 +13,10 @@ EVALUATE = {"kind": "evaluate", "dataset": "$dataset", "model": "default", "verd
 DISTILL = {"kind": "distill", "dataset": "$dataset", "target_name": "made"}
 RLVR = {"kind": "rlvr", "dataset": "$dataset", "target_name": "made", "verdict": "exact"}
 COLLECT = {"kind": "collect", "dataset": "$dataset"}
+STEPS: list[dict[str, Any]] = [
+    {"id": "collect", "spec": COLLECT},
+    {"id": "distil", "spec": DISTILL | {"dataset": "$collect.dataset"}},
+]
 ROW = b'{"question": "1 + 1?", "solution": "2"}\n'
 JSONL = {"Content-Type": "application/jsonl"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -62,6 +66,15 @@ def collect(name: str, param: str | None, why: str, /, *, code: str = "invalid_r
 def rlvr(name: str, param: str | None, why: str, /, *, code: str = "invalid_request", **fields: Any) -> BadInput:
     """Spoil a submission of an rlvr, whose dataset has no answers."""
     return BadInput(name=name, call=TRAIN, body=RLVR | fields, code=code, param=param, why=why)
+
+
+def pipeline(name: str, param: str, why: str, /, *, code: str = "invalid_request", **fields: Any) -> BadInput:
+    """Spoil a good pipeline of a collect and a distill; `more` are fields of the second step's spec."""
+    first, second = STEPS
+    status, more = fields.pop("status_", 422), fields.pop("more", {})
+    steps = [first, second | {"spec": second["spec"] | more}]
+    body = {"kind": "pipeline", "steps": steps} | fields
+    return BadInput(name=name, call=TRAIN, body=body, status=status, code=code, param=param, why=why)
 
 
 def unread(name: str, content: bytes | tuple[bytes, ...], why: str, /, **answer: Any) -> BadInput:

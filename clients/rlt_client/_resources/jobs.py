@@ -37,9 +37,13 @@ class Jobs:
         after: str | None = None,
         status: JobStatus | None = None,
         kind: JobKind | None = None,
+        pipeline: str | None = None,
     ) -> Page[Job]:
-        """List jobs, newest first; go on with `after=page.last_id` while `page.has_more`."""
-        params = {"limit": limit, "after": after, "status": status, "kind": kind}
+        """List jobs, newest first; of a `pipeline` those that it has handed in.
+
+        Go on with `after=page.last_id` while `page.has_more`.
+        """
+        params = {"limit": limit, "after": after, "status": status, "kind": kind, "pipeline": pipeline}
         return self._api.get(path_of("jobs"), into=Page[Job], params=params)
 
     def cancel(self, job_id: str) -> Job:

@@ -5,9 +5,9 @@ from typing import Any, Literal, overload
 
 from rlt_client._api import Api, path_of
 from rlt_client._resources.bodies import body_of
-from rlt_core.schemas.jobs import AnySpec, DryRun, Job
+from rlt_core.schemas.jobs import DryRun, Job, SubmittedSpec
 
-Spec = AnySpec | Mapping[str, Any]
+Spec = SubmittedSpec | Mapping[str, Any]
 
 
 class Train:

@@ -7,6 +7,7 @@ from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.dry_run import Estimates, Rehearsal
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import DryRun
+from rlt_core.schemas.pipelines import PipelineSpec
 
 _FIGURES = {
     "generated_tokens": "tokens sampled",
@@ -28,6 +29,8 @@ def show(found: DryRun, *, out: Console) -> None:
         out.print(f"collect: {found.train_rows} questions to explain", markup=False)
     elif isinstance(found.spec, EvaluateSpec):
         out.print(f"evaluate: {found.train_rows} questions, {found.spec.samples} answers each", markup=False)
+    elif isinstance(found.spec, PipelineSpec):
+        _steps(found, out=out)
     else:
         out.print(
             f"{found.spec.kind} for {found.spec.target_name}: {found.train_rows} of {found.dataset_rows} rows to train "
@@ -49,6 +52,17 @@ def show(found: DryRun, *, out: Console) -> None:
     for warning in found.warnings:
         out.print(f"warning: {warning}", style="yellow", markup=False)
     out.print("nothing was started")
+
+
+def _steps(found: DryRun, *, out: Console) -> None:
+    """Say of each step whether its inputs are known."""
+    out.print(f"pipeline of {len(found.steps)} steps:", markup=False)
+    for step in found.steps:
+        dry = step.dry_run
+        said = (
+            f"not known yet: {', '.join(step.unknown)}" if dry is None else f"{dry.spec.kind}, {dry.dataset_rows} rows"
+        )
+        out.print(f"  {step.step}: {said}", markup=False)
 
 
 def _rehearsal(tried: Rehearsal, *, out: Console) -> None:

@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
+from rlt_client._client import Client
 from rlt_client.cli import watch as watching
 from rlt_client.cli.state import Json, print_json, state_of
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.evaluate import EvaluateSpec
-from rlt_core.schemas.jobs import Job
+from rlt_core.schemas.jobs import AnySpec, Job
+from rlt_core.schemas.pipelines import PipelineSpec
 
 JobId = Annotated[str, typer.Argument(help="The job's id, such as job_0a1b….", metavar="JOB")]
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -28,12 +30,13 @@ def show_list(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, help="Most jobs to show.")] = 20,
     status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    pipeline: Annotated[str | None, typer.Option(help="Only the steps of this pipeline.")] = None,
     as_json: Json = False,
 ) -> None:
     """List jobs, newest first."""
     state = state_of(context)
     with state.client() as client:
-        page = client.jobs.list(limit=limit, status=status)
+        page = client.jobs.list(limit=limit, status=status, pipeline=pipeline)
     if as_json:
         print_json(page)
         return
@@ -48,23 +51,56 @@ def show(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
     state = state_of(context)
     with state.client() as client:
         job = client.jobs.get(job_id)
+        steps = _steps(client, job)
     if as_json:
         print_json(job)
         return
-    state.out.print(f"{job.kind} on {job.spec.dataset} for {_aim(job)}", markup=False)
+    state.out.print(_title(job), markup=False)
     state.out.print(f"  step {_step(job)}, attempt {job.attempt}, created {job.created_at:%Y-%m-%d %H:%M:%S}Z")
     for name, value in job.progress.metrics.items():
         state.out.print(f"  {name}: {value:.4g}", markup=False)
+    if steps:
+        table = Table("round", "step", "kind", "status", "steps", "job", box=None)
+        for row in steps:
+            table.add_row(*row)
+        state.out.print(table)
     watching.show_end(job, state=state)
 
 
-def _aim(job: Job) -> str:
+def _title(job: Job) -> str:
+    if isinstance(job.spec, PipelineSpec):
+        rounds = f", {job.spec.rounds} rounds" if job.spec.rounds > 1 else ""
+        return f"pipeline of {len(job.spec.steps)} steps{rounds}"
+    of = f", {job.pipeline.step} of {job.pipeline.job}, round {job.pipeline.round}" if job.pipeline else ""
+    return f"{job.kind} on {job.spec.dataset} for {_aim(job, job.spec)}{of}"
+
+
+def _steps(client: Client, job: Job) -> list[tuple[str, ...]]:
+    """Give a row for each step of a pipeline that has been begun, or taken over, in the order in which they were."""
+    if not isinstance(job.spec, PipelineSpec):
+        return []
+    own: list[Job] = []
+    page = client.jobs.list(pipeline=job.id, limit=100)
+    own += page.data
+    while page.has_more:
+        page = client.jobs.list(pipeline=job.id, limit=100, after=page.last_id)
+        own += page.data
+    taken = job.result.steps if job.result is not None else []
+    rows = [(str(s.round), s.step, s.kind, "taken over", "", s.job) for s in taken if s.taken_over]
+    for one in reversed(own):
+        if one.pipeline is not None:
+            place = one.pipeline
+            rows.append((str(place.round), place.step, one.kind, one.status, _step(one), one.id))
+    return rows
+
+
+def _aim(job: Job, spec: AnySpec) -> str:
     """Say what a job is for: the name of a version, a dataset, or who is measured."""
-    if isinstance(job.spec, CollectSpec):
+    if isinstance(spec, CollectSpec):
         return job.output or "a dataset"
-    if isinstance(job.spec, EvaluateSpec):
-        return ", ".join(job.spec.models or [job.spec.model or ""])
-    return job.spec.target_name
+    if isinstance(spec, EvaluateSpec):
+        return ", ".join(spec.models or [spec.model or ""])
+    return spec.target_name
 
 
 def watch(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:

@@ -15,7 +15,7 @@ def train(
     context: typer.Context,
     spec: Annotated[Path | None, typer.Option(help="The job as a .json or .toml file; flags go over it.")] = None,
     kind: Annotated[
-        str | None, typer.Option(help="`warmup`, `rl`, `collect`, `distill`, `evaluate` or `rlvr`.")
+        str | None, typer.Option(help="`warmup`, `rl`, `collect`, `distill`, `evaluate`, `rlvr` or `pipeline`.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="The id that `rlt datasets upload` gave.")] = None,
     target_name: Annotated[str | None, typer.Option("--target", help="Name of the versions to be made.")] = None,
@@ -44,6 +44,8 @@ def train(
     Explanations as a dataset: `rlt train --kind collect --dataset ds_1 --teacher algebra --set keep=best --watch`
 
     From a file: `rlt train --spec job.toml --dry-run`
+
+    Several that feed each other: `rlt train --spec examples/specs/full_pipeline.json --watch`
     """
     state = state_of(context)
     flags = {"kind": kind, "dataset": dataset, "target_name": target_name, "role": role}

@@ -55,12 +55,7 @@ class CollectChecks:
         Raises NotAvailableYetError, NotFoundError, ModelNotFoundError, PromptTooLongError or InvalidRequestError, each
         with `param`.
         """
-        check_not_before(spec)
-        check_hub(spec.dataset, param="/dataset")
-        _check_keep(spec)
-        _check_source(spec, known=self.sources)
-        teacher = resolve_version(self.registry, "teacher", spec.teacher, param="/teacher")
-        student = resolve_version(self.registry, "student", spec.student, param="/student")
+        teacher, student = self.check_names(spec)
         dataset, path = self._dataset(spec.dataset)
         if not dataset.rows:
             raise InvalidRequestError(
@@ -82,6 +77,16 @@ class CollectChecks:
         return CheckedCollect(
             spec=spec, dataset=dataset, teacher=teacher, student=student, first=first, lengths=lengths
         )
+
+    def check_names(self, spec: CollectSpec) -> tuple[ResolvedVersion, ResolvedVersion]:
+        """Make the checks that look at no row; give teacher and student. Raises as `check` does."""
+        check_not_before(spec)
+        check_hub(spec.dataset, param="/dataset")
+        _check_keep(spec)
+        _check_source(spec, known=self.sources)
+        teacher = resolve_version(self.registry, "teacher", spec.teacher, param="/teacher")
+        student = resolve_version(self.registry, "student", spec.student, param="/student")
+        return teacher, student
 
     def _dataset(self, dataset_id: str) -> tuple[Dataset, Path]:
         try:

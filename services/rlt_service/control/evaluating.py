@@ -52,6 +52,17 @@ class EvaluateChecks:
         Raises NotAvailableYetError, NotFoundError, ModelNotFoundError, PromptTooLongError or InvalidRequestError, each
         with `param`.
         """
+        models, student = self.check_names(spec)
+        try:
+            path = self.datasets.path(spec.dataset)
+        except NotFoundError as error:
+            raise NotFoundError(error.detail, param="/dataset") from error
+        with storage_faults(f"read dataset {spec.dataset}"):
+            rows, longest = self._check_rows(spec, path)
+        return CheckedEvaluate(spec=spec, rows=rows, models=models, student=student, longest_prompt_tokens=longest)
+
+    def check_names(self, spec: EvaluateSpec) -> tuple[Sequence[ResolvedVersion], ResolvedVersion | None]:
+        """Make the checks that look at no row; give whom to measure, and who scores. Raises as `check` does."""
         check_not_before(spec)
         check_hub(spec.dataset, param="/dataset")
         _check_fields(spec)
@@ -63,13 +74,7 @@ class EvaluateChecks:
             student = resolve_version(self.registry, "student", spec.student, param="/student")
             if self.engine is not None:
                 check_temperature(spec.reward.temperature, info=self.engine.info, param="/reward/temperature")
-        try:
-            path = self.datasets.path(spec.dataset)
-        except NotFoundError as error:
-            raise NotFoundError(error.detail, param="/dataset") from error
-        with storage_faults(f"read dataset {spec.dataset}"):
-            rows, longest = self._check_rows(spec, path)
-        return CheckedEvaluate(spec=spec, rows=rows, models=models, student=student, longest_prompt_tokens=longest)
+        return models, student
 
     def dry_run(self, spec: EvaluateSpec) -> DryRun:
         """Check, and say the most that it can take; raises what `check` raises."""

@@ -7,6 +7,7 @@ from typing import get_args
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError
 from rlt_core.hub_models import HUB_PREFIX, parse_hub_model
 from rlt_core.schemas.jobs import RESERVED_KINDS, JobKind, PolicySpec, RlSpec, RlvrSpec, TrainingSpec
+from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_core.schemas.spec_base import SharedSpec
 from rlt_core.schemas.training import LINEAR_TARGETS, GrpoSpec
 from rlt_service.bases import BASE_FIELDS
@@ -67,7 +68,7 @@ def check_hub(dataset: str, *, param: str) -> None:
         raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
 
 
-def check_not_before(spec: SharedSpec) -> None:
+def check_not_before(spec: SharedSpec | PipelineSpec) -> None:
     """Raise InvalidRequestError for a time without a zone, or one that no calendar in UTC has."""
     if spec.not_before is None:
         return

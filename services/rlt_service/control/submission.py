@@ -58,6 +58,15 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What a training's spec names beside its rows."""
+
+    checkpoint: StoredCheckpoint | None
+    teacher: ResolvedVersion | None
+    student: ResolvedVersion | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """Checks specs against what is stored and served; `engine` is None where none has started."""
 
@@ -70,13 +79,26 @@ class Submission:
 
     def submit(self, spec: AnySpec) -> Job:
         """Check, then store the job; raises what the checks of its kind raise."""
+        self.examine(spec)
+        return self.jobs.submit(spec)
+
+    def examine(self, spec: AnySpec) -> None:
+        """Make the checks of a spec's kind, and nothing else."""
         if isinstance(spec, CollectSpec):
             self.collects.check(spec)
         elif isinstance(spec, EvaluateSpec):
             self.evaluates.check(spec)
         else:
             self.check(spec)
-        return self.jobs.submit(spec)
+
+    def examine_names(self, spec: AnySpec) -> None:
+        """Make those of them that look at no row: of a spec whose rows are not there yet."""
+        if isinstance(spec, CollectSpec):
+            self.collects.check_names(spec)
+        elif isinstance(spec, EvaluateSpec):
+            self.evaluates.check_names(spec)
+        else:
+            self.check_names(spec)
 
     @property
     def collects(self) -> CollectChecks:
@@ -98,6 +120,21 @@ class Submission:
         Raises NotAvailableYetError, NotFoundError, ModelNotFoundError, PromptTooLongError or InvalidRequestError, each
         with `param`.
         """
+        names = self.check_names(spec)
+        rows = self._rows(spec.dataset, param="/dataset")
+        parts = self._split(spec, rows)
+        return Checked(
+            spec=spec,
+            dataset_rows=len(rows),
+            parts=parts,
+            teacher=names.teacher,
+            student=names.student,
+            longest_prompt_tokens=self._check_rows(spec, parts),
+            first_step=names.checkpoint.point.step if names.checkpoint else 0,
+        )
+
+    def check_names(self, spec: Spec) -> Named:
+        """Make the checks that look at no row; raises as `check` does."""
         base = self.registry.base(base_role(spec))
         check_available(
             spec,
@@ -116,17 +153,7 @@ class Submission:
         check_new_name(self.registry, spec.target_name, param="/target_name")
         checkpoint = self._checkpoint(spec)
         teacher, student = self._players(spec, begun=checkpoint.told.begun if checkpoint else None)
-        rows = self._rows(spec.dataset, param="/dataset")
-        parts = self._split(spec, rows)
-        return Checked(
-            spec=spec,
-            dataset_rows=len(rows),
-            parts=parts,
-            teacher=teacher,
-            student=student,
-            longest_prompt_tokens=self._check_rows(spec, parts),
-            first_step=checkpoint.point.step if checkpoint else 0,
-        )
+        return Named(checkpoint=checkpoint, teacher=teacher, student=student)
 
     def reads(self, spec: Spec) -> bool:
         """Tell whether this process's tokenizer is that of what is trained: students may have a base of their own."""

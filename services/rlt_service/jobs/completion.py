@@ -15,6 +15,7 @@ from rlt_core.schemas.datasets import Dataset, DatasetRow
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import DistillSpec, Job, JobResult, PromotionResult, RlSpec, TrainingSpec
 from rlt_core.schemas.measured import ModelEvaluation
+from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow, JobAttempt, ModelVersion
 from rlt_core.schemas.trainer import CollectedEvent, EvaluatedEvent, EvaluationEvent, ResultEvent
 from rlt_core.traces import teachers_of
@@ -65,7 +66,7 @@ class Completion:
             return self.datasets.keep_collected(job, result)
         if isinstance(result, EvaluatedEvent) and isinstance(job.spec, EvaluateSpec):
             return self._measuring.register(job, job.spec, result)
-        if isinstance(result, EvaluatedEvent) or isinstance(job.spec, CollectSpec | EvaluateSpec):
+        if isinstance(result, EvaluatedEvent) or isinstance(job.spec, CollectSpec | EvaluateSpec | PipelineSpec):
             raise InconsistentStateError(f"the trainer of {job.id}, of the kind {job.kind}, told of {result.type}")
         return self._register_version(job, job.spec, result, evaluation)
 

@@ -10,6 +10,7 @@ from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailabl
 from rlt_core.schemas.collect import CollectSpec, Source
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import Job, PolicySpec, RlSpec, RlvrSpec, ServiceSpec, SupervisedSpec, TrainingSpec
+from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
 from rlt_service.bases import BASE_FIELDS, base_role, model_reference
 from rlt_service.jobs.launching import check_launchable
@@ -40,20 +41,19 @@ class Preparation:
 
         ConfigurationError for a job that this worker cannot start.
         """
+        spec = job.spec
+        if isinstance(spec, PipelineSpec):
+            raise ConfigurationError(f"{job.id} is a pipeline, which no worker runs")
         folder = self.artifacts.make_dir(self.artifacts.attempt_dir(job.id, job.attempt))
-        fields = (
-            self._service(job, job.spec)
-            if isinstance(job.spec, CollectSpec | EvaluateSpec)
-            else self._training(job, job.spec)
-        )
+        fields = self._service(job, spec) if isinstance(spec, CollectSpec | EvaluateSpec) else self._training(job, spec)
         return TrainerJob(
             job_id=job.id,
             attempt=job.attempt,
             kind=job.kind,
-            spec=job.spec,
-            base_model=self.registry.base(base_role(job.spec)).base_model,
+            spec=spec,
+            base_model=self.registry.base(base_role(spec)).base_model,
             base_model_dir=str(base_dir),
-            dataset_path=str(self.datasets.path(job.spec.dataset)),
+            dataset_path=str(self.datasets.path(spec.dataset)),
             attempt_dir=str(folder),
             events_path=str(folder / "events.jsonl"),
             base_url=service_url(self.settings),

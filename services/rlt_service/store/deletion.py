@@ -1,6 +1,7 @@
 """Own the end of a version: refused while something needs it; the row stays as a tombstone, the files go after it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,6 +12,7 @@ from rlt_core.schemas.jobs import TERMINAL
 from rlt_core.schemas.trainer import TrainerJob
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
+from rlt_service.store.pipeline_rows import CONDUCTED, needed_jobs, step_specs
 from rlt_service.store.resolution import live_version, newest_version, version_name
 from rlt_service.store.tables import AliasRow, JobRow, ShadowRow, VersionRow
 from rlt_service.store.version_owners import is_own
@@ -73,6 +75,8 @@ def _users(session: Session, artifacts: ArtifactStore, row: VersionRow) -> Itera
     for job in session.scalars(select(JobRow).where(JobRow.status.not_in(TERMINAL)).order_by(JobRow.ordinal)):
         if row.job_id == job.id:
             yield f"{job.id}, which made it, is {job.status}"
+        elif job.kind == CONDUCTED and row.job_id in needed_jobs(session, job):
+            yield f"{job.id}, a pipeline whose step made it, is {job.status}"
         elif version in _attempt_versions(artifacts, job) or any(
             _means(session, row, role=role, name=name) for role, name in _spec_names(job)
         ):
@@ -80,15 +84,26 @@ def _users(session: Session, artifacts: ArtifactStore, row: VersionRow) -> Itera
 
 
 def _spec_names(job: JobRow) -> Iterator[tuple[Role, str]]:
-    """Give what a spec calls its teacher and its students."""
+    """Give what a spec, or each of a pipeline's, calls its teacher and its students."""
+    if job.kind != CONDUCTED:
+        yield from _names_in(job.spec)
+        return
+    for spec in step_specs(job):
+        yield from _names_in(spec)
+    for name in job.spec.get("start", {}).values():
+        yield "teacher", name
+        yield "student", name
+
+
+def _names_in(spec: Mapping[str, Any]) -> Iterator[tuple[Role, str]]:
     roles: tuple[Role, ...] = ("teacher", "student")
     for role in roles:
-        named: str | list[str] = job.spec.get(role, [])
+        named: str | list[str] = spec.get(role, [])
         for name in [named] if isinstance(named, str) else named:
             yield role, name
-    measured = job.spec.get("models") or ([job.spec["model"]] if job.spec.get("model") else [])
+    measured = spec.get("models") or ([spec["model"]] if spec.get("model") else [])
     for name in measured:
-        yield job.spec["role"], name
+        yield spec.get("role", "student"), name
 
 
 def _means(session: Session, row: VersionRow, *, role: Role, name: str) -> bool:

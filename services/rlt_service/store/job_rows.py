@@ -14,10 +14,9 @@ from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import (
-    JOB_SPEC,
     SPECS,
+    SUBMITTED_SPEC,
     TERMINAL,
-    AnySpec,
     DistillSpec,
     Job,
     JobError,
@@ -27,10 +26,13 @@ from rlt_core.schemas.jobs import (
     Progress,
     RlSpec,
     RlvrSpec,
+    SubmittedSpec,
     WarmupSpec,
 )
+from rlt_core.schemas.pipelines import PipelinePlace, PipelineSpec
 from rlt_service.store import history
 from rlt_service.store.ownership import visible
+from rlt_service.store.pipeline_rows import CONDUCTED, needed_jobs, step_specs
 from rlt_service.store.tables import JobRow, OutboxRow
 from rlt_service.store.transitions import check_transition
 
@@ -64,14 +66,18 @@ def job_of(row: JobRow) -> Job:
         "error": JobError.model_validate(row.error) if row.error is not None else None,
     }
     fields["output"] = dataset_of(row.id) if row.kind == "collect" else None
+    if row.pipeline_id is not None:
+        fields["pipeline"] = PipelinePlace.model_validate(
+            {"job": row.pipeline_id, "step": row.pipeline_step, "round": row.pipeline_round}
+        )
     try:
         return Job(**fields, spec=spec_of(row))
     except ValidationError:
-        spec = SPECS.get(row.kind, WarmupSpec).model_construct(**row.spec)
+        spec = {**SPECS, CONDUCTED: PipelineSpec}.get(row.kind, WarmupSpec).model_construct(**row.spec)
         return Job.model_construct(**fields, spec=spec)
 
 
-def total_of(spec: AnySpec) -> int | None:
+def total_of(spec: SubmittedSpec) -> int | None:
     """Give the steps that a spec asks for, where it says how many."""
     match spec:
         case RlSpec() | RlvrSpec():
@@ -80,11 +86,13 @@ def total_of(spec: AnySpec) -> int | None:
             return spec.max_steps
         case CollectSpec() | EvaluateSpec():
             return None
+        case PipelineSpec():
+            return len(spec.steps) * spec.rounds
 
 
-def spec_of(row: JobRow) -> AnySpec:
+def spec_of(row: JobRow) -> SubmittedSpec:
     """Read the stored spec; raises ValidationError where the rules were others when it was stored."""
-    return JOB_SPEC.validate_python(row.spec)
+    return SUBMITTED_SPEC.validate_python(row.spec)
 
 
 def find_job(session: Session, job_id: str, *, lock: bool = True) -> JobRow:
@@ -131,6 +139,28 @@ def end_job(session: Session, row: JobRow, status: JobStatus, error: JobError | 
 
 
 def jobs_using(session: Session, dataset_id: str) -> Sequence[str]:
-    """Find live jobs whose spec names a dataset, as its rows or as a split."""
+    """Find live jobs whose spec names a dataset, as its rows or as a split, and pipelines that may come to use it."""
     rows = session.scalars(select(JobRow).where(JobRow.status.not_in(TERMINAL)))
-    return [row.id for row in rows if dataset_id in (row.spec["dataset"], *row.spec.get("splits", {}).values())]
+    return [row.id for row in rows if dataset_id in _datasets(session, row)]
+
+
+def _datasets(session: Session, row: JobRow) -> set[str]:
+    if row.kind != CONDUCTED:
+        return _named_datasets(row.spec)
+    named = [_named_datasets(spec) for spec in step_specs(row)]
+    made = {dataset_of(job_id) for job_id in needed_jobs(session, row)}
+    return made.union(row.spec.get("start", {}).values(), *named)
+
+
+def _named_datasets(spec: Mapping[str, Any]) -> set[str]:
+    return {spec["dataset"], *(value for value in spec.get("splits", {}).values() if isinstance(value, str))}
+
+
+def unreadable(error: ValidationError) -> JobError:
+    """Say why a spec that was stored under other rules ends its job."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = "/" + "/".join(str(part) for part in first["loc"])
+    return JobError(
+        code="invalid",
+        message=f"The stored spec breaks a rule that this version has ({where}: {first['msg']}); submit it anew.",
+    )

@@ -9,10 +9,9 @@ from pydantic import ValidationError
 from sqlalchemy import CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from rlt_core.errors import InvalidRequestError, JobStateError, StaleAttemptError
-from rlt_core.schemas.base import Page, new_id, now_utc
+from rlt_core.errors import InvalidRequestError, StaleAttemptError
+from rlt_core.schemas.base import Page, now_utc
 from rlt_core.schemas.jobs import (
-    QUEUE,
     SPEC_VERSION,
     TERMINAL,
     AnySpec,
@@ -23,13 +22,16 @@ from rlt_core.schemas.jobs import (
     JobResult,
     JobStatus,
     Progress,
+    StepKind,
 )
-from rlt_service.store import history
+from rlt_service.store import asking, history
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
-from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of, total_of
+from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of, unreadable
 from rlt_service.store.job_rules import JobRules
+from rlt_service.store.new_jobs import enqueue
 from rlt_service.store.ownership import owner, visible
+from rlt_service.store.pipeline_rows import for_workers
 from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import BellRow, JobRow, OutboxRow
 from rlt_service.store.turns import take_turn
@@ -74,34 +76,7 @@ class JobStore:
     def submit(self, spec: AnySpec) -> Job:
         """Store a job, the bell it is owed, and its first event, all or none."""
         with self._database.transaction() as session:
-            row = JobRow(
-                id=new_id("job"),
-                kind=spec.kind,
-                name=spec.name,
-                queue=self._rules.queues.get(spec.kind, QUEUE),
-                status="queued",
-                priority=spec.priority,
-                not_before=spec.not_before,
-                created_at=now_utc(),
-                attempt=0,
-                beat=0,
-                cancel_requested=False,
-                pause_requested=False,
-                runtime_s=0.0,
-                crashes=0,
-                progress_attempt=0,
-                best_step=0,
-                last_seq=0,
-                owner=owner(),
-                spec_version=SPEC_VERSION,
-                spec=spec.model_dump(mode="json"),
-                progress=Progress(total=total_of(spec)).model_dump(),
-            )
-            session.add(row)
-            session.flush()
-            session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=spec.not_before))
-            history.append(session, row, "queued")
-            job = job_of(row)
+            job = job_of(enqueue(session, spec, rules=self._rules, owner=owner()))
             keep(session, job, status=202, headers={"content-type": JSON_TYPE, "location": f"/v1/jobs/{job.id}"})
             return job
 
@@ -117,13 +92,16 @@ class JobStore:
         after: str | None = None,
         status: JobStatus | None = None,
         kind: JobKind | None = None,
+        pipeline: str | None = None,
     ) -> Page[Job]:
-        """Return a page, newest first; `after` is the last id of the page before."""
+        """Return a page, newest first, of all or of a pipeline's own steps; `after` is the last id before it."""
         query = select(JobRow).where(visible(JobRow.owner)).order_by(JobRow.ordinal.desc()).limit(limit + 1)
         if status is not None:
             query = query.where(JobRow.status == status)
         if kind is not None:
             query = query.where(JobRow.kind == kind)
+        if pipeline is not None:
+            query = query.where(JobRow.pipeline_id == pipeline)
         with self._database.reading() as session:
             if after is not None:
                 last = session.scalar(select(JobRow.ordinal).where(JobRow.id == after, visible(JobRow.owner)))
@@ -145,12 +123,7 @@ class JobStore:
         """Cancel: at once while nobody runs it, else ask its supervisor. Repeatable; JobStateError once it ended."""
         with self._database.transaction() as session:
             row = find_job(session, job_id)
-            if row.status == "running":
-                if not row.cancel_requested:
-                    row.cancel_requested = True
-                    history.append(session, row, "cancel_requested")
-            elif row.status != "cancelled":
-                move_job(session, row, "cancelled")
+            asking.cancel(session, row)
             return job_of(row)
 
     @tried_again
@@ -158,14 +131,7 @@ class JobStore:
         """Pause: at once while nobody runs it, else ask its supervisor, who saves first. Repeatable; JobStateError."""
         with self._database.transaction() as session:
             row = find_job(session, job_id)
-            if row.status == "running" and row.cancel_requested:
-                raise JobStateError(f"Job {job_id} is being cancelled.", extra={"status": row.status})
-            if row.status == "running":
-                if not row.pause_requested:
-                    row.pause_requested = True
-                    history.append(session, row, "pause_requested")
-            elif row.status != "paused":
-                move_job(session, row, "paused")
+            asking.pause(session, row)
             return job_of(row)
 
     @tried_again
@@ -173,13 +139,7 @@ class JobStore:
         """Put a paused job back into the queue, or take back that it is to pause; repeatable."""
         with self._database.transaction() as session:
             row = find_job(session, job_id)
-            if row.status == "running" and row.pause_requested:
-                row.pause_requested = False
-                history.append(session, row, "pause_withdrawn")
-            elif row.status not in ("queued", "running"):
-                row.error = None
-                move_job(session, row, "queued")
-                session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=row.not_before))
+            asking.resume(session, row)
             return job_of(row)
 
     @tried_again
@@ -194,7 +154,7 @@ class JobStore:
                 try:
                     spec_of(row)
                 except ValidationError as error:
-                    end_job(session, row, "failed", _unreadable(error))
+                    end_job(session, row, "failed", unreadable(error))
                     session.flush()
                     continue
                 return self._start(session, row, worker=worker)
@@ -221,7 +181,7 @@ class JobStore:
         return session.scalar(query.with_for_update(skip_locked=True) if lock else query)
 
     def _kinds_with_room(self, session: Session, *, lock: bool) -> Sequence[str]:
-        kinds: tuple[JobKind, ...] = get_args(JobKind)
+        kinds: tuple[StepKind, ...] = get_args(StepKind)
         limits = self._rules.max_running
         if not limits:
             return kinds
@@ -361,9 +321,9 @@ class JobStore:
             return job_of(row)
 
     def running(self) -> Sequence[RunningJob]:
-        """Return every running job with its attempt and beat, for the lease watcher."""
+        """Return every job that a worker runs, with its attempt and beat, for the lease watcher."""
         with self._database.reading() as session:
-            query = select(JobRow.id, JobRow.attempt, JobRow.beat).where(JobRow.status == "running")
+            query = select(JobRow.id, JobRow.attempt, JobRow.beat).where(JobRow.status == "running", for_workers())
             return [RunningJob(id=id_, attempt=attempt, beat=beat) for id_, attempt, beat in session.execute(query)]
 
     def running_attempts(self, job_ids: Collection[str]) -> dict[str, int | None]:
@@ -389,12 +349,3 @@ class JobStore:
         with self._database.reading() as session:
             find_job(session, job_id, lock=False)
             return history.newest(session, job_id, type_=type_, limit=limit)
-
-
-def _unreadable(error: ValidationError) -> JobError:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = "/" + "/".join(str(part) for part in first["loc"])
-    return JobError(
-        code="invalid",
-        message=f"The stored spec breaks a rule that this version has ({where}: {first['msg']}); submit it anew.",
-    )

@@ -12,6 +12,7 @@ from rlt_core.errors import NotFoundError
 from rlt_core.schemas.base import now_utc
 from rlt_service.store.database import Database
 from rlt_service.store.job_rows import fenced_job
+from rlt_service.store.ownership import Viewer
 from rlt_service.store.tables import JobRow, KeyRow
 
 KeyScope = Literal["explain", "score", "train", "admin"]
@@ -114,6 +115,14 @@ class KeyStore:
         with self._database.reading() as session:
             query = select(KeyRow).where(KeyRow.job_id.is_(None)).order_by(KeyRow.created_at, KeyRow.id)
             return [_key(row) for row in session.scalars(query)]
+
+    def viewer_of(self, owner: str | None) -> Viewer | None:
+        """Give who finds what a key finds, for work that goes on without a call of it; None finds all."""
+        with self._database.reading() as session:
+            row = None if owner is None else session.get(KeyRow, owner)
+            if owner is None:
+                return None
+            return Viewer(key=owner, sees_all=row is not None and "admin" in row.scopes)
 
     def revoke(self, key_id: str) -> Key:
         """End a key for good; repeatable. Raises NotFoundError."""

@@ -8,6 +8,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from rlt_core.schemas.base import now_utc
 from rlt_service.store.database import Database
 from rlt_service.store.job_rows import is_due
+from rlt_service.store.pipeline_rows import for_workers
 from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import BellRow, JobRow, OutboxRow
 from rlt_service.store.turns import take_turn
@@ -47,7 +48,7 @@ class Outbox:
     def waiting(self) -> list[str]:
         """Return queues with due rows that nobody has claimed."""
         with self._database.reading() as session:
-            query = select(JobRow.queue).where(JobRow.status == "queued", is_due()).distinct()
+            query = select(JobRow.queue).where(JobRow.status == "queued", for_workers(), is_due()).distinct()
             return sorted(session.scalars(query))
 
     @tried_again

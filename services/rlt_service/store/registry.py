@@ -16,7 +16,8 @@ from rlt_core.errors import (
     NotFoundError,
 )
 from rlt_core.schemas.base import VERSION_PATTERN, Page, Role, now_utc
-from rlt_core.schemas.jobs import JOB_SPEC, JobKind, RolloutPublished, RolloutPublishRequest
+from rlt_core.schemas.jobs import JOB_SPEC, JobKind
+from rlt_core.schemas.rollouts import RolloutPublished, RolloutPublishRequest
 from rlt_core.schemas.teachers import (
     Alias,
     AliasHistory,

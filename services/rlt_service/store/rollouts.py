@@ -4,7 +4,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from rlt_core.errors import ConflictError
-from rlt_core.schemas.jobs import RolloutPublishRequest
+from rlt_core.schemas.rollouts import RolloutPublishRequest
 from rlt_service.store.tables import RolloutRow
 
 

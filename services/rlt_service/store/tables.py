@@ -100,6 +100,25 @@ class JobRow(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(Document)
     owner: Mapped[str | None] = mapped_column(String(16))
     """Key that it was submitted with."""
+    pipeline_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    """Whose step it is; null for a job of its own."""
+    pipeline_round: Mapped[int | None] = mapped_column(Integer)
+    pipeline_step: Mapped[str | None] = mapped_column(String(40))
+
+
+class PipelineStepRow(Base):
+    """Which job is a pipeline's step; the key is why none is ever handed in twice."""
+
+    __tablename__ = "pipeline_steps"
+
+    pipeline_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    step: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    taken_over: Mapped[bool] = mapped_column(default=False)
+    """Whether it is the step of an earlier pipeline, whose result holds here too."""
+    ended: Mapped[bool] = mapped_column(default=False)
+    """Whether the pipeline's events have told of its end."""
 
 
 class JobEventRow(Base):

@@ -11,12 +11,11 @@ from rlt_core.schemas.jobs import (
     Job,
     JobMetrics,
     JobStatus,
-    RolloutPublished,
-    RolloutPublishRequest,
 )
+from rlt_core.schemas.rollouts import RolloutPublished, RolloutPublishRequest
 from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.parameters import JobId, KindFilter, PageAfter, PageLimit
+from rlt_service.control.routes.parameters import JobId, KindFilter, PageAfter, PageLimit, PipelineFilter
 from rlt_service.control.routes.wiring import reports_of, wake_workers
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
@@ -31,9 +30,10 @@ def list_jobs(
     after: PageAfter = None,
     status: JobStatus | None = None,
     kind: KindFilter | None = None,
+    pipeline: PipelineFilter = None,
 ) -> Page[Job]:
-    """List jobs, newest first."""
-    return services.jobs.list(limit=limit, after=after, status=status, kind=kind)
+    """List jobs, newest first; with `pipeline` those that it has handed in."""
+    return services.jobs.list(limit=limit, after=after, status=status, kind=kind, pipeline=pipeline)
 
 
 @router.get("/{job_id}")
@@ -44,8 +44,10 @@ def get_job(job_id: JobId, services: ServicesDep) -> Job:
 
 @router.post("/{job_id}/cancel", dependencies=[Once])
 def cancel_job(job_id: JobId, services: ServicesDep) -> Job:
-    """Ask a job to end; repeatable."""
-    return services.jobs.cancel(job_id)
+    """Ask a job, and of a pipeline each step, to end; repeatable."""
+    job = services.jobs.cancel(job_id)
+    wake_workers(services)
+    return job
 
 
 @router.post("/{job_id}/pause", dependencies=[Once])

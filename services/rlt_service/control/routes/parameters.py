@@ -25,6 +25,7 @@ RoleName = Annotated[str, AfterValidator(names.known_form(names.ROLE, kind="role
 FormatId = Annotated[str, AfterValidator(names.known_form(names.FORMAT, kind="format")), names.described(names.FORMAT)]
 
 KindFilter = Annotated[JobKind, BeforeValidator(known_kind)]
+PipelineFilter = Annotated[str | None, Query(max_length=100, description="A pipeline's id.")]
 
 PageLimit = Annotated[int, Query(ge=1, le=100, description="Most entries of the answer.")]
 PageAfter = Annotated[str | None, Query(max_length=100, description="The `last_id` of the page before.")]

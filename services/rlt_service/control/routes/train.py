@@ -5,18 +5,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
-from rlt_core.schemas.jobs import AnySpec, DryRun, Job
+from rlt_core.schemas.jobs import DryRun, Job, SubmittedSpec
 from rlt_service.access.scopes import Needs
 from rlt_service.calls import CallDep
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.wiring import dry_runner_of, submission_of, wake_workers
+from rlt_service.control.routes.wiring import dry_run, submit, wake_workers
 from rlt_service.control.specs import check_kind
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.openapi import LOCATION, refusals
 
 router = APIRouter(tags=["train"], route_class=JsonRoute, dependencies=[Needs("train")])
-TrainBody = Annotated[AnySpec, Body(discriminator="kind")]
+TrainBody = Annotated[SubmittedSpec, Body(discriminator="kind")]
 
 
 async def known_kind(request: Request) -> None:
@@ -44,13 +44,13 @@ async def train(
     services: ServicesDep,
     response: Response,
     call: CallDep,
-    dry_run: Annotated[bool, Query()] = False,
+    dry: Annotated[bool, Query(alias="dry_run")] = False,
 ) -> Job | DryRun:
     """Queue a job, which outlives this server; with `dry_run` check it, try a few rows, and estimate what it takes."""
-    if dry_run:
+    if dry:
         response.status_code = 200
-        return await call.answer(dry_runner_of(services).run(spec))
-    job = await asyncio.to_thread(submission_of(services).submit, spec)
+        return await call.answer(dry_run(services, spec))
+    job = await asyncio.to_thread(submit, services, spec)
     wake_workers(services)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job

@@ -1,11 +1,15 @@
 """Own how a request's use case is made of the process's services."""
 
 from rlt_core.errors import EngineUnavailableError
+from rlt_core.schemas.jobs import DryRun, Job, SubmittedSpec
+from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_service.container import Services
 from rlt_service.control.datasets import Uploader
 from rlt_service.control.deletion import Deleter
 from rlt_service.control.dry_run import DryRunner
 from rlt_service.control.imports import Importer
+from rlt_service.control.pipeline_dry_run import PipelineDryRun
+from rlt_service.control.pipelines import Pipelines
 from rlt_service.control.players import OwnPlayers, RemotePlayers
 from rlt_service.control.promotion import Promotion
 from rlt_service.control.rehearsal import Players
@@ -13,6 +17,7 @@ from rlt_service.control.reports import Reports
 from rlt_service.control.shadowing import Shadowing
 from rlt_service.control.submission import Submission
 from rlt_service.engine.protocol import Engine
+from rlt_service.engines import Engines
 from rlt_service.store.deletion import Deletion
 from rlt_service.store.version_uses import VersionUses
 from rlt_service.use_cases import explainer_of, scorer_of, solver_of
@@ -20,8 +25,13 @@ from rlt_service.use_cases import explainer_of, scorer_of, solver_of
 
 def ready_engine(services: Services) -> Engine | None:
     """Give the engine where this process has one that has started: what it knows is known only then."""
+    return ready_of(services.engines)
+
+
+def ready_of(engines: Engines | None) -> Engine | None:
+    """Give the teacher's engine once it has started; None before, and where there is none."""
     try:
-        return services.host.ready() if services.host is not None else None
+        return engines.host.ready() if engines is not None else None
     except EngineUnavailableError:
         return None
 
@@ -32,9 +42,11 @@ def running_engines(services: Services) -> list[tuple[str, Engine]]:
 
 
 def wake_workers(services: Services) -> None:
-    """Have the bell rung now; what fails is rung again by the reconciler."""
+    """Have the bell rung and pipelines moved on now; what fails is done again by the next look."""
     if services.reconciler is not None:
         services.reconciler.wake()
+    if services.conductor is not None:
+        services.conductor.wake()
 
 
 def submission_of(services: Services) -> Submission:
@@ -57,6 +69,26 @@ def dry_runner_of(services: Services) -> DryRunner:
         players=players_of(services),
         engine=ready_engine(services),
     )
+
+
+def pipelines_of(services: Services) -> Pipelines:
+    """Make the use case of /v1/train for a pipeline."""
+    return Pipelines(submission=submission_of(services), store=services.pipelines)
+
+
+def submit(services: Services, spec: SubmittedSpec) -> Job:
+    """Check a job and store it; raises what the checks of its kind raise."""
+    if isinstance(spec, PipelineSpec):
+        return pipelines_of(services).submit(spec)
+    return submission_of(services).submit(spec)
+
+
+async def dry_run(services: Services, spec: SubmittedSpec) -> DryRun:
+    """Say what a job would be; raises what the checks of its kind raise."""
+    runner = dry_runner_of(services)
+    if isinstance(spec, PipelineSpec):
+        return await PipelineDryRun(runner=runner, pipelines=pipelines_of(services)).run(spec)
+    return await runner.run(spec)
 
 
 def players_of(services: Services) -> Players | None:
