@@ -19,8 +19,6 @@ StepKind = Literal["warmup", "rl", "collect", "distill", "evaluate", "rlvr"]
 """Kinds that a worker runs; each can be a step of a pipeline."""
 JobKind = Literal[StepKind, "pipeline"]
 JobStatus = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-RESERVED_KINDS = ()
-"""Kinds of the contract that this server does not run yet: they answer 422 `not_available_yet`."""
 
 QUEUE = "train"
 """Where jobs wait whose kind has no queue of its own."""

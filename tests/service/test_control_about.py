@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from rlt_core.formats import STRATOS_1
-from rlt_core.schemas.jobs import RESERVED_KINDS
 from rlt_service.control.about import MAX_BATCH_ITEMS, MAX_SAMPLES
 from tests.support.control import Control, check_problem, control_app
 
@@ -61,8 +60,7 @@ def test_capabilities_are_those_of_this_process(control: Control) -> None:
     assert (found["engine"]["name"], found["engine"]["max_model_len"]) == ("fake", 999)
     assert found["formats"] == ["stratos@1"]
     assert found["limits"]["max_dataset_bytes"] == 12_345
-    assert found["job_kinds"] == ["warmup", "rl", "collect", "distill", "evaluate", "pipeline"]
-    assert not set(found["job_kinds"]) & set(RESERVED_KINDS)
+    assert found["job_kinds"] == ["warmup", "rl", "collect", "distill", "evaluate", "rlvr", "pipeline"]
     assert "default" in found["models"]
 
 

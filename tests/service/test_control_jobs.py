@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rlt_core.artifacts import adapter_sha256
-from rlt_core.schemas.jobs import RESERVED_KINDS, Progress
+from rlt_core.schemas.jobs import Progress
 from tests.support.control import Control, check_problem, control_app, write_adapter
 
 UNKNOWN_JOB = "job_" + "0" * 20
@@ -242,9 +242,3 @@ CALLS = [
 def test_a_job_that_is_not_there_is_a_404(control: Control, method: str, rest: str, job_id: str) -> None:
     answer = control.http.request(method, f"/v1/jobs/{job_id}{rest}")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-
-
-@pytest.mark.parametrize("kind", RESERVED_KINDS)
-def test_jobs_of_a_kind_of_later_work_are_not_available_yet(control: Control, kind: str) -> None:
-    found = check_problem(control.http.get(f"/v1/jobs?kind={kind}"), 422, "not_available_yet", "/kind")
-    assert f"does not run {kind} jobs yet" in found["detail"]

@@ -6,7 +6,7 @@ from typing import get_args
 
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError
 from rlt_core.hub_models import HUB_PREFIX, parse_hub_model
-from rlt_core.schemas.jobs import RESERVED_KINDS, JobKind, PolicySpec, RlSpec, RlvrSpec, TrainingSpec
+from rlt_core.schemas.jobs import JobKind, PolicySpec, RlSpec, RlvrSpec, TrainingSpec
 from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_core.schemas.spec_base import SharedSpec
 from rlt_core.schemas.training import LINEAR_TARGETS, GrpoSpec
@@ -18,7 +18,7 @@ Spec = TrainingSpec
 
 
 def check_kind(body: object) -> None:
-    """Raise NotAvailableYetError for a reserved kind, InvalidRequestError naming the known ones for any other."""
+    """Raise InvalidRequestError naming the known kinds for any other."""
     if not isinstance(body, dict):
         return  # the schema says what is wrong with it
     fields: dict[object, object] = body  # pyright: ignore[reportUnknownVariableType] - JSON of a caller
@@ -29,9 +29,7 @@ def known_kind(kind: object) -> object:
     """Pass a kind that runs here; raises what `check_kind` raises for any other."""
     if kind in KINDS:
         return kind
-    if kind in RESERVED_KINDS:
-        raise NotAvailableYetError(f"this server does not run {kind} jobs yet: it runs {KINDS_TOLD}", param="/kind")
-    near = difflib.get_close_matches(str(kind)[:80], (*KINDS, *RESERVED_KINDS), n=1)
+    near = difflib.get_close_matches(str(kind)[:80], KINDS, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     found = "the kind is missing" if kind is None else f"{str(kind)[:80]!r} is no kind of job"
     raise InvalidRequestError(f"{found}{hint}: this server runs {KINDS_TOLD}", param="/kind")
