@@ -1,9 +1,11 @@
 """Own rows that lie in a file and are read when they are asked for: a dataset may be larger than memory."""
 
+import hashlib
 import os
 import weakref
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -12,6 +14,8 @@ from rlt_core.schemas.datasets import DatasetRow
 ReadRow = Callable[[bytes, int], DatasetRow]
 """Makes a line with its number, from 1, a row; raises what its caller is to hear."""
 BLOCK_BYTES = 2**20
+PLACE_BITS = 40
+"""Of a row's number, beside the hash of its id."""
 HELD_BYTES = 16 * 2**20
 """A file of at most this size is held as rows: who reads them several times parses them once."""
 
@@ -39,6 +43,33 @@ class RowsAt(Sequence[DatasetRow]):
         if isinstance(index, slice):
             return RowsAt(self._rows, self._numbers[index])
         return self._rows[self._numbers[index]]
+
+
+class RowsById(Mapping[str, DatasetRow]):
+    """Finds rows by their ids, which are strings here, without holding either: 16 bytes a row."""
+
+    def __init__(self, rows: Sequence[DatasetRow]) -> None:
+        """Go through the rows once."""
+        self._rows = rows
+        placed = sorted(_id_hash(str(row.id)) << PLACE_BITS | number for number, row in enumerate(rows))
+        self._hashes = array("Q", (both >> PLACE_BITS for both in placed))
+        self._places = array("Q", (both & (1 << PLACE_BITS) - 1 for both in placed))
+
+    def __len__(self) -> int:  # noqa: D105 - as any mapping's
+        return len(self._hashes)
+
+    def __iter__(self) -> Iterator[str]:  # noqa: D105 - as any mapping's
+        return (str(row.id) for row in self._rows)
+
+    def __getitem__(self, row_id: str) -> DatasetRow:  # noqa: D105 - as any mapping's
+        wanted = _id_hash(row_id)
+        place = bisect_left(self._hashes, wanted)
+        while place < len(self._hashes) and self._hashes[place] == wanted:
+            row = self._rows[self._places[place]]
+            if str(row.id) == row_id:
+                return row
+            place += 1
+        raise KeyError(row_id)
 
 
 class RowFile(Sequence[DatasetRow]):
@@ -73,6 +104,10 @@ def open_rows(path: Path, *, read: ReadRow = plain_row) -> Sequence[DatasetRow]:
     """Open a file's rows, or hold them where it is small; raises OSError, and what `read` raises for those held."""
     rows = RowFile(path, read=read)
     return tuple(rows) if path.stat().st_size <= HELD_BYTES else rows
+
+
+def _id_hash(row_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest(), "big")
 
 
 def _line_starts(file: int) -> Iterator[int]:

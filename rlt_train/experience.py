@@ -1,12 +1,14 @@
 """Own what TRL sees of the services: a rollout function, a reward that was already given, and the step's metrics."""
 
 import hashlib
+import heapq
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic
 
+from rlt_core.row_files import RowsById
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_train.ahead import Ahead, begin
 from rlt_train.collected import Collected, Collects, RewardedRollout, RolloutT
@@ -54,8 +56,8 @@ class Experience(Generic[RolloutT]):
         self._collector = collector
         self._kind = kind
         self._publisher = publisher
-        self.rows = tuple(rows)
-        self._by_id = {str(row.id): row for row in rows}
+        self.rows = rows
+        self._by_id = RowsById(rows)
         self._journal = journal
         self._context = context
         self._last: Collected[RolloutT] | None = None
@@ -159,7 +161,7 @@ class Experience(Generic[RolloutT]):
     def _collected(self, ids: Sequence[str], policy: PublishedPolicy, *, step: int) -> _Sampled[RolloutT]:
         self._journal.begin(step=step)
         collected = self._collect(ids, policy, step=step)
-        spare = spare_rows([row_id for row_id in self._by_id if row_id not in ids], step=step)
+        spare = self._spare(ids, step=step)
         for _ in range(self._replacement_rounds):
             flat = flat_groups(collected.groups())[: len(spare)]
             if not flat:
@@ -175,6 +177,12 @@ class Experience(Generic[RolloutT]):
             asked=collected.asked,
         )
         return _Sampled(ids=tuple(ids), policy=policy, collected=collected)
+
+    def _spare(self, ids: Sequence[str], *, step: int) -> list[str]:
+        if not self._replacement_rounds:
+            return []
+        others = (row_id for row_id in self._by_id if row_id not in ids)
+        return spare_rows(others, step=step, most=self._replacement_rounds * len(ids))
 
     def _collect(self, ids: Sequence[str], policy: PublishedPolicy, *, step: int) -> Collected[RolloutT]:
         rows = [self._by_id[row_id] for row_id in ids]
@@ -260,9 +268,9 @@ def replaced(collected: Collected[RolloutT], flat: Sequence[int], others: Collec
     )
 
 
-def spare_rows(ids: Sequence[str], *, step: int) -> list[str]:
-    """Order the questions that may step in at a step: by a hash, so that every attempt takes the same."""
-    return sorted(ids, key=lambda row_id: hashlib.sha256(f"{step}\0{row_id}".encode()).digest())
+def spare_rows(ids: Iterable[str], *, step: int, most: int) -> list[str]:
+    """Order the questions that may step in at a step: by a hash, so that every attempt takes the same; the first."""
+    return heapq.nsmallest(most, ids, key=lambda row_id: hashlib.sha256(f"{step}\0{row_id}".encode()).digest())
 
 
 def _groups(prompts: Sequence[str], *, samples: int) -> list[str]:

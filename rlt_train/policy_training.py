@@ -171,7 +171,7 @@ def _trainer(
             model=policy,
             reward_funcs=[given_reward],
             args=GRPOConfig(**common_arguments(context), **arguments),
-            train_dataset=Dataset.from_list([{"prompt": str(row.id)} for row in rows]),
+            train_dataset=Dataset.from_dict({"prompt": [str(row.id) for row in rows]}),
             processing_class=load_padding_tokenizer(base_dir),
             rollout_func=experience,
             callbacks=[PublishAfterStep(publisher)],

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rlt_core.row_files import BLOCK_BYTES, HELD_BYTES, RowFile, open_rows
+from rlt_core import row_files
+from rlt_core.row_files import BLOCK_BYTES, HELD_BYTES, RowFile, RowsById, open_rows
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.jobs import Splits
 from rlt_core.splits import split_rows
@@ -85,6 +86,23 @@ def test_a_large_file_is_not_held_and_neither_is_its_split(large: Path) -> None:
     assert (len(split.select), len(split.gate)) == (round(0.1 * MANY), round(0.2 * MANY))
     # A row is a kilobyte; of each some 100 bytes are held while questions are ranked.
     assert peak < 0.2 * size
+
+
+def test_a_row_is_found_by_its_id_and_an_unknown_one_is_not(large: Path) -> None:
+    rows = RowFile(large)
+    found = RowsById(rows)
+    assert [found[f"r{number}"].id for number in (0, 7, MANY - 1)] == ["r0", "r7", f"r{MANY - 1}"]
+    assert len(found) == MANY
+    assert "r7" in found
+    assert f"r{MANY}" not in found
+    assert next(iter(found)) == "r0"
+
+
+def test_ids_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_files, "_id_hash", lambda row_id: 5)
+    found = RowsById([row(0), row(1)])
+    assert (found["r0"].id, found["r1"].id) == ("r0", "r1")
+    assert "r2" not in found
 
 
 def test_rows_of_a_file_and_rows_that_are_held_split_alike(large: Path) -> None:
