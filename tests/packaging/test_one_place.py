@@ -103,7 +103,7 @@ def test_events_of_a_job_are_added_in_one_place_and_changed_in_none() -> None:
 
 
 def test_the_status_of_a_job_is_set_where_it_is_made_and_changed_in_one_place() -> None:
-    assert places(makes_job) == {("store/jobs.py", "submit")}
+    assert places(makes_job) == {("store/new_jobs.py", "new_row")}
     assert places(sets_status) == {("store/job_rows.py", "move_job")}
 
 

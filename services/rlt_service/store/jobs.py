@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from rlt_core.errors import InvalidRequestError, StaleAttemptError
 from rlt_core.schemas.base import Page, now_utc
 from rlt_core.schemas.jobs import (
+    QUEUE,
     SPEC_VERSION,
     TERMINAL,
     AnySpec,
@@ -29,7 +30,7 @@ from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of, unreadable
 from rlt_service.store.job_rules import JobRules
-from rlt_service.store.new_jobs import enqueue
+from rlt_service.store.new_jobs import new_row
 from rlt_service.store.ownership import owner, visible
 from rlt_service.store.pipeline_rows import for_workers
 from rlt_service.store.retries import tried_again
@@ -76,7 +77,12 @@ class JobStore:
     def submit(self, spec: AnySpec) -> Job:
         """Store a job, the bell it is owed, and its first event, all or none."""
         with self._database.transaction() as session:
-            job = job_of(enqueue(session, spec, rules=self._rules, owner=owner()))
+            row = new_row(spec, queue=self._rules.queues.get(spec.kind, QUEUE), owner=owner())
+            session.add(row)
+            session.flush()
+            session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=spec.not_before))
+            history.append(session, row, "queued")
+            job = job_of(row)
             keep(session, job, status=202, headers={"content-type": JSON_TYPE, "location": f"/v1/jobs/{job.id}"})
             return job
 

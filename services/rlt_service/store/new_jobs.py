@@ -1,30 +1,12 @@
-"""Own how a job comes into the table: row, bell and first event, in the caller's transaction."""
+"""Own the row of a job that is handed in; who stores it adds the bell that it is owed and its first event."""
 
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from rlt_core.schemas.base import new_id, now_utc
-from rlt_core.schemas.jobs import QUEUE, SPEC_VERSION, AnySpec, Progress, SubmittedSpec
-from rlt_core.schemas.pipelines import PipelinePlace, PipelineSpec
-from rlt_service.store import history
+from rlt_core.schemas.jobs import SPEC_VERSION, Progress, SubmittedSpec
+from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_service.store.job_rows import total_of
-from rlt_service.store.job_rules import JobRules
-from rlt_service.store.tables import JobRow, OutboxRow
-
-
-def enqueue(
-    session: Session, spec: AnySpec, *, rules: JobRules, owner: str | None, place: PipelinePlace | None = None
-) -> JobRow:
-    """Add a job that a worker shall run; `place` says whose step it is."""
-    row = new_row(spec, queue=rules.queues.get(spec.kind, QUEUE), owner=owner)
-    if place is not None:
-        row.pipeline_id, row.pipeline_round, row.pipeline_step = place.job, place.round, place.step
-    session.add(row)
-    session.flush()
-    session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=spec.not_before))
-    history.append(session, row, "queued")
-    return row
+from rlt_service.store.tables import JobRow
 
 
 def new_row(spec: SubmittedSpec, *, queue: str, owner: str | None) -> JobRow:

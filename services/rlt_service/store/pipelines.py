@@ -14,18 +14,18 @@ from sqlalchemy.orm import Session
 from rlt_core.errors import RltError
 from rlt_core.pipelines import Place, StepState, complete, due
 from rlt_core.schemas.base import now_utc
-from rlt_core.schemas.jobs import SPEC_VERSION, TERMINAL, AnySpec, Job, JobError, JobStatus, Progress
-from rlt_core.schemas.pipelines import PipelinePlace, PipelineSpec
+from rlt_core.schemas.jobs import QUEUE, SPEC_VERSION, TERMINAL, AnySpec, Job, JobError, JobStatus, Progress
+from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_service.store import asking, history
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import end_job, find_job, is_due, job_of, move_job, unreadable
 from rlt_service.store.job_rules import JobRules
-from rlt_service.store.new_jobs import enqueue, new_row
+from rlt_service.store.new_jobs import new_row
 from rlt_service.store.ownership import owner
 from rlt_service.store.pipeline_rows import CONDUCTED, pipeline_spec, result_of, states_of, steps_of
 from rlt_service.store.retries import tried_again
-from rlt_service.store.tables import JobRow, PipelineStepRow
+from rlt_service.store.tables import JobRow, OutboxRow, PipelineStepRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +121,12 @@ class PipelineStore:
             stopped = row.status != "running" or row.error is not None or row.cancel_requested or row.pause_requested
             if stopped or session.get(PipelineStepRow, (pipeline_id, round_, step)) is not None:
                 return None
-            where = PipelinePlace(job=row.id, step=step, round=round_)
-            job = enqueue(session, spec, rules=self._rules, owner=row.owner, place=where)
+            job = new_row(spec, queue=self._rules.queues.get(spec.kind, QUEUE), owner=row.owner)
+            job.pipeline_id, job.pipeline_round, job.pipeline_step = row.id, round_, step
+            session.add(job)
+            session.flush()
+            session.add(OutboxRow(queue=job.queue, job_id=job.id, due_at=spec.not_before))
+            history.append(session, job, "queued")
             session.add(_step_row(row, round_, step, job_id=job.id))
             history.append(session, row, "step_begun", {"step": step, "round": round_, "kind": job.kind, "job": job.id})
             return job_of(job)
@@ -155,10 +159,12 @@ def _judge(session: Session, row: JobRow, spec: PipelineSpec, steps: Steps) -> N
     failed = [(step, job) for step, job in steps if job.status in TERMINAL and job.status != "succeeded"]
     if failed:
         _give_up(session, row, _failure(*failed[0]), cancel=False)
-    elif (
-        spec.max_runtime_s is not None and row.runtime_s >= spec.max_runtime_s and not complete(spec, states_of(steps))
-    ):
+    elif _is_over(row, spec) and not complete(spec, states_of(steps)):
         _give_up(session, row, _too_long(spec), cancel=True)
+
+
+def _is_over(row: JobRow, spec: PipelineSpec) -> bool:
+    return spec.max_runtime_s is not None and row.runtime_s >= spec.max_runtime_s
 
 
 def _give_up(session: Session, row: JobRow, error: JobError, *, cancel: bool) -> None:

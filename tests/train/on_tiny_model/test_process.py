@@ -8,6 +8,7 @@ import pytest
 from rlt_core.errors import EngineUnavailableError
 from rlt_core.schemas.trainer import EXIT_FAILURE, EXIT_SUCCESS, ErrorEvent, ResultEvent
 from rlt_train.__main__ import error_event, main
+from rlt_train.metering import TOKENS
 
 pytestmark = [pytest.mark.training, pytest.mark.usefixtures("own_handler")]
 
@@ -24,6 +25,8 @@ def test_success_is_a_result_event_and_exit_zero(world: Any) -> None:
     last = world.events(job)[-1]
     assert isinstance(last, ResultEvent)
     assert (Path(last.adapter_dir) / "adapter_config.json").is_file()
+    assert last.cost.keys() >= {"total_s", "trained_tokens", *TOKENS}
+    assert last.cost["total_s"] >= last.cost["train_s"] > 0.0
 
 
 def test_failure_is_an_error_event_and_exit_one(world: Any) -> None:
