@@ -1,11 +1,13 @@
 """The reward of a student's own answers: what is right is worth something, what never ends costs something."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rlt_core.schemas.jobs import VerifiableReward
+from rlt_core.schemas.jobs import JOB_SPEC, RlvrSpec, VerifiableReward
 from rlt_core.verifiable_rewards import VerifiableBreakdown, VerifiableWeights, reward_solution
 
 WEIGHTS = st.builds(
@@ -55,3 +57,10 @@ def test_the_wire_type_has_the_defaults_of_the_maths_and_refuses_what_rewards_th
     for wrong in ({"right": 0.0}, {"format_penalty": 0.5}, {"right": float("nan")}):
         with pytest.raises(ValidationError):
             VerifiableReward.model_validate(wrong)
+
+
+def test_the_ready_spec_is_one_that_is_taken() -> None:
+    path = Path(__file__).parents[2] / "examples" / "specs" / "rlvr_countdown.json"
+    spec = JOB_SPEC.validate_json(path.read_text(encoding="utf-8"))
+    assert isinstance(spec, RlvrSpec)
+    assert (spec.verdict, spec.role, spec.start) == ("countdown", "student", "default")

@@ -47,6 +47,7 @@ def with_checkpoint(control: Control, spec: dict[str, Any], **told: Any) -> str:
         "events_path": "events.jsonl",
         "format_id": services.settings.format,
         "teacher_version": services.registry.base().version if spec["kind"] == "rl" else None,
+        "student_version": services.registry.base("student").version if spec["kind"] == "rlvr" else None,
     }
     services.artifacts.job_file(job.id, 1).write_text(TrainerJob.model_validate(fields | told).model_dump_json())
     services.jobs.append_event(job.id, 1, "checkpoint", {"step": STEP, "manifest_sha256": "ab" * 32})
@@ -58,20 +59,24 @@ def with_checkpoint(control: Control, spec: dict[str, Any], **told: Any) -> str:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Branched]:
     with control_app(tmp_path_factory.mktemp("home"), max_model_len=1024) as control:
         dataset = control.upload()
+        answered = control.upload(row | {"answer": row["solution"]} for row in ROWS)
         common = {"dataset": dataset, "target_name": "algebra", "seed": 3, "splits": {"gate": 0.2}}
         specs: dict[str, dict[str, Any]] = {
             "rl": {"kind": "rl", "steps": 8, "questions_per_step": 2, **common},
             "warmup": {"kind": "warmup", "role": "teacher", "max_steps": 8, **common},
+            "rlvr": {"kind": "rlvr", "steps": 8, "questions_per_step": 2, **common, "verdict": "exact"},
         }
+        specs["rlvr"]["dataset"] = answered
         control.version("algebra")
+        control.version("pupil", role="student")
         checkpoints = {kind: with_checkpoint(control, spec) for kind, spec in specs.items()}
         yield Branched(control=control, specs=specs, checkpoints=checkpoints)
 
 
-@pytest.mark.parametrize("kind", ["rl", "warmup"])
+@pytest.mark.parametrize("kind", ["rl", "warmup", "rlvr"])
 def test_a_spec_of_the_same_data_and_adapter_can_go_on(made: Branched, kind: str) -> None:
     more: dict[str, Any] = {"learning_rate": 0.01, "schedule": "linear"}
-    more |= {"steps": 20, "beta": 0.0, "samples_per_question": 16} if kind == "rl" else {"max_steps": 20}
+    more |= {"max_steps": 20} if kind == "warmup" else {"steps": 20, "beta": 0.0, "samples_per_question": 16}
     answer = made.train(kind, **more)
     assert answer.status_code == 200, answer.text
     job = made.control.http.post("/v1/train", json={**made.specs[kind], "resume_from": made.checkpoints[kind]}).json()
@@ -94,6 +99,9 @@ def test_a_dry_run_counts_the_steps_that_are_left(made: Branched) -> None:
         ("rl", {"lora": {"rank": 8}}, "/lora"),
         ("rl", {"steps": STEP}, "/steps"),
         ("rl", {"teacher": "algebra@1"}, "/teacher"),
+        ("rlvr", {"questions_per_step": 4}, "/questions_per_step"),
+        ("rlvr", {"student": "pupil@1"}, "/student"),
+        ("rlvr", {"steps": STEP}, "/steps"),
         ("warmup", {"role": "student"}, "/role"),
         ("warmup", {"batch_size": 4}, "/batch_size"),
         ("warmup", {"max_tokens": 512}, "/max_tokens"),

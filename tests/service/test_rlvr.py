@@ -1,12 +1,17 @@
 """An rlvr as it is submitted: what is accepted, what is refused before anything starts, what a dry run tries."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlt_core.artifacts import adapter_sha256
+from rlt_core.errors import InvalidRequestError
+from rlt_core.schemas.jobs import JOB_SPEC, RlvrSpec
+from rlt_service.control import judging
+from rlt_service.control.routes.wiring import submission_of
 from tests.support.control import Control, check_problem, control_app, write_adapter
 
 ROWS = [{"question": f"{number} + 1?", "solution": "s", "answer": str(number + 1)} for number in range(10)]
@@ -166,3 +171,18 @@ def test_policies_of_students_with_a_base_of_their_own_are_called_on_their_engin
         control.version("pupil")  # of the teachers' base
         refused = control.http.post("/v1/train", json=rlvr(control.upload(ROWS), student="pupil"))
         assert "the teachers' base" in check_problem(refused, 422, "invalid_request", param="/student")["detail"]
+
+
+def test_mathematics_needs_its_library_where_workers_run_here(
+    control: Control, datasets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = control.services.settings.model_copy(update={"broker_url": None})
+    submission = replace(submission_of(control.services), settings=here)
+    spec = JOB_SPEC.validate_python(rlvr(datasets["answers"], verdict="math"))
+    assert isinstance(spec, RlvrSpec)
+    monkeypatch.setattr(judging, "LIBRARY", "no_such_library")
+    with pytest.raises(InvalidRequestError, match="pip install") as caught:
+        submission.check(spec)
+    assert caught.value.param == "/verdict"
+    monkeypatch.setattr(judging, "LIBRARY", "json")
+    assert submission.check(spec).start == submission.check(spec).student
