@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rlt_core import row_files
 from rlt_core.row_files import BLOCK_BYTES, HELD_BYTES, RowFile, RowsById, open_rows
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.jobs import Splits
+from rlt_core.schemas.training import Splits
 from rlt_core.splits import split_rows
 
 MANY = HELD_BYTES // 1000 + 1000

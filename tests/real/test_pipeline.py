@@ -46,11 +46,14 @@ def test_a_student_is_taught_measured_and_reinforced(real_client: Client) -> Non
     assert {row.metadata["collect"]["teacher"] for row in collected} == {"smollm2-135m@0"}
     evaluation = made(job, "measure").evaluation
     assert evaluation is not None
-    assert real_client.evaluations.get(evaluation).questions == len(QUESTIONS)
+    assert real_client.evaluations.measured(evaluation).questions == len(QUESTIONS)
 
     # Both can be called, and a policy that trained on its own tokens had what the engine sampled.
     solved = real_client.solve(question=QUESTIONS[0].question, student="pupil@2", max_tokens=8, include=["tokens"])
     assert (solved.student.version, solved.engine.name) == ("pupil@2", "vllm")
+    [solution] = solved.solutions
+    assert solution.generated is not None
+    assert len(solution.generated.completion_token_ids) == solution.tokens
     child = made(job, "reinforce").job
     metrics = real_client.jobs.metrics(child)
     assert metrics.series["logprob_gap_mean"][0] == pytest.approx(0.0, abs=1e-3)

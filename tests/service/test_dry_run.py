@@ -15,6 +15,7 @@ from rlt_core.schemas.dry_run import Rehearsal
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.jobs import JOB_SPEC, DryRun, RlSpec
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
+from rlt_core.schemas.solve import SolveRequest, SolveResponse
 from rlt_service.control.dry_run import DryRunner
 from rlt_service.control.players import RemotePlayers
 from rlt_service.control.rehearsal import rehearse
@@ -297,6 +298,9 @@ class Slow:
         raise AssertionError
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
+        raise AssertionError
+
+    async def solve(self, request: SolveRequest) -> SolveResponse:
         raise AssertionError
 
 
