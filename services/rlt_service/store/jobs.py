@@ -355,4 +355,3 @@ class JobStore:
         with self._database.reading() as session:
             find_job(session, job_id, lock=False)
             return history.newest(session, job_id, type_=type_, limit=limit)
-
