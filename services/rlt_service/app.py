@@ -198,11 +198,7 @@ async def _start(
     artifacts = ArtifactStore(settings.artifacts)
     registry = Registry(database, artifacts)
     jobs = JobStore(database, settings.job_rules)
-    reconciler = None
-    if "control" in settings.roles:
-        reconciler = _reconciler(settings, database=database, artifacts=artifacts, jobs=jobs, bell=bell)
-        reconciler.start()
-        stack.push_async_callback(asyncio.to_thread, reconciler.stop)
+    reconciler = _reconciler(settings, stack, database=database, artifacts=artifacts, jobs=jobs, bell=bell)
     leases = Leases()
     use_reports = UseReports(leases, VersionUses(database))
     use_reports.start()
@@ -220,21 +216,7 @@ async def _start(
     if "teacher" in settings.roles:
         shadow.start()
         stack.push_async_callback(shadow.stop)
-    datasets = DatasetStore(database, artifacts)
-    pipelines = PipelineStore(database, settings.job_rules)
-    conductor = None
-    if reconciler is not None:
-        submission = partial(
-            _submission, settings, jobs=jobs, datasets=datasets, registry=registry, artifacts=artifacts, engines=engines
-        )
-        conductor = Conductor(
-            pipelines,
-            check=StepChecks(submission=submission, keys=KeyStore(database)).check,
-            on_begun=reconciler.wake,
-            period_s=min(settings.reconcile_s, CONDUCT_S),
-        )
-        conductor.start()
-        stack.push_async_callback(asyncio.to_thread, conductor.stop)
+    conductor = _conductor(settings, stack, database=database, engines=engines, reconciler=reconciler)
     live = LiveState(in_hand=in_hand, hosts=dict if engines is None else engines.every_host)
     metrics.watch(live)
     stack.callback(metrics.forget, live)
@@ -244,7 +226,7 @@ async def _start(
         authenticator=Authenticator(KeyStore(database)),
         artifacts=artifacts,
         jobs=jobs,
-        datasets=datasets,
+        datasets=DatasetStore(database, artifacts),
         registry=registry,
         prober=NoEngine() if engines is None else engines,
         base_models=bases_of(settings),
@@ -253,7 +235,7 @@ async def _start(
         leases=leases,
         use_reports=use_reports,
         reconciler=reconciler,
-        pipelines=pipelines,
+        pipelines=PipelineStore(database, settings.job_rules),
         conductor=conductor,
         metrics=metrics,
         shadows=shadows,
@@ -261,30 +243,56 @@ async def _start(
     )
 
 
-def _submission(
+def _conductor(
     settings: Settings,
+    stack: AsyncExitStack,
     *,
-    jobs: JobStore,
-    datasets: DatasetStore,
-    registry: Registry,
-    artifacts: ArtifactStore,
+    database: Database,
     engines: Engines | None,
-) -> Submission:
-    return Submission(
-        settings=settings,
-        jobs=jobs,
-        datasets=datasets,
-        registry=registry,
-        artifacts=artifacts,
-        engine=ready_of(engines),
+    reconciler: Reconciler | None,
+) -> Conductor | None:
+    """Start what moves pipelines on, where this process plays control."""
+    if reconciler is None:
+        return None
+    artifacts = ArtifactStore(settings.artifacts)
+
+    def submission() -> Submission:
+        return Submission(
+            settings=settings,
+            jobs=JobStore(database, settings.job_rules),
+            datasets=DatasetStore(database, artifacts),
+            registry=Registry(database, artifacts),
+            artifacts=artifacts,
+            engine=ready_of(engines),
+        )
+
+    conductor = Conductor(
+        PipelineStore(database, settings.job_rules),
+        check=StepChecks(submission=submission, keys=KeyStore(database)).check,
+        on_begun=reconciler.wake,
+        period_s=min(settings.reconcile_s, CONDUCT_S),
     )
+    conductor.start()
+    stack.push_async_callback(asyncio.to_thread, conductor.stop)
+    return conductor
 
 
 def _reconciler(
-    settings: Settings, *, database: Database, artifacts: ArtifactStore, jobs: JobStore, bell: Bell | None
-) -> Reconciler:
-    """Make what rings, watches leases and tidies up; without `bell` it rings at the broker of the settings."""
-    return Reconciler(
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    database: Database,
+    artifacts: ArtifactStore,
+    jobs: JobStore,
+    bell: Bell | None,
+) -> Reconciler | None:
+    """Start what rings, watches leases and tidies up, where this process plays control.
+
+    Without `bell` it rings at the broker of the settings.
+    """
+    if "control" not in settings.roles:
+        return None
+    reconciler = Reconciler(
         settings,
         jobs=jobs,
         outbox=Outbox(database),
@@ -292,3 +300,6 @@ def _reconciler(
         artifacts=artifacts,
         retention=Retention(database, artifacts),
     )
+    reconciler.start()
+    stack.push_async_callback(asyncio.to_thread, reconciler.stop)
+    return reconciler
