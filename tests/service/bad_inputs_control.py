@@ -6,7 +6,7 @@ from tests.service.bad_inputs_datasets import DATASETS
 from tests.service.bad_inputs_pipelines import PIPELINES
 from tests.service.bad_inputs_training import TRAINING
 from tests.support.bad_input import BadInput
-from tests.support.bad_input_kinds import NO_EVALUATION, NO_JOB, NOT_YET, ROLLOUT, absent, query
+from tests.support.bad_input_kinds import NO_EVALUATION, NO_JOB, ROLLOUT, absent, query
 
 
 def publish(name: str, param: str | None, why: str, /, **fields: Any) -> BadInput:
@@ -31,9 +31,6 @@ JOBS = (
     query("a word for a page's size", "GET /v1/jobs?limit=ten", "/limit", "integer"),
     query("a status that there is not", "GET /v1/jobs?status=done", "/status", "'succeeded'"),
     query("a kind that is mistyped in a filter", "GET /v1/jobs?kind=warmpu", "/kind", "did you mean warmup?"),
-    query(
-        "a kind of later work in a filter", "GET /v1/jobs?kind=pipeline", "/kind", "does not run pipeline", **NOT_YET
-    ),
     query("a page after an unknown job", "GET /v1/jobs?after=job_unknown", "/after", "job_unknown"),
     query("events after none", "GET /v1/jobs/$job_ended/events?after=-1", "/after", "got '-1'"),
     query("too many events", "GET /v1/jobs/$job_ended/events?limit=1001", "/limit", "1000"),

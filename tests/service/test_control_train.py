@@ -143,7 +143,7 @@ def test_the_spec_that_the_refusals_vary_is_itself_accepted(control: Control, da
 
 def test_an_unknown_kind_is_answered_with_the_known_ones_and_the_nearest(control: Control, dataset: str) -> None:
     body = control.http.post("/v1/train", json=rl(dataset, kind="warmpu")).json()
-    kinds = "warmup, rl, collect, distill, evaluate and rlvr"
+    kinds = "warmup, rl, collect, distill, evaluate, rlvr and pipeline"
     assert body["detail"] == f"'warmpu' is no kind of job (did you mean warmup?): this server runs {kinds}"
 
 

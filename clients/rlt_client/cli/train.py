@@ -21,9 +21,7 @@ def train(
     target_name: Annotated[str | None, typer.Option("--target", help="Name of the versions to be made.")] = None,
     role: Annotated[str | None, typer.Option(help="warmup: `teacher` or `student`.")] = None,
     teacher: Annotated[str | None, typer.Option(help="rl: where it starts; collect: who explains. [default]")] = None,
-    student: Annotated[
-        str | None, typer.Option(help="rl, collect: who judges; rlvr: where it starts. [default]")
-    ] = None,
+    student: Annotated[str | None, typer.Option(help="rl, collect: who judges; rlvr: its start. [default]")] = None,
     steps: Annotated[int | None, typer.Option(help="rl, rlvr: optimizer steps. [10]")] = None,
     settings: Annotated[
         list[str] | None,
