@@ -16,9 +16,7 @@ from rlt_service.engine.models import resolve_model
 
 
 @contextmanager
-def served(
-    models: Path, *, work: Path, out: Path, until_s: float, home: Path | None = None
-) -> Generator[Session]:
+def served(models: Path, *, work: Path, out: Path, until_s: float, home: Path | None = None) -> Generator[Session]:
     """Start the server on its state (`work`/home, or `home`), and stop it: unfinished jobs go on with the next one.
 
     `models` is the state folder that has the converted base model.
