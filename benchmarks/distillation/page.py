@@ -44,7 +44,8 @@ def pictures(figures: Mapping[str, Any], *, training: Sequence[Mapping[str, Any]
     """Draw the learning curves of `rlvr`, a line a start; file names to SVG."""
     curves = {start: found["curve"] for start, found in figures["rlvr"].items() if found["curve"]}
     held_out = {start: [(x, y) for x, y in curve] for start, curve in curves.items()}
-    learnt = {one["arm"].removeprefix("rlvr-"): points_of(one, "accuracy") for one in training if "series" in one}
+    reinforced = [one for one in training if one["arm"].startswith("rlvr-")]
+    learnt = {one["arm"].removeprefix("rlvr-"): points_of(one, "accuracy") for one in reinforced}
     drawn = {
         "rlvr-curve.svg": ("accuracy, questions used for nothing else, one seed", held_out),
         "rlvr-training.svg": ("accuracy, training questions, one seed", {k: v for k, v in learnt.items() if v}),

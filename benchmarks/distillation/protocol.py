@@ -167,6 +167,7 @@ class Run:
         self._session.rows(name, make)
 
     def _tell(self, name: str, job: Job, *, arm: str, seed: int, extra: dict[str, Any]) -> None:
+        # Not by the name alone: a teacher that was made again has told of itself as rl-0.
         made = _made(job)
         told = {
             "arm": arm,
@@ -177,7 +178,7 @@ class Run:
             "spec": job.spec.model_dump(mode="json"),
             **extra,
         }
-        write_whole(self._session.out / "training" / f"{name}.json", json.dumps(told, indent=1) + "\n")
+        write_whole(self._session.out / "training" / f"student-{name}.json", json.dumps(told, indent=1) + "\n")
 
 
 def _made(job: Job) -> JobResult:
