@@ -11,8 +11,10 @@ DATA ?= ../shared/data
 # Whose products and attention `make exact` holds against transformers: RLT_SCORING_MATH, exact or fast.
 MATH ?= exact
 ITEMS ?= 500
-# How long one call of `make experiment-rl` goes on before it begins nothing new; the same command goes on from there.
+# How long one call of `make experiment-rl` or `make experiment-distill` goes on before it begins nothing new; the same command goes on from there.
 MINUTES ?= 90
+# `SMOKE=--smoke` runs the whole of `make experiment-distill` at tiny size, apart from the real rows.
+SMOKE ?=
 # Calls that `make fuzz` draws in all, at least 50 of each operation, and where it begins.
 EXAMPLES ?= 10000
 SEED ?= 1
@@ -36,7 +38,7 @@ LOCKED := $(VENV)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large experiment-rl lint types contracts format lock
+.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large experiment-rl experiment-distill lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -115,6 +117,9 @@ bench-swap: $(LOCKED) ## Move the served version under load: what fails, what mi
 
 experiment-rl: $(LOCKED) ## Choose a task, train and measure what is left of the arms (docs/decisions/0022; calls of 90 minutes, about 5 hours in all)
 	@$(BIN)/python -m benchmarks.experiment all --home $(RLT_HOME) --data $(DATA) --work $(RLT_HOME)/experiment --out docs/results/rl --minutes $(MINUTES)
+
+experiment-distill: $(LOCKED) ## Make students of explanations, measure and reinforce what is left of them (docs/decisions/0028; calls of MINUTES, about 5 hours in all; SMOKE=--smoke tries it)
+	@$(BIN)/python -m benchmarks.distillation all --home $(RLT_HOME) --data $(DATA) --work $(RLT_HOME)/distillation --rl-work $(RLT_HOME)/experiment --rl-out docs/results/rl --out docs/results/distil --minutes $(MINUTES) $(SMOKE)
 
 lint: $(LOCKED)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .

@@ -15,18 +15,14 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks.experiment import pilot
 from benchmarks.experiment.arms import Plan
 from benchmarks.experiment.page import missing_of, write_page
 from benchmarks.experiment.protocol import run_arms
+from benchmarks.experiment.serving import note_run, served
 from benchmarks.experiment.session import OutOfTimeError, Session, say, write_whole
 from benchmarks.experiment.tasks import tasks
-from benchmarks.servers import BASE_MODEL, Server, free_port
-from rlt_client import Client
-from rlt_client.demo import provenance
-from rlt_service.engine.models import resolve_model
 
 GOES_ON = 3
 
@@ -98,7 +94,7 @@ def _run(options: argparse.Namespace) -> None:
     plan = Plan(**json.loads(options.plan))
     candidates = tasks(options.data)
     plan = plan if plan.task else replace(plan, task=_chosen(options.out / "pilot"))
-    missing = missing_of(options.out, plan=plan)
+    missing = missing_of(options.out, names=plan.row_files())
     say(f"{len(missing)} of {len(plan.row_files())} files of rows are missing: {', '.join(missing)}")
     if not missing:
         return
@@ -122,39 +118,9 @@ def _chosen(folder: Path) -> str:
 
 @contextmanager
 def _session(options: argparse.Namespace, *, work: Path, out: Path, plan: Plan) -> Generator[Session]:
-    """Start the server on the state in `work`, and stop it: jobs that have not ended go on with the next one."""
-    for folder in (work, out):
-        folder.mkdir(parents=True, exist_ok=True)
-    _note_run(out / "run.json", plan=plan)
-    port = free_port()
-    server = Server(
-        [sys.executable, "-m", "rlt_client", "up", "--home", str(work / "home"), "--port", str(port)],
-        address=f"http://127.0.0.1:{port}",
-        ready="/readyz",
-        log=work / f"server-{time.strftime('%Y%m%d-%H%M%S')}.log",
-        environment={
-            "RLT_BASE_MODEL": str(resolve_model(BASE_MODEL, state_folder=options.home.resolve())),
-            "RLT_TRAINER_COMMAND": json.dumps([sys.executable, "-m", "benchmarks.experiment.trainer"]),
-        },
-    )
-    try:
-        with Client(base_url=server.address, timeout_s=1800.0) as client:
-            yield Session(client, work=work, out=out, until_s=options.until_s)
-    finally:
-        server.stop()
-
-
-def _note_run(path: Path, *, plan: Plan) -> None:
-    """Write where the rows come from; refuse to mix those of two plans. Every commit that took part is listed."""
-    sizes: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
-    facts = {"plan": sizes, "commit": provenance.commit(), "date": provenance.date(), "machine": provenance.machine()}
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else facts | {"parts": []}
-    if known["plan"] != sizes:
-        raise SystemExit(f"{path} is of another plan: give other folders, or remove what is there")
-    part = {name: facts[name] for name in ("commit", "date", "machine")}
-    if part not in known["parts"]:
-        known["parts"].append(part)
-    write_whole(path, json.dumps(known, indent=1) + "\n")
+    note_run(out / "run.json", sizes=asdict(plan))
+    with served(options.home, work=work, out=out, until_s=options.until_s) as session:
+        yield session
 
 
 if __name__ == "__main__":

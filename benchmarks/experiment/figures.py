@@ -83,7 +83,7 @@ def means(rows: Rows) -> dict[str, float | None]:
 
 def difference(before: Rows, after: Rows, *, measure: str) -> dict[str, float] | None:
     """Compare two arms question by question, seeds averaged first; 95% bootstrap over questions."""
-    was, became = _by_question(before, measure), _by_question(after, measure)
+    was, became = by_question(before, measure), by_question(after, measure)
     if len(was) < 2 or not became:
         return None
     if set(was) != set(became):
@@ -102,7 +102,8 @@ def _without_explanation(rows: Rows) -> dict[str, float]:
     return {"r_ss": mean([row["baseline_mean"] + 0.01 * row["baseline_min"] for row in rows]), "uplift": 0.0}
 
 
-def _by_question(rows: Rows, measure: str) -> dict[str, float]:
+def by_question(rows: Rows, measure: str) -> dict[str, float]:
+    """Average a measure over the rows of each question, of all seeds; without the rows that have none."""
     values: dict[str, list[float]] = {}
     for row in rows:
         if row[measure] is not None:

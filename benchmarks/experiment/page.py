@@ -22,26 +22,26 @@ DRAWN = ("reward", "r_ss", "r_kl", "length", "closed", "verbatim")
 
 def write_page(folder: Path) -> None:
     """Compute rl.json, figures.json, pictures and the page's part from the rows in `folder`, docs/results/rl."""
-    run, rows = _run_of(folder), read_rows(folder)
+    run, rows = run_of(folder), read_rows(folder)
     if run is not None and rows:
         figures = figures_of(rows, run=run)
-        _write_json(folder / "figures.json", figures)
+        write_json(folder / "figures.json", figures)
         whole = issue_figures(figures)
         if whole is not None:
-            _write_json(folder.parent / "rl.json", whole)
-        for name, picture in pictures(figures, training=_training(folder)).items():
+            write_json(folder.parent / "rl.json", whole)
+        for name, picture in pictures(figures, training=training_of(folder)).items():
             (folder / name).write_text(picture, encoding="utf-8")
     page = folder.parent.parent / "results.md"
     if page.is_file():
         page.write_text(placed(page.read_text(encoding="utf-8"), part=part_of(folder)), encoding="utf-8")
 
 
-def placed(page: str, *, part: str) -> str:
+def placed(page: str, *, part: str, begin: str = BEGIN, end: str = END) -> str:
     """Put the part between the page's markers; ValueError where the page has none."""
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page has no {BEGIN} … {END}")
+    head, found, rest = page.partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f"the page has no {begin} … {end}")
     return f"{head}{begin}\n{part}\n{end}{tail}"
 
 
@@ -62,25 +62,25 @@ def _pilot_part(folder: Path) -> str:
 
 
 def _main_part(folder: Path) -> str:
-    run, rows = _run_of(folder), read_rows(folder)
+    run, rows = run_of(folder), read_rows(folder)
     if run is None or not rows:
         return f"**Arms.** {NOT_RUN}"
     figures = figures_of(rows, run=run)
     parts = [f"**Arms**, task {figures['task']}, {figures['questions']} report questions, one sample each."]
-    missing = missing_of(folder, plan=Plan(**run["plan"]))
+    missing = missing_of(folder, names=Plan(**run["plan"]).row_files())
     if missing:
         parts.append(f"*Not run yet*: {', '.join(missing)}.")
     parts += [table_of(figures), _intervals(figures)]
-    drawn = pictures(figures, training=_training(folder))
+    drawn = pictures(figures, training=training_of(folder))
     parts += [f"![{name.removesuffix('.svg')}](results/rl/{name})" for name in drawn]
     parts.append(_explanations(rows))
     where = f"Commit {run['commit']}, {run['date']}, {run['machine']}; `{figures['command']}`."
     return "\n\n".join([part for part in parts if part] + [where])
 
 
-def missing_of(folder: Path, *, plan: Plan) -> list[str]:
-    """Name the files of rows that the plan has and the folder has not."""
-    return [name for name in plan.row_files() if not (folder / f"{name}.jsonl").exists()]
+def missing_of(folder: Path, *, names: Sequence[str]) -> list[str]:
+    """Name the files of rows, without endings, that a plan has and the folder has not."""
+    return [name for name in names if not (folder / f"{name}.jsonl").exists()]
 
 
 def _intervals(figures: Mapping[str, Any]) -> str:
@@ -90,18 +90,19 @@ def _intervals(figures: Mapping[str, Any]) -> str:
         "uplift": figures["difference_uplift"],
         "steps right": figures["difference_steps_right"],
     }
-    lines = [f"{name} {_interval(found)}" for name, found in named.items() if found is not None]
+    lines = [f"{name} {interval(found)}" for name, found in named.items() if found is not None]
     if not lines:
         return ""
     seeds = [
-        f"seed {seed}: reward {_interval(found['reward'])}, r_SS {_interval(found['r_ss'])}"
+        f"seed {seed}: reward {interval(found['reward'])}, r_SS {interval(found['r_ss'])}"
         for seed, found in figures["by_seed"].items()
     ]
     said = "RL less warm-up, paired 95% intervals over questions, seeds averaged: " + ", ".join(lines) + "."
     return "\n\n".join([said, "By seed: " + "; ".join(seeds) + "."])
 
 
-def _interval(found: Mapping[str, float]) -> str:
+def interval(found: Mapping[str, float]) -> str:
+    """Write a difference with its interval."""
     return f"{found['mean']:+.3f} [{found['ci_low']:+.3f}, {found['ci_high']:+.3f}]"
 
 
@@ -114,21 +115,21 @@ def _explanations(rows: Sequence[Mapping[str, Any]]) -> str:
     shown = ["The first ten report questions, warm-up and RL (seed 0), in full:"]
     for number, row in enumerate(before, start=1):
         became = after[row["question_id"]]
-        shown.append(f"{number}. {_quoted(row['question'])} Solution: {_quoted(row['solution'])}")
+        shown.append(f"{number}. {quoted(row['question'])} Solution: {quoted(row['solution'])}")
         shown += [f"   - {name}: {_judged(one)}" for name, one in (("warm-up", row), ("RL", became))]
     return "\n".join(shown)
 
 
 def _judged(row: Mapping[str, Any]) -> str:
     right = "steps right" if row["steps_right"] else "steps not right"
-    return f"{_quoted(row['text'])} (r_SS {row['r_ss']:.3f}, {right})"
+    return f"{quoted(row['text'])} (r_SS {row['r_ss']:.3f}, {right})"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Show a text exactly, on one line, whatever is in it."""
-    quoted = json.dumps(text, ensure_ascii=False)
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", quoted)), default=0))
-    return f"{fence}{quoted}{fence}" if len(fence) == 1 else f"{fence} {quoted} {fence}"
+    found = json.dumps(text, ensure_ascii=False)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", found)), default=0))
+    return f"{fence}{found}{fence}" if len(fence) == 1 else f"{fence} {found} {fence}"
 
 
 def pictures(figures: Mapping[str, Any], *, training: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -136,9 +137,9 @@ def pictures(figures: Mapping[str, Any], *, training: Sequence[Mapping[str, Any]
     found: dict[str, str] = {}
     for measure in DRAWN:
         lines = {
-            f"seed {one['seed']}": _points(one, measure)
+            f"seed {one['seed']}": points_of(one, measure)
             for one in training
-            if one["arm"] == MAIN and _points(one, measure)
+            if one["arm"] == MAIN and points_of(one, measure)
         }
         if lines:
             found[f"curve-{measure}.svg"] = chart(f"{measure}, training questions", lines, across="step")
@@ -153,7 +154,8 @@ def pictures(figures: Mapping[str, Any], *, training: Sequence[Mapping[str, Any]
     return found
 
 
-def _points(one: Mapping[str, Any], measure: str) -> list[tuple[float, float]]:
+def points_of(one: Mapping[str, Any], measure: str) -> list[tuple[float, float]]:
+    """Give a measure of a training by step, without the steps that have none."""
     values: Sequence[float | None] = one["series"].get(measure, ())
     return [(float(step), value) for step, value in zip(one["steps"], values, strict=False) if value is not None]
 
@@ -166,14 +168,17 @@ def _swept(figures: Mapping[str, Any]) -> dict[float, Mapping[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def _training(folder: Path) -> list[dict[str, Any]]:
+def training_of(folder: Path) -> list[dict[str, Any]]:
+    """Read what was kept of each training."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "training").glob("*.json"))]
 
 
-def _run_of(folder: Path) -> dict[str, Any] | None:
+def run_of(folder: Path) -> dict[str, Any] | None:
+    """Read where the rows come from; None where nothing was run."""
     path = folder / "run.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def _write_json(path: Path, found: Mapping[str, Any]) -> None:
+def write_json(path: Path, found: Mapping[str, Any]) -> None:
+    """Write figures as JSON."""
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

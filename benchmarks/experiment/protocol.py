@@ -1,13 +1,13 @@
 """Own the main run: warm-ups, controls, every arm with its seeds, each measured on the same report questions."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.experiment.arms import Arm, Datasets, Models, Plan, kl, rows_name
 from benchmarks.experiment.measuring import CONTROLS, Measurement
 from benchmarks.experiment.session import Session, write_whole
-from benchmarks.experiment.tasks import Task, divided
+from benchmarks.experiment.tasks import Row, Task, divided
 from benchmarks.experiment.warming import base_of, warmed_up
 from rlt_core.schemas.jobs import Job
 from rlt_core.schemas.score import RewardConfig
@@ -23,10 +23,7 @@ def run_arms(session: Session, *, plan: Plan, task: Task) -> None:
     are made again from the same rows and seeds, and the student is held against the rows first.
     """
     parts = divided(task, sizes=plan.sizes(), seed=plan.data_seed)
-    ids = {name: session.upload(name, [row.uploaded() for row in parts[name]]) for name in ("train", "select", "gate")}
-    data = Datasets(**ids)
-    models = warmed_up(session, plan, dataset=data.train)
-    session.once("served", lambda: _serve(session, models.teacher))
+    data, models = taught(session, plan=plan, parts=parts)
     measurement = Measurement(
         session.client,
         rows=parts["report"],
@@ -41,9 +38,25 @@ def run_arms(session: Session, *, plan: Plan, task: Task) -> None:
         for seed in arm.seeds:
             if session.has(rows_name(arm.name, seed=seed)):
                 continue
-            train = _training(session, plan, arm, seed=seed, data=data, models=models, max_tokens=task.max_tokens)
-            version = session.once(f"version {arm.name} {seed}", train)
+            version = trained(session, plan, arm, seed=seed, data=data, models=models, max_tokens=task.max_tokens)
             measurement.write(session, versions={arm.name: version}, seed=seed)
+
+
+def taught(session: Session, *, plan: Plan, parts: Mapping[str, Sequence[Row]]) -> tuple[Datasets, Models]:
+    """Upload the questions and warm both models up, once; the teacher then serves."""
+    ids = {name: session.upload(name, [row.uploaded() for row in parts[name]]) for name in ("train", "select", "gate")}
+    data = Datasets(**ids)
+    models = warmed_up(session, plan, dataset=data.train)
+    session.once("served", lambda: _serve(session, models.teacher))
+    return data, models
+
+
+def trained(
+    session: Session, plan: Plan, arm: Arm, *, seed: int, data: Datasets, models: Models, max_tokens: int
+) -> str:
+    """Reinforce the warmed-up teacher as an arm wants it, once; gives the version."""
+    train = _training(session, plan, arm, seed=seed, data=data, models=models, max_tokens=max_tokens)
+    return session.once(f"version {arm.name} {seed}", train)
 
 
 def _same_student(session: Session, measurement: Measurement) -> str:

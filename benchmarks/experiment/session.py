@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Session:
         write_whole(path, text)
         say(f"{path.name}: {text.count(chr(10))} rows in {time.monotonic() - began_s:.0f} s, {self._left()}")
 
-    def upload(self, name: str, rows: Iterable[dict[str, str]]) -> str:
+    def upload(self, name: str, rows: Iterable[Mapping[str, Any]]) -> str:
         """Upload a dataset; gives its id."""
         return self.once(f"dataset {name}", lambda: self.client.datasets.create(list(rows), name=name).id)
 
