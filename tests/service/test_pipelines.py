@@ -1,5 +1,6 @@
 """A pipeline over HTTP: what is refused before anything starts, its dry run, its steps as jobs, a restart."""
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -221,7 +222,8 @@ def test_a_ready_pipeline_is_accepted_once_its_datasets_are_named(
     control: Control, dataset: str, bench: str, name: str
 ) -> None:
     text = (EXAMPLES / f"{name}.json").read_text(encoding="utf-8")
-    body = json.loads(text.replace("ds_" + "0" * 20, dataset).replace("ds_" + "1" * 20, bench))
+    named = {"ds_" + "0" * 20: dataset, "ds_" + "1" * 20: bench, "ds_" + "2" * 20: bench}
+    body = json.loads(functools.reduce(lambda made, name: made.replace(name, named[name]), named, text))
     assert PipelineSpec.model_validate(json.loads(text)).rounds == body.get("rounds", 1)
     answer = post(control, body, "?dry_run=true")
     assert answer.status_code == 200, answer.text
