@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from itertools import chain
 
 from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.datasets import DatasetRow
@@ -68,7 +69,7 @@ def run_rlvr(
 
 def check_judged(spec: RlvrSpec, parts: SplitRows) -> None:
     """Raise InvalidTrainingDataError, naming the first, for rows whose answers the rule cannot judge."""
-    for row in (*parts.train, *parts.select):
+    for row in chain(parts.train, parts.select):
         fault = fault_of(Question(answer=row.answer, metadata=row.metadata), rule=spec.verdict)
         if fault is not None:
             raise InvalidTrainingDataError(

@@ -80,7 +80,8 @@ def test_a_score_counts_its_sequences(tmp_path: Path) -> None:
 
 
 async def test_tokens_in_hand_make_a_server_answer_429_with_a_time_to_come_back(tmp_path: Path) -> None:
-    app = make_app(tmp_path, engine=FakeEngine(FakeOptions(delay_s=30.0)), max_queued_tokens=1000)
+    engine = FakeEngine(FakeOptions(delay_s=30.0))
+    app = make_app(tmp_path, engine=engine, max_queued_tokens=1000)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rlt.test") as client,
@@ -88,13 +89,19 @@ async def test_tokens_in_hand_make_a_server_answer_429_with_a_time_to_come_back(
         while (await client.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.01)
         first = asyncio.create_task(client.post("/v1/explain", json=GOOD))
-        while app.state.services.in_hand.requests == 0:
-            await asyncio.sleep(0.01)
+        await until_at_work(engine)
         for path, body in (("explain", {"stream": True}), ("score", {"explanations": ["word " * 50]})):
             refused = await client.post(f"/v1/{path}", json=GOOD | body)
             assert check_problem(refused, 429, "overloaded")["retryable"]
             assert refused.headers["Retry-After"] == "2"
         first.cancel()
+
+
+async def until_at_work(engine: FakeEngine) -> None:
+    """Wait until the engine has a call in flight: before, room is held for the least that it may ask."""
+    async with asyncio.timeout(30.0):
+        while not (await engine.health()).in_flight:
+            await asyncio.sleep(0.01)
 
 
 class CountingCodec:
@@ -129,9 +136,7 @@ async def test_a_call_that_is_refused_for_want_of_room_is_not_tokenised(tmp_path
     app = make_app(tmp_path, engine=engine, max_queued_requests=1)
     async with serving(app) as client:
         first = asyncio.create_task(client.post("/v1/explain", json=GOOD))
-        async with asyncio.timeout(30.0):
-            while not (await engine.health()).in_flight:
-                await asyncio.sleep(0.01)
+        await until_at_work(engine)
         before = engine.counted.sequences
         for path, body in (("explain", {}), ("explain", {"stream": True}), ("score", {"explanations": ["One."]})):
             check_problem(await client.post(f"/v1/{path}", json=GOOD | body), 429, "overloaded")
@@ -140,12 +145,11 @@ async def test_a_call_that_is_refused_for_want_of_room_is_not_tokenised(tmp_path
 
 
 async def test_a_call_that_is_refused_for_want_of_room_is_looked_up_nowhere(tmp_path: Path) -> None:
-    app = make_app(tmp_path, engine=FakeEngine(FakeOptions(delay_s=60.0)), max_queued_requests=1)
+    engine = FakeEngine(FakeOptions(delay_s=60.0))
+    app = make_app(tmp_path, engine=engine, max_queued_requests=1)
     async with serving(app) as client:
         first = asyncio.create_task(client.post("/v1/explain", json=GOOD))
-        async with asyncio.timeout(30.0):
-            while app.state.services.in_hand.requests == 0:
-                await asyncio.sleep(0.01)
+        await until_at_work(engine)
         # Nobody has these names, which only a look into the database could tell.
         for path, body in (
             ("explain", {"teacher": "nobody"}),

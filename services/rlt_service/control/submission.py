@@ -218,7 +218,7 @@ class Submission:
             if self.engine is None or codec is None:
                 return None
             room = self.engine.info.max_model_len
-            return longest_prompt([*parts.train, *parts.select], spec=spec, codec=codec, max_model_len=room)
+            return longest_prompt(chain(parts.train, parts.select), spec=spec, codec=codec, max_model_len=room)
         if isinstance(spec, RlSpec):
             _check_counts(spec, parts)
             if self.engine is None or codec is None:
