@@ -23,7 +23,7 @@ from rlt_core.tokens import SequenceCodec
 from rlt_train.collected import LEAST_COMPARED, Collected
 from rlt_train.dropped import DroppedRollouts, one_by_one
 from rlt_train.errors import RolloutMismatchError
-from rlt_train.expecting import expect
+from rlt_train.expecting import expect, expect_tokens
 from rlt_train.lifeline import StopFlag
 from rlt_train.services import Services
 from rlt_train.several_students import combined
@@ -207,18 +207,11 @@ class Collector:
         expect(answer.format, self._plan.format_id, what="an explanation's format")
         expect(len(answer.explanations), request.n, what="the number of explanations")
         prompt = self._codec.teacher_sequence(question=request.question, solution=request.solution).token_ids
-        return [(item, self._checked_tokens(item, prompt=prompt)) for item in answer.explanations]
-
-    def _checked_tokens(self, item: Explanation, *, prompt: tuple[int, ...]) -> CompletionTokens:
-        tokens = item.tokens
-        if tokens is None or not tokens.completion_token_ids:
-            raise RolloutMismatchError("an explanation came without its token ids although they were asked for")
-        expect(tuple(tokens.prompt_token_ids), prompt, what="the prompt's token ids")
-        expect(tokens.temperature, self._plan.temperature, what="the temperature of the log-probs")
-        expect(len(tokens.completion_logprobs), len(tokens.completion_token_ids), what="the number of log-probs")
-        if not all(math.isfinite(value) for value in tokens.completion_logprobs):
-            raise RolloutMismatchError("a log-prob of an explanation is not finite")
-        return tokens
+        at = self._plan.temperature
+        return [
+            (item, expect_tokens(item.tokens, prompt=prompt, temperature=at, of="an explanation"))
+            for item in answer.explanations
+        ]
 
     def _score_request(self, row: DatasetRow, group: Sequence[_Explained], *, student: str) -> ScoreRequest:
         return ScoreRequest(

@@ -17,8 +17,7 @@ from rlt_core.verdicts import MathEquality, Question, judge
 from rlt_core.verifiable_rewards import VerifiableWeights, reward_solution
 from rlt_train.collected import Collected
 from rlt_train.dropped import DroppedRollouts, one_by_one
-from rlt_train.errors import RolloutMismatchError
-from rlt_train.expecting import expect
+from rlt_train.expecting import expect, expect_tokens
 from rlt_train.lifeline import StopFlag
 from rlt_train.rollouts import rollout_seed
 from rlt_train.services import Services
@@ -156,21 +155,15 @@ class SolutionCollector:
         expect(answer.format, self._plan.format_id, what="a solution's format")
         expect([item.index for item in answer.solutions], list(range(request.n)), what="the solutions")
         prompt = self._codec.student_prompt(question=request.question).token_ids
+        at, engine = self._plan.temperature, answer.engine.name
         return [
-            _Solved(item=item, tokens=self._checked_tokens(item, prompt=prompt), engine=answer.engine.name)
+            _Solved(
+                item=item,
+                tokens=expect_tokens(item.generated, prompt=prompt, temperature=at, of="a solution"),
+                engine=engine,
+            )
             for item in answer.solutions
         ]
-
-    def _checked_tokens(self, item: Solution, *, prompt: tuple[int, ...]) -> SolutionTokens:
-        tokens = item.generated
-        if tokens is None or not tokens.completion_token_ids:
-            raise RolloutMismatchError("a solution came without its token ids although they were asked for")
-        expect(tuple(tokens.prompt_token_ids), prompt, what="the prompt's token ids")
-        expect(tokens.temperature, self._plan.temperature, what="the temperature of the log-probs")
-        expect(len(tokens.completion_logprobs), len(tokens.completion_token_ids), what="the number of log-probs")
-        if not all(math.isfinite(value) for value in tokens.completion_logprobs):
-            raise RolloutMismatchError("a log-prob of a solution is not finite")
-        return tokens
 
     def _judged(self, row: DatasetRow, solved: _Solved) -> SolutionRollout:
         """Judge a solution; that its row's answer can be compared with was seen before training began."""
