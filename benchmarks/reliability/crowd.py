@@ -1,7 +1,7 @@
 """Own the clients of an overload: hundreds of connections from one process that itself costs little.
 
 httpx goes through all connections of a client at each call: 160 that ask in turn come to some 50 calls a second,
-whatever the server does. aiohttp takes a tenth of its time for a call.
+whatever the server does (seen by hand, 2026-11-27). aiohttp keeps idle connections in a queue.
 """
 
 from collections.abc import AsyncGenerator, Mapping
