@@ -82,7 +82,7 @@ fuzz: $(LOCKED) ## Fuzz every operation of the contract, then parsers by propert
 	@$(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seed $(SEED) --out docs/results/reliability
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -m "not real and not processes and not training and not fuzz" $(PROPERTIES) $(IN_PARALLEL)
 
-chaos: $(LOCKED) ## Harm real processes on purpose and write docs/reliability.md (five hours, three of them for `chaos`; ROWS="cancel broker", SHARE=0.1, SEED=1)
+chaos: $(LOCKED) ## Harm real processes on purpose and write docs/reliability.md (three hours, one of them for `chaos`; ROWS="cancel broker", SHARE=0.1, SEED=1)
 	@$(BIN)/python -m benchmarks.reliability --out docs/results/reliability --seed $(SEED) --share $(SHARE) $(if $(ROWS),--rows $(ROWS))
 
 guards: $(LOCKED) ## Take guards out of a copy of the code, one by one, and see their fault tests fail (10 minutes; ONLY="fence outbox")

@@ -1,6 +1,6 @@
 """Harm real processes on purpose, count what did not hold, and write docs/reliability.md.
 
-make chaos                                    every row in full (five hours on 2 cores, three of them the row chaos)
+make chaos                                    every row in full (three hours on 2 cores, one of them the row chaos)
 make chaos ROWS="cancel broker" SHARE=0.1     some rows, a tenth of their trials
 python -m benchmarks.reliability --help
 """

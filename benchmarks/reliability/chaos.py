@@ -51,6 +51,8 @@ UNHARMED_EVERY = 3
 PROMOTED_EVERY = 20
 """Of so many stub jobs one promotes, to an alias of its own: each submission reads all aliases."""
 ENGINE = Serving(module="benchmarks.reliability.engine_server")
+DENSE_S, SPREAD_S = (0.3, 1.2), (1.5, 4.5)
+"""Between two faults: so that everything is always coming back, or so that jobs get done by the thousand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,26 +129,31 @@ class Submitter:
 
 
 def stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
-    """Send `count` stub jobs through a plant that is harmed all the time."""
+    """Send `count` stub jobs through a plant that is harmed again and again."""
     plant = stub_plant(folder / "home", serving=ENGINE)
-    yield from _trials(plant, _stub_course("chaos"), count=count, seed=seed)
+    yield from _trials(plant, _stub_course("chaos", between_s=SPREAD_S), count=count, seed=seed)
+
+
+def quick_stub_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+    """Do the same with few jobs, and as many faults in the time as there can be."""
+    plant = stub_plant(folder / "home", serving=ENGINE)
+    yield from _trials(plant, _stub_course("chaos", between_s=DENSE_S), count=count, seed=seed)
 
 
 def postgres_trials(*, count: int, seed: int, folder: Path) -> Iterator[Trial]:
     """Do the same on Postgres."""
     with lent_postgres() as url:
         plant = stub_plant(folder / "home", serving=ENGINE, database_url=url)
-        yield from _trials(plant, _stub_course("chaos-postgres"), count=count, seed=seed)
+        yield from _trials(plant, _stub_course("chaos-postgres", between_s=DENSE_S), count=count, seed=seed)
 
 
-def _stub_course(row: str) -> Course:
-
+def _stub_course(row: str, *, between_s: tuple[float, float]) -> Course:
     def spec(plant: Plant, number: int, chance: random.Random) -> Spec:
         steps = chance.choice(("steps=1", "steps=1", "steps=2", "steps=6 step_s=0.1"))
         name = f"{steps} number={number}"
         return plant.warmup(name) if number % PROMOTED_EVERY else plant.promoted(name, number=number)
 
-    return Course(row=row, workers=10, ahead=60, between_s=(0.3, 1.2), save_every=1, spec=spec)
+    return Course(row=row, workers=10, ahead=60, between_s=between_s, save_every=1, spec=spec)
 
 
 def real_trials(*, count: int, seed: int, folder: Path, base_model: Path) -> Iterator[Trial]:
