@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rlt_core.formats import ExplanationPiece, Format, SegmentKind
 
@@ -49,6 +49,14 @@ class ParsedCompletion:
     rest: str
     straddled: bool
     well_formed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTurn:
+    """One message of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
 
 
 class ExplanationReader(Protocol):
@@ -110,12 +118,24 @@ class SequenceCodec(Protocol):
         """Encode what the student reads before it thinks; `student_sequence` begins with the same ids."""
         ...
 
+    def chat_prompt(self, turns: Sequence[ChatTurn], *, go_on: bool = False) -> tuple[int, ...]:
+        """Encode a chat by the model's own template, up to where the assistant goes on.
+
+        `go_on`: it goes on with the last turn, which is the assistant's. Raises InvalidRequestError (`/messages`)
+        for turns that the template does not take, or text that the tokenizer cannot hold.
+        """
+        ...
+
     def parse_completion(self, token_ids: Sequence[int]) -> ParsedCompletion:
         """Find the closing tag on the text of `token_ids`; never closed means all of it is the explanation."""
         ...
 
     def explanation_reader(self) -> ExplanationReader:
         """Begin to read a completion that comes in pieces."""
+        ...
+
+    def text_reader(self, *, stops: Sequence[str]) -> ExplanationReader:
+        """Begin to read a completion that comes in pieces and ends where the first of `stops` begins."""
         ...
 
     def check_token_ids(self, token_ids: Sequence[int], *, param: str, allow_end: bool = False) -> None:

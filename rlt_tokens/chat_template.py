@@ -1,12 +1,15 @@
-"""Own what a model's chat template puts around the two texts that it is given. Nothing else goes through a template."""
+"""Own what a model's chat template puts around the texts that it is given: those themselves never go through it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rlt_core.errors import ConfigurationError
+from tokenizers import Tokenizer
+
+from rlt_core.errors import ConfigurationError, InvalidRequestError
 from rlt_core.formats import Segment, SegmentKind
+from rlt_core.tokens import ChatTurn
 
 FOLD_SEPARATOR = "\n\n"
 """Between instruction and question where both stand in the user's turn."""
@@ -30,6 +33,10 @@ SENTINELS: tuple[Sentinels, Sentinels] = (
 )
 
 
+MAX_KEPT = 256
+"""Sequences of roles whose template text is remembered."""
+
+
 class _RenderError(Exception):
     """The template raised."""
 
@@ -41,6 +48,64 @@ class TemplateLayout:
     segments: tuple[Segment, ...]
     folded: bool
     """No system role: the instruction stands in the user's turn."""
+
+
+class ChatTemplate:
+    """What a template writes around the turns of a chat, in ids; it depends on their roles alone."""
+
+    def __init__(self, chat_template: str, *, special_tokens: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+        """Keep the parts; `tokenizer` knows the control tokens that the template writes."""
+        self._chat_template = chat_template
+        self._special_tokens = special_tokens
+        self._tokenizer = tokenizer
+        self._kept: dict[tuple[str, ...], tuple[tuple[int, ...], ...]] = {}
+
+    def around(self, roles: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Give what stands before the first turn and after each; raises InvalidRequestError (`/messages`)."""
+        key = tuple(roles)
+        if key not in self._kept:
+            texts = read_turns(self._chat_template, roles=roles, special_tokens=self._special_tokens)
+            made = tuple(tuple(self._tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            self._kept[key] = made
+        return self._kept[key]
+
+
+def folded_turns(turns: Sequence[ChatTurn]) -> list[tuple[str, tuple[str, ...]]]:
+    """Give roles and texts with a first system turn put before the user's that follows it, as `read_layout` does."""
+    given = [(turn.role, (turn.text,)) for turn in turns]
+    if [turn.role for turn in turns[:2]] != ["system", "user"]:
+        return [*given]
+    return [("user", (turns[0].text, FOLD_SEPARATOR, turns[1].text)), *given[2:]]
+
+
+def read_turns(chat_template: str, *, roles: Sequence[str], special_tokens: Mapping[str, Any]) -> list[str]:
+    """Render turns of these roles with sentinels and cut the text at them: one text before the first, one after each.
+
+    Raises InvalidRequestError (`/messages`) where the template raises, or leaves a turn out or alters it.
+    """
+    sentinels = [f"Uj7 \"Turn {place}\"  <x>&\n'Zq' {{{place}}}" for place in range(len(roles))]
+    turns = [{"role": role, "content": sentinel} for role, sentinel in zip(roles, sentinels, strict=True)]
+    try:
+        rest = _render(chat_template, turns, special_tokens=special_tokens)
+    except _RenderError as error:
+        raise InvalidRequestError(
+            f"the model's chat template does not take messages of the roles {', '.join(roles[:8])} in this order "
+            f"({str(error)[:200]}): send them as it does, mostly user and assistant by turns",
+            param="/messages",
+        ) from error
+    texts: list[str] = []
+    for place, sentinel in enumerate(sentinels):
+        before, found, rest = rest.partition(sentinel)
+        if not found or sentinel in rest:
+            raise InvalidRequestError(
+                f"the model's chat template does not write message {place} ({roles[place]}) once, as it is and in its "
+                "place: leave it out, or put it elsewhere",
+                param=f"/messages/{place}",
+            )
+        texts.append(before)
+    return [*texts, rest]
 
 
 def read_layout(chat_template: str, *, special_tokens: Mapping[str, Any]) -> TemplateLayout:

@@ -8,7 +8,8 @@ from tokenizers import Tokenizer
 
 from rlt_core.errors import InvalidRequestError, InvalidTokenIdsError
 from rlt_core.formats import ChatSequence, ExplanationPiece, Format, Segment, SegmentKind
-from rlt_core.tokens import EncodedSequence, ParsedCompletion, Span
+from rlt_core.tokens import ChatTurn, EncodedSequence, ParsedCompletion, Span
+from rlt_tokens.chat_template import ChatTemplate, folded_turns
 from rlt_tokens.completions import parse_pieces
 from rlt_tokens.piece_reader import PieceReader
 from rlt_tokens.token_bytes import TokenBytes
@@ -26,6 +27,7 @@ class TokenizerCodec:
         format: Format,
         folded: bool,
         layout: Sequence[Segment],
+        chat: ChatTemplate,
         plain: Tokenizer,
         token_bytes: TokenBytes,
         control_token_ids: frozenset[int],
@@ -36,6 +38,7 @@ class TokenizerCodec:
         self._format = format
         self._folded = folded
         self._layout = tuple(layout)
+        self._chat = chat
         self._plain = plain
         self._token_bytes = token_bytes
         self._control_token_ids = control_token_ids
@@ -86,6 +89,22 @@ class TokenizerCodec:
         """Encode what the student reads before it thinks; `student_sequence` begins with the same ids."""
         return self._encode(self._format.student_prompt(question=question))
 
+    def chat_prompt(self, turns: Sequence[ChatTurn], *, go_on: bool = False) -> tuple[int, ...]:
+        """Encode a chat by the model's own template, up to where the assistant goes on.
+
+        What turns say is encoded as any text of users: it makes no control token, whatever it says. Raises as the
+        Protocol says.
+        """
+        asked, begun = (turns[:-1], turns[-1].text) if go_on else (turns, "")
+        folded = folded_turns(asked) if self._folded else [(turn.role, (turn.text,)) for turn in asked]
+        head, *rest = self._chat.around([role for role, _ in folded])
+        token_ids = list(head)
+        for (_, texts), after in zip(folded, rest, strict=True):
+            for text in texts:
+                token_ids += self._text_ids(text, param="/messages")
+            token_ids += after
+        return (*token_ids, *self._text_ids(begun, param="/messages"))
+
     def parse_completion(self, token_ids: Sequence[int]) -> ParsedCompletion:
         """Find the closing tag on the text of `token_ids`; never closed means all of it is the explanation.
 
@@ -102,8 +121,12 @@ class TokenizerCodec:
         return PieceReader(
             token_bytes=self._token_bytes,
             end_token_ids=self._end_token_ids,
-            closing_tag=self._format.explanation_close,
+            closing_tags=[self._format.explanation_close],
         )
+
+    def text_reader(self, *, stops: Sequence[str]) -> PieceReader:
+        """Begin to read a completion that comes in pieces and ends where the first of `stops` begins."""
+        return PieceReader(token_bytes=self._token_bytes, end_token_ids=self._end_token_ids, closing_tags=stops)
 
     def check_token_ids(self, token_ids: Sequence[int], *, param: str, allow_end: bool = False) -> None:
         """Raise InvalidTokenIdsError for ids outside the vocabulary or control ids (`allow_end`: a last end token)."""

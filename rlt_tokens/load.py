@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from rlt_core.errors import ConfigurationError
 from rlt_core.formats import Segment, SegmentKind, get_format
-from rlt_tokens.chat_template import TemplateLayout, read_layout
+from rlt_tokens.chat_template import ChatTemplate, TemplateLayout, read_layout
 from rlt_tokens.codec import TokenizerCodec
 from rlt_tokens.plain import full_tokenizer, plain_tokenizer
 from rlt_tokens.proof import prove_round_trip
@@ -111,6 +111,7 @@ def build_codec(source: TokenizerSource, *, format_id: str = DEFAULT_FORMAT) -> 
         format=get_format(format_id),
         folded=layout.folded,
         layout=[_with_template_ids(segment, full) for segment in layout.segments],
+        chat=ChatTemplate(source.chat_template, special_tokens=source.special_tokens, tokenizer=full),
         plain=plain,
         token_bytes=token_bytes,
         control_token_ids=control,

@@ -1,4 +1,4 @@
-"""Own which text of an unfinished completion may be shown: none that may yet turn out to belong to the closing tag.
+"""Own which text of an unfinished completion may be shown: none that may yet turn out to belong to a closing tag.
 
 All of it joined is what `completions.parse_pieces` says of the whole, byte for byte. Works on bytes, as that does.
 """
@@ -12,16 +12,16 @@ from rlt_tokens.token_bytes import TokenBytes
 class PieceReader:
     """rlt_core.tokens.ExplanationReader for one completion."""
 
-    def __init__(self, *, token_bytes: TokenBytes, end_token_ids: Collection[int], closing_tag: str) -> None:
-        """Begin with nothing read."""
+    def __init__(self, *, token_bytes: TokenBytes, end_token_ids: Collection[int], closing_tags: Sequence[str]) -> None:
+        """Begin with nothing read; the text ends where the first of `closing_tags` begins."""
         self._token_bytes = token_bytes
         self._end_token_ids = end_token_ids
-        self._tag = closing_tag.encode()
+        self._tags = [tag.encode() for tag in closing_tags]
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._ends: list[int] = []
         """End tokens with nothing after them yet: at the completion's end they belong to no text."""
         self._held = b""
-        """Bytes that may be the beginning of the tag."""
+        """Bytes that may be the beginning of a tag."""
         self._closed = False
 
     def feed(self, token_ids: Sequence[int]) -> str:
@@ -34,11 +34,11 @@ class PieceReader:
             count -= 1
         self._ends = ids[count:]
         content = self._held + b"".join(self._token_bytes.pieces(ids[:count]))
-        tag_start = content.find(self._tag)
+        tag_start = min((found for tag in self._tags if (found := content.find(tag)) >= 0), default=-1)
         if tag_start >= 0:
             self._closed, self._held = True, b""
             return self._decoder.decode(content[:tag_start], final=True)
-        known = len(content) - _beginning_of(self._tag, content)
+        known = len(content) - max((_beginning_of(tag, content) for tag in self._tags), default=0)
         self._held = content[known:]
         return self._decoder.decode(content[:known])
 

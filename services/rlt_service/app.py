@@ -16,6 +16,7 @@ from rlt_core.hub_models import HUB_PREFIX
 from rlt_core.schemas.base import Role
 from rlt_service import health, later
 from rlt_service.access.authentication import Authenticator, Visits
+from rlt_service.chat.routes import router as chat_router
 from rlt_service.connections import BoundedConnections
 from rlt_service.container import Services
 from rlt_service.control.routes import ROUTERS as CONTROL_ROUTERS
@@ -63,7 +64,7 @@ CONDUCT_S = 2.0
 """Longest time in which nobody notices that a step of a pipeline has ended."""
 ROUTERS: dict[ProcessRole, tuple[APIRouter, ...]] = {
     "teacher": (teacher_router,),
-    "student": (student_router,),
+    "student": (student_router, chat_router),
     "control": CONTROL_ROUTERS,
 }
 

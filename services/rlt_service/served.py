@@ -18,6 +18,8 @@ class ServedVersion:
     base_model: str
     adapter: AdapterRef | None
     full: FullRef | None = None
+    made_for: Role | None = None
+    """The role that a trained version was made for."""
     shadow: ShadowPlan | None = None
     """Who answers beside it, where an alias was asked that carries a shadow."""
 
@@ -70,6 +72,7 @@ def served_version(found: ResolvedVersion) -> ServedVersion:
         base_model=found.base_model,
         adapter=adapter and AdapterRef(version=found.version, path=adapter.path, sha256=adapter.sha256),
         full=full and FullRef(version=found.version, path=full.path, sha256=full.sha256),
+        made_for=found.made_for,
         shadow=found.shadow,
     )
 

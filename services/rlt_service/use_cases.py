@@ -1,6 +1,7 @@
 """Own how a request's use case is made of the process's services."""
 
 from rlt_core.errors import EngineUnavailableError
+from rlt_service.chat.chat import Chatter
 from rlt_service.container import Services
 from rlt_service.engines import Engines
 from rlt_service.served import Versions
@@ -26,6 +27,14 @@ def solver_of(services: Services) -> Solver:
     """Make the use case of /v1/solve."""
     scorer = scorer_of(services)
     return Solver(
+        settings=services.settings, versions=scorer.versions, engines=scorer.engines, in_hand=services.in_hand
+    )
+
+
+def chatter_of(services: Services) -> Chatter:
+    """Make the use case of /v1/chat/completions."""
+    scorer = scorer_of(services)
+    return Chatter(
         settings=services.settings, versions=scorer.versions, engines=scorer.engines, in_hand=services.in_hand
     )
 

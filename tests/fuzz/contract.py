@@ -30,8 +30,7 @@ from tests.support.waiting import wait_until
 KEY, TIME = "Idempotency-Key", "X-Request-Timeout-Ms"
 UNKNOWN_HEADER = "x-schemathesis-unknown-property"
 BATCHES = ("/v1/explain/batch", "/v1/score/batch", "/v1/solve/batch")
-TIMED = ("/v1/explain", "/v1/score", "/v1/solve", "/v1/train", *BATCHES)
-CHAT = "/v1/chat/completions"
+TIMED = ("/v1/explain", "/v1/score", "/v1/solve", "/v1/chat/completions", "/v1/train", *BATCHES)
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 NO_FAULT = ["2xx", "3xx", "4xx"]
 
@@ -186,8 +185,6 @@ EXCEPTIONS: list[dict[str, Any]] = [
     {"include-path": list(TIMED), "checks": {"not_a_server_error": {"expected-statuses": [*NO_FAULT, 504]}}},
     # An item that is wrong in itself fails alone, in an answer of 200.
     {"include-path": list(BATCHES), "checks": {"negative_data_rejection": {"enabled": False}}},
-    # A call of later work, which says so.
-    {"include-path": CHAT, "checks": {"not_a_server_error": {"expected-statuses": [*NO_FAULT, 501]}}},
 ]
 
 

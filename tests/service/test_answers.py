@@ -158,7 +158,7 @@ CALLS = [
     for routers in ROUTERS.values()
     for router in routers
     for route in router.routes
-    if isinstance(route, APIRoute) and route.path != "/v1/chat/completions"  # not available at all yet
+    if isinstance(route, APIRoute)
     for method in sorted(route.methods - {"GET", "HEAD"})
 ]
 PLACES = {

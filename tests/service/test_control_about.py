@@ -1,4 +1,4 @@
-"""What the server says of itself, and what it says that it does not do yet."""
+"""What the server says of itself."""
 
 from collections.abc import Iterator
 
@@ -21,12 +21,6 @@ def test_models_are_every_callable_name_in_openai_form(control: Control) -> None
     assert found["object"] == "list"
     assert {card["id"] for card in found["data"]} == {"default", "fake", "fake@0", "algebra", "algebra@1"}
     assert all(card["object"] == "model" and card["created"] > 0 for card in found["data"])
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b'{"model": "default", "messages": []}'])
-def test_chat_is_not_available_yet_whatever_is_sent(control: Control, body: bytes) -> None:
-    answer = control.http.post("/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
-    check_problem(answer, 501, "not_available_yet")
 
 
 def test_formats_give_tags_and_instructions(control: Control) -> None:

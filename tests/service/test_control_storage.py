@@ -1,13 +1,18 @@
 """A full disk or one that cannot be written: uploads and jobs are refused with 503, and nothing half of them stays."""
 
 import contextlib
-from collections.abc import Generator
+import errno
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from rlt_core.errors import StorageUnavailableError
+from rlt_core.schemas.datasets import DatasetRow
+from rlt_core.schemas.jobs import JOB_SPEC
+from rlt_service.control.submission import Submission
 from rlt_service.store.database import Database
 from tests.support.control import JSONL, Control, check_problem, control_app
 
@@ -90,3 +95,39 @@ def test_a_server_whose_artifacts_cannot_be_written_says_that_it_is_not_ready_an
     assert "Free some space" in answer.json()["checks"]["artifacts"]["detail"]
     assert answer.json()["checks"]["database"]["ok"]
     assert control.http.get("/v1/aliases").status_code == 200
+
+
+class RowsOfABrokenDisk(Sequence[DatasetRow]):
+    """A large file, opened and counted while the disk was well: rows are read when they are looked at."""
+
+    def __len__(self) -> int:  # noqa: D105 - as any sequence's
+        return 4
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: D105 - as any sequence's
+        raise OSError(errno.EIO, "Input/output error")
+
+
+class BrokenLater(Submission):
+    def _rows(self, dataset_id: str, *, param: str) -> Sequence[DatasetRow]:
+        return RowsOfABrokenDisk()
+
+
+@pytest.mark.parametrize("kind", ["warmup", "rl", "rlvr", "distill"])
+def test_a_disk_that_breaks_after_a_large_dataset_was_opened_is_a_503(control: Control, kind: str) -> None:
+    host = control.services.host
+    assert host is not None
+    made = control.services
+    submission = BrokenLater(
+        settings=made.settings,
+        jobs=made.jobs,
+        datasets=made.datasets,
+        registry=made.registry,
+        artifacts=made.artifacts,
+        engine=host.ready(),
+    )
+    more = {"rlvr": {"verdict": "exact"}, "warmup": {"role": "student"}}
+    spec = JOB_SPEC.validate_python(
+        {"kind": kind, "dataset": "ds_" + "0" * 20, "target_name": "made", **more.get(kind, {})}
+    )
+    with pytest.raises(StorageUnavailableError, match="read the rows of dataset"):
+        submission.submit(spec)

@@ -30,7 +30,7 @@ def read(reader: PieceReader, parts: Sequence[Sequence[int]]) -> list[str]:
 
 def reader_of(pieces: Sequence[bytes], *, tag: str = TAG) -> PieceReader:
     """Make a reader to whom each of `pieces` is the token of its place."""
-    return PieceReader(token_bytes=TokenBytes(by_id=tuple(pieces)), end_token_ids=(), closing_tag=tag)
+    return PieceReader(token_bytes=TokenBytes(by_id=tuple(pieces)), end_token_ids=(), closing_tags=[tag])
 
 
 def test_text_is_shown_as_soon_as_it_cannot_be_the_tag(codec: TokenizerCodec) -> None:

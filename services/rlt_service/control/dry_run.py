@@ -30,6 +30,7 @@ from rlt_service.control.workload import counted, work_of
 from rlt_service.engine.models import known_folder
 from rlt_service.engine.protocol import Engine
 from rlt_service.settings import Settings
+from rlt_service.store.faults import storage_faults
 
 UNACCELERATED = ("cpu", "none")
 
@@ -68,12 +69,13 @@ class DryRunner:
     def _lengths(self, checked: Checked) -> Lengths | None:
         if self.engine is None or not self.submission.reads(checked.spec):
             return None
-        return measure_lengths(
-            checked.parts.train,
-            spec=checked.spec,
-            codec=self.engine.codec,
-            max_model_len=self.engine.info.max_model_len,
-        )
+        with storage_faults(f"read the rows of dataset {checked.spec.dataset}"):
+            return measure_lengths(
+                checked.parts.train,
+                spec=checked.spec,
+                codec=self.engine.codec,
+                max_model_len=self.engine.info.max_model_len,
+            )
 
     def _check_memory(self, checked: Checked, lengths: Lengths | None) -> None:
         """Raise InvalidRequestError where no worker of this machine could ever hold the training.
@@ -97,15 +99,16 @@ class DryRunner:
 
     def _tried(self, checked: Checked) -> Sequence[DatasetRow]:
         """Choose the rows of the trial: one that training leaves out would only say that it is too long."""
-        if self.engine is None or isinstance(checked.spec, GrpoSpec) or not self.submission.reads(checked.spec):
-            return checked.parts.train[:REHEARSED_ROWS]
-        return first_fitting(
-            checked.parts.train,
-            spec=checked.spec,
-            codec=self.engine.codec,
-            max_model_len=self.engine.info.max_model_len,
-            count=REHEARSED_ROWS,
-        )
+        with storage_faults(f"read the rows of dataset {checked.spec.dataset}"):
+            if self.engine is None or isinstance(checked.spec, GrpoSpec) or not self.submission.reads(checked.spec):
+                return tuple(checked.parts.train[:REHEARSED_ROWS])
+            return first_fitting(
+                checked.parts.train,
+                spec=checked.spec,
+                codec=self.engine.codec,
+                max_model_len=self.engine.info.max_model_len,
+                count=REHEARSED_ROWS,
+            )
 
     def _student(self, checked: Checked) -> str:
         """Give who judges; a warm-up names nobody, so that its rows are judged by the untrained base."""

@@ -122,14 +122,17 @@ class Submission:
         """
         names = self.check_names(spec)
         rows = self._rows(spec.dataset, param="/dataset")
-        parts = self._split(spec, rows)
+        # Rows of a large file are read here, when they are looked at.
+        with storage_faults(f"read the rows of dataset {spec.dataset}"):
+            parts = self._split(spec, rows)
+            longest = self._check_rows(spec, parts)
         return Checked(
             spec=spec,
             dataset_rows=len(rows),
             parts=parts,
             teacher=names.teacher,
             student=names.student,
-            longest_prompt_tokens=self._check_rows(spec, parts),
+            longest_prompt_tokens=longest,
             first_step=names.checkpoint.point.step if names.checkpoint else 0,
         )
 

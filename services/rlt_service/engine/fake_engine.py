@@ -239,6 +239,7 @@ class FakeEngine:
         dice = self._dice(request, index=0 if greedy else index, seed=0 if greedy else seed)
         solves = request.stop_text != self.codec.format.explanation_close
         whole = (self._solution if solves else self._explanation)(request, dice=dice)
+        whole = self._until_stop(whole, stops=request.further_stops)
         ids = tuple(whole[: request.max_tokens])
         logprobs = rule_logprobs(
             [*request.prompt_token_ids, *ids],
@@ -277,12 +278,23 @@ class FakeEngine:
         return [*self.codec.encode_text(f"{text}\n"), *self.codec.encode_text(request.stop_text)]
 
     def _solution(self, request: GenerateRequest, *, dice: random.Random) -> list[int]:
-        """Write a thought and a solution, a digit; or more than `max_tokens` without an end."""
+        """Write a thought and a solution, a digit; without a stop text the solution alone; or one without an end."""
         form = self.codec.format
         if dice.random() < self._options.unclosed_share:
             return self.codec.encode_text("and so on " * (1 + request.max_tokens))[: request.max_tokens + 1]
-        text = f"Let me see.{form.thought_close}\n\n{form.solution_open}The answer is {dice.randrange(10)}."
+        text = f"The answer is {dice.randrange(10)}."
+        if request.stop_text or not form.solution_close:
+            text = f"Let me see.{form.thought_close}\n\n{form.solution_open}{text}"
         return [*self.codec.encode_text(text), *self.codec.encode_text(request.stop_text)]
+
+    def _until_stop(self, whole: list[int], *, stops: Sequence[str]) -> list[int]:
+        """Cut after the token in which the first of the texts is whole, as a model is stopped there."""
+        said = b""
+        for length, piece in enumerate(self.codec.token_pieces(whole) if stops else [], start=1):
+            said += piece
+            if any(stop.encode() in said for stop in stops):
+                return whole[:length]
+        return whole
 
     async def _score_one(self, request: SequenceScoreRequest, *, flow: Flow) -> SequenceScoreResult:
         async with self._gate.turn(flow), self._computing:

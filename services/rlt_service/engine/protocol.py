@@ -67,6 +67,8 @@ class GenerateRequest:
     """The closing tag: a completion ends with the token that completes it. Empty: only an end token ends it."""
     top_k: int = 0
     """Tokens that are sampled from; 0 is all of them. Log-probs are of what may be sampled, as with `top_p`."""
+    further_stops: Sequence[str] = ()
+    """Texts that end a completion as the stop text does."""
     cache_salt: str | None = None
     """Prefixes are shared with what has the same one alone: how fast an answer comes would tell what others asked."""
 

@@ -41,7 +41,7 @@ def generation_params(
         max_tokens=request.max_tokens,
         # Samples of one request, and of requests with neighbouring seeds, must differ.
         seed=None if request.seed is None else (request.seed * 1_000_003 + index) % _SEEDS,
-        stop=[request.stop_text] if request.stop_text else [],
+        stop=[text for text in (request.stop_text, *request.further_stops) if text],
         include_stop_str_in_output=True,
         stop_token_ids=sorted(end_ids),
         skip_special_tokens=False,

@@ -37,6 +37,8 @@ class ResolvedVersion:
     adapter: VersionFiles | None
     full: VersionFiles | None = None
     """Of a fully trained version: all weights."""
+    made_for: Role | None = None
+    """The role that a trained version was made for; None of the untrained base and of rollout adapters."""
     shadow: "ShadowPlan | None" = None
     """Who answers beside it, where the name was an alias that carries a shadow."""
 
@@ -193,6 +195,7 @@ def _resolved(artifacts: ArtifactStore, row: VersionRow, *, role: Role, shadow: 
         format=row.format,
         adapter=files(row.adapter_sha256),
         full=files(row.weights_sha256),
+        made_for=cast(Role, row.role) if row.number > 0 else None,
         shadow=shadow,
     )
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -90,6 +91,23 @@ def test_reasoning_is_found_scored_and_held_against_the_answer(control: Control)
     assert second["seed"] == first["seed"] + 1
     assert "5" not in json.dumps(first["messages"])  # nobody shows it the solution
     assert (found.spent.prompt_tokens, found.spent.generated_tokens) == (14, 60)
+
+
+def test_our_own_chat_is_such_a_source(control: Control) -> None:
+    control.version("pupil", role="student")
+    endpoint = ChatEndpoint("http://localhost/v1", key=None, transport=AppTransport(control.http))
+    found = replace(
+        asker(control, Stub(), samples=2, model="pupil"),
+        endpoint=endpoint,
+        spec=spec(source=SOURCE | {"model": "pupil"}, samples_per_question=2, seed=3, max_tokens=128),
+    )
+    first = judged(found).samples[0]
+    # As training had it: the thought apart from what was said.
+    assert (first.text, first.finish_reason, first.well_formed) == ("Let me see.", "stop", True)
+    assert first.final.startswith("The answer is ")
+    answer = first.final.removeprefix("The answer is ").removesuffix(".")
+    assert judged(found, of=row(4, answer=answer)).samples[0].right
+    assert found.ask(Question(position=0, row=ROW)).spent.generated_tokens > 0
 
 
 def test_wrong_answers_are_rejected_where_that_is_asked_for_and_counted_anyhow(control: Control) -> None:

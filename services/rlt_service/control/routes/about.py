@@ -1,8 +1,7 @@
-"""What the server says of itself: models, formats, capabilities; and OpenAI's chat, which it does not serve yet."""
+"""What the server says of itself: models, formats, capabilities."""
 
 from fastapi import APIRouter
 
-from rlt_core.errors import NotImplementedYetError
 from rlt_core.schemas.server import Capabilities, FormatInfo, FormatList
 from rlt_core.schemas.teachers import ModelList
 from rlt_service.access.scopes import Needs
@@ -18,16 +17,6 @@ router = APIRouter(prefix="/v1", tags=["about"], dependencies=[Needs("any")])
 def list_models(services: ServicesDep) -> ModelList:
     """List every name that can be called, in OpenAI's form."""
     return ModelList(data=services.registry.callable_models())
-
-
-@router.post(
-    "/chat/completions", status_code=501, response_model=None, response_description="What is not available yet."
-)
-def chat() -> None:
-    """Refuse: this server explains and scores; OpenAI's chat comes later."""
-    raise NotImplementedYetError(
-        "/v1/chat/completions is not available yet: POST /v1/explain and /v1/score are what this server answers"
-    )
 
 
 @router.get("/formats")
