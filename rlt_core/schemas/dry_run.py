@@ -56,20 +56,22 @@ class RehearsedRow(WireModel):
     explanation_tokens: int | None = None
     """Of what was sampled."""
     reward: float | None = None
-    """Null where nobody can know here: of rlvr, where the trial cut the solution off, or mathematics would judge."""
+    """Null where nobody can know here (of rlvr, where the trial cut the solution off, or mathematics would judge), and
+    of a student's evaluate."""
     r_ss: float | None = None
-    """Null of rlvr, whose reward has no such part."""
+    """Null of a student's answers, whose reward, if any, has no such part."""
     r_kl: float | None = None
     uplift: float | None = None
     right: bool | None = None
-    """Whether a student's answer is right (rlvr), where that is known."""
+    """Whether a student's answer is right (rlvr, evaluate), where that is known."""
     well_formed: bool
 
 
 class Rehearsal(WireModel):
     """A few rows really sampled by the teacher (rl; a warm-up's bring their trace) and scored by the student.
 
-    Of rlvr: solved by the student, who then reads the rows' own solutions after its thoughts, which tells its speed.
+    Of rlvr: solved by the student, who then reads the rows' own solutions after its thoughts, which tells its speed. Of
+    an evaluate: solved by the first of the students, or explained by the first of the teachers and scored.
     """
 
     rows: list[RehearsedRow] = Field(default_factory=list[RehearsedRow])
@@ -79,7 +81,7 @@ class Rehearsal(WireModel):
     student: str | None = None
     engine: EngineRef | None = None
     prompt_tokens: int = 0
-    """Of the teacher (rl), or of the student who solves (rlvr)."""
+    """Of the teacher (rl), or of the student who solves (rlvr, evaluate)."""
     generated_tokens: int = 0
     generate_s: float = 0.0
     """For all rows at the same time, as a step samples them."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from rlt_core.errors import InvalidRequestError
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_service.control import judging
 from rlt_service.control.evaluating import EvaluateChecks
+from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from tests.support.control import Control, check_problem, control_app
 
 ROWS = [{"question": f"{number} + 1?", "solution": "s", "answer": str(number + 1)} for number in range(4)]
@@ -57,10 +59,41 @@ def test_an_evaluate_is_accepted_and_its_dry_run_starts_nothing(
     dry = control.http.post("/v1/train?dry_run=true", json=spec)
     assert dry.status_code == 200, dry.text
     assert control.services.jobs.counts() == before
-    answers = 4 * len(spec.get("models", [1])) * spec.get("samples", 1)
-    assert dry.json()["estimates"]["generated_tokens"]["value"] == answers * 512
+    asked = 4 * len(spec.get("models", [1]))
+    check_estimates(dry.json(), asked=asked, samples=spec.get("samples", 1), teachers=spec.get("role") == "teacher")
     answer = control.http.post("/v1/train", json=spec)
     assert (answer.status_code, answer.json()["kind"]) == (202, "evaluate")
+
+
+def check_estimates(dry: dict[str, Any], *, asked: int, samples: int, teachers: bool) -> None:
+    """Hold tokens and seconds against what the trial measured."""
+    shown, found = dry["rehearsal"], dry["estimates"]
+    tried = len(shown["rows"])
+    assert (tried, shown["not_scored"], shown["engine"]["name"]) == (4, None, "fake")
+    mean = sum(row["explanation_tokens"] for row in shown["rows"]) / tried
+    generated, scored = found["generated_tokens"]["value"], found["scored_tokens"]["value"]
+    assert generated == pytest.approx(asked * samples * mean)
+    assert found["generate_s"]["value"] == pytest.approx(generated * shown["generate_s"] / shown["generated_tokens"])
+    if teachers:
+        beside = (shown["scored_tokens"] - shown["generated_tokens"]) / (2 * tried)
+        assert scored == pytest.approx(asked * (samples * (beside + mean) + beside))
+        read = shown["scored_tokens"] - shown["cached_tokens"]
+        assert found["score_s"]["value"] == pytest.approx(scored * shown["score_s"] / read)
+    else:
+        assert (scored, found["score_s"]["value"]) == (0, 0)
+        assert all(row["reward"] is None for row in shown["rows"])
+    assert found["total_s"]["value"] == pytest.approx(found["generate_s"]["value"] + found["score_s"]["value"])
+
+
+def test_an_answer_that_the_trial_cut_off_counts_as_the_longest(tmp_path: Path) -> None:
+    engine = FakeEngine(FakeOptions(max_model_len=1024, unclosed_share=1.0))
+    with control_app(tmp_path, make_engine=lambda _: engine) as control:
+        spec = evaluate(control.upload(ROWS), model="default", max_runtime_s=1e-9)
+        dry = control.http.post("/v1/train?dry_run=true", json=spec).json()
+    assert dry["estimates"]["generated_tokens"]["value"] == 4 * 512
+    assert "cut some off" in dry["estimates"]["generated_tokens"]["basis"]
+    assert [row["right"] for row in dry["rehearsal"]["rows"]] == [None] * 4
+    assert any("max_runtime_s" in warning for warning in dry["warnings"])
 
 
 @pytest.mark.parametrize(

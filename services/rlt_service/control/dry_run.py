@@ -22,6 +22,7 @@ from rlt_core.splits import HELD_OUT
 from rlt_service.bases import base_role, model_reference
 from rlt_service.control.collect_dry_run import CollectDryRun
 from rlt_service.control.estimates import Machine, Speeds, Work, estimate, least_memory, per_s
+from rlt_service.control.evaluate_dry_run import EvaluateDryRun
 from rlt_service.control.lengths import first_fitting, measure_lengths
 from rlt_service.control.rehearsal import REHEARSED_ROWS, Players, Rehearsed, rehearse
 from rlt_service.control.specs import Spec
@@ -53,7 +54,7 @@ class DryRunner:
             )
             return await dry.run(spec)
         if isinstance(spec, EvaluateSpec):
-            return await asyncio.to_thread(self.submission.evaluates.dry_run, spec)
+            return await EvaluateDryRun(checks=self.submission.evaluates, players=self.players).run(spec)
         checked = await asyncio.to_thread(self.submission.check, spec)
         lengths = await asyncio.to_thread(self._lengths, checked)
         await asyncio.to_thread(self._check_memory, checked, lengths)

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from rlt_core.errors import InvalidRequestError, NotFoundError, PromptTooLongError
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.dry_run import Estimate, Estimates
 from rlt_core.schemas.evaluate import EvaluateSpec
-from rlt_core.schemas.jobs import DryRun
-from rlt_core.splits import HELD_OUT
 from rlt_service.control.judging import FaultyRows, check_library
 from rlt_service.control.specs import check_hub, check_not_before
 from rlt_service.control.versions import resolve_version
@@ -20,9 +18,6 @@ from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.faults import storage_faults
 from rlt_service.store.registry import Registry, ResolvedVersion
 
-NONE = Estimate(value=0.0, basis="an evaluate trains nothing")
-UNTRIED = Estimate(value=None, basis="nothing was tried: how long answers are is not known before")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedEvaluate:
@@ -30,6 +25,8 @@ class CheckedEvaluate:
 
     spec: EvaluateSpec
     rows: int
+    first: Sequence[DatasetRow]
+    """The first rows, as many as were asked for."""
     models: Sequence[ResolvedVersion]
     student: ResolvedVersion | None
     """Who scores, where teachers are measured."""
@@ -46,8 +43,8 @@ class EvaluateChecks:
     registry: Registry
     engine: Engine | None
 
-    def check(self, spec: EvaluateSpec) -> CheckedEvaluate:
-        """Find all that a spec names, and look at every row.
+    def check(self, spec: EvaluateSpec, *, tried: int = 0) -> CheckedEvaluate:
+        """Find all that a spec names, and look at every row; keep the first `tried`.
 
         Raises NotAvailableYetError, NotFoundError, ModelNotFoundError, PromptTooLongError or InvalidRequestError, each
         with `param`.
@@ -59,7 +56,10 @@ class EvaluateChecks:
             raise NotFoundError(error.detail, param="/dataset") from error
         with storage_faults(f"read dataset {spec.dataset}"):
             rows, longest = self._check_rows(spec, path)
-        return CheckedEvaluate(spec=spec, rows=rows, models=models, student=student, longest_prompt_tokens=longest)
+            first = tuple(islice(_rows(path), tried))
+        return CheckedEvaluate(
+            spec=spec, rows=rows, first=first, models=models, student=student, longest_prompt_tokens=longest
+        )
 
     def check_names(self, spec: EvaluateSpec) -> tuple[Sequence[ResolvedVersion], ResolvedVersion | None]:
         """Make the checks that look at no row; give whom to measure, and who scores. Raises as `check` does."""
@@ -75,36 +75,6 @@ class EvaluateChecks:
             if self.engine is not None:
                 check_temperature(spec.reward.temperature, info=self.engine.info, param="/reward/temperature")
         return models, student
-
-    def dry_run(self, spec: EvaluateSpec) -> DryRun:
-        """Check, and say the most that it can take; raises what `check` raises."""
-        checked = self.check(spec)
-        answers = len(checked.models) * checked.rows * spec.samples
-        first = checked.models[0].version
-        return DryRun(
-            spec=spec,
-            dataset_rows=checked.rows,
-            train_rows=checked.rows,
-            held_out_rows=dict.fromkeys(HELD_OUT, 0),
-            teacher=first if spec.role == "teacher" else None,
-            student=checked.student.version if checked.student is not None else first,
-            longest_prompt_tokens=checked.longest_prompt_tokens,
-            estimates=Estimates(
-                generated_tokens=Estimate(
-                    value=float(answers * spec.max_tokens),
-                    basis=f"{len(checked.models)} models x {checked.rows} questions x {spec.samples} samples x "
-                    f"max_tokens = {spec.max_tokens}, the most that it can be",
-                ),
-                scored_tokens=UNTRIED if spec.role == "teacher" else Estimate(value=0.0, basis="nothing is scored"),
-                trained_tokens=NONE,
-                generate_s=UNTRIED,
-                score_s=UNTRIED,
-                train_s=NONE,
-                total_s=UNTRIED,
-                memory_bytes=Estimate(value=None, basis="it holds no model"),
-                disk_bytes=UNTRIED,
-            ),
-        )
 
     def _models(self, spec: EvaluateSpec) -> list[ResolvedVersion]:
         if (spec.model is None) == (spec.models is None):

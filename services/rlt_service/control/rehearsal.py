@@ -10,6 +10,7 @@ from rlt_core.errors import RltError
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Rehearsal, RehearsedRow
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.jobs import DistillSpec, RlSpec, RlvrSpec, TrainingSpec, WarmupSpec
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
@@ -59,7 +60,7 @@ class Rehearsed:
 
 
 async def rehearse(
-    spec: TrainingSpec | CollectSpec,
+    spec: TrainingSpec | CollectSpec | EvaluateSpec,
     rows: Sequence[DatasetRow],
     *,
     players: Players | None,
@@ -81,6 +82,8 @@ async def rehearse(
                 return await _warmup(tried, traces, players=players, student=student)
             if isinstance(spec, RlvrSpec):
                 return await _solved_by_student(spec, tried, players=players, student=student)
+            if isinstance(spec, EvaluateSpec) and spec.role == "student":
+                return await _solved(spec, tried, players=players, student=student)
             return await _sampled_by_teacher(spec, tried, players=players, teacher=teacher or "", student=student)
     except TimeoutError:
         return _not_scored(f"teacher and student did not answer within {patience_s:g} s")
@@ -102,7 +105,12 @@ def _not_scored(why: str) -> Rehearsed:
 
 
 async def _sampled_by_teacher(
-    spec: RlSpec | CollectSpec, rows: Sequence[DatasetRow], *, players: Players, teacher: str, student: str
+    spec: RlSpec | CollectSpec | EvaluateSpec,
+    rows: Sequence[DatasetRow],
+    *,
+    players: Players,
+    teacher: str,
+    student: str,
 ) -> Rehearsed:
     began_s = time.monotonic()
     asked = [_explain_request(spec, row, teacher=teacher, seed=index) for index, row in enumerate(rows)]
@@ -181,6 +189,42 @@ async def _solved_by_student(
     return Rehearsed(shown=shown, completion_bytes=sum(written) / len(written))
 
 
+async def _solved(spec: EvaluateSpec, rows: Sequence[DatasetRow], *, players: Players, student: str) -> Rehearsed:
+    """Have questions solved as an evaluate does; mathematics is judged by its job's own process alone."""
+    began_s = time.monotonic()
+    asked = [
+        SolveRequest(
+            question=row.question,
+            student=student,
+            temperature=spec.temperature,
+            top_p=spec.top_p,
+            max_tokens=min(spec.max_tokens, REHEARSED_TOKENS),
+            seed=spec.seed + index,
+        )
+        for index, row in enumerate(rows)
+    ]
+    answers = await _together([players.solve(request) for request in asked])
+    return Rehearsed(
+        shown=Rehearsal(
+            rows=[_judged_row(row, answer.solutions[0], spec=spec) for row, answer in zip(rows, answers, strict=True)],
+            student=student,
+            engine=answers[0].engine,
+            prompt_tokens=sum(answer.usage.prompt_tokens for answer in answers),
+            generated_tokens=sum(answer.usage.completion_tokens for answer in answers),
+            generate_s=time.monotonic() - began_s,
+        )
+    )
+
+
+def _judged_row(row: DatasetRow, made: Solution, *, spec: EvaluateSpec) -> RehearsedRow:
+    closed = made.solution is not None
+    found = RehearsedRow(row=row.id, explanation_tokens=made.tokens, well_formed=closed)
+    if not closed or spec.verdict == "math_verify":
+        return found
+    asked = Question(answer=row.answer, metadata=row.metadata)
+    return found.model_copy(update={"right": judge(made.solution, question=asked, rule=spec.verdict).right})
+
+
 def _solved_row(row: DatasetRow, made: Solution, *, spec: RlvrSpec) -> RehearsedRow:
     """Judge a solution where its end was seen, by any rule but mathematics, which the trainer's process compares."""
     closed = made.solution is not None
@@ -215,7 +259,9 @@ async def _warmup(
     )
 
 
-def _explain_request(spec: RlSpec | CollectSpec, row: DatasetRow, *, teacher: str, seed: int) -> ExplainRequest:
+def _explain_request(
+    spec: RlSpec | CollectSpec | EvaluateSpec, row: DatasetRow, *, teacher: str, seed: int
+) -> ExplainRequest:
     return ExplainRequest(
         question=row.question,
         solution=row.solution,
