@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from rlt_core.comparison import evaluation_of
+from rlt_core.costs import in_common_words
 from rlt_core.errors import InconsistentStateError, NotFoundError
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import Dataset, DatasetRow
@@ -111,7 +112,7 @@ class Completion:
             student=made.version if made.role == "student" else None,
             evaluation=evaluation.id if evaluation is not None else None,
             promotion=self._promote(job, made, evaluation, keep_on=keep_on, api_key=api_key),
-            cost=cost,
+            cost=in_common_words(cost),
         )
 
     def tidy(self, job: Job) -> None:
@@ -131,7 +132,7 @@ class Completion:
         told = CollectedEvent.model_validate({"path": "", **events[0].data}) if events else None
         if told is None:
             return JobResult(dataset=made.id)
-        return JobResult(dataset=made.id, cost=told.cost, counts=told.counts, skipped=told.skipped)
+        return JobResult(dataset=made.id, cost=in_common_words(told.cost), counts=told.counts, skipped=told.skipped)
 
     def _promote(
         self,

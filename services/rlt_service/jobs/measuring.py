@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlt_core.costs import in_common_words
 from rlt_core.errors import InconsistentStateError
 from rlt_core.measured_rows import MeasuredQuestion, file_name, read_questions
 from rlt_core.measures import MeasuredRow, figures_of, values_of
@@ -41,7 +42,7 @@ class Measuring:
         events = self.jobs.newest(job.id, type_="evaluated", limit=1)
         cost: dict[str, float] = events[0].data.get("cost") or {} if events else {}
         ids = [evaluation.id for evaluation in made]
-        return JobResult(evaluation=ids[0], evaluations=ids, cost=cost)
+        return JobResult(evaluation=ids[0], evaluations=ids, cost=in_common_words(cost))
 
 
 def _evaluation(
