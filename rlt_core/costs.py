@@ -16,7 +16,7 @@ def in_common_words(spent: Mapping[str, float]) -> dict[str, float]:
     """
     if not spent:
         return {}
-    common = dict.fromkeys(TOKENS, 0.0)
+    common: dict[str, float] = dict.fromkeys(TOKENS, 0.0)
     common["trained_tokens"] = spent.get("completion_tokens", 0.0)
     common["engine_s"] = sum(spent.get(name, 0.0) for name in ENGINE_S)
     common["trainer_s"] = sum(spent.get(name, 0.0) for name in TRAINER_S)

@@ -92,6 +92,11 @@ class DistillSpec(_SupervisedSpec):
     """
 
     kind: Literal["distill"]
+    dataset: str = Field(default="", max_length=200)
+    """Of explanations; with `teacher`, of questions."""
+    teacher: VersionName | None = None
+    """Who explains the questions first: the job is then a `pipeline` of a `collect`, with its defaults, and this.
+    Without `dataset` it explains those that it was trained on. Not within a pipeline."""
     student_base: str | None = None
     """Null is the base that the engine serves for students."""
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from rlt_core.artifacts import adapter_sha256
 from rlt_core.schemas.jobs import JobError, JobResult
 from rlt_core.schemas.pipelines import PipelineSpec
+from rlt_service.store.registry import Candidate
 from tests.core.pipeline_specs import COLLECT, DISTILL, EVALUATE, RL, WARMUP, step
 from tests.support.control import Control, check_problem, control_app
 from tests.support.waiting import wait_until
@@ -227,3 +229,76 @@ def test_a_ready_pipeline_is_accepted_once_its_datasets_are_named(
     assert PipelineSpec.model_validate(json.loads(text)).rounds == body.get("rounds", 1)
     answer = post(control, body, "?dry_run=true")
     assert answer.status_code == 200, answer.text
+
+
+def test_a_distillation_that_names_a_teacher_collects_first(control: Control, dataset: str) -> None:
+    teacher = control.version("explainer", seed=5)
+    body = {
+        "kind": "distill",
+        "teacher": "explainer",
+        "dataset": dataset,
+        "target_name": "taught",
+        "epochs": 2.0,
+        "seed": 3,
+    }
+    dry = post(control, body, "?dry_run=true")
+    assert dry.status_code == 200, dry.text
+    assert [one["step"] for one in dry.json()["steps"]] == ["collect", "distill"]
+    answer = post(control, body)
+    assert answer.status_code == 202, answer.text
+    made = answer.json()
+    collect, distill = (one["spec"] for one in made["spec"]["steps"])
+    assert (made["kind"], made["spec"]["seed"]) == ("pipeline", 3)
+    assert (collect["kind"], collect["teacher"], collect["dataset"]) == ("collect", teacher, dataset)
+    assert (distill["dataset"], distill["target_name"], distill["epochs"]) == ("$collect.dataset", "taught", 2.0)
+    assert wait_for_step(control, made["id"], "collect")["kind"] == "collect"
+    control.http.post(f"/v1/jobs/{made['id']}/cancel")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param", "why"),
+    [
+        ({"teacher": "nobody"}, 404, "/teacher", "nobody"),
+        ({"teacher": "fake@0"}, 422, "/dataset", "trained on no dataset"),
+        ({"teacher": "fake@0", "dataset": "ds_" + "f" * 20}, 404, "/dataset", "no dataset"),
+        ({"teacher": "fake@0", "resume_from": "job_" + "0" * 20 + ".1.1"}, 422, "/resume_from", "without a teacher"),
+        ({"teacher": "default", "lora": {"rank": 512}, "dataset": "$"}, 422, "/lora/rank", "above the"),
+        ({}, 422, "/dataset", "or the teacher"),
+    ],
+)
+def test_what_is_wrong_with_it_points_into_what_was_sent(
+    control: Control, dataset: str, fields: Body, status: int, param: str, why: str
+) -> None:
+    body: Body = {"kind": "distill", "target_name": "taught"} | fields
+    if body.get("dataset") == "$":
+        body["dataset"] = dataset
+    for query in ("", "?dry_run=true"):
+        answer = post(control, body, query)
+        assert (answer.status_code, answer.json()["param"]) == (status, param), answer.text
+        assert why in answer.json()["detail"]
+
+
+def test_within_a_pipeline_the_two_steps_are_written_out(control: Control, dataset: str) -> None:
+    answer = post(control, pipeline(dataset, step("a", DISTILL, teacher="default")))
+    assert "write a collect" in check_problem(answer, 422, "invalid_request", "/steps/0/spec/teacher")["detail"]
+
+
+def test_a_teacher_explains_what_it_was_trained_on_where_no_questions_are_named(control: Control, dataset: str) -> None:
+    found = control.services.registry.base()
+    folder = control.import_folder("learned", seed=9)
+    control.services.registry.register(
+        Candidate(
+            name="learned",
+            role="teacher",
+            base_model=found.base_model,
+            format=found.format,
+            folder=folder,
+            sha256=adapter_sha256(folder),
+            lora_rank=4,
+            dataset_id=dataset,
+        )
+    )
+    made = post(control, {"kind": "distill", "teacher": "learned", "target_name": "taught"})
+    assert made.status_code == 202, made.text
+    assert made.json()["spec"]["steps"][0]["spec"]["dataset"] == dataset
+    control.http.post(f"/v1/jobs/{made.json()['id']}/cancel")

@@ -6,7 +6,7 @@ from typing import get_args
 
 from rlt_core.errors import InvalidRequestError, NotAvailableYetError
 from rlt_core.hub_models import HUB_PREFIX, parse_hub_model
-from rlt_core.schemas.jobs import JobKind, PolicySpec, RlSpec, RlvrSpec, TrainingSpec
+from rlt_core.schemas.jobs import DistillSpec, JobKind, PolicySpec, RlSpec, RlvrSpec, TrainingSpec
 from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_core.schemas.spec_base import SharedSpec
 from rlt_core.schemas.training import LINEAR_TARGETS, GrpoSpec
@@ -64,6 +64,23 @@ def check_hub(dataset: str, *, param: str) -> None:
     """Raise NotAvailableYetError for a dataset of a hub."""
     if dataset.startswith(HUB_PREFIX):
         raise _later("datasets from a hub: upload the rows with POST /v1/datasets", param=param)
+
+
+def check_taught(spec: DistillSpec) -> None:
+    """Raise InvalidRequestError for a distillation without explanations, or one whose teacher is to write them.
+
+    Submitted alone, the latter has become two steps before.
+    """
+    if spec.teacher is not None:
+        raise InvalidRequestError(
+            "teacher makes a pipeline of a distillation, and this is a step of one: write a collect, and let dataset "
+            "refer to it",
+            param="/teacher",
+        )
+    if not spec.dataset:
+        raise InvalidRequestError(
+            "dataset is missing: name one of explanations, or the teacher who is to write them", param="/dataset"
+        )
 
 
 def check_not_before(spec: SharedSpec | PipelineSpec) -> None:

@@ -10,7 +10,7 @@ from rlt_core.schemas.base import split_version
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.evaluate import EvaluateSpec
-from rlt_core.schemas.jobs import AnySpec, Job, PolicySpec, RlSpec, RlvrSpec, SupervisedSpec
+from rlt_core.schemas.jobs import AnySpec, DistillSpec, Job, PolicySpec, RlSpec, RlvrSpec, SupervisedSpec
 from rlt_core.splits import SplitRows, split_rows
 from rlt_core.traces import SupervisedKind, missing_trace
 from rlt_service.bases import base_role, model_reference
@@ -19,7 +19,7 @@ from rlt_service.control.collecting import CollectChecks
 from rlt_service.control.evaluating import EvaluateChecks
 from rlt_service.control.judging import FaultyRows, check_library
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
-from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before
+from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before, check_taught
 from rlt_service.control.starts import resolve_start
 from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
 from rlt_service.engine.protocol import Engine
@@ -138,6 +138,8 @@ class Submission:
 
     def check_names(self, spec: Spec) -> Named:
         """Make the checks that look at no row; raises as `check` does."""
+        if isinstance(spec, DistillSpec):
+            check_taught(spec)
         base = self.registry.base(base_role(spec))
         check_available(
             spec,

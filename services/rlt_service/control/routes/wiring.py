@@ -1,11 +1,14 @@
 """Own how a request's use case is made of the process's services."""
 
+import asyncio
+
 from rlt_core.errors import EngineUnavailableError
-from rlt_core.schemas.jobs import DryRun, Job, SubmittedSpec
+from rlt_core.schemas.jobs import DistillSpec, DryRun, Job, SubmittedSpec
 from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_service.container import Services
 from rlt_service.control.datasets import Uploader
 from rlt_service.control.deletion import Deleter
+from rlt_service.control.distilling import as_submitted, collects_first
 from rlt_service.control.dry_run import DryRunner
 from rlt_service.control.imports import Importer
 from rlt_service.control.pipeline_dry_run import PipelineDryRun
@@ -78,6 +81,9 @@ def pipelines_of(services: Services) -> Pipelines:
 
 def submit(services: Services, spec: SubmittedSpec) -> Job:
     """Check a job and store it; raises what the checks of its kind raise."""
+    if isinstance(spec, DistillSpec) and spec.teacher is not None:
+        with as_submitted():
+            return pipelines_of(services).submit(collects_first(spec, registry=services.registry))
     if isinstance(spec, PipelineSpec):
         return pipelines_of(services).submit(spec)
     return submission_of(services).submit(spec)
@@ -86,6 +92,10 @@ def submit(services: Services, spec: SubmittedSpec) -> Job:
 async def dry_run(services: Services, spec: SubmittedSpec) -> DryRun:
     """Say what a job would be; raises what the checks of its kind raise."""
     runner = dry_runner_of(services)
+    if isinstance(spec, DistillSpec) and spec.teacher is not None:
+        with as_submitted():
+            both = await asyncio.to_thread(collects_first, spec, registry=services.registry)
+            return await PipelineDryRun(runner=runner, pipelines=pipelines_of(services)).run(both)
     if isinstance(spec, PipelineSpec):
         return await PipelineDryRun(runner=runner, pipelines=pipelines_of(services)).run(spec)
     return await runner.run(spec)
