@@ -9,6 +9,7 @@ from rlt_core.schemas.evaluate import VerdictRule
 from rlt_core.schemas.explain import FinishReason
 from rlt_core.schemas.score import RewardConfig
 from rlt_core.schemas.spec_base import SharedSpec, VersionName
+from rlt_core.schemas.training import Splits
 
 Keep = Literal["all", "best", "best_that_fits"]
 """Which explanations of a question become rows: all, the one of highest reward, or that among those that fit."""
@@ -67,6 +68,8 @@ class CollectSpec(SharedSpec):
     """Share of the questions whose calls may fail for good; one more, and the job fails."""
     questions_at_once: int = Field(default=32, ge=1, le=96)
     """Questions that are explained and scored at the same time."""
+    splits: Splits = Field(default_factory=Splits)
+    """Questions that are left out, so that what learns from the explanations can be measured on them."""
 
 
 class Provenance(WireModel):

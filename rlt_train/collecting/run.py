@@ -2,15 +2,18 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlt_core.collected import FOLDER, shard_questions
 from rlt_core.errors import ConfigurationError, ModelNotFoundError, RltError
+from rlt_core.row_files import open_rows
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import DatasetRow
-from rlt_core.schemas.trainer import CollectedEvent, CollectingEvent
+from rlt_core.schemas.trainer import CollectedEvent, CollectingEvent, TrainerJob
+from rlt_core.schemas.training import Splits
+from rlt_core.splits import split_rows
 from rlt_train.collecting.answers import Answered
 from rlt_train.collecting.asking import Asker, Question
 from rlt_train.collecting.chat_endpoint import ChatEndpoint
@@ -109,7 +112,8 @@ class _Collect:
         )
         self._context = context
         self._dataset = Path(job.dataset_path)
-        total = _lines(self._dataset)
+        self._chosen = _chosen(job, self.spec)
+        total = _lines(self._dataset) if self._chosen is None else len(self._chosen)
         if not total:
             raise InvalidTrainingDataError("the dataset has no rows: there is nothing to explain", param="/dataset")
         self.tally = Tally(total=total)
@@ -142,19 +146,27 @@ class _Collect:
 
     def questions(self) -> Iterator[Question]:
         """Give the questions that are left, in the dataset's order; those that were noted go into their shards."""
+        for position, row in self._rows():
+            shard = position // self._shard_size
+            opened = self._open.setdefault(shard, _Shard(size=self._size_of(shard)))
+            opened.rows[position] = row
+            noted = self._noted.pop(position, None)
+            if noted is not None and noted.row_id == row.id:
+                self.take(noted)
+            else:
+                yield Question(position=position, row=row)
+
+    def _rows(self) -> Iterator[tuple[int, DatasetRow]]:
+        """Give the rows of shards that are not whole, with their places among those that are explained."""
+        if self._chosen is not None:
+            for position in range(len(self._chosen)):
+                if position // self._shard_size not in self._whole:
+                    yield position, self._chosen[position]
+            return
         with self._dataset.open(encoding="utf-8") as lines:
             for position, line in enumerate(lines):
-                shard = position // self._shard_size
-                if shard in self._whole:
-                    continue
-                row = read_row(line, number=position + 1)
-                opened = self._open.setdefault(shard, _Shard(size=self._size_of(shard)))
-                opened.rows[position] = row
-                noted = self._noted.pop(position, None)
-                if noted is not None and noted.row_id == row.id:
-                    self.take(noted)
-                else:
-                    yield Question(position=position, row=row)
+                if position // self._shard_size not in self._whole:
+                    yield position, read_row(line, number=position + 1)
 
     def take(self, answered: Answered) -> None:
         """Note an answer; finish its shard where it is the last."""
@@ -242,6 +254,15 @@ def _spec(context: ServiceContext) -> CollectSpec:
     if job.teacher_version is None or job.student_version is None or not job.base_url:
         raise ConfigurationError("a collect job needs teacher_version, student_version and base_url")
     return job.spec
+
+
+def _chosen(job: TrainerJob, spec: CollectSpec) -> Sequence[DatasetRow] | None:
+    """Give the rows that no split holds out, read when they are asked for; None for all, which are a stream."""
+    if spec.splits == Splits():
+        return None
+    held_out = {name: open_rows(Path(path), read=read_row) for name, path in job.split_paths.items()}
+    rows = open_rows(Path(job.dataset_path), read=read_row)
+    return split_rows(rows, splits=spec.splits, seed=spec.seed, held_out=held_out).train
 
 
 def _lines(path: Path) -> int:

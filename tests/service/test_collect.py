@@ -192,3 +192,21 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
     source = {"base_url": "http://stub.test/v1", "api_key_env": "STUB_KEY"}
     with control_app(tmp_path_factory.mktemp("home"), max_model_len=512, sources={"stub": source}) as made:
         yield made
+
+
+def test_held_out_questions_are_not_explained_and_what_is_wrong_with_a_split_is_refused(control: Control) -> None:
+    dataset = control.upload()
+    spec = {"kind": "collect", "dataset": dataset, "splits": {"report": 0.3}, "max_tokens": 24}
+    dry = control.http.post("/v1/train?dry_run=true", json=spec).json()
+    assert (dry["dataset_rows"], dry["train_rows"], dry["held_out_rows"]["report"]) == (10, 7, 3)
+    assert dry["lengths"]["rows"] == 7
+    for splits, status, param in (
+        ({"report": 1.0}, 422, "/splits/report"),
+        ({"report": 0.6, "gate": 0.6}, 422, "/splits"),
+        ({"report": dataset}, 422, "/splits"),
+        ({"report": "ds_" + "f" * 20}, 404, "/splits/report"),
+        ({"report": "hub:a/b"}, 422, "/splits/report"),
+    ):
+        refused = control.http.post("/v1/train", json=spec | {"splits": splits})
+        assert (refused.status_code, refused.json()["param"]) == (status, param), refused.text
+    assert control.http.post("/v1/train", json=spec).status_code == 202

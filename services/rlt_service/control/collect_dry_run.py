@@ -8,7 +8,6 @@ from pathlib import Path
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.dry_run import Estimate, Estimates, Lengths, Rehearsal
 from rlt_core.schemas.jobs import DryRun
-from rlt_core.splits import HELD_OUT
 from rlt_service.control.collecting import CheckedCollect, CollectChecks
 from rlt_service.control.estimates import per_s, seconds, total
 from rlt_service.control.rehearsal import REHEARSED_ROWS, Players, Rehearsed, rehearse
@@ -43,12 +42,12 @@ class CollectDryRun:
         return await asyncio.to_thread(self._told, checked, rehearsed)
 
     def _told(self, checked: CheckedCollect, rehearsed: Rehearsed) -> DryRun:
-        estimates = estimate(checked.spec, rows=checked.dataset.rows, lengths=checked.lengths, rehearsed=rehearsed)
+        estimates = estimate(checked.spec, rows=checked.rows, lengths=checked.lengths, rehearsed=rehearsed)
         return DryRun(
             spec=checked.spec,
             dataset_rows=checked.dataset.rows,
-            train_rows=checked.dataset.rows,
-            held_out_rows=dict.fromkeys(HELD_OUT, 0),
+            train_rows=checked.rows,
+            held_out_rows=dict(checked.held_out),
             teacher=checked.teacher.version if checked.spec.source is None else None,
             student=checked.student.version,
             longest_prompt_tokens=checked.lengths.longest_tokens if checked.lengths is not None else None,

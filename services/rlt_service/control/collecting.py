@@ -1,16 +1,19 @@
 """Own what is checked of a collect before it is accepted: whom it names, whether rows fit. Rows are a stream."""
 
 import heapq
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 from rlt_core.errors import InvalidRequestError, NotFoundError, PromptTooLongError
 from rlt_core.formats import ExplanationPiece
+from rlt_core.row_files import open_rows
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.datasets import Dataset, DatasetRow
 from rlt_core.schemas.dry_run import Lengths
+from rlt_core.schemas.training import Splits
+from rlt_core.splits import HELD_OUT, SplitRows, split_rows
 from rlt_core.statistics import mean
 from rlt_core.tokens import SequenceCodec
 from rlt_service.control.specs import check_hub, check_not_before
@@ -31,6 +34,10 @@ class CheckedCollect:
 
     spec: CollectSpec
     dataset: Dataset
+    rows: int
+    """Those that are explained."""
+    held_out: Mapping[str, int]
+    """Those that are not, by split."""
     teacher: ResolvedVersion
     student: ResolvedVersion
     first: Sequence[DatasetRow]
@@ -61,27 +68,52 @@ class CollectChecks:
             raise InvalidRequestError(
                 f"dataset {dataset.id} has no rows: there is nothing to explain", param="/dataset"
             )
-        lengths = None
-        if self.engine is not None:
-            check_temperature(spec.reward.temperature, info=self.engine.info, param="/reward/temperature")
-            with storage_faults(f"read dataset {dataset.id}"):
-                lengths = _lengths(
-                    path,
-                    rows=dataset.rows,
-                    spec=spec,
-                    codec=self.engine.codec,
-                    max_model_len=self.engine.info.max_model_len,
-                )
         with storage_faults(f"read dataset {dataset.id}"):
-            first = _first(path, tried)
+            parts = self._split(spec, path)
+            rows = dataset.rows if parts is None else len(parts.train)
+            lengths = self._lengths(spec, _lines(path, parts), rows=rows)
+            first = [DatasetRow.model_validate_json(line) for line in islice(_lines(path, parts), tried)]
         return CheckedCollect(
-            spec=spec, dataset=dataset, teacher=teacher, student=student, first=first, lengths=lengths
+            spec=spec,
+            dataset=dataset,
+            rows=rows,
+            held_out={name: 0 if parts is None else len(getattr(parts, name)) for name in HELD_OUT},
+            teacher=teacher,
+            student=student,
+            first=first,
+            lengths=lengths,
         )
+
+    def _split(self, spec: CollectSpec, path: Path) -> SplitRows | None:
+        """Divide the rows as the job will; None where none is held out, and they are read as a stream."""
+        if spec.splits == Splits():
+            return None
+        named = {split: value for split, value in spec.splits.model_dump().items() if isinstance(value, str)}
+        held_out: dict[str, Sequence[DatasetRow]] = {}
+        for split, dataset_id in named.items():
+            try:
+                held_out[split] = open_rows(self.datasets.path(dataset_id))
+            except NotFoundError as error:
+                raise NotFoundError(error.detail, param=f"/splits/{split}") from error
+        parts = split_rows(open_rows(path), splits=spec.splits, seed=spec.seed, held_out=held_out)
+        if not parts.train:
+            raise InvalidRequestError("no question is left to explain: hold less out", param="/splits")
+        return parts
+
+    def _lengths(self, spec: CollectSpec, lines: Iterable[bytes], *, rows: int) -> Lengths | None:
+        if self.engine is None:
+            return None
+        check_temperature(spec.reward.temperature, info=self.engine.info, param="/reward/temperature")
+        room = self.engine.info.max_model_len
+        return _lengths(lines, rows=rows, spec=spec, codec=self.engine.codec, max_model_len=room)
 
     def check_names(self, spec: CollectSpec) -> tuple[ResolvedVersion, ResolvedVersion]:
         """Make the checks that look at no row; give teacher and student. Raises as `check` does."""
         check_not_before(spec)
         check_hub(spec.dataset, param="/dataset")
+        for split, held_out in spec.splits.model_dump().items():
+            if isinstance(held_out, str):
+                check_hub(held_out, param=f"/splits/{split}")
         _check_keep(spec)
         _check_source(spec, known=self.sources)
         teacher = resolve_version(self.registry, "teacher", spec.teacher, param="/teacher")
@@ -138,14 +170,15 @@ class _Row:
     """Tokens that the student reads beside the explanation."""
 
 
-def _lengths(path: Path, *, rows: int, spec: CollectSpec, codec: SequenceCodec, max_model_len: int) -> Lengths:
+def _lengths(
+    lines: Iterable[bytes], *, rows: int, spec: CollectSpec, codec: SequenceCodec, max_model_len: int
+) -> Lengths:
     """Count rows in tokens: an even sample, and those of the longest lines.
 
     Raises PromptTooLongError where not even the shortest fit: some that do not are left out and listed by the job.
     """
     limit = max_model_len - spec.max_tokens
-    with path.open("rb") as lines:
-        sampled, longest, shortest = _picked(lines, stride=max(1, rows // LOOKED_AT))
+    sampled, longest, shortest = _picked(lines, stride=max(1, rows // LOOKED_AT))
     even = [_tokens(line, codec=codec) for line in sampled]
     seen = [*even, *(_tokens(line, codec=codec) for line in longest)]
     if not any(_fits(row, limit) for row in seen):
@@ -198,6 +231,10 @@ def _fits(row: _Row, limit: int) -> bool:
     return max(row.teacher, row.reader) <= limit
 
 
-def _first(path: Path, rows: int) -> list[DatasetRow]:
+def _lines(path: Path, parts: SplitRows | None) -> Iterator[bytes]:
+    """Give the rows that are explained, a line each."""
+    if parts is not None:
+        yield from (row.model_dump_json(exclude_none=True).encode() for row in parts.train)
+        return
     with path.open("rb") as lines:
-        return [DatasetRow.model_validate_json(line) for _, line in zip(range(rows), lines, strict=False)]
+        yield from lines

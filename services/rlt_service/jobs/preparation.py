@@ -89,13 +89,14 @@ class Preparation:
     def _service(self, job: Job, spec: ServiceSpec) -> dict[str, Any]:
         # As with rl, what an alias means is decided once: all shards are of one teacher, judged by one student.
         first = self._first_attempt(job)
-        if isinstance(spec, CollectSpec) and spec.source is not None:
-            return self._outside(spec, spec.source, first)
         if isinstance(spec, EvaluateSpec):
             return self._evaluate(spec, first)
+        splits = {"split_paths": self._splits(spec)}
+        if spec.source is not None:
+            return self._outside(spec, spec.source, first) | splits
         teacher = (first and first.teacher_version) or spec.teacher
         student = (first and first.student_version) or spec.student
-        return {
+        return splits | {
             "teacher_version": self.registry.resolve("teacher", teacher).version,
             "student_version": self.registry.resolve("student", student).version,
         }
@@ -133,7 +134,7 @@ class Preparation:
     def _attempt_dir(self, job: Job, attempt: int) -> Path:
         return self.artifacts.attempt_dir(job.id, attempt)
 
-    def _splits(self, spec: TrainingSpec) -> dict[str, str]:
+    def _splits(self, spec: TrainingSpec | CollectSpec) -> dict[str, str]:
         named = spec.splits.model_dump().items()
         return {split: str(self.datasets.path(value)) for split, value in named if isinstance(value, str)}
 

@@ -26,6 +26,8 @@ from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.score import ScoreRequest, ScoreResponse
 from rlt_core.schemas.solve import SolveRequest, SolveResponse
 from rlt_core.schemas.trainer import TRAINER_EVENT, CollectedEvent, ProgressEvent, TrainerEvent, TrainerJob
+from rlt_core.schemas.training import Splits
+from rlt_core.splits import split_rows
 from rlt_train.collecting.run import run_collect
 from rlt_train.errors import InvalidTrainingDataError, RolloutMismatchError, RolloutsDroppedError, StopRequested
 from rlt_train.events import EventWriter
@@ -109,6 +111,33 @@ def context(
         format_id=base.format,
     )
     return ServiceContext(job=job, events=EventWriter(Path(job.events_path)), stop=StopFlag(), connect=lambda: services)
+
+
+def test_held_out_questions_are_never_asked_and_a_later_attempt_holds_the_same_out(
+    tmp_path: Path, control: Control, services: HttpServices
+) -> None:
+    splits = {"report": 0.25, "gate": 0.1}
+    kept = split_rows(ROWS, splits=Splits.model_validate(splits), seed=3).train
+    watched = Watched(services, refuse=lambda _, asked: StopRequested() if asked == 10 else None)
+    with pytest.raises(StopRequested):
+        run_collect(context(tmp_path, control, watched, splits=splits, seed=3, questions_at_once=1))
+    again = Watched(services)
+    found = run_collect(context(tmp_path, control, again, attempt=2, splits=splits, seed=3, questions_at_once=1))
+    assert found.counts["questions"] == len(kept) == 13
+    assert [each.id for each in rows_of(tmp_path, 2)] == [f"{each.id}#{index}" for each in kept for index in (0, 1)]
+    asked = {*watched.asked, *again.asked}
+    assert asked == {each.question for each in kept}
+    assert len(again.asked) < len(kept)
+
+
+def test_questions_of_another_dataset_are_held_out_where_it_is_named(
+    tmp_path: Path, control: Control, services: HttpServices
+) -> None:
+    held_out = tmp_path / "held-out.jsonl"
+    held_out.write_text("".join(each.model_dump_json(exclude_none=True) + "\n" for each in ROWS[:5]))
+    made = context(tmp_path, control, services, splits={"report": "ds_1"})
+    job = made.job.model_copy(update={"split_paths": {"report": str(held_out)}})
+    assert run_collect(replace(made, job=job)).counts["questions"] == 15
 
 
 def rows_of(root: Path, attempt: int) -> list[DatasetRow]:
