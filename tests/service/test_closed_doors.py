@@ -67,7 +67,8 @@ def references(schema: Any) -> Iterator[str]:
 def test_no_body_has_a_field_for_a_template_a_pattern_a_grammar_or_a_path(control: Control) -> None:
     named = set(bodies(control.http.get("/openapi.json").json()))
     assert {"question", "solution", "target_name", "rank", "folder"} <= named
-    assert [name for name in named if any(word in name for word in NOT_TAKEN)] == []
+    # What ends a chat is looked for as it stands, letter by letter.
+    assert [name for name in named - {"stop"} if any(word in name for word in NOT_TAKEN)] == []
 
 
 @pytest.mark.parametrize("field", FIELDS)
