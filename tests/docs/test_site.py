@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import errors_page, settings_page
+from tests.support import errors_page, operations_page, settings_page
+from tests.support.service import make_app
 
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r"^\| `([a-z_]+)` \|", re.MULTILINE)
@@ -40,3 +41,8 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
     for page in pages:
         assert loaded.findall(page.read_text(encoding="utf-8")) == [], page.name
     assert (tmp_path / "search" / "search_index.json").is_file()
+
+
+def test_the_page_of_operations_follows_from_the_openapi_document(tmp_path: Path) -> None:
+    found = operations_page.PAGE.read_text(encoding="utf-8")
+    assert found == operations_page.page(make_app(tmp_path).openapi()), "run `python -m tests.support.operations_page`"
