@@ -38,7 +38,7 @@ LOCKED := $(VENV)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large experiment-rl experiment-distill lint types contracts format lock
+.PHONY: help setup up demo docs test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large experiment-rl experiment-distill lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ up: $(LOCKED) ## Start everything on this machine: engine, API, worker, broker (
 
 demo: $(LOCKED) ## Train a teacher and watch it swap into serving (about 15 minutes on 2 cores)
 	@RLT_DEMO_COMMAND="make demo" $(BIN)/python -m rlt_client.demo $(DEMO_ARGS)
+
+docs: $(LOCKED) ## Build the site of the documentation into .rlt/site, strictly, without the net
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir $(RLT_HOME)/site
 
 test: $(LOCKED) lint types contracts fast slow real ## Everything that a submission must pass
 

@@ -1,0 +1,48 @@
+"""The site builds strictly and by itself; its generated pages follow from the code, and every code has an entry."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support import errors_page, operations_page, settings_page
+from tests.support.service import make_app
+
+ROOT = Path(__file__).parents[2]
+CODE = re.compile(r"^\| `([a-z_]+)` \|", re.MULTILINE)
+
+
+def codes_in(text: str) -> set[str]:
+    return set(CODE.findall(text))
+
+
+def test_the_page_of_settings_follows_from_the_settings() -> None:
+    found = settings_page.PAGE.read_text(encoding="utf-8")
+    assert found == settings_page.page(), "run `python -m tests.support.settings_page`"
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [line for line in settings_page.page().splitlines() if line.endswith("|  |")] == []
+
+
+def test_every_code_has_an_entry_and_every_entry_is_a_code() -> None:
+    codes = codes_in(errors_page.page().partition("## Codes")[2].partition("\n## ")[0])
+    assert len(codes) >= 30
+    assert codes_in((ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")) == codes
+
+
+def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert built.returncode == 0, built.stderr
+    loaded = re.compile(r"""<(?:script|link|img)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//[^"' >]+""")
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 15
+    for page in pages:
+        assert loaded.findall(page.read_text(encoding="utf-8")) == [], page.name
+    assert (tmp_path / "search" / "search_index.json").is_file()
+
+
+def test_the_page_of_operations_follows_from_the_openapi_document(tmp_path: Path) -> None:
+    found = operations_page.PAGE.read_text(encoding="utf-8")
+    assert found == operations_page.page(make_app(tmp_path).openapi()), "run `python -m tests.support.operations_page`"
