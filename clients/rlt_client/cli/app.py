@@ -17,8 +17,8 @@ HELP = """Explain, score, train, swap: talk to an RLT server, or start one with 
 The server is the one of --base-url, else RLT_BASE_URL, else the one that `rlt up` runs on this machine.
 Where it asks for a key, that of RLT_API_KEY is sent (`rlt keys` makes them).
 
-Exit codes: 0 done, 1 the server refused or failed, 2 wrong usage, 3 no server answers,
-4 the watched job did not succeed, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage or a value that the server refuses, 3 not found,
+4 the watched job did not succeed, 5 no server answers or it is busy, 6 no access, 130 interrupted.
 """
 
 
@@ -69,9 +69,14 @@ def _show_version(wanted: bool) -> None:
 def _root(
     context: typer.Context,
     base_url: Annotated[str | None, typer.Option("--base-url", help="Server, such as http://127.0.0.1:8400.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", help="Others on this machine can see it: prefer RLT_API_KEY.")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     given = state_of(context)
-    context.obj = State(base_url=base_url, transport=given.transport, out=given.out, errors=given.errors)
+    context.obj = State(
+        base_url=base_url, api_key=api_key, transport=given.transport, out=given.out, errors=given.errors
+    )
