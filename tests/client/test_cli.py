@@ -38,6 +38,7 @@ def test_the_version_is_the_package_s(rlt: Rlt, capsys: pytest.CaptureFixture[st
     "command",
     [
         "up",
+        "demo",
         "backup",
         "restore",
         "keys",
@@ -381,3 +382,14 @@ def test_a_refusal_ends_with_the_code_of_its_kind(
     server.says(make_problem(status, "some_code", "no"))
     assert rlt("--api-key", "rlt_k", "jobs", "list") == code
     assert server.requests[0].headers["Authorization"] == "Bearer rlt_k"
+
+
+@pytest.mark.parametrize("named", [None, "http://rlt.test"])
+def test_demo_hands_its_options_over(rlt: Rlt, monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _path, arguments: became.append(list(arguments)))
+    monkeypatch.delenv("RLT_BASE_URL", raising=False)
+    if named:
+        monkeypatch.setenv("RLT_BASE_URL", named)
+    assert rlt("demo", "--seed", "3", "--home", "here") == 0
+    assert became[0][1:] == ["-m", "rlt_client.demo", "--home", "here", "--seed", "3"]

@@ -9,7 +9,7 @@ import httpx
 import typer
 
 from rlt_client._errors import APIError
-from rlt_client.cli import backup, datasets, evaluations, explain, jobs, keys, models, score, solve, train, up
+from rlt_client.cli import backup, datasets, demo, evaluations, explain, jobs, keys, models, score, solve, train, up
 from rlt_client.cli.state import State, report, state_of
 
 HELP = """Explain, score, train, swap: talk to an RLT server, or start one with `rlt up`.
@@ -35,6 +35,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_root)
     app.command("up")(up.up)
+    app.command("demo")(demo.demo)
     app.command("backup")(backup.backup)
     app.command("restore")(backup.restore)
     app.command("explain")(explain.explain)
