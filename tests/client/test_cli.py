@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from rlt_client.cli import main
+from rlt_client.cli.arguments import hoisted
 from tests.client.conftest import Canned
 
 Bodies = Callable[..., dict[str, Any]]
@@ -393,3 +394,15 @@ def test_demo_hands_its_options_over(rlt: Rlt, monkeypatch: pytest.MonkeyPatch, 
         monkeypatch.setenv("RLT_BASE_URL", named)
     assert rlt("demo", "--seed", "3", "--home", "here") == 0
     assert became[0][1:] == ["-m", "rlt_client.demo", "--home", "here", "--seed", "3"]
+
+
+def test_the_root_s_options_may_stand_behind_a_command(rlt: Rlt, server: Canned) -> None:
+    server.says(httpx.Response(200, json={"data": []}))
+    assert rlt("jobs", "list", "--base-url=http://other.test", "--api-key", "rlt_k") == 0
+    assert server.requests[0].url.host == "other.test"
+    assert server.requests[0].headers["Authorization"] == "Bearer rlt_k"
+
+
+def test_what_follows_two_dashes_stays_where_it_is() -> None:
+    assert hoisted(["a", "--api-key", "k", "--", "--base-url", "x"]) == ["--api-key", "k", "a", "--", "--base-url", "x"]
+    assert hoisted(["a", "--base-url"]) == ["--base-url", "a"]

@@ -10,6 +10,7 @@ import typer
 
 from rlt_client._errors import APIError
 from rlt_client.cli import backup, datasets, demo, evaluations, explain, jobs, keys, models, score, solve, train, up
+from rlt_client.cli.arguments import hoisted
 from rlt_client.cli.state import State, report, state_of
 
 HELP = """Explain, score, train, swap: talk to an RLT server, or start one with `rlt up`.
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, *, transport: httpx.BaseTranspo
     state = State(transport=transport)
     command = typer.main.get_command(build())
     try:
-        command(args=list(arguments) if arguments is not None else None, prog_name="rlt", obj=state)
+        command(args=hoisted(sys.argv[1:] if arguments is None else arguments), prog_name="rlt", obj=state)
     except APIError as error:
         sys.exit(report(error, errors=state.errors))
 
