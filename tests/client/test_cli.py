@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from rlt_client.cli import main
+from rlt_client.cli.arguments import hoisted
 from tests.client.conftest import Canned
 
 Bodies = Callable[..., dict[str, Any]]
@@ -38,6 +39,7 @@ def test_the_version_is_the_package_s(rlt: Rlt, capsys: pytest.CaptureFixture[st
     "command",
     [
         "up",
+        "demo",
         "backup",
         "restore",
         "keys",
@@ -259,7 +261,7 @@ def test_a_refusal_names_the_field_the_code_and_the_request(
     rlt: Rlt, server: Canned, make_problem: Problems, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.says(make_problem(404, "model_not_found", "no teacher 'x'", param="/teacher"))
-    assert rlt("explain", "-q", "q", "-s", "s", "--teacher", "x") == 1
+    assert rlt("explain", "-q", "q", "-s", "s", "--teacher", "x") == 3
     said = capsys.readouterr().err
     assert "no teacher 'x' (404 model_not_found, request req_1)" in said
     assert "at /teacher" in said
@@ -271,13 +273,13 @@ def test_bad_lines_of_an_upload_are_listed(
 ) -> None:
     (tmp_path / "rows.jsonl").write_text("{}\n")
     server.says(make_problem(422, "invalid_dataset", "1 bad line", lines=[{"line": 1, "message": "no question"}]))
-    assert rlt("datasets", "upload", str(tmp_path / "rows.jsonl")) == 1
+    assert rlt("datasets", "upload", str(tmp_path / "rows.jsonl")) == 2
     assert "line 1: no question" in capsys.readouterr().err
 
 
 def test_no_server_says_rlt_up(rlt: Rlt, server: Canned, capsys: pytest.CaptureFixture[str]) -> None:
     server.says(httpx.ConnectError("refused"))
-    assert rlt("jobs", "list") == 3
+    assert rlt("jobs", "list") == 5
     assert "rlt up" in capsys.readouterr().err
 
 
@@ -372,3 +374,35 @@ def test_the_server_of_rlt_up_is_found_by_its_note(
     with pytest.raises(SystemExit):
         main(["jobs", "list"], transport=server.transport())
     assert str(server.requests[0].url).startswith("http://127.0.0.1:9123/v1/jobs")
+
+
+@pytest.mark.parametrize(("status", "code"), [(409, 1), (422, 2), (404, 3), (429, 5), (503, 5), (401, 6), (403, 6)])
+def test_a_refusal_ends_with_the_code_of_its_kind(
+    rlt: Rlt, server: Canned, make_problem: Problems, status: int, code: int
+) -> None:
+    server.says(make_problem(status, "some_code", "no"))
+    assert rlt("--api-key", "rlt_k", "jobs", "list") == code
+    assert server.requests[0].headers["Authorization"] == "Bearer rlt_k"
+
+
+@pytest.mark.parametrize("named", [None, "http://rlt.test"])
+def test_demo_hands_its_options_over(rlt: Rlt, monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _path, arguments: became.append(list(arguments)))
+    monkeypatch.delenv("RLT_BASE_URL", raising=False)
+    if named:
+        monkeypatch.setenv("RLT_BASE_URL", named)
+    assert rlt("demo", "--seed", "3", "--home", "here") == 0
+    assert became[0][1:] == ["-m", "rlt_client.demo", "--home", "here", "--seed", "3"]
+
+
+def test_the_root_s_options_may_stand_behind_a_command(rlt: Rlt, server: Canned) -> None:
+    server.says(httpx.Response(200, json={"data": []}))
+    assert rlt("jobs", "list", "--base-url=http://other.test", "--api-key", "rlt_k") == 0
+    assert server.requests[0].url.host == "other.test"
+    assert server.requests[0].headers["Authorization"] == "Bearer rlt_k"
+
+
+def test_what_follows_two_dashes_stays_where_it_is() -> None:
+    assert hoisted(["a", "--api-key", "k", "--", "--base-url", "x"]) == ["--api-key", "k", "a", "--", "--base-url", "x"]
+    assert hoisted(["a", "--base-url"]) == ["--base-url", "a"]

@@ -58,7 +58,7 @@ def test_the_command_sends_the_key_of_the_environment_and_asks_for_one(
             main(["--base-url", "http://app", *arguments], transport=AppTransport(control.http))
         return ended.value.code
 
-    assert rlt("jobs", "list") == 1
+    assert rlt("jobs", "list") == 6
     assert "RLT_API_KEY" in capsys.readouterr().err
     monkeypatch.setenv("RLT_API_KEY", secret)
     assert rlt("jobs", "list") == 0

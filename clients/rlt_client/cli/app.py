@@ -9,7 +9,8 @@ import httpx
 import typer
 
 from rlt_client._errors import APIError
-from rlt_client.cli import backup, datasets, evaluations, explain, jobs, keys, models, score, solve, train, up
+from rlt_client.cli import backup, datasets, demo, evaluations, explain, jobs, keys, models, score, solve, train, up
+from rlt_client.cli.arguments import hoisted
 from rlt_client.cli.state import State, report, state_of
 
 HELP = """Explain, score, train, swap: talk to an RLT server, or start one with `rlt up`.
@@ -17,8 +18,8 @@ HELP = """Explain, score, train, swap: talk to an RLT server, or start one with 
 The server is the one of --base-url, else RLT_BASE_URL, else the one that `rlt up` runs on this machine.
 Where it asks for a key, that of RLT_API_KEY is sent (`rlt keys` makes them).
 
-Exit codes: 0 done, 1 the server refused or failed, 2 wrong usage, 3 no server answers,
-4 the watched job did not succeed, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage or a value that the server refuses, 3 not found,
+4 the watched job did not succeed, 5 no server answers or it is busy, 6 no access, 130 interrupted.
 """
 
 
@@ -35,6 +36,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_root)
     app.command("up")(up.up)
+    app.command("demo")(demo.demo)
     app.command("backup")(backup.backup)
     app.command("restore")(backup.restore)
     app.command("explain")(explain.explain)
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, *, transport: httpx.BaseTranspo
     state = State(transport=transport)
     command = typer.main.get_command(build())
     try:
-        command(args=list(arguments) if arguments is not None else None, prog_name="rlt", obj=state)
+        command(args=hoisted(sys.argv[1:] if arguments is None else arguments), prog_name="rlt", obj=state)
     except APIError as error:
         sys.exit(report(error, errors=state.errors))
 
@@ -69,9 +71,14 @@ def _show_version(wanted: bool) -> None:
 def _root(
     context: typer.Context,
     base_url: Annotated[str | None, typer.Option("--base-url", help="Server, such as http://127.0.0.1:8400.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", help="Others on this machine can see it: prefer RLT_API_KEY.")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     given = state_of(context)
-    context.obj = State(base_url=base_url, transport=given.transport, out=given.out, errors=given.errors)
+    context.obj = State(
+        base_url=base_url, api_key=api_key, transport=given.transport, out=given.out, errors=given.errors
+    )

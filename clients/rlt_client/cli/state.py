@@ -12,16 +12,12 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from rlt_client._client import DEFAULT_BASE_URL, Client
-from rlt_client._errors import APIConnectionError, APIError, APIStatusError, APITimeoutError
+from rlt_client._errors import APIConnectionError, APIError, APIStatusError
+from rlt_client.cli.exit_codes import ExitCode, of_status
 
-EXIT_FAILED: Final = 1
-"""The server refused or failed."""
-EXIT_NO_SERVER: Final = 3
-"""No server answers."""
-EXIT_JOB: Final = 4
-"""The job that was watched did not succeed."""
-EXIT_INTERRUPTED: Final = 130
-"""Ctrl-C, as shells have it."""
+EXIT_FAILED: Final = ExitCode.FAILED
+EXIT_JOB: Final = ExitCode.JOB
+EXIT_INTERRUPTED: Final = ExitCode.INTERRUPTED
 
 Json = Annotated[bool, typer.Option("--json", help="Print the server's answer as JSON.")]
 
@@ -31,6 +27,7 @@ class State:
     """One call of the command."""
 
     base_url: str | None = None
+    api_key: str | None = None
     transport: httpx.BaseTransport | None = None
     """For tests: the app in process instead of a network."""
     out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
@@ -38,7 +35,7 @@ class State:
 
     def client(self) -> Client:
         """Open the SDK on the server in question."""
-        return Client(self.base_url or _known_base_url(), transport=self.transport)
+        return Client(self.base_url or _known_base_url(), api_key=self.api_key, transport=self.transport)
 
 
 def state_of(context: typer.Context) -> State:
@@ -63,8 +60,9 @@ def report(error: APIError, *, errors: Console) -> int:
         lines: list[Any] = error.extra.get("lines", [])
         for line in lines:
             errors.print(f"  line {line.get('line')}: {line.get('message')}", markup=False)
-    no_server = isinstance(error, APIConnectionError) and not isinstance(error, APITimeoutError)
-    return EXIT_NO_SERVER if no_server else EXIT_FAILED
+    if isinstance(error, APIConnectionError):
+        return ExitCode.UNAVAILABLE
+    return of_status(error.status) if isinstance(error, APIStatusError) else ExitCode.FAILED
 
 
 def state_folder() -> Path:
