@@ -65,7 +65,11 @@ class JobRow(Base):
     """A job; `attempt` is the fence that every write of a running attempt carries."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_queue_status", "queue", "status"),)
+    __table_args__ = (
+        Index("ix_jobs_queue_status", "queue", "status"),
+        Index("ix_jobs_status", "status"),
+        Index("ix_jobs_kind_status", "kind", "status"),
+    )
 
     ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
     """Order of submission; ages and pages go by it, no clock does."""

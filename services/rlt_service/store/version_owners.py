@@ -1,6 +1,6 @@
 """Own who knows of a version: its maker, those that see all, and once an alias has pointed at it, everybody."""
 
-from sqlalchemy import ColumnElement, String, cast, or_, select
+from sqlalchemy import ColumnElement, String, cast, false, or_, select
 from sqlalchemy.orm import Session
 
 from rlt_service.store.ownership import VIEWER, owner, visible
@@ -31,5 +31,8 @@ def maker(session: Session, job_id: str | None) -> str | None:
 
 def name_use(session: Session, name: str) -> tuple[bool, bool]:
     """Tell whether versions have a name, and whether another key made any of them; deleted ones count."""
-    rows = list(session.scalars(select(VersionRow).where(VersionRow.name == name, VersionRow.number > 0)))
-    return bool(rows), not all(map(is_own, rows))
+    made = select(VersionRow.ordinal).where(VersionRow.name == name, VersionRow.number > 0)
+    viewer = VIEWER.get()
+    foreign = false() if viewer is None or viewer.sees_all else VersionRow.owner.is_distinct_from(viewer.key)
+    has_any, has_foreign = session.execute(select(made.exists(), made.where(foreign).exists())).one()
+    return has_any, has_foreign
