@@ -22,9 +22,11 @@ class Training:
     accelerated: bool
     """Whether activations are of two bytes, and the weights of a base that is not trained."""
     reference: bool
-    """Whether a second adapter is held beside the one that is trained."""
+    """Whether a second adapter, or whole model, is held beside the one that is trained."""
     keeps_best: bool = False
     """Whether the best weights so far are held too; beside an accelerator they lie in the machine's memory."""
+    served_beside: bool = False
+    """Whether an engine of this machine takes up all weights of each step; beside an accelerator it has its own."""
     recomputes: bool
     """Whether activations are computed again in the backward pass (gradient checkpointing)."""
     pass_tokens: int
@@ -48,6 +50,8 @@ class MemoryNeed:
     reference: int
     best: int
     """The best weights so far, where the result is chosen among a run's policies."""
+    engine: int
+    """The engine's own copy of a policy of all weights, its cache left out."""
     activations: int
     logits: int
     """Logits, a copy at the temperature or without padding, their log-softmax and their gradient."""
@@ -62,7 +66,7 @@ class MemoryNeed:
     @property
     def total(self) -> int:
         """Sum up the peak."""
-        held = self.weights + self.adapter + self.gradients + self.optimizer + self.reference + self.best
+        held = self.weights + self.adapter + self.gradients + self.optimizer + self.reference + self.best + self.engine
         return held + self.passing
 
 
@@ -75,6 +79,7 @@ def memory_need(training: Training) -> MemoryNeed:
     weights = weight * shape.parameters
     reference = trained if training.reference else 0
     best = trained if training.keeps_best and not training.accelerated else 0
+    engine = weights if full and training.served_beside and not training.accelerated else 0
     kept = shape.recomputed_activations if training.recomputes else shape.activations
     kept += training.attended * (1 if training.recomputes else shape.layers)
     activations = element * training.pass_tokens * kept
@@ -86,12 +91,14 @@ def memory_need(training: Training) -> MemoryNeed:
         optimizer=2 * trained,
         reference=reference,
         best=best,
+        engine=engine,
         activations=activations,
         logits=logits,
         arithmetic=f"weights {size(weights)} ({shape.parameters:,} x {weight} B), "
         f"{'their gradients (twice)' if full else 'adapter with gradients'} and AdamW {size(4 * trained)} "
         f"({trained // FLOAT_BYTES:,} x 16 B), reference {size(reference)}, "
-        f"{f'the best so far {size(best)}, ' if best else ''}activations "
+        f"{f'the best so far {size(best)}, ' if best else ''}"
+        f"{f'the engine of its policies {size(engine)}, ' if engine else ''}activations "
         f"{size(activations)} ({training.pass_tokens:,} tokens x {kept:,} x {element} B), logits "
         f"{size(logits)} ({training.logit_tokens:,} x {shape.vocabulary:,} x {LOGIT_BYTES} B); "
         "python and libraries left out",

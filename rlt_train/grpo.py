@@ -21,12 +21,13 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
+from rlt_core.errors import ConfigurationError
 from rlt_train.data_order import InGroups
 from rlt_train.divergence import StopsWhenDiverging
 from rlt_train.importance import Mismatch, importance_weights
 from rlt_train.lifeline import StopFlag
-from rlt_train.models import trained_policy
-from rlt_train.reference import MovingReference
+from rlt_train.models import Policy, trained_model
+from rlt_train.reference import MovingAdapter, MovingModel, MovingReference
 from rlt_train.resuming import FromOurCheckpoints
 from rlt_train.selection import Choice
 from rlt_train.smaller_passes import SmallerPasses
@@ -56,9 +57,9 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
         self.selection: Choice | None = None
 
     @property
-    def policy(self) -> PeftModel:
-        """The model with the adapter that is trained."""
-        return trained_policy(self)
+    def policy(self) -> Policy:
+        """The model with the adapter that is trained, or the whole model."""
+        return trained_model(self)
 
     def take_mismatch(self) -> dict[str, float]:
         """Give how far trainer and engine were apart over the step's tokens, those of all ranks, and start anew."""
@@ -73,7 +74,14 @@ class RltGrpoTrainer(SmallerPasses, StopsWhenDiverging, FromOurCheckpoints, GRPO
 
     def move_reference(self, *, every: int, mix: float) -> None:
         """Let the reference of the KL penalty follow the policy; ConfigurationError where there is none."""
-        self.moving_reference = MovingReference(self.policy, every=every, mix=mix)
+        policy = self.policy
+        if isinstance(policy, PeftModel):
+            self.moving_reference = MovingAdapter(policy, every=every, mix=mix)
+        elif self.ref_model is None:
+            raise ConfigurationError("there is no reference to move: TRL makes one where beta is above 0")
+        else:
+            reference: Any = self.accelerator.unwrap_model(self.ref_model)
+            self.moving_reference = MovingModel(policy, reference, every=every, mix=mix)
         self.add_callback(self.moving_reference)
 
     def select_by(self, selection: Choice) -> None:

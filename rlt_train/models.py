@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from rlt_core.artifacts import adapter_sha256, weights_sha256
-from rlt_core.errors import ConfigurationError, NotAvailableYetError
+from rlt_core.errors import ConfigurationError
 from rlt_core.schemas.training import LoraSpec
 from rlt_train.durable import durable_folder
 from rlt_train.ranks import own_rank
@@ -34,17 +34,15 @@ def use_all_cores() -> None:
     torch.set_num_threads(max(available // own_rank().count_here, 1))
 
 
-def load_policy(base_dir: Path, *, adapter_dir: Path | None, lora: LoraSpec | None, seed: int) -> PeftModel:
+def load_policy(base_dir: Path, *, adapter_dir: Path | None, lora: LoraSpec, seed: int) -> PeftModel:
     """Load the base with the adapter that training continues from, or with a fresh one of `lora`'s shape.
 
     fp32 without an accelerator (bf16 is emulated there, several times slower), the checkpoint's own type with one;
-    the adapter is fp32 in both. Raises NotAvailableYetError where neither is given.
+    the adapter is fp32 in both.
     """
     base = _load(base_dir, dtype="auto" if torch.cuda.is_available() else torch.float32)
     if adapter_dir is not None:
         return PeftModel.from_pretrained(base, adapter_dir, adapter_name=ADAPTER, is_trainable=True)
-    if lora is None:
-        raise NotAvailableYetError("full fine-tuning is not available yet in rl: give `lora`", param="/lora")
     torch.manual_seed(seed)
     config = LoraConfig(
         r=lora.rank,
@@ -61,7 +59,7 @@ def load_policy(base_dir: Path, *, adapter_dir: Path | None, lora: LoraSpec | No
 
 
 def load_whole(base_dir: Path) -> PreTrainedModel:
-    """Load the base with every weight trained, in fp32 everywhere: small steps would be lost in bfloat16."""
+    """Load a whole model to train every weight of, in fp32 everywhere: small steps would be lost in bfloat16."""
     return _load(base_dir, dtype=torch.float32)
 
 
@@ -89,16 +87,8 @@ def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return value
 
 
-def trained_policy(trainer: Trainer) -> PeftModel:
-    """Give the policy that a trainer of adapters holds, without what accelerate wrapped around it."""
-    model = trained_model(trainer)
-    if not isinstance(model, PeftModel):
-        raise TypeError(f"the trainer holds a {type(model).__name__}, not a model with an adapter")
-    return model
-
-
 def trained_model(trainer: Trainer) -> Policy:
-    """Give the same where a whole model may be trained."""
+    """Give what a trainer trains, without what accelerate wrapped around it."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if not isinstance(model, PeftModel | PreTrainedModel):
         raise TypeError(f"the trainer holds a {type(model).__name__}, which cannot be saved")

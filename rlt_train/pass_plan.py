@@ -58,7 +58,7 @@ def _needs(context: JobContext, tokens_of: Callable[[int], PassTokens]) -> Calla
         return None
     lora = spec.lora
     adapter = 0 if lora is None else shape.adapter_parameters(rank=lora.rank, targets=lora.targets)
-    if job.start_adapter_dir:  # its shape is what training continues, not the spec's
+    if job.start_adapter_dir and lora is not None:  # its shape is what training continues, not the spec's
         adapter = (Path(job.start_adapter_dir) / ADAPTER_WEIGHTS).stat().st_size // FLOAT_BYTES
 
     def need_of(rows: int) -> MemoryNeed:
@@ -71,6 +71,8 @@ def _needs(context: JobContext, tokens_of: Callable[[int], PassTokens]) -> Calla
                 accelerated=torch.cuda.is_available(),
                 reference=isinstance(spec, GrpoSpec) and spec.beta > 0.0,
                 keeps_best=spec.eval_every > 0,
+                # Of a later attempt the engine may run already, and what it takes is no longer free.
+                served_beside=lora is None and isinstance(spec, GrpoSpec) and job.attempt == 1,
                 recomputes=spec.gradient_checkpointing,
                 pass_tokens=pass_tokens,
                 logit_tokens=logit_tokens,

@@ -24,11 +24,11 @@ from rlt_train.errors import InvalidTrainingDataError
 from rlt_train.experience import Experience, given_reward
 from rlt_train.grpo import RltGrpoTrainer
 from rlt_train.journal import Journal
-from rlt_train.models import adapter_rank, load_padding_tokenizer, load_policy, save_adapter
+from rlt_train.models import load_padding_tokenizer, load_policy, load_whole, policy_rank, save_policy
 from rlt_train.optimization import optimizer_arguments
 from rlt_train.pass_plan import plan_passes, rl_pass
 from rlt_train.publishing import PublishAfterStep, Publisher
-from rlt_train.resuming import load_adapter
+from rlt_train.resuming import load_weights
 from rlt_train.rollout_kinds import RolloutKind
 from rlt_train.selection import Choice
 from rlt_train.token_tree import can_share_beginnings
@@ -53,7 +53,8 @@ class TrainedPolicy:
 
     adapter_dir: Path
     sha256: str
-    lora_rank: int
+    lora_rank: int | None
+    """None for a whole model."""
     steps: int
     cost: dict[str, float]
     """Seconds and tokens by part, without what came after."""
@@ -119,7 +120,7 @@ def train_policy(
     course = trainer.course(job)
     resume = find_checkpoint(context, course=course)
     if resume is not None:
-        load_adapter(trainer.policy, resume.folder)
+        load_weights(trainer.policy, resume.folder)
     publisher.publish(trainer.policy, step=0 if resume is None else resume.step)
     train(
         trainer,
@@ -135,8 +136,8 @@ def train_policy(
     target = context.attempt_dir / "adapter"
     return TrainedPolicy(
         adapter_dir=target,
-        sha256=save_adapter(trainer.policy, target, base_model=job.base_model),
-        lora_rank=adapter_rank(trainer.policy),
+        sha256=save_policy(trainer.policy, target, base_model=job.base_model),
+        lora_rank=policy_rank(trainer.policy),
         steps=trainer.state.global_step,
         cost=experience.cost | ({"select_s": choice.spent_s} if choice else {}),
     )
@@ -162,8 +163,13 @@ def _trainer(
     pass_rows = None
     if spec.parallel.processes == 1:
         pass_rows = _plan_passes(context, spec, longest_prompt=longest, shares=shares, micro_rows=micro_rows)
-    # A PeftModel: TRL then keeps a frozen copy of its adapter as the reference, which is where it began.
-    policy = load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
+    # The reference is where it began: of a PeftModel TRL keeps a frozen copy of its adapter, and a whole model it loads
+    # once more from the folder that this one came from.
+    policy = (
+        load_whole(start or base_dir)
+        if spec.lora is None
+        else load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
+    )
     with warnings.catch_warnings():
         # TRL is pinned to the one version whose rollout_func was read and tested here.
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'", category=UserWarning)

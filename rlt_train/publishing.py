@@ -4,12 +4,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from peft import PeftModel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlt_train.context import JobContext
 from rlt_train.errors import RolloutMismatchError
-from rlt_train.models import save_adapter
+from rlt_train.models import Policy, save_policy
 from rlt_train.services import Services
 from rlt_train.together import from_first
 
@@ -39,14 +38,14 @@ class Publisher:
             raise RolloutMismatchError("no policy was published yet, so none can be asked for rollouts")
         return self._current
 
-    def publish(self, policy: PeftModel, *, step: int) -> None:
+    def publish(self, policy: Policy, *, step: int) -> None:
         """Save and announce the policy of `step`; raises RolloutMismatchError for another name than was due.
 
         All ranks call it: the first announces, the others wait.
         """
         began_s = time.monotonic()
         folder = Path(self._job.attempt_dir) / "rollouts" / str(step)
-        sha256 = save_adapter(policy, folder, base_model=self._job.base_model)
+        sha256 = save_policy(policy, folder, base_model=self._job.base_model)
         version = from_first(lambda: self._services.publish(step=step, sha256=sha256))
         due = f"{self._job.job_id}.{self._job.attempt}@{step}"
         if version != due:
@@ -66,7 +65,7 @@ class PublishAfterStep(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        model: PeftModel | None = None,
+        model: Policy | None = None,
         **_: object,
     ) -> None:
         """Publish the policy of the step that has just ended."""

@@ -1,24 +1,27 @@
-"""Own the reference of the KL penalty where it moves: TRL's frozen copy of the adapter, mixed with the policy.
+"""Own the reference of the KL penalty where it moves: TRL's frozen copy of what is trained, mixed with the policy.
 
-TRL 1.16.0 has this for whole models (`sync_ref_model`, `ref_model_mixup_alpha`, `ref_model_sync_steps`) and refuses it
-with PEFT. What is mixed here is what an adapter adds to the base, scale * B A, not its two factors: their mixture would
-be of other products. The sum of two products is one of the ranks' sum; a singular value decomposition takes away what
-it does not need, so that the rank grows only as far as float32 can tell.
+TRL 1.16.0 has this for whole models (`sync_ref_model`, `ref_model_mixup_alpha`, `ref_model_sync_steps`), but no resume
+finds a reference again that had moved, and refuses it with PEFT. What is mixed of adapters is what an adapter adds to
+the base, scale * B A, not its two factors: their mixture would be of other products. The sum of two products is one of
+the ranks' sum; a singular value decomposition takes away what it does not need, so that the rank grows only as far as
+float32 can tell.
 """
 
 # O outputs of a layer, I inputs, R rank.
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlt_core.errors import ConfigurationError
-from rlt_train.models import ADAPTER
+from rlt_train.models import ADAPTER, own_weights, policy_tensors, put_tensors
 
 REFERENCE = "ref"
 """TRL's name of the frozen copy that it makes of the adapter."""
@@ -52,19 +55,63 @@ def mixed(policy: Delta, reference: Delta, *, mix: float) -> Delta:
 class MovingReference(TrainerCallback):
     """Moves the reference towards the policy every `every` steps, as TRL's own callback does for whole models."""
 
-    def __init__(self, policy: PeftModel, *, every: int, mix: float) -> None:
-        if REFERENCE not in policy.peft_config:
-            raise ConfigurationError("there is no reference to move: TRL makes one where beta is above 0")
-        self._policy = policy
+    def __init__(self, *, every: int) -> None:
         self._every = every
-        self._mix = mix
-        # Its scale goes into its weights now, so that a run and its resume round alike.
-        self.restore(self.state())
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Move the reference if the step that has ended is due for it."""
         if state.global_step % self._every == 0:
             self.move()
+
+    @abstractmethod
+    def move(self) -> None:
+        """Take one step towards the policy."""
+
+    @abstractmethod
+    def state(self) -> dict[str, dict[str, Any]]:
+        """Give the reference, for a checkpoint."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, dict[str, Any]]) -> None:
+        """Take up the reference of a checkpoint; KeyError where it lacks a part."""
+
+
+class MovingModel(MovingReference):
+    """The reference of a whole model, a second one: each weight becomes mix * policy + (1 - mix) * reference."""
+
+    def __init__(self, policy: PreTrainedModel, reference: PreTrainedModel, *, every: int, mix: float) -> None:
+        super().__init__(every=every)
+        self._policy = policy
+        self._reference = reference
+        self._mix = mix
+
+    def move(self) -> None:
+        """Take one step towards the policy, in every weight."""
+        policy = own_weights(self._policy)
+        with torch.no_grad():
+            for name, tensor in own_weights(self._reference).items():
+                tensor.mul_(1.0 - self._mix).add_(policy[name], alpha=self._mix)
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """Give the reference's weights by name."""
+        return {"weights": policy_tensors(self._reference)}
+
+    def restore(self, state: dict[str, dict[str, Any]]) -> None:
+        """Take up the reference of a checkpoint; KeyError where it is of an adapter."""
+        put_tensors(self._reference, state["weights"])
+
+
+class MovingAdapter(MovingReference):
+    """The reference of an adapter, which TRL keeps beside it in the same model."""
+
+    def __init__(self, policy: PeftModel, *, every: int, mix: float) -> None:
+        super().__init__(every=every)
+        if REFERENCE not in policy.peft_config:
+            raise ConfigurationError("there is no reference to move: TRL makes one where beta is above 0")
+        self._policy = policy
+        self._mix = mix
+        # Its scale goes into its weights now, so that a run and its resume round alike.
+        self.restore(self.state())
 
     def move(self) -> None:
         """Take one step towards the policy, in every layer."""

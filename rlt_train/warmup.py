@@ -148,8 +148,11 @@ def _trainer(context: JobContext, spec: SupervisedSpec, examples: ExampleFile) -
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    whole = spec.lora is None
-    model = load_whole(base_dir) if whole else load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
+    model = (
+        load_whole(base_dir)
+        if spec.lora is None
+        else load_policy(base_dir, adapter_dir=start, lora=spec.lora, seed=spec.seed)
+    )
     trainer = RltSftTrainer(
         model=model,
         args=arguments,

@@ -71,7 +71,8 @@ class TrainerJob(WireModel):
     journal_dirs: list[str] = Field(default_factory=list[str])
     """Rollouts of earlier attempts, the newest attempt's first."""
     start_adapter_dir: str | None = None
-    """The adapter that training continues from; null starts from the bare base."""
+    """The adapter, or where all weights are trained the whole model, that training continues from; null starts from the
+    bare base."""
     teacher_version: str | None = None
     """Exact version that `start_adapter_dir` belongs to (rl)."""
     student_version: str | None = None

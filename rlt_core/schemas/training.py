@@ -72,7 +72,7 @@ class TrainingBase(SharedSpec):
     splits: Splits = Field(default_factory=Splits)
     divergence: DivergenceLimits = Field(default_factory=DivergenceLimits)
     lora: LoraSpec | None = Field(default_factory=LoraSpec)
-    """Null asks for full fine-tuning."""
+    """Null trains all weights; a policy of them (`rl`, `rlvr`) takes one of the server's `RLT_MAX_FULL_ENGINES`."""
     report_to: list[MetricsWriter] = Field(default_factory=list[MetricsWriter], max_length=3)
     """Writers of metrics beside the job's own."""
     gradient_checkpointing: bool = False

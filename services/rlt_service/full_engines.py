@@ -1,17 +1,20 @@
 """Own the engines of fully trained versions: each its own, loaded beside the bases when first needed, so many at once.
 
-Beside, not in place of each other: every version stays callable, and no answer can come from two (decision 0011).
+Beside, not in place of each other: every version stays callable, and no answer can come from two (decision 0011). The
+policies of a job in training alone follow one another in one engine, in place (decision 0033).
 """
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from rlt_core.errors import EngineUnavailableError, InvalidWeightsError
+from rlt_core.errors import EngineUnavailableError, InvalidWeightsError, ModelNotFoundError
+from rlt_core.schemas.base import ROLLOUT_PATTERN, split_version
 from rlt_service.engine.protocol import Engine, FullRef, Weights
 from rlt_service.engine_host import EngineHost
 
@@ -35,6 +38,8 @@ class _Place:
     host: EngineHost
     opening: asyncio.Task[None]
     users: int = 0
+    torn: Exception | None = None
+    """Why it could not take up its job's next policy; its engine was ended then."""
 
     @property
     def gives_way(self) -> bool:
@@ -66,8 +71,9 @@ class FullEngines:
     async def lease(self, base_model: str, full: FullRef) -> AsyncGenerator[Engine]:
         """Hold the version's engine until the block ends; it is started where it does not run.
 
-        Raises InvalidWeightsError for files that cannot serve, EngineUnavailableError where there is no place or the
-        engine does not start in time.
+        A policy takes the place of the one before it, once nobody holds that. Raises InvalidWeightsError for files that
+        cannot serve, EngineUnavailableError where there is no place or the engine does not start in time,
+        ModelNotFoundError for a policy that its job's engine has gone on from.
         """
         key = (base_model, full.sha256)
         try:
@@ -99,7 +105,10 @@ class FullEngines:
         while True:
             self._raise_known_failure(key, full)
             place = self._places.pop(key, None)
-            if place is None and len(self._places) < self._most:
+            if place is None and (before := self._before(full)) is not None:
+                if self._places[before].gives_way:
+                    place = self._moved_on(before, key, full)
+            elif place is None and len(self._places) < self._most:
                 place = self._opened_for(key, full, instead_of=None)
             elif place is None and (idle := self._idle()) is not None:
                 place = self._opened_for(key, full, instead_of=self._places.pop(idle))
@@ -110,6 +119,37 @@ class FullEngines:
                 self._places[key] = place
                 return place
             await self._changed.wait()
+
+    def _before(self, full: FullRef) -> Key | None:
+        """Find the place that another policy of the same job has; ModelNotFoundError where that is a later one."""
+        if (job := _job_of(full)) is None:
+            return None
+        found = next((key for key, place in self._places.items() if _job_of(place.full) == job), None)
+        if found is not None and _order(self._places[found].full) > _order(full):
+            raise ModelNotFoundError(
+                f"{full.version} is no longer loaded: the engine of its job has gone on to "
+                f"{self._places[found].full.version}, and takes up no earlier policy"
+            )
+        return found
+
+    def _moved_on(self, before: Key, key: Key, full: FullRef) -> _Place:
+        place = self._places.pop(before)
+        # From here on an engine that dies starts again with the new weights.
+        place.full = full
+        place.opening = asyncio.create_task(self._take_up(key, place))
+        return place
+
+    async def _take_up(self, key: Key, place: _Place) -> None:
+        """Have a running engine read a policy in place; where that fails it is ended, and the next lease starts one."""
+        try:
+            await place.host.ready().take_up(place.full)
+        except Exception as error:  # the task's boundary: whatever it is, weights may be there in part
+            LOGGER.exception("%s could not take up %s", place.host.name, place.full.version)
+            place.torn = error
+            await _leave(place)
+            if self._places.get(key) is place:
+                del self._places[key]
+        self._notify()
 
     def _idle(self) -> Key | None:
         return next((key for key, place in self._places.items() if place.gives_way), None)
@@ -152,6 +192,8 @@ class FullEngines:
 
     def _engine(self, key: Key, place: _Place) -> Engine:
         """Give the running engine; forget a place whose engine did not start, but not at once why."""
+        if place.torn is not None:
+            raise _told(place.full, place.torn)
         failure = place.host.failure
         if failure is None:
             return place.host.ready()
@@ -170,6 +212,17 @@ class FullEngines:
 
 def _name_of(full: FullRef) -> str:
     return f"the engine of {full.version}"
+
+
+def _job_of(full: FullRef) -> str | None:
+    """Name the job whose policy it is; None for a version."""
+    return full.version.partition(".")[0] if re.fullmatch(ROLLOUT_PATTERN, full.version) else None
+
+
+def _order(full: FullRef) -> tuple[int, int]:
+    """Give attempt and step of a policy."""
+    owner, step = split_version(full.version)
+    return int(owner.partition(".")[2]), step
 
 
 async def _leave(place: _Place) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from rlt_core.artifacts import adapter_sha256
+from rlt_core.artifacts import adapter_sha256, weights_sha256
 from rlt_core.errors import InvalidRequestError
 from rlt_core.schemas.jobs import JOB_SPEC, RlvrSpec
 from rlt_service.control import judging
 from rlt_service.control.routes.wiring import submission_of
+from tests.engine.model_files import write_model
 from tests.support.control import Control, check_problem, control_app, write_adapter
 
 ROWS = [{"question": f"{number} + 1?", "solution": "s", "answer": str(number + 1)} for number in range(10)]
@@ -62,7 +63,8 @@ def rlvr(dataset: str, **fields: Any) -> dict[str, Any]:
         ("answers", {"student": "job_0123456789abcdef.1@3"}, "invalid_request", "/student", "name a version"),
         ("answers", {"student": "pupil", "lora": {"rank": 8}}, "invalid_request", "/lora/rank", "whose rank is 4"),
         ("answers", {"lora": {"rank": 500}}, "invalid_request", "/lora/rank", "RLT_MAX_LORA_RANK"),
-        ("answers", {"lora": None}, "not_available_yet", "/lora", "full fine-tuning in rlvr"),
+        ("answers", {"lora": None, "max_staleness": 1, "verdict": "exact"}, "not_available_yet", "/lora", "one policy"),
+        ("answers", {"lora": None, "student": "pupil"}, "invalid_request", "/lora", "is an adapter"),
         ("long", {}, "prompt_too_long", "/max_tokens", "the student's prompt of row"),
         ("answers", {"max_tokens": 1020}, "prompt_too_long", "/max_tokens", "more than the 1024"),
         ("answers", {"samples_per_question": 1}, "invalid_request", "/samples_per_question", "2"),
@@ -171,6 +173,43 @@ def test_policies_of_students_with_a_base_of_their_own_are_called_on_their_engin
         control.version("pupil")  # of the teachers' base
         refused = control.http.post("/v1/train", json=rlvr(control.upload(ROWS), student="pupil"))
         assert "the teachers' base" in check_problem(refused, 422, "invalid_request", param="/student")["detail"]
+
+
+def test_policies_of_all_weights_answer_one_after_the_other_and_each_only_for_itself(tmp_path: Path) -> None:
+    with control_app(tmp_path) as control:
+        job = control.running_job(kind="rlvr", lora=None)
+        texts: list[str] = []
+        for step in range(3):
+            folder = write_model(control.services.artifacts.rollout_dir(job.id, 1, step), seed=step)
+            body = {"attempt": 1, "step": step, "sha256": weights_sha256(folder)}
+            made = control.http.post(f"/v1/jobs/{job.id}/rollouts", json=body)
+            assert made.status_code == 200, made.text
+            asked = {"question": "1 + 1?", "student": made.json()["version"], "seed": 1, "include": ["tokens"]}
+            answer = control.http.post("/v1/solve", json=asked)
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["student"]["version"] == f"{job.id}.1@{step}"
+            texts.append(answer.json()["solutions"][0]["generated"])
+            holds = [engine["holds"] for engine in control.http.get("/v1/capabilities").json()["engines"]]
+            assert [name for name in holds if name.startswith("job_")] == [f"{job.id}.1@{step}"]
+        assert texts[0] != texts[1] != texts[2]
+        gone = control.http.post("/v1/solve", json={"question": "1 + 1?", "student": f"{job.id}.1@1"})
+        assert "moved on" in check_problem(gone, 404, "model_not_found", param="/student")["detail"]
+
+
+def test_whole_students_need_places_beside_the_policies_of_all_weights(tmp_path: Path) -> None:
+    with control_app(tmp_path, max_full_engines=1) as control:
+        whole = control.import_model("whole")
+        assert control.http.post("/v1/students/whole/versions", json={"folder": whole.name}).status_code == 201
+        rows = control.upload(ROWS)
+        spec = {"kind": "rl", "dataset": rows, "target_name": "made", "lora": None, "questions_per_step": 2}
+        answer = control.http.post("/v1/train", json=spec | {"student": "whole"})
+        told = check_problem(answer, 422, "invalid_request", param="/lora")["detail"]
+        assert "RLT_MAX_FULL_ENGINES=2" in told
+        assert "whole@1" in told
+        assert control.http.post("/v1/train", json=spec).status_code == 202
+        # A whole model is where such a training may start, and needs no place of its own.
+        begun = control.http.post("/v1/train", json=rlvr(rows, lora=None, student="whole"))
+        assert begun.status_code == 202, begun.text
 
 
 def test_mathematics_needs_its_library_where_workers_run_here(

@@ -457,6 +457,31 @@ def test_a_whole_model_cannot_pass_for_the_adapter_of_a_step(
         )
 
 
+def test_policies_of_all_weights_are_whole_models_of_which_the_newest_is_kept(
+    registry: Registry, artifacts: ArtifactStore, jobs: JobStore, rl: RlSpec
+) -> None:
+    job = running(jobs, rl.model_copy(update={"lora": None}))
+
+    def announced(step: int) -> RolloutPublishRequest:
+        folder = artifacts.rollout_dir(job.id, job.attempt, step)
+        shutil.copytree(whole_model(artifacts, weights=f"step {step}".encode()).folder, folder)
+        return RolloutPublishRequest(attempt=job.attempt, step=step, sha256=weights_sha256(folder))
+
+    first = registry.publish_rollout(job.id, announced(0)).version
+    resolved = registry.resolve("teacher", first)
+    assert resolved.adapter is None
+    assert resolved.full is not None
+    assert resolved.full.path == artifacts.rollout_dir(job.id, 1, 0)
+    second = announced(1)
+    assert registry.publish_rollout(job.id, second).version == f"{job.id}.1@1"
+    with pytest.raises(ModelNotFoundError, match="moved on"):
+        registry.resolve("teacher", first)
+    assert [path.name for path in artifacts.rollout_dir(job.id, 1, 0).parent.iterdir()] == ["1"]
+    torn = announced(2).model_copy(update={"sha256": second.sha256})
+    with pytest.raises(InvalidWeightsError, match="announced was"):
+        registry.publish_rollout(job.id, torn)
+
+
 def test_students_have_the_teachers_base_unless_they_have_their_own(registry: Registry) -> None:
     assert registry.base("student").version == "tiny@0"
     registry.ensure_base(name="other", base_model="other-model", format="stratos@1", plays=["student"])

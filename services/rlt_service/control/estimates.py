@@ -34,9 +34,13 @@ class Work:
     adapters: int
     """Further copies of the adapter on disk."""
     reference: bool
-    """Whether the trainer holds a second adapter beside the one that it trains."""
+    """Whether the trainer holds a second adapter, or whole model, beside the one that it trains."""
     keeps_best: bool = False
     """Whether trainer and checkpoints hold the best weights so far."""
+    moves_reference: bool = False
+    """Whether checkpoints hold a reference too."""
+    served_beside: bool = False
+    """Whether an engine takes up each step's weights, all of them."""
     recomputes: bool
     """Whether activations are computed again in the backward pass (gradient checkpointing)."""
     journal_completions: int
@@ -107,7 +111,7 @@ def _train_seconds(work: Work, speeds: Speeds, *, full: bool) -> Estimate:
         return Estimate(value=None, basis="nothing was measured: see rehearsal.not_scored")
     parts = "forward, backward" + (", gradients of all weights" if full else "")
     parts += ", forward again" if work.recomputes else ""
-    parts += " and the reference's forward" if not full and work.passes - work.recomputes == 3 else ""
+    parts += " and the reference's forward" if work.passes - work.recomputes == 3 + full else ""
     return Estimate(
         value=work.trained * work.passes / speeds.scored_per_s,
         basis=f"{work.trained:,.0f} tokens, {work.passes} passes each ({parts}), at the {speeds.scored_per_s:,.1f} "
@@ -143,6 +147,7 @@ def _need(work: Work, machine: Machine, *, pass_tokens: int, logit_tokens: int, 
             accelerated=machine.accelerated,
             reference=work.reference,
             keeps_best=work.keeps_best,
+            served_beside=work.served_beside,
             recomputes=work.recomputes,
             pass_tokens=pass_tokens,
             logit_tokens=logit_tokens,
@@ -162,7 +167,8 @@ def _disk(work: Work, speeds: Speeds, machine: Machine) -> Estimate:
     if machine.shape is None:
         return Estimate(value=None, basis="the base's config.json is not here, or of a kind that is not known")
     adapter = FLOAT_BYTES * machine.adapter_parameters
-    checkpoint = (4 if work.keeps_best else 3) * adapter  # itself, two moments of AdamW, the best so far
+    # Itself, two moments of AdamW, the best so far, a reference that has moved.
+    checkpoint = (3 + work.keeps_best + work.moves_reference) * adapter
     journal = speeds.completion_bytes * work.journal_completions
     if work.journal_completions and not speeds.completion_bytes:
         told = f"journal of {work.journal_completions:,} completions left out, since none was seen"

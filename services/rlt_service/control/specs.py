@@ -37,12 +37,6 @@ def known_kind(kind: object) -> object:
 
 def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     """Raise NotAvailableYetError for a field that asks for later work; `base_names` all mean the served base."""
-    if spec.lora is None and isinstance(spec, GrpoSpec):
-        raise _later(
-            f"full fine-tuning in {spec.kind} (lora: null): each step's policy would need an engine of its own; give "
-            "`lora`, or leave it out",
-            param="/lora",
-        )
     for param, dataset in (("/dataset", spec.dataset), *_named_splits(spec)):
         check_hub(dataset, param=param)
     check_parallel(spec)
@@ -157,6 +151,8 @@ def _check_parallel_policy(spec: GrpoSpec) -> None:
 
 
 def _check_policy(spec: PolicySpec) -> None:
+    if spec.lora is None:
+        _check_whole_policy(spec)
     if spec.reference_every > 0 and spec.beta == 0.0:
         raise InvalidRequestError(
             "with a beta of 0 there is no reference to move: give beta, or leave reference_every at 0",
@@ -167,6 +163,21 @@ def _check_policy(spec: PolicySpec) -> None:
             "with max_staleness answers are judged beside the step before, where the time that math-verify takes "
             "cannot be bounded: leave it at 0, or ask for the verdict exact, choice or countdown",
             param="/max_staleness",
+        )
+
+
+def _check_whole_policy(spec: PolicySpec) -> None:
+    """Raise NotAvailableYetError for what policies of all weights, which follow one another in one engine, cannot."""
+    if spec.max_staleness:
+        raise _later(
+            "max_staleness with all weights (lora: null): an engine of their own holds one policy at a time, and the "
+            "one before would still be asked while the next is there; leave max_staleness at 0, or give lora",
+            param="/lora",
+        )
+    if spec.parallel.processes > 1:
+        raise _later(
+            f"{spec.kind} of all weights (lora: null) in several processes: leave parallel out, or give lora",
+            param="/parallel/processes",
         )
 
 

@@ -20,7 +20,7 @@ from rlt_service.control.evaluating import EvaluateChecks
 from rlt_service.control.judging import FaultyRows, check_library
 from rlt_service.control.lengths import check_some_row_fits, longest_prompt
 from rlt_service.control.specs import Spec, check_available, check_lora, check_not_before, check_taught
-from rlt_service.control.starts import resolve_start
+from rlt_service.control.starts import check_places, resolve_start
 from rlt_service.control.versions import check_alias_name, check_new_name, resolve_version
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine.request_checks import check_temperature
@@ -175,12 +175,16 @@ class Submission:
     def _players(self, spec: Spec, *, begun: str | None) -> tuple[ResolvedVersion | None, ResolvedVersion | None]:
         """Find teacher and student; `begun` is the version at which the training that goes on began."""
         if isinstance(spec, RlvrSpec):
-            return None, resolve_start(self.registry, spec, begun=begun)
+            start = resolve_start(self.registry, spec, begun=begun)
+            check_places(spec, students=(), places=self.settings.max_full_engines)
+            return None, start
         if not isinstance(spec, RlSpec):
             return None, None
         if spec.promote.when != "never":
             check_alias_name(self.registry, "teacher", spec.promote.alias, param="/promote/alias")
-        return resolve_start(self.registry, spec, begun=begun), self._students(spec)[0]
+        start, students = resolve_start(self.registry, spec, begun=begun), self._students(spec)
+        check_places(spec, students=students, places=self.settings.max_full_engines)
+        return start, students[0]
 
     def _students(self, spec: RlSpec) -> list[ResolvedVersion]:
         if isinstance(spec.student, str):

@@ -10,7 +10,7 @@ from rlt_core.schemas.trainer import KEPT_CHECKPOINTS
 from rlt_core.schemas.training import GrpoSpec
 from rlt_core.traces import NOUNS
 from rlt_service.control.estimates import Work
-from rlt_service.store.registry import KEPT_ROLLOUTS
+from rlt_service.store.registry import KEPT_ROLLOUTS, KEPT_WHOLE_ROLLOUTS
 
 UNKNOWN = "no row could be counted: this process has no tokenizer, and none was tried elsewhere"
 
@@ -95,6 +95,7 @@ def _policy(spec: PolicySpec, rows: Counted, *, gate_answers: int, select_answer
     per_step = None if rows.row is None else spec.questions_per_step * rows.row + completions * rows.completion
     each = passed_tokens(longest_prompt=rows.longest, max_tokens=spec.max_tokens, samples=group, shares=True)
     pass_rows = micro_batch_rows(max(completions // spec.parallel.processes, 1), tokens_per_row=each)
+    whole = spec.lora is None
     saves = _saves(spec.steps, spec.save_every)
     kept_steps = spec.steps if spec.save_every == 0 else min(spec.steps, 2 * spec.save_every)
     told = f"{spec.steps} steps x {completions} completions"
@@ -111,15 +112,17 @@ def _policy(spec: PolicySpec, rows: Counted, *, gate_answers: int, select_answer
         if rows.row is None
         else f"{spec.steps} steps x ({spec.questions_per_step} prompts of {rows.row:.1f} + {completions} completions "
         f"of {rows.completion:.1f}); a prompt counts once for its completions",
-        passes=(3 if spec.beta > 0.0 else 2) + spec.gradient_checkpointing,
+        passes=2 + whole + (spec.beta > 0.0) + spec.gradient_checkpointing,
         pass_tokens=pass_rows * each,
         logit_tokens=pass_rows * spec.max_tokens,
         attended=min(rows.longest + min(group, pass_rows) * spec.max_tokens, MICRO_BATCH_TOKENS),
         row_tokens=rows.longest + spec.max_tokens,
         row_logit_tokens=spec.max_tokens,
         checkpoints=min(saves, KEPT_CHECKPOINTS + 1),
-        adapters=2 + KEPT_ROLLOUTS + 1,
-        reference=True,
+        adapters=2 + (KEPT_WHOLE_ROLLOUTS if whole else KEPT_ROLLOUTS) + 1,
+        reference=spec.beta > 0.0 or not whole,
+        moves_reference=spec.reference_every > 0,
+        served_beside=whole,
         keeps_best=spec.eval_every > 0,
         recomputes=spec.gradient_checkpointing,
         journal_completions=kept_steps * completions,

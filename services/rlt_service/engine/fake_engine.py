@@ -29,6 +29,7 @@ from rlt_service.engine.protocol import (
     CompletionDelta,
     EngineHealth,
     EngineInfo,
+    FullRef,
     GenerateRequest,
     GenerateResult,
     SequenceScoreRequest,
@@ -83,6 +84,7 @@ class FakeEngine:
 
     def __init__(self, options: FakeOptions | None = None) -> None:
         self._options = options or FakeOptions()
+        self._weights = self._options.weights
         self._codec: SequenceCodec | None = None
         self._admission = Admission()
         self._gate = Gate.of_sequences(self._options.max_running)
@@ -112,7 +114,7 @@ class FakeEngine:
         return EngineInfo(
             name="fake",
             version="1",
-            base_model=self._options.weights.base_model,
+            base_model=self._weights.base_model,
             dtype="float32",
             device="none",
             max_model_len=self._options.max_model_len,
@@ -129,8 +131,8 @@ class FakeEngine:
 
     async def start(self) -> None:
         """Build the tokenizer and take requests; raises InvalidWeightsError as the real engine does."""
-        if self._options.weights.full is not None:
-            await asyncio.to_thread(validate_full, self._options.weights.full, base=None)
+        if self._weights.full is not None:
+            await asyncio.to_thread(validate_full, self._weights.full, base=None)
         self._codec = byte_codec(format_id=self._options.format_id, merges=self._options.merges)
         self._died = False
         self._silent_since_s = None
@@ -192,6 +194,16 @@ class FakeEngine:
         if not self._admission.open:
             raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
         await self._ensure(adapter)
+
+    async def take_up(self, full: FullRef) -> None:
+        """Answer from now on as these weights do; raises InvalidWeightsError, and then answers nothing more."""
+        await self._admission.drain(timeout_s=0.0)
+        self._admission.close("is taking up other weights")
+        if self._codec is None or self._died:
+            raise EngineUnavailableError("The engine is not running; try again shortly.", retry_after_s=5.0)
+        await asyncio.to_thread(validate_full, full, base=None)
+        self._weights = Weights(base_model=self._weights.base_model, full=full)
+        self._admission.open_up()
 
     async def health(self) -> EngineHealth:
         """Report what is in hand."""
@@ -311,7 +323,7 @@ class FakeEngine:
     @property
     def _own(self) -> int:
         """Give the number that the rule has for this engine's weights."""
-        full = self._options.weights.full
+        full = self._weights.full
         return 0 if full is None else 1 + int(full.sha256[:8], 16) % 9
 
 

@@ -183,6 +183,14 @@ class Engine(Protocol):
         """
         ...
 
+    async def take_up(self, full: FullRef) -> None:
+        """Take other weights of the same base in place of its own, with nothing in flight, and forget what it cached.
+
+        Raises InvalidWeightsError or EngineUnavailableError; the engine may then hold weights in part, and answers
+        nothing until it is started anew.
+        """
+        ...
+
     async def health(self) -> EngineHealth:
         """Report without touching the model."""
         ...

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -34,6 +35,7 @@ from rlt_service.engine.quick_exit import end_quickly
 from rlt_service.engine.scoring_runner import PromptScoring, ScoringCPUModelRunner, ScoringGPUModelRunner
 from rlt_service.engine.scoring_runner_v2 import positions_scored_by, put_in_place
 from rlt_service.engine.scoring_variants import VariantName
+from rlt_service.engine.taking_up import take_up
 
 _OWNER_CHECK_S = 1.0
 
@@ -92,6 +94,10 @@ class CPUScoringWorker(CPUWorker):
         """Count the positions that our runner scored; called over collective_rpc by the self-check."""
         return self.scoring_runner.scored_positions
 
+    def take_up(self, folder: str) -> None:
+        """Put a folder's weights in place of this worker's; called over collective_rpc."""
+        take_up(self, Path(folder))
+
     def process_ids(self) -> tuple[int, int]:
         """Name this process and its parent, the engine's core; called over collective_rpc."""
         return os.getpid(), os.getppid()
@@ -123,6 +129,10 @@ class GPUScoringWorker(Worker):
         """Count the positions that our code scored; called over collective_rpc by the self-check."""
         runner = self.model_runner
         return runner.scored_positions if isinstance(runner, PromptScoring) else positions_scored_by(runner)
+
+    def take_up(self, folder: str) -> None:
+        """Put a folder's weights in place of this worker's; called over collective_rpc."""
+        take_up(self, Path(folder))
 
     def process_ids(self) -> tuple[int, int]:
         """Name this process and its parent, the engine's core; called over collective_rpc."""

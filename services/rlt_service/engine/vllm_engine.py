@@ -2,11 +2,10 @@
 
 Written for vLLM 0.32. What leans on its inside stands in `scoring_runner.py`, `scoring_runner_v2.py`,
 `scoring_variants.py`, `scoring_scheduler.py`, `generation_first.py`, `exact_math.py`, `output_layer.py`,
-`grouped_lora.py`, `patient_executor.py` and `scoring_worker.py`, each with a list of it at its head; `self_check.py`
-proves it at start. Issues that shape
-this module: a name or id that is used for a second adapter serves the first one's cache entries (#30931, #42125), so
-both are unique here and never reused; LoRA on lm_head is left out of prompt log-probs (#51594), so `adapters.py`
-refuses it.
+`grouped_lora.py`, `taking_up.py`, `patient_executor.py` and `scoring_worker.py`, each with a list of it at its head;
+`self_check.py` proves it at start. Issues that shape this module: a name or id that is used for a second adapter serves
+the first one's cache entries (#30931, #42125), so both are unique here and never reused; LoRA on lm_head is left out of
+prompt log-probs (#51594), so `adapters.py` refuses it.
 """
 
 # vLLM's types are incomplete, so this module is checked less strictly than the rest.
@@ -47,6 +46,7 @@ from rlt_service.engine.protocol import (
     CompletionDelta,
     EngineHealth,
     EngineInfo,
+    FullRef,
     GenerateRequest,
     GenerateResult,
     SequenceScoreRequest,
@@ -207,6 +207,37 @@ class VllmEngine:
                 f"Adapter {adapter.version} does not answer with finite log-probs ({error}). The training diverged: "
                 "publish an earlier step."
             ) from error
+
+    async def take_up(self, full: FullRef) -> None:
+        """Read other weights in place of the engine's own (`taking_up.py`), and drop its caches.
+
+        From the first read on the engine takes no requests until the weights are whole and answer; whoever holds it
+        starts it anew where this raises InvalidWeightsError or EngineUnavailableError.
+        """
+        state = self._state
+        base = await asyncio.to_thread(resolve_model, self._weights.base_model, state_folder=self._settings.home)
+        await self._admission.drain(timeout_s=0.0)
+        self._admission.close("is taking up other weights")
+        await asyncio.to_thread(validate_full, full, base=base)
+        try:
+            await state.llm.pause_generation(mode="wait", clear_cache=True)
+            await state.llm.collective_rpc("take_up", args=(str(full.path),))
+            if not await state.llm.reset_prefix_cache():
+                raise EngineUnavailableError("vLLM kept its prefix cache", retry_after_s=5.0)
+            await state.llm.resume_generation()
+        except EngineUnavailableError:
+            raise
+        except Exception as error:  # a reload that broke leaves weights in part, whatever it broke of
+            raise EngineUnavailableError(
+                f"The engine could not take up {full.version} ({error}); it is started anew.", retry_after_s=5.0
+            ) from error
+        self._weights = Weights(base_model=self._weights.base_model, full=full)
+        self._admission.open_up()
+        try:
+            await self.load(None)
+        except BaseException:
+            self._admission.close("holds weights that do not answer")
+            raise
 
     async def health(self) -> EngineHealth:
         """Report without touching the model."""

@@ -6,13 +6,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rlt_core.errors import ConfigurationError, InvalidRequestError, NotAvailableYetError, NotFoundError
+from rlt_core.errors import ConfigurationError, InvalidRequestError, NotFoundError
 from rlt_core.schemas.collect import CollectSpec, Source
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import Job, PolicySpec, RlSpec, RlvrSpec, ServiceSpec, SupervisedSpec, TrainingSpec
 from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_core.schemas.trainer import ResumePoint, TrainerJob
 from rlt_service.bases import BASE_FIELDS, base_role, model_reference
+from rlt_service.control.starts import check_kind_of_start
 from rlt_service.jobs.launching import check_launchable
 from rlt_service.listening import address_of
 from rlt_service.settings import Settings
@@ -192,12 +193,7 @@ class Preparation:
     def _start(self, spec: PolicySpec, base: ResolvedVersion, *, begun: str | None) -> ResolvedVersion:
         """Find where a policy starts: where the first attempt did, or the training of which it goes on."""
         found = _of_base(self.registry.resolve(spec.role, begun or spec.start), base)
-        if found.full is not None:
-            raise NotAvailableYetError(
-                f"{found.version} is a fully trained model, from which training cannot go on yet: start from an "
-                "adapter or from the base.",
-                param=f"/{spec.role}",
-            )
+        check_kind_of_start(spec, found)
         return found
 
     def _served(self, alias: str) -> str | None:
@@ -208,7 +204,8 @@ class Preparation:
 
 
 def _started(start: ResolvedVersion) -> dict[str, Any]:
-    return {"start_adapter_dir": str(start.adapter.path) if start.adapter is not None else None}
+    files = start.adapter or start.full
+    return {"start_adapter_dir": str(files.path) if files is not None else None}
 
 
 def _of_base(resolved: ResolvedVersion, *bases: ResolvedVersion) -> ResolvedVersion:

@@ -45,6 +45,8 @@ from rlt_service.store.version_owners import known_version, name_use
 
 KEPT_ROLLOUTS = 2
 """Newest steps of a job whose adapters can be called; older ones are collected at the next publication."""
+KEPT_WHOLE_ROLLOUTS = 1
+"""The same of policies of all weights: with the one that is being written two lie on disk."""
 
 ItemT = TypeVar("ItemT")
 __all__ = ["Candidate", "HeldOut", "Registry", "ResolvedVersion", "VersionFiles"]
@@ -213,15 +215,15 @@ class Registry:
         """
         published = RolloutPublished(version=f"{job_id}.{request.attempt}@{request.step}")
         with self._database.reading() as session:
-            fenced_job(
-                session, job_id, request.attempt, lock=False
-            )  # before the files: a stale attempt hears that it is stale
+            # Before the files: a stale attempt hears that it is stale.
+            kind = rollouts.policy_kind(fenced_job(session, job_id, request.attempt, lock=False))
             if rollouts.was_published(session, job_id, request):
                 return published
-        found = self._artifacts.checked_sha256(self._artifacts.rollout_dir(job_id, request.attempt, request.step))
+        found = self._artifacts.checked_sha256(self._artifacts.rollout_dir(job_id, request.attempt, request.step), kind)
         if found != request.sha256:
-            raise InvalidAdapterError(
-                f"The adapter of step {request.step} has sha256 {found}, announced was {request.sha256}.",
+            refused = InvalidAdapterError if kind == "adapter" else InvalidWeightsError
+            raise refused(
+                f"The policy of step {request.step} has sha256 {found}, announced was {request.sha256}.",
                 param="/sha256",
             )
         with self._database.transaction() as session:
@@ -244,7 +246,7 @@ class Registry:
             )
             history.append(session, job, "published", {"step": request.step, "version": published.version})
             session.flush()
-            old = rollouts.collect(session, job_id, keep=KEPT_ROLLOUTS)
+            old = rollouts.collect(session, job_id, keep=KEPT_ROLLOUTS if kind == "adapter" else KEPT_WHOLE_ROLLOUTS)
         self._discard_rollouts(job_id, old)
         return published
 

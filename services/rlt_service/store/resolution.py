@@ -13,6 +13,7 @@ from rlt_core.errors import ModelNotFoundError
 from rlt_core.schemas.base import NAME_PATTERN, ROLLOUT_PATTERN, VERSION_PATTERN, Role, split_version
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.ownership import visible
+from rlt_service.store.rollouts import policy_kind
 from rlt_service.store.tables import AliasRow, JobRow, RolloutRow, ShadowRow, VersionRow
 from rlt_service.store.version_owners import known_version
 
@@ -175,13 +176,21 @@ def _rollout(session: Session, artifacts: ArtifactStore, *, role: Role, name: st
     owner, step = split_version(name)
     job_id, _, attempt = owner.partition(".")
     row = session.get(RolloutRow, (job_id, int(attempt), step))
-    mine = select(JobRow.ordinal).where(JobRow.id == job_id, visible(JobRow.owner))
-    if row is None or session.scalar(mine) is None:
+    job = session.scalar(select(JobRow).where(JobRow.id == job_id, visible(JobRow.owner)))
+    if row is None or job is None:
         raise ModelNotFoundError(
-            f"There is no rollout adapter {name}: it was never published, or its job has moved on.", param=f"/{role}"
+            f"There is no policy {name}: it was never published, or its job has moved on.", param=f"/{role}"
         )
     files = VersionFiles(path=artifacts.rollout_dir(job_id, row.attempt, row.step), sha256=row.sha256)
-    return ResolvedVersion(version=name, role=role, base_model=row.base_model, format=row.format, adapter=files)
+    kind = policy_kind(job)
+    return ResolvedVersion(
+        version=name,
+        role=role,
+        base_model=row.base_model,
+        format=row.format,
+        adapter=files if kind == "adapter" else None,
+        full=files if kind == "full" else None,
+    )
 
 
 def _resolved(artifacts: ArtifactStore, row: VersionRow, *, role: Role, shadow: ShadowPlan | None) -> ResolvedVersion:

@@ -1,11 +1,17 @@
-"""Own which rollout adapters of a job can be called: published in order, the newest kept. Works in a given session."""
+"""Own which policies of a job can be called: published in order, the newest kept. Works in a given session."""
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from rlt_core.artifacts import Kind
 from rlt_core.errors import ConflictError
 from rlt_core.schemas.rollouts import RolloutPublishRequest
-from rlt_service.store.tables import RolloutRow
+from rlt_service.store.tables import JobRow, RolloutRow
+
+
+def policy_kind(job: JobRow) -> Kind:
+    """Tell what a job's policies are: adapters, or all weights where its spec says `"lora": null`."""
+    return "full" if "lora" in job.spec and job.spec["lora"] is None else "adapter"
 
 
 def was_published(session: Session, job_id: str, request: RolloutPublishRequest) -> bool:

@@ -13,6 +13,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from rlt_core.artifacts import kind_of
 from rlt_core.schemas.base import EngineRef, VersionRef, now_utc
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, ExplainUsage, Explanation
 from rlt_core.schemas.jobs import JOB_SPEC
@@ -218,8 +219,10 @@ class FakeServices:
     def model(self, version: str) -> Any:
         base = AutoModelForCausalLM.from_pretrained(self.job.base_model_dir, dtype=torch.float32)
         if version.startswith(self.job.job_id):
-            step = version.rpartition("@")[2]
-            base = PeftModel.from_pretrained(base, Path(self.job.attempt_dir) / "rollouts" / step)
+            folder = Path(self.job.attempt_dir) / "rollouts" / version.rpartition("@")[2]
+            if kind_of(folder) == "full":
+                return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+            base = PeftModel.from_pretrained(base, folder)
         return base.eval()
 
     def _explain(self, request: ExplainRequest) -> ExplainResponse:

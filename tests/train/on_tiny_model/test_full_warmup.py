@@ -9,7 +9,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from rlt_core.artifacts import kind_of, weights_sha256
-from rlt_core.errors import NotAvailableYetError
 from rlt_core.model_shape import read_shape
 from rlt_core.schemas.trainer import CheckpointEvent, ProgressEvent, ResultEvent, ResumePoint, TrainerJob
 from rlt_service.engine.full_weights import validate_full
@@ -19,7 +18,6 @@ from rlt_train.errors import TrainingMemoryError, UnfitCheckpointError
 from rlt_train.models import load_whole, policy_tensors
 from rlt_train.pass_plan import plan_passes
 from rlt_train.resuming import load_weights
-from rlt_train.rl import run_rl
 from rlt_train.warmup import run_warmup
 from tests.train.on_tiny_model.test_branching import OTHER, branch_point
 from tests.train.on_tiny_model.test_pass_plan import with_room
@@ -129,9 +127,3 @@ def test_passes_are_planned_with_the_gradients_and_moments_of_all_weights(world:
 
     assert planned(20 * shape.parameters + 4 * row) is None
     assert planned(20 * shape.parameters + 4 * row - 1) == 2
-
-
-def test_rl_of_all_weights_is_refused(world: Any, fake_services: Any) -> None:
-    job = world.rl({"lora": None})
-    with pytest.raises(NotAvailableYetError, match="give `lora`"):
-        run_rl(world.context(job, fake_services(job)))

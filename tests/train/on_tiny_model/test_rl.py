@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from rlt_core.artifacts import adapter_sha256
-from rlt_core.errors import ConfigurationError, NotAvailableYetError, ScoringError
+from rlt_core.errors import ConfigurationError, ScoringError
 from rlt_core.schemas.explain import ExplainResponse
 from rlt_core.schemas.score import ScoreResponse
 from rlt_core.schemas.teachers import EvaluationRow
@@ -389,12 +389,6 @@ def test_stop_leaves_a_checkpoint_of_the_last_whole_step(world: Any, fake_servic
 def test_too_few_questions_for_a_step_are_refused(world: Any, fake_services: Services) -> None:
     job = world.rl({"questions_per_step": 9})
     with pytest.raises(InvalidTrainingDataError, match="8 questions are left"):
-        run_rl(world.context(job, fake_services(job)))
-
-
-def test_what_is_not_built_yet_is_refused(world: Any, fake_services: Services) -> None:
-    job = world.rl({"lora": None})
-    with pytest.raises(NotAvailableYetError):
         run_rl(world.context(job, fake_services(job)))
 
 
