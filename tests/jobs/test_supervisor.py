@@ -224,7 +224,7 @@ def test_a_job_that_would_go_on_from_a_whole_model_is_invalid(site: Site) -> Non
     job = site.run_one()
     assert job.error is not None
     assert (job.status, job.error.code) == ("failed", "invalid")
-    assert "whole@1 is a fully trained model" in job.error.message
+    assert "an adapter on a fully trained model, whole@1" in job.error.message
 
 
 def test_a_warm_up_for_another_base_is_invalid(site: Site) -> None:

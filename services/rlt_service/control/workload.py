@@ -10,7 +10,7 @@ from rlt_core.schemas.trainer import KEPT_CHECKPOINTS
 from rlt_core.schemas.training import GrpoSpec
 from rlt_core.traces import NOUNS
 from rlt_service.control.estimates import Work
-from rlt_service.store.registry import KEPT_ROLLOUTS, KEPT_WHOLE_ROLLOUTS
+from rlt_service.store.rollouts import KEPT
 
 UNKNOWN = "no row could be counted: this process has no tokenizer, and none was tried elsewhere"
 
@@ -119,7 +119,7 @@ def _policy(spec: PolicySpec, rows: Counted, *, gate_answers: int, select_answer
         row_tokens=rows.longest + spec.max_tokens,
         row_logit_tokens=spec.max_tokens,
         checkpoints=min(saves, KEPT_CHECKPOINTS + 1),
-        adapters=2 + (KEPT_WHOLE_ROLLOUTS if whole else KEPT_ROLLOUTS) + 1,
+        adapters=2 + KEPT["full" if whole else "adapter"] + 1,
         reference=spec.beta > 0.0 or not whole,
         moves_reference=spec.reference_every > 0,
         served_beside=whole,

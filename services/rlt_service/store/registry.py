@@ -43,11 +43,6 @@ from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRo
 from rlt_service.store.turns import take_turn
 from rlt_service.store.version_owners import known_version, name_use
 
-KEPT_ROLLOUTS = 2
-"""Newest steps of a job whose adapters can be called; older ones are collected at the next publication."""
-KEPT_WHOLE_ROLLOUTS = 1
-"""The same of policies of all weights: with the one that is being written two lie on disk."""
-
 ItemT = TypeVar("ItemT")
 __all__ = ["Candidate", "HeldOut", "Registry", "ResolvedVersion", "VersionFiles"]
 
@@ -246,7 +241,7 @@ class Registry:
             )
             history.append(session, job, "published", {"step": request.step, "version": published.version})
             session.flush()
-            old = rollouts.collect(session, job_id, keep=KEPT_ROLLOUTS if kind == "adapter" else KEPT_WHOLE_ROLLOUTS)
+            old = rollouts.collect(session, job_id, keep=rollouts.KEPT[kind])
         self._discard_rollouts(job_id, old)
         return published
 

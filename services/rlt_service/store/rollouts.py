@@ -1,5 +1,7 @@
 """Own which policies of a job can be called: published in order, the newest kept. Works in a given session."""
 
+from collections.abc import Mapping
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -7,6 +9,12 @@ from rlt_core.artifacts import Kind
 from rlt_core.errors import ConflictError
 from rlt_core.schemas.rollouts import RolloutPublishRequest
 from rlt_service.store.tables import JobRow, RolloutRow
+
+KEPT: Mapping[Kind, int] = {"adapter": 2, "full": 1}
+"""Newest steps of a job whose policies can be called; older ones are collected at the next publication.
+
+Of all weights two lie on disk even so: the one that is served, and the one that is being written.
+"""
 
 
 def policy_kind(job: JobRow) -> Kind:
