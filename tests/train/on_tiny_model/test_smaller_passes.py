@@ -109,7 +109,8 @@ class FullBackward(FullForward):
             if output.requires_grad and len(input_ids) > self.most:
                 output.register_hook(lambda _: no_room() if self.has_begun() else None)
 
-        base: Any = self.policy.get_base_model()
+        policy: Any = self.policy  # one with an adapter
+        base: Any = policy.get_base_model()
         first_layer = base.model.layers[0].register_forward_hook(fail_later)
         try:
             return super()._as_tree(model, input_ids, *args, **kwargs)
