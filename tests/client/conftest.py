@@ -41,7 +41,7 @@ def server() -> Canned:
 
 @pytest.fixture
 def client(server: Canned) -> Iterator[Client]:
-    with Client("http://rlt.test", transport=server.transport()) as made:
+    with Client("http://rlt.test", transport=server.transport(), max_retries=0) as made:
         yield made
 
 

@@ -3,13 +3,15 @@
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rlt_client._calls import Call, Pause, Plan, get, path_of, step
 from rlt_client._errors import APIError, APITimeoutError
-from rlt_client._progress import Progress
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent
+
+if TYPE_CHECKING:
+    from rlt_client._progress import Progress
 
 AWAY_S: Final = 120.0
 """How long a server that answered before may be away, such as for a restart, until a follower gives up."""
@@ -44,7 +46,7 @@ def waiting(
     began_s, last = time.monotonic(), 0
     reading = get(path_of("jobs", job_id), into=Job)
     job = yield from step(reading)
-    with Progress(job_id) if progress else contextlib.nullcontext() as painted:
+    with _painted(job_id) if progress else contextlib.nullcontext() as painted:
         while True:
             if painted is not None:
                 painted.show(job)
@@ -56,6 +58,13 @@ def waiting(
                 raise APITimeoutError(f"{job_id} is still {job.status} after {timeout_s:g} s; it goes on")
             yield Pause(seconds=poll_s)
             job = yield from patiently(reading, pause_s=poll_s, away_s=away_s)
+
+
+def _painted(job_id: str) -> "Progress":
+    # Not at the top: who paints nothing loads no rich.
+    from rlt_client._progress import Progress
+
+    return Progress(job_id)
 
 
 def _report(
