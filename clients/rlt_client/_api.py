@@ -125,7 +125,7 @@ class Api:
     def _request(self, call: Call[Any], headers: dict[str, str], timeouts: httpx.Timeout) -> httpx.Request:
         return self._http.build_request(
             call.method,
-            call.path,
+            self.connection.base_url + call.path,
             json=call.body,
             content=call.content() if callable(call.content) else call.content,
             params=call.query() or None,

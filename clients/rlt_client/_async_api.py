@@ -127,7 +127,7 @@ class AsyncApi:
     def _request(self, call: Call[Any], headers: dict[str, str], timeouts: httpx.Timeout) -> httpx.Request:
         return self._http.build_request(
             call.method,
-            call.path,
+            self.connection.base_url + call.path,
             json=call.body,
             content=_content(call.content),
             params=call.query() or None,

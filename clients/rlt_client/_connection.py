@@ -57,7 +57,6 @@ class Connection:
     def client_options(self) -> dict[str, Any]:
         """Give what an httpx client of either kind is made with."""
         return {
-            "base_url": self.base_url,
             # A proxy of the environment would also catch loopback, where the server usually is.
             "trust_env": httpx.URL(self.base_url).host not in LOOPBACK,
         }

@@ -36,7 +36,6 @@ def from_response(*, status: int, body: bytes, request_id: str | None, retry_aft
 def from_problem(
     problem: Problem, *, index: int | None = None, retry_after_s: float | None = None, body: object = None
 ) -> APIStatusError:
-| None = None, retry_after_s: float | None = None) -> APIStatusError:
     """Make the exception of a problem; `index` is the place of the item in a batch."""
     return class_for(problem.status)(
         problem.detail,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from rlt_client._client import Client
@@ -35,7 +35,6 @@ class Judge:
     teacher: str | None = None
     reward: RewardConfig | Mapping[str, Any] | None = None
     measure: Measure = "reward"
-    _group: int = field(default=GROUP, repr=False)
 
     def judge(self, explained: Sequence[Explained]) -> list[float | None]:
         """Give a figure for each, in order; None where the server refused to score that question.
@@ -46,7 +45,7 @@ class Judge:
         groups: dict[tuple[str, str], list[int]] = {}
         for place, one in enumerate(explained):
             groups.setdefault((one.question, one.solution), []).append(place)
-        parts = [places[at : at + self._group] for places in groups.values() for at in range(0, len(places), self._group)]
+        parts = [places[at : at + GROUP] for places in groups.values() for at in range(0, len(places), GROUP)]
         answers = self.client.score.settled([self._request([explained[place] for place in part]) for part in parts])
         failed = [answer for answer in answers if isinstance(answer, APIError)]
         for error in failed:
