@@ -131,7 +131,7 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
     One of no meaning here: HTTP wants it so (RFC 9110, 5.1). A deadline of a call that has its answer: whoever sends a
     call again with its key gets the first answer, without any work that a deadline could end.
     """
-    is_replayed = any(name.lower() == REPLAYED for name in response.headers)
+    is_replayed = REPLAYED.lower() in response.headers
     return not (isinstance(failure, AcceptedNegativeData) and (UNKNOWN_HEADER in case.headers or is_replayed))
 
 
