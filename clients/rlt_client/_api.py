@@ -27,9 +27,7 @@ class Api:
         self._limits: Limits | None = None
 
     @classmethod
-    def open(
-        cls, connection: Connection, *, transport: httpx.BaseTransport | None, http: httpx.Client | None
-    ) -> "Api":
+    def open(cls, connection: Connection, *, transport: httpx.BaseTransport | None, http: httpx.Client | None) -> "Api":
         """Make the pool, unless the caller has one."""
         if http is not None:
             return cls(connection, http)

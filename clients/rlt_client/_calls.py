@@ -72,9 +72,7 @@ def write(
     idempotency_key: str | None = None,
 ) -> Call[ModelT]:
     """Change something: repeated under one Idempotency-Key only."""
-    return Call(
-        method=method, path=path, read=reader(into), body=body, keyed=True, idempotency_key=idempotency_key
-    )
+    return Call(method=method, path=path, read=reader(into), body=body, keyed=True, idempotency_key=idempotency_key)
 
 
 def reader(into: type[ModelT]) -> Callable[[httpx.Response], ModelT]:
@@ -132,7 +130,7 @@ Plan = Generator[Step, Any, AnswerT]
 
 
 def step(call: Call[AnswerT]) -> Plan[AnswerT]:
-    """Make one call within a plan, typed: `job = yield from step(…)`."""
+    """Make one call within a plan; `yield from` it, for its typed answer."""
     answer: AnswerT = yield call
     return answer
 

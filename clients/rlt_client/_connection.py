@@ -95,8 +95,13 @@ class Connection:
             raise APIConnectionError(f"the connection to {self.base_url} broke ({error!r}): try again") from error
 
     def _silence(self, error: httpx.TimeoutException) -> str:
-        kind = {httpx.WriteTimeout: "write", httpx.PoolTimeout: "pool"}.get(type(error), "read")
-        seconds: float | None = getattr(self.timeouts, kind)
+        match error:
+            case httpx.WriteTimeout():
+                seconds = self.timeouts.write
+            case httpx.PoolTimeout():
+                seconds = self.timeouts.pool
+            case _:
+                seconds = self.timeouts.read
         return "its time" if seconds is None else f"{seconds:g} s"
 
     def _nobody(self, reason: str) -> APIConnectionError:

@@ -48,7 +48,7 @@ class RawAwaiting:
         self._api = api
 
 
-class call(Generic[P, AnswerT]):  # noqa: N801 - a decorator
+class call(Generic[P, AnswerT]):
     """Make a method of the description of one call."""
 
     def __init__(self, describe: Callable[Concatenate[Any, P], Call[AnswerT]]) -> None:
@@ -81,7 +81,7 @@ class call(Generic[P, AnswerT]):  # noqa: N801 - a decorator
         return describe
 
 
-class plan(Generic[P, AnswerT]):  # noqa: N801 - a decorator
+class plan(Generic[P, AnswerT]):
     """Make a method of a plan, which makes several calls."""
 
     def __init__(self, describe: Callable[Concatenate[Any, P], Plan[AnswerT]]) -> None:
@@ -106,7 +106,7 @@ class plan(Generic[P, AnswerT]):  # noqa: N801 - a decorator
         return describe
 
 
-class every(Generic[P, ItemT]):  # noqa: N801 - a decorator
+class every(Generic[P, ItemT]):
     """Make an iterator over all of a list, page by page as it is read."""
 
     def __init__(self, describe: Callable[Concatenate[Any, P], Listing[ItemT]]) -> None:

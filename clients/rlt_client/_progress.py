@@ -30,9 +30,7 @@ class Progress:
         if self._bar is not None and self._task is not None:
             left = "" if job.progress.eta_s is None else f" {job.progress.eta_s:.0f} s left"
             description = f"{job.kind} {job.id} {job.status}"
-            self._bar.update(
-                self._task, description=description, completed=step, total=total, figures=figures + left
-            )
+            self._bar.update(self._task, description=description, completed=step, total=total, figures=figures + left)
             return
         tenth = 10 * step // total if total else 0
         if self._said != (job.status, tenth):

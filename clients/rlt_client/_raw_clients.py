@@ -143,4 +143,3 @@ class AsyncRawClient(ServerCalls, RawAwaiting):
         self.aliases = AsyncRawAlias(api)
         self.shadows = AsyncRawShadow(api)
         self.evaluations = AsyncRawEvaluation(api)
-

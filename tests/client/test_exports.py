@@ -45,7 +45,17 @@ async def test_both_clients_have_the_same_calls() -> None:
     async with rlt_client.AsyncClient() as there:
         with rlt_client.Client() as here:
             assert names(here) == names(there)
-            for name in ("aliases", "datasets", "evaluations", "explain", "jobs", "score", "solve", "teachers", "train"):
+            for name in (
+                "aliases",
+                "datasets",
+                "evaluations",
+                "explain",
+                "jobs",
+                "score",
+                "solve",
+                "teachers",
+                "train",
+            ):
                 assert names(getattr(here, name)) == names(getattr(there, name)), name
 
 

@@ -24,6 +24,7 @@ def scored(*rewards: float) -> dict[str, Any]:
     solution = {"mean": -1.0, "min": -1.0, "sum": -1.0, "tokens": 1}
     return {
         "id": "score_1",
+        "object": "score.list",
         "created_at": "2030-01-01T00:00:00Z",
         "student": {"version": "base@0"},
         "format": "stratos@1",
@@ -46,7 +47,7 @@ def refused(make_problem: Problems, index: int) -> dict[str, Any]:
 
 
 def columns(*questions: str) -> dict[str, Any]:
-    """What TRL 1.16 passes beside completions: its own, then the dataset's columns."""
+    """Give what TRL 1.16 passes beside completions: its own, then the dataset's columns."""
     return {
         "prompts": ["p"] * len(questions),
         "completion_ids": [[1]] * len(questions),
@@ -131,7 +132,7 @@ def test_a_completion_is_a_text_or_a_chat(completion: Any, text: str) -> None:
 
 @pytest.fixture
 def served(client: Client, server: Canned, monkeypatch: pytest.MonkeyPatch) -> Canned:
-    """The examples make a client by themselves; here it is one of canned answers."""
+    """Give the examples, which make a client by themselves, one of canned answers."""
     for module in (verl, openrlhf):
         monkeypatch.setattr(module, "Client", lambda: client)
         module._judge.cache_clear()

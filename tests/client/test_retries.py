@@ -209,9 +209,7 @@ def test_fewer_than_no_retries_are_refused() -> None:
         Client(max_retries=-1)
 
 
-def test_an_error_has_openais_names_beside_its_own(
-    client: Client, server: Any, make_problem: Problems
-) -> None:
+def test_an_error_has_openais_names_beside_its_own(client: Client, server: Any, make_problem: Problems) -> None:
     server.says(make_problem(404, "not_found", "no such job"))
     with pytest.raises(rlt_client.NotFoundError) as caught:
         client.jobs.get("job_1")

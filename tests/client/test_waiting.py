@@ -26,9 +26,7 @@ def event(seq: int) -> dict[str, Any]:
     return {"seq": seq, "job_id": "job_1", "attempt": 1, "created_at": "2030-01-01T00:00:00Z", "type": "progress"}
 
 
-def test_waiting_tells_each_event_once_and_gives_the_end(
-    asking: Asking, pauses: list[float], make_job: Bodies
-) -> None:
+def test_waiting_tells_each_event_once_and_gives_the_end(asking: Asking, pauses: list[float], make_job: Bodies) -> None:
     asking.server.says(httpx.Response(200, json=make_job("running")), httpx.Response(200, json={"data": [event(1)]}))
     asking.server.says(httpx.ConnectError("away"), httpx.Response(200, json=make_job("succeeded")))
     asking.server.says(httpx.Response(200, json={"data": [event(2)]}))

@@ -67,9 +67,7 @@ class ExplainCalls:
         return answered(path, into=into, answer=ExplainResponse, requests=requests, at_once=at_once)
 
     @plan
-    def settled(
-        self, requests: Sequence[Request], *, at_once: int = AT_ONCE
-    ) -> Plan[list[ExplainResponse | APIError]]:
+    def settled(self, requests: Sequence[Request], *, at_once: int = AT_ONCE) -> Plan[list[ExplainResponse | APIError]]:
         """Answer all, as `batch` does, with the APIError in the place of each that failed."""
         return settled(path_of("explain", "batch"), into=ExplainBatchResponse, requests=requests, at_once=at_once)
 

@@ -69,9 +69,7 @@ class JobCalls:
         return ask(path_of("jobs", job_id, "resume"), into=Job)
 
     @call
-    def metrics(
-        self, job_id: str, *, after_step: int | None = None, max_points: int | None = None
-    ) -> Call[JobMetrics]:
+    def metrics(self, job_id: str, *, after_step: int | None = None, max_points: int | None = None) -> Call[JobMetrics]:
         """Read reward, loss and the like by step, thinned to `max_points`."""
         params = {"after_step": after_step, "max_points": max_points}
         return get(path_of("jobs", job_id, "metrics"), into=JobMetrics, params=params)
@@ -125,9 +123,7 @@ class JobCalls:
         `timeout_s` (the job goes on). A server that has answered may be away for `away_s` seconds, as while it is
         restarted.
         """
-        return waiting(
-            job_id, progress=progress, on_event=on_event, poll_s=poll_s, timeout_s=timeout_s, away_s=away_s
-        )
+        return waiting(job_id, progress=progress, on_event=on_event, poll_s=poll_s, timeout_s=timeout_s, away_s=away_s)
 
 
 class Jobs(JobCalls, Blocking):

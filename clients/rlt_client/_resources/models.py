@@ -29,9 +29,7 @@ class ModelCalls:
         return by_last_id(get(path_of(self._root), into=Page[NamedModel]))
 
     @call
-    def versions(
-        self, name: str, *, limit: int | None = None, after: str | None = None
-    ) -> Call[Page[ModelVersion]]:
+    def versions(self, name: str, *, limit: int | None = None, after: str | None = None) -> Call[Page[ModelVersion]]:
         """List the versions of a name, newest first: one page. `iter_versions` gives all."""
         params = {"limit": limit, "after": after}
         return get(path_of(self._root, name, "versions"), into=Page[ModelVersion], params=params)

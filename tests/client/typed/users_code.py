@@ -6,7 +6,7 @@ import httpx
 
 from rlt_client import AsyncClient, Client, RawResponse
 from rlt_client.integrations.trl import StudentReward
-from rlt_core.schemas.explain import ExplainResponse
+from rlt_core.schemas.explain import ExplainEvent, ExplainResponse
 from rlt_core.schemas.jobs import DryRun, Job
 from rlt_core.schemas.score import ScoreResponse
 
@@ -16,7 +16,9 @@ def blocking() -> None:
     with Client(timeout=httpx.Timeout(10), max_retries=1) as client:
         answer = client.explain(question="q", solution="s", teacher="algebra@3", n=2)
         assert_type(answer, ExplainResponse)
-        assert_type(client.score.batch([{"question": "q", "solution": "s", "explanations": ["e"]}]), list[ScoreResponse])
+        assert_type(
+            client.score.batch([{"question": "q", "solution": "s", "explanations": ["e"]}]), list[ScoreResponse]
+        )
         assert_type(client.jobs.get("job_1"), Job)
         assert_type(client.train({"kind": "rl"}), Job)
         assert_type(client.train({"kind": "rl"}, dry_run=True), DryRun)
@@ -41,4 +43,4 @@ async def awaited() -> None:
         async for job in client.jobs.iter():
             assert_type(job, Job)
         async for event in client.explain.stream(question="q", solution="s"):
-            print(event)
+            assert_type(event, ExplainEvent)
