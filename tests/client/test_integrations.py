@@ -144,7 +144,7 @@ def test_verls_compute_score_is_called_as_verl_does(served: Canned) -> None:
     assert parameters[:4] == ["data_source", "solution_str", "ground_truth", "extra_info"]
     served.says(answer(scored(-1.5)))
     row = {"data_source": "mine", "solution_str": "Add.", "ground_truth": "5", "extra_info": {"question": "2 + 3?"}}
-    assert verl.compute_score(**row) == -1.5
+    assert verl.compute_score(**row, reward_router_address="http://x") == -1.5
     item = served.body()["items"][0]
     assert (item["question"], item["solution"], item["explanations"][0]["text"]) == ("2 + 3?", "5", "Add.")
 
@@ -164,6 +164,30 @@ def test_openrlhfs_reward_func_is_called_as_openrlhf_does(served: Canned) -> Non
     assert found["scores"] is found["rewards"]
     assert isinstance(found["extra_logs"]["student_reward"], torch.Tensor)
     assert [entry["text"] for entry in served.body()["items"][0]["explanations"]] == ["Add.", "No."]
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("Add.<|im_end|>", "Add."),
+        ("Add. <|im_end|>\n<|endoftext|>\n", "Add."),
+        ("Add.</s>", "Add."),
+        ("Add.<\uff5cend\u2581of\u2581sentence\uff5c>", "Add."),
+        ("a <|b|> c", "a <|b|> c"),
+        ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
+    ],
+)
+def test_special_tokens_that_openrlhf_decodes_are_not_scored(served: Canned, written: str, text: str) -> None:
+    pytest.importorskip("torch")
+    served.says(answer(scored(-1.5)))
+    openrlhf.reward_func(["<|im_start|>p: " + written], ["<|im_start|>p: "], ['{"question": "q", "solution": "s"}'])
+    assert served.body()["items"][0]["explanations"][0]["text"] == text
+
+
+def test_openrlhfs_prompt_must_be_how_its_query_begins(served: Canned) -> None:
+    with pytest.raises(rlt_client.APIError, match="does not begin with its prompt"):
+        openrlhf.reward_func(["a cut prompt: Add."], ["not a cut prompt: "], ['{"question": "q", "solution": "s"}'])
+    assert served.requests == []
 
 
 def test_openrlhfs_label_must_hold_question_and_solution(served: Canned) -> None:

@@ -1,4 +1,9 @@
-"""RLT's reward for verl: `custom_reward_function.path` names a file with this, `custom_reward_function.name` it."""
+"""RLT's reward for verl: `reward.custom_reward_function.path` names a file with this, `.name` the function.
+
+The interface is that of verl 0.10.0.dev (commit 1dda039 of 2026-08-22, `naive.py` of its reward managers): four
+arguments by name, one completion a call, in a thread; `.reward_kwargs` come with them. Releases before 0.7.1 have no
+`reward.` before the names of the settings.
+"""
 
 from collections.abc import Mapping
 from functools import cache
@@ -19,7 +24,7 @@ def compute_score(
 ) -> float:
     """Score one completion (`solution_str`) as an explanation of `extra_info["question"]` with `ground_truth`.
 
-    `student` among the options says who judges. verl has no reward for "not scored", so a failed score raises its
+    `student` among `reward_kwargs` says who judges. verl has no reward for "not scored", so a failed score raises its
     APIError: a 0 would be the best of all rewards. RLT_BASE_URL and RLT_API_KEY say which server.
     """
     question = (extra_info or {}).get("question")
