@@ -8,10 +8,26 @@ from typing import Annotated
 import httpx
 import typer
 
-from rlt_client._errors import APIError
-from rlt_client.cli import backup, datasets, demo, evaluations, explain, jobs, keys, models, score, solve, train, up
-from rlt_client.cli.arguments import hoisted
-from rlt_client.cli.state import State, report, state_of
+from rlt_client import APIError
+from rlt_client.cli import (
+    backup,
+    datasets,
+    demo,
+    doctor,
+    evaluations,
+    explain,
+    jobs,
+    keys,
+    messages,
+    models,
+    score,
+    solve,
+    train,
+    up,
+)
+from rlt_client.cli.arguments import hoisted, wants_json
+from rlt_client.cli.exit_codes import ExitCode
+from rlt_client.cli.state import State, state_of
 
 HELP = """Explain, score, train, swap: talk to an RLT server, or start one with `rlt up`.
 
@@ -29,7 +45,7 @@ def build() -> typer.Typer:
         name="rlt",
         help=HELP,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,12 +53,13 @@ def build() -> typer.Typer:
     app.callback()(_root)
     app.command("up")(up.up)
     app.command("demo")(demo.demo)
+    app.command("doctor")(doctor.doctor)
     app.command("backup")(backup.backup)
     app.command("restore")(backup.restore)
     app.command("explain")(explain.explain)
     app.command("score")(score.score)
     app.command("solve")(solve.solve)
-    app.command("train")(train.train)
+    app.add_typer(train.build(), name="train")
     app.add_typer(keys.build(), name="keys")
     app.add_typer(jobs.build(), name="jobs")
     app.add_typer(datasets.build(), name="datasets")
@@ -54,12 +71,24 @@ def build() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
     """Run the command; ends the process with its exit code. `transport` replaces the network in tests."""
-    state = State(transport=transport)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_run(given, state=State(transport=transport)))
+
+
+def _run(arguments: Sequence[str], *, state: State) -> int:
     command = typer.main.get_command(build())
     try:
-        command(args=hoisted(sys.argv[1:] if arguments is None else arguments), prog_name="rlt", obj=state)
+        ended: object = command(args=hoisted(arguments), prog_name="rlt", obj=state, standalone_mode=False)
+        return ended if isinstance(ended, int) else ExitCode.OK
     except APIError as error:
-        sys.exit(report(error, errors=state.errors))
+        failure = messages.of_api(error)
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except typer.TyperException as error:
+        if messages.is_help(error):
+            return error.exit_code
+        failure = messages.of_usage(error)
+    return messages.tell(failure, errors=state.errors, as_json=wants_json(arguments))
 
 
 def _show_version(wanted: bool) -> None:
