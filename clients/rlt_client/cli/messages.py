@@ -102,10 +102,10 @@ def tell(failure: Failure, *, errors: Console, as_json: bool) -> int:
 
 
 def is_help(error: typer.TyperException) -> bool:
-    """Print the help where a group was called without a command; says whether it was that."""
+    """Say whether a group was called without a command, which is answered by its help; prints what is left of it."""
     context: typer.Context | None = getattr(error, "ctx", None)
     if context is None or type(error).__name__ != "NoArgsIsHelpError":
         return False
-    if said := context.get_help():
-        typer.echo(said)
+    if error.message:  # empty where rich has printed it already
+        typer.echo(error.message)
     return True

@@ -1,0 +1,160 @@
+"""Read the fields of a job's spec as options of the command line: names, types, words, bounds; pure."""
+
+import json
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+_PLAIN: Final = (bool, int, float, str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecField:
+    """One field that a flag can give."""
+
+    path: tuple[str, ...]
+    """Where it stands in the spec: `("reward", "kl_mean")`."""
+    type: Any
+    """What the shell's text becomes: bool, int, float, str, a Literal, or a list of one of them."""
+    words: str
+    """What it means, then its default and its bounds."""
+    is_json: bool
+    """Of several types: the text is read as JSON, and where it is none, as it stands."""
+    may_be_one: bool
+    """A list of one is sent as its item."""
+
+    @property
+    def option(self) -> str:
+        """Its flag: `--reward.kl-mean`."""
+        return "--" + ".".join(self.path).replace("_", "-")
+
+    @property
+    def parameter(self) -> str:
+        """Its name in Python."""
+        return "__".join(self.path)
+
+    def read(self, value: Any) -> Any:
+        """Give what the spec holds for a flag's value."""
+        if self.may_be_one:
+            return value[0] if len(value) == 1 else value
+        return value_of(value) if self.is_json else value
+
+
+def fields_of(spec: type[BaseModel], *, above: tuple[str, ...] = ()) -> Iterator[SpecField]:
+    """Walk through a spec's fields, those inside others after them; `kind` is none of them."""
+    inner = list[tuple[tuple[str, ...], type[BaseModel]]]()
+    for name, field in spec.model_fields.items():
+        if name == "kind":
+            continue
+        path = (*above, name)
+        options = _options(field.annotation)
+        models = [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
+        if models:
+            inner.append((path, models[0]))
+        else:
+            yield _field(path, field, options)
+    for path, model in inner:
+        yield from fields_of(model, above=path)
+
+
+def value_of(text: str) -> Any:
+    """Read text as JSON, and where it is none, as it stands."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def put(body: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Lay a value into a spec; raises ValueError where something else than an object is on the way."""
+    *parents, last = path
+    place = body
+    for parent in parents:
+        inner: object = place.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"{parent} is {inner!r}, nothing lies inside it")
+        place = cast(dict[str, Any], inner)
+    place[last] = value
+
+
+def given(values: Mapping[str, Any], fields: list[SpecField]) -> dict[str, Any]:
+    """Make the spec of the flags that were given."""
+    body: dict[str, Any] = {}
+    for field in fields:
+        value = values.get(field.parameter)
+        if value is not None and value != []:
+            put(body, field.path, field.read(value))
+    return body
+
+
+def _field(path: tuple[str, ...], field: FieldInfo, options: list[Any]) -> SpecField:
+    lists = [one for one in options if get_origin(one) is list]
+    plain = [one for one in options if one not in lists]
+    kind: Any = str
+    if lists:
+        items = _options(get_args(lists[0])[0])
+        kind = list[_shell_type(items[0])]
+    elif len(plain) == 1:
+        kind = _shell_type(plain[0])
+    return SpecField(
+        path=path,
+        type=kind,
+        words=_words(field),
+        is_json=not lists and len(plain) > 1,
+        may_be_one=bool(lists and plain),
+    )
+
+
+def _shell_type(annotation: Any) -> Any:
+    return annotation if annotation in _PLAIN or get_origin(annotation) is Literal else str
+
+
+def _options(annotation: Any) -> list[Any]:
+    """Give the types that a value may have, without null and without what Annotated says of them."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _options(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [found for one in get_args(annotation) if one is not type(None) for found in _options(one)]
+    return [annotation]
+
+
+def _words(field: FieldInfo) -> str:
+    said = " ".join((field.description or "").split())
+    facts = [part for part in (_default(field), _bounds(field)) if part]
+    return f"{said} [{'; '.join(facts)}]".strip() if facts else said
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value is PydanticUndefined or value == "":
+        return ""
+    read = to_jsonable_python(value)
+    if isinstance(read, list):
+        return "default " + (", ".join(str(one) for one in cast(list[Any], read)) or "none")
+    return f"default {json.dumps(read) if isinstance(read, bool) else read}"
+
+
+def _bounds(field: FieldInfo) -> str:
+    low = high = ""
+    for one in field.metadata:
+        match one:
+            case annotated_types.Ge(ge=bound):
+                low = f"from {bound}"
+            case annotated_types.Gt(gt=bound):
+                low = f"above {bound}"
+            case annotated_types.Le(le=bound):
+                high = f"to {bound}"
+            case annotated_types.Lt(lt=bound):
+                high = f"below {bound}"
+            case _:
+                pass
+    return f"{low} {high}".strip()
