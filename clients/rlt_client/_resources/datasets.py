@@ -1,7 +1,7 @@
 """`client.datasets`: upload rows, read them back."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ class Datasets:
         columns: Mapping[str, str] | None = None,
         benchmark: str | None = None,
         idempotency_key: str | None = None,
+        on_sent: Callable[[int], None] | None = None,
     ) -> Dataset:
         """Upload a JSONL file by its path, or rows; nothing is held in memory whole.
 
@@ -39,12 +40,13 @@ class Datasets:
         `columns` maps the contract's columns by templates over the uploaded row, such as
         `{"solution": "The answer is {answer}."}`; `benchmark` names whose columns the rows have (gsm8k, math-500,
         aime-2024, gpqa-diamond, countdown). Raises UnprocessableEntityError whose `extra["lines"]`
-        has every bad line with its number (the first hundred); then nothing was stored.
+        has every bad line with its number (the first hundred); then nothing was stored. `on_sent` is told the bytes
+        that were handed to the connection so far.
         """
         params = {"name": name, "columns": json.dumps(dict(columns)) if columns else None, "benchmark": benchmark}
         if isinstance(source, str | Path):
-            return self._upload_file(Path(source), params=params, headers=once(idempotency_key))
-        return self._upload(_lines(source), params=params, headers=once(idempotency_key))
+            return self._upload_file(Path(source), params=params, headers=once(idempotency_key), on_sent=on_sent)
+        return self._upload(_told(_lines(source), on_sent), params=params, headers=once(idempotency_key))
 
     def get(self, dataset_id: str) -> Dataset:
         """Read what an upload came to."""
@@ -87,13 +89,20 @@ class Datasets:
         """Delete; raises ConflictError while a job that has not ended names it."""
         return self._api.call("DELETE", path_of("datasets", dataset_id), into=DatasetDeleted)
 
-    def _upload_file(self, path: Path, *, params: Mapping[str, str | None], headers: Mapping[str, str]) -> Dataset:
+    def _upload_file(
+        self,
+        path: Path,
+        *,
+        params: Mapping[str, str | None],
+        headers: Mapping[str, str],
+        on_sent: Callable[[int], None] | None,
+    ) -> Dataset:
         try:
             file = path.open("rb")
         except OSError as error:
             raise APIError(f"cannot read {path}: {error.strerror}", param="source") from error
         with file:
-            return self._upload(file, params=params, headers=headers)
+            return self._upload(_told(file, on_sent), params=params, headers=headers)
 
     def _upload(
         self, content: Iterable[bytes], *, params: Mapping[str, str | None], headers: Mapping[str, str]
@@ -107,3 +116,18 @@ class Datasets:
 def _lines(rows: Iterable[Row]) -> Iterator[bytes]:
     for row in rows:
         yield json.dumps(body_of(row), ensure_ascii=False).encode() + b"\n"
+
+
+def _told(content: Iterable[bytes], on_sent: Callable[[int], None] | None) -> Iterable[bytes]:
+    """Tell the bytes so far each time the connection asks for more."""
+    if on_sent is None:
+        return content
+    return _counted(content, on_sent)
+
+
+def _counted(content: Iterable[bytes], on_sent: Callable[[int], None]) -> Iterator[bytes]:
+    sent = 0
+    for part in content:
+        yield part
+        sent += len(part)
+        on_sent(sent)

@@ -124,7 +124,7 @@ def promote(
     """
     state, role = state_of(context), role_of(context)
     with state.client() as client:
-        before = _points_at(client, role=role, alias=alias)
+        before = _pointers(client, role=role).get(alias)
         moved = client.aliases.put(
             role,
             alias,
@@ -149,9 +149,10 @@ def rollback(
     """Point an alias back at the version before."""
     state, role = state_of(context), role_of(context)
     with state.client() as client:
-        before = _points_at(client, role=role, alias=alias)
+        known = _pointers(client, role=role)
+        before = known.get(alias)
         if before is None:
-            raise _no_alias(client, role=role, alias=alias)
+            raise _no_alias(alias, role=role, known=list(known))
         moved = client.aliases.rollback(role, alias, expected=before, to=to)
     _show_move(moved, before=before, context=context, as_json=as_json)
 
@@ -197,13 +198,12 @@ def _aliases(found: ModelVersion) -> str:
     return ", ".join(found.aliases)
 
 
-def _points_at(client: Client, *, role: Role, alias: str) -> str | None:
-    found = [entry for entry in client.aliases.list().data if (entry.role, entry.alias) == (role, alias)]
-    return found[0].version if found else None
+def _pointers(client: Client, *, role: Role) -> dict[str, str]:
+    """Read which version each alias of a role points at."""
+    return {entry.alias: entry.version for entry in client.aliases.list().data if entry.role == role}
 
 
-def _no_alias(client: Client, *, role: Role, alias: str) -> RefusedError:
-    known = [entry.alias for entry in client.aliases.list().data if entry.role == role]
+def _no_alias(alias: str, *, role: Role, known: list[str]) -> RefusedError:
     near = did_you_mean(alias, known)
     return RefusedError(
         f"there is no alias {alias} of a {role}: `rlt {role}s list` shows them.{near}",
