@@ -4,14 +4,16 @@ import json
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
 
-import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 _PLAIN: Final = (bool, int, float, str)
+_LOWEST: Final = {"ge": "from", "gt": "above"}
+_HIGHEST: Final = {"le": "to", "lt": "below"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ def _field(path: tuple[str, ...], field: FieldInfo, options: list[Any]) -> SpecF
     kind: Any = str
     if lists:
         items = _options(get_args(lists[0])[0])
-        kind = list[_shell_type(items[0])]
+        kind = list[_item_type(items[0])]
     elif len(plain) == 1:
         kind = _shell_type(plain[0])
     return SpecField(
@@ -113,6 +115,13 @@ def _field(path: tuple[str, ...], field: FieldInfo, options: list[Any]) -> SpecF
 
 def _shell_type(annotation: Any) -> Any:
     return annotation if annotation in _PLAIN or get_origin(annotation) is Literal else str
+
+
+def _item_type(annotation: Any) -> Any:
+    """Give the type of a list's items; typer knows no list of a Literal, so that one becomes an enum."""
+    if get_origin(annotation) is Literal:
+        return StrEnum("Choice", {str(value): str(value) for value in get_args(annotation)})
+    return annotation if annotation in _PLAIN else str
 
 
 def _options(annotation: Any) -> list[Any]:
@@ -146,15 +155,8 @@ def _default(field: FieldInfo) -> str:
 def _bounds(field: FieldInfo) -> str:
     low = high = ""
     for one in field.metadata:
-        match one:
-            case annotated_types.Ge(ge=bound):
-                low = f"from {bound}"
-            case annotated_types.Gt(gt=bound):
-                low = f"above {bound}"
-            case annotated_types.Le(le=bound):
-                high = f"to {bound}"
-            case annotated_types.Lt(lt=bound):
-                high = f"below {bound}"
-            case _:
-                pass
+        for name, said in _LOWEST.items():
+            low = f"{said} {getattr(one, name)}" if hasattr(one, name) else low
+        for name, said in _HIGHEST.items():
+            high = f"{said} {getattr(one, name)}" if hasattr(one, name) else high
     return f"{low} {high}".strip()
