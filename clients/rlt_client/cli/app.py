@@ -1,6 +1,8 @@
 """Own the root of the `rlt` command: its parts, --version, and the end of every error."""
 
+import contextlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -29,13 +31,16 @@ from rlt_client.cli.arguments import hoisted, wants_json
 from rlt_client.cli.exit_codes import ExitCode
 from rlt_client.cli.state import State, state_of
 
-HELP = """Explain, score, train, swap: talk to an RLT server, or start one with `rlt up`.
+_CODES = ", ".join(f"{code.value} {code.meaning}" for code in ExitCode)
+HELP = f"""Explain, score, train, swap: talk to an RLT server, or start one with `rlt up`.
 
 The server is the one of --base-url, else RLT_BASE_URL, else the one that `rlt up` runs on this machine.
 Where it asks for a key, that of RLT_API_KEY is sent (`rlt keys` makes them).
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or a value that the server refuses, 3 not found,
-4 the watched job did not succeed, 5 no server answers or it is busy, 6 no access, 130 interrupted.
+With --json a call prints one JSON document, and an error one line of JSON on stderr; what comes in parts (`explain
+--stream`, `jobs logs`) is a line of JSON each.
+
+Exit codes: {_CODES}.
 """
 
 
@@ -72,7 +77,12 @@ def build() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
     """Run the command; ends the process with its exit code. `transport` replaces the network in tests."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_run(given, state=State(transport=transport)))
+    try:
+        code = _run(given, state=State(transport=transport))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _without_reader()
+    sys.exit(code)
 
 
 def _run(arguments: Sequence[str], *, state: State) -> int:
@@ -88,7 +98,19 @@ def _run(arguments: Sequence[str], *, state: State) -> int:
         if messages.is_help(error):
             return error.exit_code
         failure = messages.of_usage(error)
+    except SystemExit as error:
+        # So end rich and typer where nobody reads any more, each with a code of its own.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _without_reader()
+        raise
     return messages.tell(failure, errors=state.errors, as_json=wants_json(arguments))
+
+
+def _without_reader() -> int:
+    """End as a program in a pipe does, quietly: what is still buffered goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.READER_GONE
 
 
 def _show_version(wanted: bool) -> None:

@@ -30,9 +30,7 @@ def teachers(
     versions: Versions,
     question: Question = None,
     solution: Annotated[str | None, typer.Option("--solution", "-s", help="The question's solution.")] = None,
-    student: Annotated[
-        str | None, typer.Option(help="Who scores. [default]", autocompletion=completions.names)
-    ] = None,
+    student: Annotated[str | None, typer.Option(help="Who scores. [default]", autocompletion=completions.names)] = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     max_tokens: Annotated[int | None, typer.Option(help="Longest explanation. [512]")] = None,
     seed: Seed = 0,

@@ -1,4 +1,4 @@
-"""Own what a shell is offered at the tab key beyond commands and options: ids and names, where a server answers soon."""
+"""Own what a shell is offered at the tab key beyond commands and options: ids and names that a server knows."""
 
 from collections.abc import Callable
 from typing import Final
@@ -31,7 +31,9 @@ def datasets(context: typer.Context, incomplete: str) -> Offers:
     return _asked(
         context,
         incomplete,
-        lambda client: [(one.id, f"{one.name or ''} {one.rows} rows") for one in client.datasets.list(limit=OFFERED).data],
+        lambda client: [
+            (one.id, f"{one.name or ''} {one.rows} rows") for one in client.datasets.list(limit=OFFERED).data
+        ],
     )
 
 
@@ -44,9 +46,7 @@ def _asked(context: typer.Context, incomplete: str, ask: Callable[[Client], Offe
     """Ask the server in question; no server, no key, or a slow one is no offer, and never an error."""
     root = context.find_root()
     given = root.obj if isinstance(root.obj, State) else State()
-    state = State(
-        base_url=root.params.get("base_url"), api_key=root.params.get("api_key"), transport=given.transport
-    )
+    state = State(base_url=root.params.get("base_url"), api_key=root.params.get("api_key"), transport=given.transport)
     try:
         with state.client(timeout_s=PATIENCE_S) as client:
             offers = ask(client)

@@ -114,9 +114,7 @@ def _answering(client: Client) -> Iterator[Finding]:
 
 
 def _show(one: Finding, *, state: State) -> None:
-    state.out.print(
-        Text.assemble((f"{one['status']:<4}", STYLES[one["status"]]), f"  {one['name']}: {one['seen']}")
-    )
+    state.out.print(Text.assemble((f"{one['status']:<4}", STYLES[one["status"]]), f"  {one['name']}: {one['seen']}"))
     if one["do"]:
         state.out.print(Text(f"      {one['do']}", style="dim"))
 

@@ -83,7 +83,9 @@ def metrics(
         tables.show(("step", *names), rows, out=state.out, empty="no steps yet")
     else:
         rows = [_summary(name, found.series[name]) for name in names]
-        tables.show(("metric", "curve", "first", "last", "lowest", "highest"), rows, out=state.out, empty="no steps yet")
+        tables.show(
+            ("metric", "curve", "first", "last", "lowest", "highest"), rows, out=state.out, empty="no steps yet"
+        )
 
 
 def spark(values: Sequence[float | None], *, width: int = SPARK_WIDTH) -> str:
@@ -155,7 +157,8 @@ def _names(found: JobMetrics, chosen: list[str]) -> list[str]:
     for name in chosen:
         if name not in known:
             raise RefusedError(
-                f"{found.job} has no metric {name!r}: it has {', '.join(known) or 'none yet'}.{did_you_mean(name, known)}",
+                f"{found.job} has no metric {name!r}: it has {', '.join(known) or 'none yet'}."
+                f"{did_you_mean(name, known)}",
                 code="metric_not_found",
                 exit_code=ExitCode.NOT_FOUND,
             )
@@ -175,7 +178,9 @@ def _figure(value: float | None) -> str:
 
 
 def _show_sample(data: dict[str, Any], *, state: State) -> None:
-    facts = [f"{name} {data[name]:.4g}" for name in ("reward", "r_ss", "r_kl") if isinstance(data.get(name), int | float)]
+    facts = [
+        f"{name} {data[name]:.4g}" for name in ("reward", "r_ss", "r_kl") if isinstance(data.get(name), int | float)
+    ]
     if "right" in data:
         facts.append("right" if data["right"] else f"wrong: {data.get('why', '')}")
     if data.get("well_formed") is False:

@@ -68,7 +68,7 @@ def of_usage(error: typer.TyperException) -> Failure:
     """Read a wrong call, or what the command refuses by itself."""
     if isinstance(error, RefusedError):
         return Failure(code=error.code, message=error.message, exit_code=error.exit_code)
-    message = error.format_message()
+    message = error.format_message().replace("Value error, ", "")
     possibilities: list[str] = list(getattr(error, "possibilities", None) or [])
     if possibilities:
         message = f"{error.message.rstrip('.')}. Did you mean {' or '.join(sorted(possibilities))}?"

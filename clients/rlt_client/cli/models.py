@@ -15,9 +15,7 @@ from rlt_core.schemas.base import Page, Role
 from rlt_core.schemas.teachers import Alias, ModelVersion, NamedModel
 
 AliasName = Annotated[str, typer.Option("--alias", help="The name that is moved.")]
-VersionName = Annotated[
-    str, typer.Argument(help="name@number.", metavar="VERSION", autocompletion=completions.names)
-]
+VersionName = Annotated[str, typer.Argument(help="name@number.", metavar="VERSION", autocompletion=completions.names)]
 PAGE = 100
 
 

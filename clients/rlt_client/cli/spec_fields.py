@@ -25,7 +25,8 @@ class SpecField:
     type: Any
     """What the shell's text becomes: bool, int, float, str, a Literal, or a list of one of them."""
     words: str
-    """What it means, then its default and its bounds."""
+    """What it means, then its choices, its default and its bounds."""
+    default: object = None
     is_json: bool
     """Of several types: the text is read as JSON, and where it is none, as it stands."""
     may_be_one: bool
@@ -35,6 +36,18 @@ class SpecField:
     def option(self) -> str:
         """Its flag: `--reward.kl-mean`."""
         return "--" + ".".join(self.path).replace("_", "-")
+
+    @property
+    def shown_type(self) -> str | None:
+        """What help shows for its value: choices stand in its words, where there is room for them."""
+        if self.is_json:
+            return "<value>"
+        return "<choice>" if self.choices else None
+
+    @property
+    def choices(self) -> list[str]:
+        """Give what it can be, where that is a list."""
+        return _choices(self.type)
 
     @property
     def parameter(self) -> str:
@@ -107,7 +120,8 @@ def _field(path: tuple[str, ...], field: FieldInfo, options: list[Any]) -> SpecF
     return SpecField(
         path=path,
         type=kind,
-        words=_words(field),
+        words=_words(field, choices=_choices(kind)),
+        default=None if field.is_required() else field.get_default(call_default_factory=True),
         is_json=not lists and len(plain) > 1,
         may_be_one=bool(lists and plain),
     )
@@ -134,9 +148,16 @@ def _options(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _words(field: FieldInfo) -> str:
+def _choices(kind: Any) -> list[str]:
+    [item] = get_args(kind) if get_origin(kind) is list else [kind]
+    if get_origin(item) is Literal:
+        return [str(value) for value in get_args(item)]
+    return [one.value for one in item] if isinstance(item, type) and issubclass(item, StrEnum) else []
+
+
+def _words(field: FieldInfo, *, choices: list[str]) -> str:
     said = " ".join((field.description or "").split())
-    facts = [part for part in (_default(field), _bounds(field)) if part]
+    facts = [part for part in (", ".join(choices), _default(field), _bounds(field)) if part]
     return f"{said} [{'; '.join(facts)}]".strip() if facts else said
 
 

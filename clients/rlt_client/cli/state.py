@@ -13,13 +13,8 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from rlt_client import Client
-from rlt_client.cli.exit_codes import ExitCode
 
 DEFAULT_BASE_URL: Final = "http://127.0.0.1:8400"
-
-EXIT_FAILED: Final = ExitCode.FAILED
-EXIT_JOB: Final = ExitCode.JOB
-EXIT_INTERRUPTED: Final = ExitCode.INTERRUPTED
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the server gave it; errors too.")]
 

@@ -10,9 +10,9 @@ Cell = str | Text
 
 
 def show(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, out: Console, empty: str = "nothing") -> None:
-    """Print rows below their head; `empty` where there are none."""
+    """Print rows below their head; where there are none, `empty` on a terminal and the head alone in a pipe."""
     lines = [list(row) for row in rows]
-    if not lines:
+    if not lines and out.is_terminal:
         out.print(empty, markup=False)
     elif out.is_terminal:
         table = Table(*head, box=None, header_style="bold", pad_edge=False)

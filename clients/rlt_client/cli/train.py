@@ -129,18 +129,26 @@ def _command(kind: str) -> Callable[..., None]:
 
 
 def _annotation(field: SpecField) -> Any:
-    names = [field.option, "--target"] if field.path == ("target_name",) else [field.option]
-    if field.type is bool:
-        names = [f"{field.option}/--{field.option[2:].rpartition('.')[0]}{'.' if len(field.path) > 1 else ''}no-"
-                 f"{field.path[-1].replace('_', '-')}"]
     completion = None
     if field.path == ("dataset",):
         completion = completions.datasets
     elif len(field.path) == 1 and field.path[0] in VERSIONS:
         completion = completions.names
     panel = f"{field.path[0]}: fields inside it" if len(field.path) > 1 else "Fields of the job"
-    option = typer.Option(*names, help=field.words, rich_help_panel=panel, autocompletion=completion)
+    option = typer.Option(
+        *_flags(field), help=field.words, metavar=field.shown_type, rich_help_panel=panel, autocompletion=completion
+    )
     return Annotated[field.type | None, option]
+
+
+def _flags(field: SpecField) -> list[str]:
+    """Give the names of a field's option; what is true by default can also be switched off."""
+    if field.path == ("target_name",):
+        return ["--target"]
+    if field.type is bool and field.default is True:
+        *above, last = field.option.removeprefix("--").split(".")
+        return [f"{field.option}/--{'.'.join([*above, f'no-{last}'])}"]
+    return [field.option]
 
 
 def _body(spec: Path | None, *, flags: dict[str, Any], settings: list[str] | None) -> dict[str, Any]:
