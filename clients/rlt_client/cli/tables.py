@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +22,7 @@ def show(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, out: Console, e
         out.print(table)
     else:
         for line in [head, *lines]:
-            out.print("\t".join(_plain(cell) for cell in line), markup=False)
+            typer.echo("\t".join(_plain(cell) for cell in line))  # rich would make spaces of tabs
 
 
 def _plain(cell: Cell) -> str:

@@ -58,21 +58,30 @@ ROWS_HEAD: Final = ("segment", "token", "log p", "teacher", "kl")
 
 
 def _lines(tokens: Sequence[TokenScore], *, width: int, colours: bool) -> list[Text]:
-    """Break between tokens, and at the line ends that the text itself has; a token is never cut."""
-    lines = [Text()]
+    """Break between words, and at the line ends that the text itself has; what is longer than a line, at a token."""
+    lines, word = [Text()], Text()
     for token in tokens:
         mark = "" if colours else mark_of(token.logprob)
         style = colour_of(token.logprob) if colours else ""
         pieces = token.text.split("\n")
         for index, piece in enumerate(pieces):
+            said = piece + (mark if index == len(pieces) - 1 else "")
+            if index or piece.startswith(" ") or word.cell_len + cell_len(said) > width:
+                _place(word, lines, width=width)
+                word = Text()
             if index:
                 lines.append(Text())
-            said = piece + (mark if index == len(pieces) - 1 else "")
-            if lines[-1].cell_len and lines[-1].cell_len + cell_len(said) > width:
-                lines.append(Text())
-                said = said.lstrip(" ")
-            lines[-1].append(said, style=style)
+            word.append(said, style=style)
+    _place(word, lines, width=width)
     return [line for line in lines if line.plain.strip()]
+
+
+def _place(word: Text, lines: list[Text], *, width: int) -> None:
+    """Write a word into the last line, or where it has no room, into one of its own without the space before it."""
+    if lines[-1].cell_len and lines[-1].cell_len + word.cell_len > width:
+        lines.append(word[1:] if word.plain.startswith(" ") else word)
+    else:
+        lines[-1].append_text(word)
 
 
 def _legend(*, colours: bool) -> Text:

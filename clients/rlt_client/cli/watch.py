@@ -100,20 +100,20 @@ def _with_bar(client: Client, job_id: str, *, console: Console) -> Job:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(), TimeElapsedColumn())
     told = (TextColumn("{task.fields[left]}", style="cyan"), TextColumn("{task.fields[shown]}"))
     with Progress(*columns, *told, console=console, expand=True) as progress:
-        task = progress.add_task(job_id, total=None, shown="queued", left="")
-        return client.jobs.wait(job_id, on_event=_painter(progress, task))
+        task = progress.add_task(job_id, total=None, shown="", left="")
+        return client.jobs.wait(job_id, on_event=_painter(progress, task, job_id=job_id))
 
 
-def _painter(progress: Progress, task: TaskID) -> Callable[[JobEvent], None]:
+def _painter(progress: Progress, task: TaskID, *, job_id: str) -> Callable[[JobEvent], None]:
     def paint(event: JobEvent) -> None:
         if event.type == "progress":
             step, total = event.data.get("step", 0), event.data.get("total")
             shown, left = _metrics(event.data.get("metrics", {})), time_left(event.data.get("eta_s"))
-            progress.update(task, completed=step, total=total, shown=shown, left=left)
+            progress.update(task, completed=step, total=total, shown=shown, left=left, description=job_id)
         elif event.type == "log":
             progress.console.print(describe(event), style="dim", markup=False)
         elif event.type not in ("sample", "solved"):
-            progress.update(task, shown=event.type)
+            progress.update(task, description=f"{job_id} {event.type}")
 
     return paint
 
