@@ -10,7 +10,9 @@ from rlt_client.cli.exit_codes import ExitCode
 from tests.cli.conftest import Ended, Rlt
 
 Good = Callable[..., Ended]
-ROWS = [{"question": f"{a} + [1]?", "answer": str(a + 1), "level": a} for a in range(4)]
+ROWS = [
+    {"question": f"{a} + [1]?", "answer": str(a + 1), "reasoning_trace": f"After {a}.", "level": a} for a in range(4)
+]
 
 
 @pytest.fixture

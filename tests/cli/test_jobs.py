@@ -18,6 +18,7 @@ UNKNOWN = "job_" + "0" * 20
 
 
 def test_jobs_are_listed_as_rows_and_as_the_server_s_page(control: Control, good: Good) -> None:
+    control.services.jobs.cancel(control.job().id)
     job = control.job(name="listed [one]")
     head, *rows = good("jobs", "list", "--status", "queued", "--kind", "rl").cells
     assert head == ["id", "kind", "status", "step", "created", "name"]

@@ -25,7 +25,7 @@ def pupil(control: Control) -> str:
 @pytest.fixture
 def promoted(algebra: str, good: Good) -> Iterator[str]:
     """A version that an alias of its own points at, and leaves."""
-    assert good("teachers", "promote", algebra, "--alias", "trial", "--reason", "a try").out == f"trial: new -> {algebra}\n"
+    good("teachers", "promote", algebra, "--alias", "trial", "--reason", "a try")
     yield algebra
     good("teachers", "promote", "fake@0", "--alias", "trial")
 
@@ -39,7 +39,7 @@ def test_names_versions_and_one_version_are_shown(algebra: str, good: Good) -> N
     assert good("teachers", "versions", "algebra").cells[1][0] == algebra
     assert good("teachers", "versions", "algebra", "--json").json["data"][0]["version"] == algebra
     shown = good("teachers", "show", algebra).out
-    assert "weights: lora, rank 4" in shown or "rank 4" in shown
+    assert ", rank 4" in shown
     assert "sha256: " in shown
     assert good("teachers", "show", algebra, "--json").json["role"] == "teacher"
 
@@ -53,13 +53,13 @@ def test_students_have_the_same_commands(pupil: str, good: Good) -> None:
 def test_lineage_tells_who_promoted_it(promoted: str, good: Good) -> None:
     shown = good("teachers", "lineage", promoted).out
     assert "base: " in shown
-    assert f"trial: new -> {promoted}" in shown or f"-> {promoted}" in shown
+    assert f"-> {promoted} by " in shown
     assert "a try" in shown
     assert good("teachers", "lineage", promoted, "--json").json["promotions"]
 
 
 def test_an_alias_is_promoted_rolled_back_and_has_a_history(algebra: str, good: Good) -> None:
-    good("teachers", "promote", "fake@0", "--alias", "canary")
+    assert good("teachers", "promote", "fake@0", "--alias", "canary").out == "canary: new -> fake@0\n"
     assert good("teachers", "promote", algebra, "--alias", "canary", "--json").json["version"] == algebra
     assert good("teachers", "rollback", "--alias", "canary").out == f"canary: {algebra} -> fake@0\n"
     head, *rows = good("teachers", "history", "--alias", "canary").cells

@@ -5,7 +5,8 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -85,10 +86,15 @@ def main(arguments: Sequence[str] | None = None, *, transport: httpx.BaseTranspo
     sys.exit(code)
 
 
+@cache
+def command() -> Any:
+    """Give the command as what runs, completes and explains itself."""
+    return typer.main.get_command(build())
+
+
 def _run(arguments: Sequence[str], *, state: State) -> int:
-    command = typer.main.get_command(build())
     try:
-        ended: object = command(args=hoisted(arguments), prog_name="rlt", obj=state, standalone_mode=False)
+        ended: object = command()(args=hoisted(arguments), prog_name="rlt", obj=state, standalone_mode=False)
         return ended if isinstance(ended, int) else ExitCode.OK
     except APIError as error:
         failure = messages.of_api(error)
