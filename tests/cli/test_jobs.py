@@ -110,11 +110,10 @@ def test_a_curve_has_a_character_a_part_and_a_gap_where_nothing_is_known() -> No
     assert len(spark([float(n) for n in range(1000)])) == job_reading.SPARK_WIDTH
 
 
-@pytest.mark.parametrize(
-    ("eta_s", "said"),
-    [(None, ""), (0.4, "0 s left"), (59.0, "59 s left"), (61.0, "1 min 01 s left")]
-    + [(7260.0, "2 h 01 min left"), (200_000.0, "2 d 7 h left"), (-1.0, "0 s left")],
-)
+LEFT = {0.4: "0 s", 59.0: "59 s", 61.0: "1 min 01 s", 7260.0: "2 h 01 min", 200_000.0: "2 d 7 h", -1.0: "0 s"}
+
+
+@pytest.mark.parametrize(("eta_s", "said"), [(None, ""), *((eta_s, f"{said} left") for eta_s, said in LEFT.items())])
 def test_time_left_is_said_in_its_two_largest_units(eta_s: float | None, said: str) -> None:
     assert time_left(eta_s) == said
 

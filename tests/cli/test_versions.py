@@ -24,7 +24,7 @@ def pupil(control: Control) -> str:
 
 @pytest.fixture
 def promoted(algebra: str, good: Good) -> Iterator[str]:
-    """A version that an alias of its own points at, and leaves."""
+    """Point an alias of its own at a version, and away again."""
     good("teachers", "promote", algebra, "--alias", "trial", "--reason", "a try")
     yield algebra
     good("teachers", "promote", "fake@0", "--alias", "trial")

@@ -48,7 +48,7 @@ def _asked(context: typer.Context, incomplete: str, ask: Callable[[Client], Offe
     given = root.obj if isinstance(root.obj, State) else State()
     state = State(base_url=root.params.get("base_url"), api_key=root.params.get("api_key"), transport=given.transport)
     try:
-        with state.client(timeout_s=PATIENCE_S) as client:
+        with state.client(timeout=PATIENCE_S) as client:
             offers = ask(client)
     except APIError:
         return []

@@ -84,7 +84,7 @@ def _service_side(home: Path | None) -> list[Finding]:
 def _server(state: State) -> Iterator[Finding]:
     _, named_by = state.server
     try:
-        with state.client(timeout_s=PATIENCE_S) as client:
+        with state.client(timeout=PATIENCE_S) as client:
             client.health()
             yield from _answering(client)
     except APIError as error:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -13,8 +13,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from rlt_client import Client
-
-DEFAULT_BASE_URL: Final = "http://127.0.0.1:8400"
+from rlt_client._client import DEFAULT_BASE_URL
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the server gave it; errors too.")]
 
@@ -41,12 +40,10 @@ class State:
             return here, f"{state_folder() / 'server.json'}"
         return DEFAULT_BASE_URL, "default"
 
-    def client(self, *, timeout_s: float | None = None) -> Client:
-        """Open the SDK on the server in question."""
+    def client(self, *, timeout: float | None = None) -> Client:
+        """Open the SDK on the server in question; it says at once what is wrong, and tries nothing again."""
         url, _ = self.server
-        if timeout_s is None:
-            return Client(url, api_key=self.api_key, transport=self.transport)
-        return Client(url, api_key=self.api_key, transport=self.transport, timeout_s=timeout_s)
+        return Client(url, api_key=self.api_key, transport=self.transport, max_retries=0, timeout=timeout)
 
 
 def state_of(context: typer.Context) -> State:
