@@ -91,7 +91,7 @@ def good(rlt: Rlt) -> Callable[..., Ended]:
 
 @pytest.fixture
 def reported(control: Control) -> Iterator[str]:
-    """A running job that has told of three steps and two samples, and written a log."""
+    """Run a job that has told of three steps and two samples, and written a log."""
     job = control.running_job(name="reported")
     for step in range(1, 4):
         found = {"reward": step / 10 - 1.0, "r_kl": 0.5}
