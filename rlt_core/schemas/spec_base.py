@@ -24,4 +24,4 @@ class SharedSpec(RequestModel):
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher first."""
     not_before: Annotated[UtcTime, Field(strict=False)] | None = None
-    """It starts then at the earliest: ISO 8601 with a zone, such as `2030-01-01T02:00:00Z`."""
+    """It starts then at the earliest: ISO 8601 with its zone."""

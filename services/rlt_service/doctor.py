@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypedDict
+from urllib.parse import quote
 
 import psutil
 from pydantic import ValidationError
@@ -168,7 +169,7 @@ def database(settings: Settings) -> Finding:
         path = Path(url.database or "")
         if not path.is_file():
             return _door(settings, keys=0, seen=f"{path}, not made yet", behind="")
-        shown, read_only = str(path), create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+        shown, read_only = str(path), create_engine(f"sqlite:///file:{quote(str(path))}?{_untouched(path)}&uri=true")
     else:
         shown, read_only = url.render_as_string(hide_password=True), create_engine(url)
     try:
@@ -203,6 +204,14 @@ def _running(home: Path) -> str | None:
         return str(note["address"]) if psutil.pid_exists(int(note["pid"])) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _untouched(path: Path) -> str:
+    """Choose how SQLite opens a database without leaving anything: nobody writes where there is no write-ahead log.
+
+    Where nobody does, even who only reads would lay one down.
+    """
+    return "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
 
 
 def _nearest(path: Path) -> Path:

@@ -46,11 +46,17 @@ def test_a_new_machine_is_looked_at_and_nothing_is_made(home: Path) -> None:
 def test_a_database_is_read_and_not_changed(home: Path) -> None:
     lay_schema(home)
     before = contents(home)
-    seen = found(home)["database"]
-    assert seen["status"] == "ok"
-    assert "schema " in seen["seen"]
-    assert ", 0 keys" in seen["seen"]
+    assert ", 0 keys" in found(home)["database"]["seen"]
     assert contents(home) == before
+    assert keys(["create", "ops", "--scope", "admin"]) == 0
+    with closing(sqlite3.connect(home / "rlt.db")) as connection, connection:
+        # As while a server runs: what was written last lies beside the database.
+        connection.execute("UPDATE keys SET name = 'ann'")
+        connection.commit()
+        before = contents(home)
+        seen = found(home)["database"]
+        assert contents(home) == before
+    assert (seen["status"], seen["seen"].endswith(", 1 keys")) == ("ok", True)
 
 
 def test_a_database_of_a_newer_version_is_a_fault_and_an_older_one_a_warning(home: Path) -> None:
@@ -95,7 +101,7 @@ def test_a_port_that_is_taken_and_a_running_server_are_told_apart(home: Path, mo
     [
         ("RLT_PORT", "many", "settings"),
         ("RLT_BASE_MODEL", "/nowhere", "base model"),
-        ("RLT_KV_CACHE_GIB", "1e6", "memory"),
+        ("RLT_KV_CACHE_GIB", "1000", "memory"),
     ],
 )
 def test_a_wrong_setting_is_named(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from rlt_client.cli import main
 from rlt_client.cli.app import HELP
 from rlt_client.cli.exit_codes import ExitCode, of_status
 from tests.cli.conftest import Ended, Rlt
@@ -63,8 +64,6 @@ def test_a_group_alone_shows_its_help(rlt: Rlt, group: str) -> None:
 
 
 def test_nobody_there_ends_with_5_and_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    from rlt_client.cli import main
-
     with socket.socket() as taken:  # bound and not listening: nobody answers
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -79,8 +78,10 @@ def test_nobody_there_ends_with_5_and_says_what_to_do(capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(400, 2), (413, 2), (415, 2), (422, 2), (401, 6), (403, 6), (404, 3), (409, 1), (429, 5), (500, 1)]
-    + [(502, 5), (503, 5), (504, 5)],
+    [
+        *((400, 2), (413, 2), (415, 2), (422, 2), (404, 3), (409, 1), (401, 6), (403, 6)),
+        *((429, 5), (500, 1), (502, 5), (503, 5), (504, 5)),
+    ],
 )
 def test_a_status_has_one_exit_code(status: int, code: int) -> None:
     assert of_status(status) == code

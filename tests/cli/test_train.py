@@ -51,16 +51,12 @@ def test_flags_become_the_fields_that_they_name(dataset: str, good: Good) -> Non
     assert (spec["gradient_checkpointing"], spec["report_to"]) == (True, ["wandb", "trackio"])
 
 
-@pytest.mark.parametrize(
-    ("students", "kept"), [(("default",), "default"), (("default", "fake@0"), ["default", "fake@0"])]
-)
-def test_one_of_what_may_be_several_is_sent_as_itself(
-    dataset: str, good: Good, students: tuple[str, ...], kept: str | list[str]
-) -> None:
-    judges = [part for name in students for part in ("--student", name)]
-    call = ("train", "rl", "--dataset", dataset, "--target", "algebra", *judges, "--no-unbiased-kl")
-    spec = good(*call, "--dry-run", "--json").json["spec"]
-    assert (spec["student"], spec["unbiased_kl"]) == (kept, False)
+def test_one_of_what_may_be_several_is_sent_as_itself(control: Control, dataset: str, good: Good) -> None:
+    judge = control.version("judge", role="student", seed=2)
+    call = ("train", "rl", "--dataset", dataset, "--target", "algebra", "--no-unbiased-kl", "--dry-run", "--json")
+    spec = good(*call, "--student", judge).json["spec"]
+    assert (spec["student"], spec["unbiased_kl"]) == (judge, False)
+    assert good(*call, "--student", "default", "--student", judge).json["spec"]["student"] == ["default", judge]
 
 
 def test_flags_go_over_a_file_field_by_field_and_set_over_both(dataset: str, good: Good, tmp_path: Path) -> None:

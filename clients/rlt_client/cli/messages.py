@@ -54,7 +54,7 @@ def of_api(error: APIError) -> Failure:
     lines: list[dict[str, Any]] = list(error.extra.get("lines", []))[:SHOWN_LINES]
     return Failure(
         code=error.code,
-        message=str(error),
+        message=error.message,
         exit_code=of_status(error.status),
         status=error.status,
         param=error.param,
@@ -91,7 +91,9 @@ def tell(failure: Failure, *, errors: Console, as_json: bool) -> int:
         fields = {name: value for name, value in asdict(failure).items() if value not in (None, [])}
         typer.echo(json.dumps({"error": fields}, ensure_ascii=False), err=True)
         return failure.exit_code
-    errors.print(f"error: {failure.message}", style="red", markup=False)
+    request = "" if failure.request_id is None else f", request {failure.request_id}"
+    place = "" if failure.status is None else f" ({failure.status} {failure.code}{request})"
+    errors.print(f"error: {failure.message}{place}", style="red", markup=False)
     if failure.param:
         errors.print(f"  at {failure.param}", markup=False)
     for line in failure.lines:
