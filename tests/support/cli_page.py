@@ -14,8 +14,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 HEAD = """# The command line
 
-`rlt` does for people and scripts what the SDK does for programs. This page is made by `python -m tests.support.cli_page`
-from what `rlt COMMAND --help` says.
+`rlt` does for people and scripts what the SDK does for programs. This page is made by
+`python -m tests.support.cli_page` from what `rlt COMMAND --help` says.
 
 The server is the one of `--base-url`, else `RLT_BASE_URL`, else the one that `rlt up` runs on this machine. Where it
 asks for a key, that of `RLT_API_KEY` is sent. Both options may stand anywhere in a call. `rlt doctor` shows what holds.

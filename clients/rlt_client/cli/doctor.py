@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -72,13 +72,14 @@ def _service_side(home: Path | None) -> list[Finding]:
     command = [sys.executable, "-m", SERVICE, *(["--home", str(home)] if home is not None else [])]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=SERVICE_S, check=False)
-        read: list[Any] = json.loads(ended.stdout)
-        return [{name: str(value) for name, value in one.items()} for one in read]
     except subprocess.TimeoutExpired:
         return [_finding("service", "fail", f"its checks took more than {SERVICE_S:g} s", "is the machine overloaded?")]
+    try:
+        read: list[dict[str, object]] = json.loads(ended.stdout)
     except ValueError:
         last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return [_finding("service", "fail", f"its checks broke: {last}", "install it again: pip install 'rlt[serve]'")]
+    return [{name: str(value) for name, value in one.items()} for one in read]
 
 
 def _server(state: State) -> Iterator[Finding]:

@@ -34,8 +34,14 @@ class SpecField:
 
     @property
     def option(self) -> str:
-        """Its flag: `--reward.kl-mean`."""
-        return "--" + ".".join(self.path).replace("_", "-")
+        """Its flag: `--reward.kl-mean`; of what is true by default `--no-unbiased-kl`, which makes it false."""
+        *above, last = self.path
+        return "--" + ".".join([*above, f"no-{last}" if self.is_switched_off else last]).replace("_", "-")
+
+    @property
+    def is_switched_off(self) -> bool:
+        """Say whether its flag takes away what is there without it."""
+        return self.type is bool and self.default is True
 
     @property
     def shown_type(self) -> str | None:
@@ -56,6 +62,8 @@ class SpecField:
 
     def read(self, value: Any) -> Any:
         """Give what the spec holds for a flag's value."""
+        if self.is_switched_off:
+            return not value
         if self.may_be_one:
             return value[0] if len(value) == 1 else value
         return value_of(value) if self.is_json else value
@@ -117,11 +125,12 @@ def _field(path: tuple[str, ...], field: FieldInfo, options: list[Any]) -> SpecF
         kind = list[_item_type(items[0])]
     elif len(plain) == 1:
         kind = _shell_type(plain[0])
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
     return SpecField(
         path=path,
         type=kind,
-        words=_words(field, choices=_choices(kind)),
-        default=None if field.is_required() else field.get_default(call_default_factory=True),
+        words=("Switches off: " if kind is bool and default is True else "") + _words(field, choices=_choices(kind)),
+        default=default,
         is_json=not lists and len(plain) > 1,
         may_be_one=bool(lists and plain),
     )

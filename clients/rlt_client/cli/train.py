@@ -123,7 +123,7 @@ def _command(kind: str) -> Callable[..., None]:
         parameters.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
         )
-    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess] - typer reads it
+    command.__signature__ = inspect.Signature(parameters)  # typer reads it
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
 
@@ -136,19 +136,13 @@ def _annotation(field: SpecField) -> Any:
         completion = completions.names
     panel = f"{field.path[0]}: fields inside it" if len(field.path) > 1 else "Fields of the job"
     option = typer.Option(
-        *_flags(field), help=field.words, metavar=field.shown_type, rich_help_panel=panel, autocompletion=completion
+        "--target" if field.path == ("target_name",) else field.option,
+        help=field.words,
+        metavar=field.shown_type,
+        rich_help_panel=panel,
+        autocompletion=completion,
     )
     return Annotated[field.type | None, option]
-
-
-def _flags(field: SpecField) -> list[str]:
-    """Give the names of a field's option; what is true by default can also be switched off."""
-    if field.path == ("target_name",):
-        return ["--target"]
-    if field.type is bool and field.default is True:
-        *above, last = field.option.removeprefix("--").split(".")
-        return [f"{field.option}/--{'.'.join([*above, f'no-{last}'])}"]
-    return [field.option]
 
 
 def _body(spec: Path | None, *, flags: dict[str, Any], settings: list[str] | None) -> dict[str, Any]:
