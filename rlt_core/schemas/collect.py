@@ -32,6 +32,7 @@ class Source(RequestModel):
     name: Name
     """Of RLT_SOURCES, where the operator has laid down its address and its key."""
     model: str = Field(min_length=1, max_length=200)
+    """As the endpoint names it."""
     instruction: str = Field(default="", max_length=20_000)
     """System message; empty is none."""
     prompt: str = Field(default="{question}", max_length=20_000, pattern=r"\{question\}")
@@ -53,12 +54,15 @@ class CollectSpec(SharedSpec):
     student: VersionName = "default"
     """Who scores."""
     samples_per_question: int = Field(default=4, ge=1, le=64)
+    """Explanations of each question."""
     temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=2.0)
+    """Of sampling."""
     max_tokens: int = Field(default=512, ge=1, le=1_000_000)
     """Longest completion."""
     reward: RewardConfig = Field(default_factory=RewardConfig)
     """By which the best explanation is the best."""
     keep: Keep = "all"
+    """Which of a question's explanations become rows: all, the best, or the best that fits."""
     max_student_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
     """With `best_that_fits`: the most tokens of question, explanation and solution together, as the student reads
     them, tags included."""

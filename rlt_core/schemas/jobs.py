@@ -32,7 +32,9 @@ class PromotePolicy(RequestModel):
     """What happens to an alias when the job has succeeded."""
 
     alias: Name = "default"
+    """Which one is moved."""
     when: Literal["never", "if_better", "always"] = "never"
+    """`if_better`: only if an evaluation on the `gate` questions says so."""
 
 
 StudentName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -44,7 +46,9 @@ class VerifiableReward(RequestModel):
     """What a student's solution is worth: `right` where its answer is, plus the penalty where it was never closed."""
 
     right: float = Field(default=1.0, gt=0.0, le=1e6)
+    """For a right answer."""
     format_penalty: float = Field(default=-1.0, ge=-1e6, le=0.0)
+    """Added where the solution's end never came."""
 
     def to_weights(self) -> VerifiableWeights:
         """Convert to what the reward maths takes."""
@@ -53,17 +57,25 @@ class VerifiableReward(RequestModel):
 
 class _SupervisedSpec(TrainingBase):
     epochs: float = Field(default=1.0, gt=0.0, le=1000.0)
+    """Times that every row is seen."""
     max_steps: int | None = Field(default=None, ge=1, le=10_000_000)
     """Stops before the epochs are done; null trains them all."""
     batch_size: int = Field(default=8, ge=1, le=4096)
+    """Rows of a step."""
     learning_rate: float = Field(default=5e-4, gt=0.0, le=1.0)
+    """Highest one of the schedule."""
     schedule: Schedule = "cosine"
+    """How the learning rate goes after its rise."""
     warmup_ratio: float = Field(default=0.05, ge=0.0, lt=1.0)
     """Share of the steps in which the learning rate rises from 0; fewer than two such steps are none."""
     weight_decay: float = Field(default=1e-4, ge=0.0, le=1.0)
+    """AdamW's; it pulls weights towards 0."""
     adam_beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    """AdamW's mean of gradients: how much of the former stays."""
     adam_beta2: float = Field(default=0.95, ge=0.0, lt=1.0)
+    """AdamW's mean of their squares: how much of the former stays."""
     max_grad_norm: float = Field(default=1.0, gt=0.0, le=1e6)
+    """A longer gradient is scaled down to it."""
     max_tokens: int = Field(default=2048, ge=16, le=1_000_000)
     """Longest sequence; a longer row is dropped and counted."""
     save_every: int = Field(default=25, ge=0, le=10_000_000)
@@ -120,6 +132,7 @@ class RlSpec(GrpoSpec):
     student: StudentName | Annotated[list[StudentName], Field(min_length=1, max_length=8)] = "default"
     """Who judges; of several, the first also judges at the gate."""
     student_reduction: StudentReduction = "mean"
+    """Of several students: the mean of their rewards, or the lowest."""
     reward: RewardConfig = Field(default_factory=RewardConfig)
     promote: PromotePolicy = Field(default_factory=PromotePolicy)
 

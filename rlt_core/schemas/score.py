@@ -17,12 +17,19 @@ class RewardConfig(RequestModel):
     """Coefficients of the reward (paper's run as defaults) and the temperature that divides the student's logits."""
 
     solution_mean: float = Field(default=1.0, ge=-1e6, le=1e6)
+    """Weight of the mean log-prob of the solution's tokens."""
     solution_min: float = Field(default=0.01, ge=-1e6, le=1e6)
+    """Weight of their lowest log-prob."""
     kl_mean: float = Field(default=3.0, ge=-1e6, le=1e6)
+    """Weight of the explanation's mean divergence, teacher from student."""
     kl_max: float = Field(default=0.03, ge=-1e6, le=1e6)
+    """Weight of its highest."""
     temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=10.0)
+    """The student's logits are divided by it."""
     kl_estimator: KlEstimator = "k1"
+    """A token's divergence from its log-ratio: `k1` is the ratio itself, `k3` is never negative."""
     format_penalty: float = Field(default=-1.0, ge=-1e6, le=0.0)
+    """Added where the explanation's end never came."""
 
     def to_weights(self) -> RewardWeights:
         """Convert to what the reward maths takes."""

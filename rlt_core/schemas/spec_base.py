@@ -18,8 +18,10 @@ class SharedSpec(RequestModel):
     dataset: str = Field(min_length=1, max_length=200)
     """A dataset's id."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Of everything drawn: splits, order, sampling, weights."""
     max_runtime_s: float | None = Field(default=None, gt=0.0)
     """Seconds that all attempts together may run."""
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher first."""
     not_before: Annotated[UtcTime, Field(strict=False)] | None = None
+    """It starts then at the earliest: ISO 8601 with its zone."""

@@ -30,8 +30,11 @@ class LoraSpec(RequestModel):
     """A low-rank adapter; targets name linear layers (never `lm_head`: vLLM ignores it when scoring, #51594)."""
 
     rank: int = Field(default=16, ge=1, le=512)
+    """Of the two factors; it must fit `RLT_MAX_LORA_RANK` to be served."""
     alpha: float = Field(default=32.0, gt=0.0, le=4096.0)
+    """The adapter's product is scaled by alpha / rank."""
     targets: list[str] = Field(default_factory=lambda: list(LINEAR_TARGETS), min_length=1, max_length=32)
+    """Layers that get an adapter, by the ends of their names."""
 
 
 class Splits(RequestModel):
@@ -60,6 +63,7 @@ class Parallel(RequestModel):
     processes: int = Field(default=1, ge=1, le=64)
     """Each on a GPU of its own; `ddp` runs on CPUs too."""
     strategy: ParallelStrategy = "ddp"
+    """`ddp`: each holds all weights; `fsdp`, `deepspeed_zero3`: they lie in parts."""
 
 
 class TrainingBase(SharedSpec):
@@ -84,16 +88,25 @@ class GrpoSpec(TrainingBase):
     """GRPO of a policy on rollouts from the services; one step = questions x samples completions."""
 
     steps: int = Field(default=10, ge=1, le=1_000_000)
+    """Optimizer steps."""
     questions_per_step: int = Field(default=4, ge=1, le=4096)
+    """Questions of a step."""
     samples_per_question: int = Field(default=8, ge=2, le=64)
+    """Completions of each, whose rewards are compared with each other."""
     learning_rate: float = Field(default=2e-4, gt=0.0, le=1.0)
+    """Highest one of the schedule."""
     schedule: Schedule = "constant"
+    """How the learning rate goes after its rise."""
     warmup_ratio: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the steps in which the learning rate rises from 0; fewer than two such steps are none."""
     weight_decay: float = Field(default=0.0, ge=0.0, le=1.0)
+    """AdamW's; it pulls weights towards 0."""
     adam_beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    """AdamW's mean of gradients: how much of the former stays."""
     adam_beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    """AdamW's mean of their squares: how much of the former stays."""
     max_grad_norm: float = Field(default=1.0, gt=0.0, le=1e6)
+    """A longer gradient is scaled down to it."""
     beta: float = Field(default=0.04, ge=0.0, le=100.0)
     """Weight of the KL penalty to the reference."""
     unbiased_kl: bool = True
@@ -104,7 +117,9 @@ class GrpoSpec(TrainingBase):
     reference_mix: float = Field(default=0.9, gt=0.0, le=1.0)
     """How far it moves: mix * policy + (1 - mix) * reference."""
     loss_type: LossType = "grpo"
+    """How token losses become one number, by TRL's names and formulas."""
     scale_rewards: RewardScale = "group"
+    """What advantages are divided by: the spread within a question, that of the step, or nothing."""
     epsilon: float = Field(default=0.2, gt=0.0, lt=1.0)
     """The ratio of new and old probability is clipped to 1 - epsilon and 1 + epsilon_high."""
     epsilon_high: float | None = Field(default=None, gt=0.0, le=10.0)
@@ -113,11 +128,13 @@ class GrpoSpec(TrainingBase):
     """`ratio`: the engine's log-probs are the old policy. Else the trainer's are, and a token's (sequence's) loss is
     weighted by trainer over engine, cut off at `importance_cap` (truncate) or left out beyond it (mask)."""
     importance_cap: float = Field(default=3.0, ge=1.0, le=1e6)
+    """Highest weight of a token or sequence."""
     dynamic_sampling: int = Field(default=0, ge=0, le=16)
     """Rounds in which questions whose samples all got the same reward give way to others (DAPO); 0 keeps them."""
     max_dropped: float = Field(default=0.25, ge=0.0, le=0.9)
     """Share of a step's rollouts that may be left out because they failed for good; beyond it the job fails."""
     temperature: float = Field(default=0.7, ge=MIN_TEMPERATURE, le=2.0)
+    """Of sampling; log-probs are taken at it too."""
     top_p: float = Field(default=1.0, ge=1.0, le=1.0)
     """Only 1: a truncated distribution renormalises the sampled log-probs."""
     top_k: int = Field(default=0, ge=0, le=0)

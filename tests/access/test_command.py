@@ -1,5 +1,6 @@
 """`rlt keys`: what it prints and stores, and how `rlt` hands over to it."""
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from rlt_client.cli import main
+from rlt_client.cli.exit_codes import ExitCode
 from rlt_service.access.command import run
 from rlt_service.access.secrets import read_secret
 from rlt_service.store.database import Database
@@ -63,13 +65,29 @@ def test_a_rotation_prints_another_secret_and_a_revocation_ends_the_key(
     assert (second.is_of(key.sha256), first.is_of(key.sha256)) == (True, False)
     assert run(["revoke", first.key_id]) == 0
     assert stored(home)[0].revoked_at is not None
-    assert run(["rotate", first.key_id]) == 1
+    assert run(["rotate", first.key_id]) == ExitCode.NOT_FOUND
     assert "was revoked" in capsys.readouterr().err
 
 
 def test_an_unknown_key_is_an_error_that_says_how_to_find_them(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["revoke", "0" * 12, "--home", str(home)]) == 1
+    assert run(["revoke", "0" * 12, "--home", str(home)]) == ExitCode.NOT_FOUND
     assert "rlt keys list" in capsys.readouterr().err
+    assert run(["revoke", "0" * 12, "--json"]) == ExitCode.NOT_FOUND
+    failure = json.loads(capsys.readouterr().err)["error"]
+    assert (failure["code"], failure["exit_code"]) == ("not_found", ExitCode.NOT_FOUND)
+
+
+def test_json_has_the_secret_where_it_is_shown_and_nowhere_else(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["create", "ann", "--scope", "train", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["object"], made["name"], made["scopes"]) == ("key", "ann", ["train"])
+    assert made["secret"].startswith("rlt_")
+    for call in (["list", "--json"], ["revoke", made["id"], "--json"]):
+        assert run(call) == 0
+        shown = capsys.readouterr().out
+        assert made["id"] in shown
+        assert made["secret"] not in shown
+    assert json.loads(shown)["revoked_at"]
 
 
 @pytest.mark.parametrize("wrong", [["create", "ann"], ["create", "ann", "--scope", "all"], ["create", "--scope", "x"]])
@@ -87,6 +105,7 @@ def test_a_key_without_a_scope_that_there_is_cannot_be_made(home: Path, wrong: l
             ["create", "--scope", "train", "--scope", "score", "--max-at-once", "4", "--", "ann"],
         ),
         (["list"], ["list"]),
+        (["list", "--json"], ["list", "--json"]),
         (["revoke", "-x", "--home", "/h"], None),
         (["rotate", "0a", "--home", "/h"], ["rotate", "--home", "/h", "--", "0a"]),
     ],

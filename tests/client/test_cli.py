@@ -360,7 +360,7 @@ def test_rolling_an_unknown_alias_back_is_refused_before_asking(
     rlt: Rlt, server: Canned, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.says(httpx.Response(200, json={"data": []}))
-    assert rlt("students", "rollback", "--alias", "demo") == 1
+    assert rlt("students", "rollback", "--alias", "demo") == 3
     assert "no alias demo of a student" in capsys.readouterr().err
 
 

@@ -3,18 +3,20 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
-from rlt_client._calls import Call, Content, Listing, by_last_id, by_offset, get, path_of, reader, write
+from rlt_client._calls import Call, Listing, by_last_id, by_offset, get, path_of, reader, write
 from rlt_client._errors import APIError
 from rlt_client._methods import Awaiting, Blocking, call, every
 from rlt_client._resources.bodies import body_of
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.datasets import Dataset, DatasetDeleted, DatasetRow, DatasetRows
 
+Parts = Callable[[], Iterable[bytes]]
+"""Of a body; called again where it is sent again."""
 Row = DatasetRow | Mapping[str, Any]
 DownloadForm = Literal["jsonl", "parquet", "messages", "prompt_completion", "sharegpt"]
 
@@ -34,6 +36,7 @@ class DatasetCalls:
         columns: Mapping[str, str] | None = None,
         benchmark: str | None = None,
         idempotency_key: str | None = None,
+        on_sent: Callable[[int], None] | None = None,
     ) -> Call[Dataset]:
         """Upload a JSONL file by its path, or rows; nothing is held in memory whole.
 
@@ -43,14 +46,15 @@ class DatasetCalls:
         `columns` maps the contract's columns by templates over the uploaded row, such as
         `{"solution": "The answer is {answer}."}`; `benchmark` names whose columns the rows have (gsm8k, math-500,
         aime-2024, gpqa-diamond, countdown). Raises UnprocessableEntityError whose `extra["lines"]`
-        has every bad line with its number (the first hundred); then nothing was stored.
+        has every bad line with its number (the first hundred); then nothing was stored. `on_sent` is told the bytes
+        that were handed to the connection so far; they begin anew where the call is tried again.
         """
         params = {"name": name, "columns": json.dumps(dict(columns)) if columns else None, "benchmark": benchmark}
         return Call(
             method="POST",
             path=path_of("datasets"),
             read=reader(Dataset),
-            content=_content(source),
+            content=_content(source) if on_sent is None else partial(_counted, _content(source), on_sent),
             params=params,
             headers={"Content-Type": JSONL},
             keyed=not isinstance(source, Iterator),
@@ -134,7 +138,7 @@ def _download(dataset_id: str, format: DownloadForm) -> Call[Any]:
     return Call(method="GET", path=path, read=reader(Dataset), params={"format": format}, repeatable=True)
 
 
-def _content(source: str | Path | Iterable[Row]) -> Content:
+def _content(source: str | Path | Iterable[Row]) -> Parts:
     if not isinstance(source, str | Path):
         return partial(_lines, source)
     try:
@@ -148,6 +152,15 @@ def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
             yield piece
+
+
+def _counted(content: Parts, on_sent: Callable[[int], None]) -> Iterator[bytes]:
+    """Tell the bytes so far each time the connection asks for more."""
+    sent = 0
+    for part in content():
+        yield part
+        sent += len(part)
+        on_sent(sent)
 
 
 def _lines(rows: Iterable[Row]) -> Iterator[bytes]:

@@ -18,3 +18,9 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
         else:
             front += [argument] if equals else [argument, *([value] if (value := next(left, None)) is not None else [])]
     return front + rest
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Say whether --json was given, also where the rest of the call could not be read."""
+    read = list(arguments)
+    return "--json" in (read[: read.index("--")] if "--" in read else read)

@@ -1,22 +1,29 @@
 """`rlt datasets`: upload questions, look at them, download, delete."""
 
-import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.table import Table
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.text import Text
 
-from rlt_client._resources.datasets import DownloadForm
-from rlt_client.cli.state import Json, print_json, state_of
+from rlt_client.cli import tables
+from rlt_client.cli.ids import DatasetId
+from rlt_client.cli.state import Json, State, print_json, state_of
+from rlt_core.schemas.datasets import DatasetRow
 
-DatasetId = Annotated[str, typer.Argument(help="The dataset's id, such as ds_0a1b….", metavar="DATASET")]
+DownloadForm = Literal["jsonl", "parquet", "messages", "prompt_completion", "sharegpt"]
+Benchmark = Literal["gsm8k", "math-500", "aime-2024", "gpqa-diamond", "countdown"]
 
 
 def build() -> typer.Typer:
     """Put the group together."""
-    group = typer.Typer(help="Questions with solutions: upload, list, show, download, delete.", no_args_is_help=True)
-    reading = (("list", show_list), ("show", show), ("download", download))
+    group = typer.Typer(
+        help="Questions with solutions: upload, list, show, rows, download, delete.", no_args_is_help=True
+    )
+    reading = (("list", show_list), ("show", show), ("rows", rows), ("download", download))
     for name, command in (("upload", upload), *reading, ("delete", delete)):
         group.command(name)(command)
     return group
@@ -30,8 +37,8 @@ def upload(
         list[str] | None, typer.Option("--column", help="A template over the uploaded row.", metavar="COLUMN=TEMPLATE")
     ] = None,
     benchmark: Annotated[
-        str | None,
-        typer.Option(help="Whose columns the rows have: gsm8k, math-500, aime-2024, gpqa-diamond, countdown."),
+        Benchmark | None,
+        typer.Option(help="Whose columns the rows have."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -43,8 +50,10 @@ def upload(
     """
     state = state_of(context)
     templates = dict(_template(text) for text in columns or [])
-    with state.client() as client:
-        dataset = client.datasets.create(file, name=name, columns=templates or None, benchmark=benchmark)
+    with state.client() as client, _bar(file, state=state) as on_sent:
+        dataset = client.datasets.create(
+            file, name=name, columns=templates or None, benchmark=benchmark, on_sent=on_sent
+        )
     if as_json:
         print_json(dataset)
     else:
@@ -63,30 +72,53 @@ def show_list(
     if as_json:
         print_json(page)
         return
-    table = Table("id", "rows", "bytes", "created", "name", box=None)
-    for found in page.data:
-        created = f"{found.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(found.id, str(found.rows), str(found.size_bytes), created, found.name or "")
-    state.out.print(table if page.data else "no datasets")
+    listed = [
+        (found.id, str(found.rows), str(found.size_bytes), f"{found.created_at:%Y-%m-%d %H:%M}", found.name or "")
+        for found in page.data
+    ]
+    tables.show(("id", "rows", "bytes", "created", "name"), listed, out=state.out, empty="no datasets")
 
 
 def show(
     context: typer.Context,
     dataset_id: DatasetId,
-    rows: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 5,
+    shown: Annotated[int, typer.Option("--rows", min=1, max=1000, help="Rows to show.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Show a dataset and its first rows."""
+    """Show a dataset and its first rows; with --json the dataset, its rows as `data`."""
     state = state_of(context)
     with state.client() as client:
-        dataset, window = client.datasets.get(dataset_id), client.datasets.rows(dataset_id, limit=rows)
+        dataset, window = client.datasets.get(dataset_id), client.datasets.rows(dataset_id, limit=shown)
     if as_json:
-        typer.echo(_joined(dataset.model_dump(mode="json"), [row.model_dump(mode="json") for row in window.data]))
+        print_json({**dataset.model_dump(mode="json"), "data": [row.model_dump(mode="json") for row in window.data]})
         return
-    shown = f"sha256 {dataset.sha256}" if dataset.complete else f"not complete, {dataset.job} fills it"
-    state.out.print(f"{dataset.id}  {dataset.rows} rows, {shown}", markup=False)
+    said = f"sha256 {dataset.sha256}" if dataset.complete else f"not complete, {dataset.job} fills it"
+    state.out.print(f"{dataset.id}  {dataset.rows} rows, {said}", markup=False)
     for row in window.data:
         state.out.print(f"- {row.question}\n  {row.solution}", markup=False)
+
+
+def rows(
+    context: typer.Context,
+    dataset_id: DatasetId,
+    offset: Annotated[int, typer.Option(min=0, help="Rows to pass over.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most rows to show.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show rows with all that they hold: question, solution, answer, reasoning, what else was uploaded."""
+    state = state_of(context)
+    with state.client() as client:
+        window = client.datasets.rows(dataset_id, offset=offset, limit=limit)
+    if as_json:
+        print_json(window)
+        return
+    for index, row in enumerate(window.data, start=window.offset):
+        state.out.print(f"[{index}] {row.id or ''}".rstrip(), style="bold", markup=False)
+        for name, said in _cells(row):
+            state.out.print(Text.assemble((f"{name:>15}  ", "dim"), said))
+    last = window.offset + len(window.data)
+    more = f", the next: --offset {last}" if window.has_more else ""
+    state.errors.print(f"rows {window.offset} to {last - 1} of {window.total}{more}" if window.data else "no rows")
 
 
 def download(
@@ -131,5 +163,24 @@ def _template(text: str) -> tuple[str, str]:
     return column, template
 
 
-def _joined(dataset: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    return json.dumps({**dataset, "data": rows}, indent=2, ensure_ascii=False)
+def _cells(row: DatasetRow) -> list[tuple[str, str]]:
+    held: dict[str, Any] = {"question": row.question, "solution": row.solution, "answer": row.answer}
+    held |= {"reasoning_trace": row.reasoning_trace} | row.metadata
+    return [(name, str(said)) for name, said in held.items() if said is not None]
+
+
+@contextmanager
+def _bar(file: Path, *, state: State) -> Generator[Callable[[int], None] | None]:
+    """Show how much of a file was sent, where somebody looks; gives what the SDK tells it to."""
+    if not state.errors.is_terminal or not file.is_file():
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=state.errors, transient=True) as progress:
+        size = file.stat().st_size
+        task = progress.add_task(file.name, total=size)
+
+        def on_sent(sent: int) -> None:
+            progress.update(task, completed=sent, description="checking" if sent >= size else file.name)
+
+        yield on_sent

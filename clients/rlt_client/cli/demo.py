@@ -13,7 +13,6 @@ DEMO = "rlt_client.demo"
 
 
 def demo(
-    context: typer.Context,
     home: Annotated[Path | None, typer.Option(help="State folder. [RLT_HOME, else ~/.rlt]")] = None,
     results: Annotated[Path | None, typer.Option(help="Where rows and figures go.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of questions, training and sampling.")] = 0,
@@ -26,4 +25,4 @@ def demo(
     if os.environ.get("RLT_BASE_URL"):
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", DEMO, *arguments])
-    server_side.become(context, DEMO, arguments)
+    server_side.become(DEMO, arguments)

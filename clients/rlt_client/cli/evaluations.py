@@ -4,12 +4,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from rlt_client.cli import tables
+from rlt_client.cli.ids import EvaluationId
 from rlt_client.cli.state import Json, print_json, state_of
 from rlt_core.schemas.measured import EvaluationComparison, ModelEvaluation
-
-EvaluationId = Annotated[str, typer.Argument(help="The evaluation's id, such as eval_0a1b….", metavar="EVALUATION")]
 
 
 def build() -> typer.Typer:
@@ -29,10 +28,10 @@ def show(context: typer.Context, evaluation_id: EvaluationId, as_json: Json = Fa
         print_json(found)
         return
     _show_head(found, out=state.out)
-    table = Table("figure", "mean", "95% interval", box=None)
-    for name, figure in found.figures.items():
-        table.add_row(name, f"{figure.mean:.4g}", _interval(figure.ci_low, figure.ci_high))
-    state.out.print(table)
+    rows = [
+        (name, f"{figure.mean:.4g}", _interval(figure.ci_low, figure.ci_high)) for name, figure in found.figures.items()
+    ]
+    tables.show(("figure", "mean", "95% interval"), rows, out=state.out)
 
 
 def answers(
@@ -49,11 +48,12 @@ def answers(
     if as_json:
         print_json(page)
         return
-    table = Table("question", "sample", "right", "found", "answer", "why", box=None)
-    for row in page.data:
-        right = "yes" if row.right else "no"
-        table.add_row(row.question_id, str(row.sample), right, row.found or "", row.answer or "", row.why)
-    state.out.print(table)
+    rows = [
+        (row.question_id, str(row.sample), "yes" if row.right else "no", row.found or "", row.answer or "", row.why)
+        for row in page.data
+    ]
+    head = ("question", "sample", "right", "found", "answer", "why")
+    tables.show(head, rows, out=state.out, empty="no answers")
 
 
 def compare(
@@ -71,20 +71,21 @@ def compare(
     if as_json:
         print_json(found)
     else:
-        _show_comparison(found, out=state.out)
+        show_comparison(found, out=state.out)
 
 
-def _show_comparison(found: EvaluationComparison, *, out: Console) -> None:
+def show_comparison(found: EvaluationComparison, *, out: Console) -> None:
+    """Print what evaluations differ in, pair by pair."""
     models = {evaluation.id: evaluation.model for evaluation in found.evaluations}
     out.print(f"{found.questions} questions that all answered", markup=False)
     if found.differing:
         out.print(f"  not the same in all: {', '.join(found.differing)}", style="bold", markup=False)
-    table = Table("before", "after", "figure", "difference", "95% interval", box=None)
-    for pair in found.pairs:
-        for name, gain in pair.differences.items():
-            interval = _interval(gain.ci_low, gain.ci_high)
-            table.add_row(models[pair.before], models[pair.after], name, f"{gain.mean:+.4g}", interval)
-    out.print(table)
+    rows = [
+        (models[pair.before], models[pair.after], name, f"{gain.mean:+.4g}", _interval(gain.ci_low, gain.ci_high))
+        for pair in found.pairs
+        for name, gain in pair.differences.items()
+    ]
+    tables.show(("before", "after", "figure", "difference", "95% interval"), rows, out=out)
 
 
 def _show_head(found: ModelEvaluation, *, out: Console) -> None:

@@ -14,6 +14,25 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     NO_ACCESS = 6
     INTERRUPTED = 130
+    READER_GONE = 141
+
+    @property
+    def meaning(self) -> str:
+        """Say it in a few words, as help and documentation do."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "done",
+    ExitCode.FAILED: "failed",
+    ExitCode.USAGE: "wrong usage or a value that the server refuses",
+    ExitCode.NOT_FOUND: "not found",
+    ExitCode.JOB: "the watched job did not succeed",
+    ExitCode.UNAVAILABLE: "no server answers or it is busy",
+    ExitCode.NO_ACCESS: "no access",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+    ExitCode.READER_GONE: "who read the output has gone",
+}
 
 
 def of_status(status: int) -> ExitCode:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from rlt_client.cli import completions
 from rlt_client.cli.state import Json, State, print_json, state_of
 from rlt_core.schemas.explain import ExplainDone, ExplainEvent, ExplainResponse, Explanation, ExplanationDelta
 
@@ -14,7 +15,9 @@ def explain(
     context: typer.Context,
     question: Annotated[str, typer.Option("--question", "-q", help="The question.")],
     solution: Annotated[str, typer.Option("--solution", "-s", help="Its solution, which the teacher is given.")],
-    teacher: Annotated[str | None, typer.Option(help="Alias, name or name@number. [default]")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Alias, name or name@number. [default]", autocompletion=completions.names)
+    ] = None,
     samples: Annotated[int | None, typer.Option("-n", "--samples", help="Explanations to sample. [1]")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy, else at least 0.01. [0.7]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest explanation, in tokens. [512]")] = None,

@@ -3,25 +3,29 @@
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 
-from rlt_client._client import Client
+from rlt_client import Client
+from rlt_client.cli import job_reading, tables
 from rlt_client.cli import watch as watching
+from rlt_client.cli.ids import JobId
 from rlt_client.cli.state import Json, print_json, state_of
 from rlt_core.schemas.collect import CollectSpec
 from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import AnySpec, Job
 from rlt_core.schemas.pipelines import PipelineSpec
 
-JobId = Annotated[str, typer.Argument(help="The job's id, such as job_0a1b….", metavar="JOB")]
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+Kind = Literal["warmup", "rl", "collect", "distill", "evaluate", "rlvr", "pipeline"]
 
 
 def build() -> typer.Typer:
     """Put the group together."""
-    group = typer.Typer(help="Training jobs: list, show, watch, logs, pause, resume, cancel.", no_args_is_help=True)
-    reading = (("list", show_list), ("show", show), ("watch", watch), ("logs", logs))
-    for name, command in (*reading, ("pause", pause), ("resume", resume), ("cancel", cancel)):
+    group = typer.Typer(
+        help="Training jobs: list, show, watch, logs, metrics, samples, pause, resume, cancel.", no_args_is_help=True
+    )
+    reading = (("list", show_list), ("show", show), ("watch", watch), ("logs", job_reading.logs))
+    figures = (("metrics", job_reading.metrics), ("samples", job_reading.samples))
+    for name, command in (*reading, *figures, ("pause", pause), ("resume", resume), ("cancel", cancel)):
         group.command(name)(command)
     return group
 
@@ -30,20 +34,22 @@ def show_list(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, help="Most jobs to show.")] = 20,
     status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only these.")] = None,
     pipeline: Annotated[str | None, typer.Option(help="Only the steps of this pipeline.")] = None,
     as_json: Json = False,
 ) -> None:
     """List jobs, newest first."""
     state = state_of(context)
     with state.client() as client:
-        page = client.jobs.list(limit=limit, status=status, pipeline=pipeline)
+        page = client.jobs.list(limit=limit, status=status, kind=kind, pipeline=pipeline)
     if as_json:
         print_json(page)
         return
-    table = Table("id", "kind", "status", "step", "created", "name", box=None)
-    for job in page.data:
-        table.add_row(job.id, job.kind, job.status, _step(job), f"{job.created_at:%Y-%m-%d %H:%M}", job.name or "")
-    state.out.print(table if page.data else "no jobs")
+    rows = [
+        (job.id, job.kind, job.status, _step(job), f"{job.created_at:%Y-%m-%d %H:%M}", job.name or "")
+        for job in page.data
+    ]
+    tables.show(("id", "kind", "status", "step", "created", "name"), rows, out=state.out, empty="no jobs")
 
 
 def show(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
@@ -56,14 +62,15 @@ def show(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
         print_json(job)
         return
     state.out.print(_title(job), markup=False)
-    state.out.print(f"  step {_step(job)}, attempt {job.attempt}, created {job.created_at:%Y-%m-%d %H:%M:%S}Z")
+    left = watching.time_left(job.progress.eta_s) if job.status == "running" else ""
+    state.out.print(
+        f"  step {_step(job)}{f', {left}' if left else ''}, attempt {job.attempt}, "
+        f"created {job.created_at:%Y-%m-%d %H:%M:%S}Z"
+    )
     for name, value in job.progress.metrics.items():
         state.out.print(f"  {name}: {value:.4g}", markup=False)
     if steps:
-        table = Table("round", "step", "kind", "status", "steps", "job", box=None)
-        for row in steps:
-            table.add_row(*row)
-        state.out.print(table)
+        tables.show(("round", "step", "kind", "status", "steps", "job"), steps, out=state.out)
     watching.show_end(job, state=state)
 
 
@@ -104,23 +111,14 @@ def _aim(job: Job, spec: AnySpec) -> str:
 
 
 def watch(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
-    """Follow a job to its end; exit code 4 unless it succeeded. Ctrl-C stops watching, not the job."""
+    """Follow a job to its end; exit code 4 unless it succeeded. Ctrl-C stops watching, not the job.
+
+    On a terminal a bar with the step's figures and the time left; else a line an event; with --json the job, at the
+    end.
+    """
     state = state_of(context)
     with state.client() as client:
-        job = watching.follow(client, job_id, state=state, quiet=as_json)
-    if as_json:
-        print_json(job)
-
-
-def logs(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:
-    """Print what the job's trainer wrote."""
-    state = state_of(context)
-    with state.client() as client:
-        text = client.jobs.logs(job_id)
-    if as_json:
-        print_json([{"job": job_id, "line": line} for line in text.splitlines()])
-    else:
-        typer.echo(text, nl=not text.endswith("\n"))
+        watching.follow(client, job_id, state=state, quiet=as_json)
 
 
 def pause(context: typer.Context, job_id: JobId, as_json: Json = False) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rlt_client.cli import server_side
+from rlt_client.cli.state import Json
 
 ACCESS = "rlt_service.access"
 HELP = """Say who may call the server of this machine's state folder.
@@ -41,7 +42,6 @@ def build() -> typer.Typer:
 
 
 def create(
-    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Whose it is, for people.")],
     scope: Annotated[
         list[Scope],
@@ -53,26 +53,27 @@ def create(
     max_per_minute: Annotated[int | None, typer.Option(min=1, max=10**6, help="Calls a minute.")] = None,
     max_at_once: Annotated[int | None, typer.Option(min=1, max=10**6, help="Calls that run at a time.")] = None,
     home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Make a key and print it. It is shown this once: only its SHA-256 is stored.
 
     Examples: `rlt keys create ann --scope train --scope explain --scope score` · `rlt keys create ops --scope admin`
     """
-    limits = {"--max-per-minute": max_per_minute, "--max-at-once": max_at_once, "--home": home}
+    options = {"--max-per-minute": max_per_minute, "--max-at-once": max_at_once, "--home": home, "--json": as_json}
     scopes = [part for one in scope for part in ("--scope", one.value)]
-    server_side.become(context, ACCESS, ["create", *scopes, *server_side.given(limits), "--", name])
+    server_side.become(ACCESS, ["create", *scopes, *server_side.given(options), "--", name])
 
 
-def list_keys(context: typer.Context, home: Home = None) -> None:
+def list_keys(home: Home = None, as_json: Json = False) -> None:
     """Show all keys, without their secrets: ids, scopes, limits, which are revoked."""
-    server_side.become(context, ACCESS, ["list", *server_side.given({"--home": home})])
+    server_side.become(ACCESS, ["list", *server_side.given({"--home": home, "--json": as_json})])
 
 
-def revoke(context: typer.Context, id: KeyId, home: Home = None) -> None:
+def revoke(id: KeyId, home: Home = None, as_json: Json = False) -> None:
     """End a key for good, within 2 s. What it made stays, for `admin`."""
-    server_side.become(context, ACCESS, ["revoke", *server_side.given({"--home": home}), "--", id])
+    server_side.become(ACCESS, ["revoke", *server_side.given({"--home": home, "--json": as_json}), "--", id])
 
 
-def rotate(context: typer.Context, id: KeyId, home: Home = None) -> None:
+def rotate(id: KeyId, home: Home = None, as_json: Json = False) -> None:
     """Give a key another secret and print it; scopes, limits and what it owns stay. The former one ends within 2 s."""
-    server_side.become(context, ACCESS, ["rotate", *server_side.given({"--home": home}), "--", id])
+    server_side.become(ACCESS, ["rotate", *server_side.given({"--home": home, "--json": as_json}), "--", id])

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rlt_client.cli import tokens
+from rlt_client.cli import completions, tables, tokens
 from rlt_client.cli.state import Json, State, print_json, state_of
 from rlt_core.schemas.score import Score, ScoreResponse
 
@@ -16,13 +16,21 @@ def score(
         str, typer.Option("--solution", "-s", help="Its solution, which the student should find likely.")
     ],
     explanations: Annotated[list[str], typer.Option("--explanation", "-e", help="To be judged; may be repeated.")],
-    student: Annotated[str | None, typer.Option(help="Alias, name or name@number. [default]")] = None,
-    teacher: Annotated[str | None, typer.Option(help="Also compare with this teacher's log-probs (KL).")] = None,
+    student: Annotated[
+        str | None, typer.Option(help="Alias, name or name@number. [default]", autocompletion=completions.names)
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Also compare with this teacher's log-probs (KL).", autocompletion=completions.names),
+    ] = None,
     baseline: Annotated[bool, typer.Option(help="Also score without an explanation, and show the uplift.")] = True,
     as_table: Annotated[bool, typer.Option("--table", help="List every token with its figures.")] = False,
     as_json: Json = False,
 ) -> None:
     """Score explanations by how likely they make the solution to a student.
+
+    On a terminal each token has a colour, or with NO_COLOR a mark, by what the student finds hard; --table and a pipe
+    give a row a token.
 
     Example: `rlt score -q "What is 17 + 25?" -s "42" -e "17 + 20 is 37, and 5 more is 42." --teacher default`
     """
@@ -45,7 +53,11 @@ def _show(found: Score, *, state: State, as_table: bool) -> None:
     state.out.print(f"[{found.index + 1}] reward {found.reward:.4f}", style="bold", markup=False, end="")
     state.out.print(f"  ({', '.join(parts)})", markup=False)
     if found.tokens:
-        state.out.print(tokens.table(found.tokens) if as_table else tokens.coloured(found.tokens))
+        if as_table:
+            tables.show(tokens.ROWS_HEAD, tokens.rows(found.tokens), out=state.out)
+            return
+        colours = state.out.color_system is not None and not state.out.no_color
+        state.out.print(tokens.shown(found.tokens, width=state.out.width, colours=colours))
 
 
 def _show_source(answer: ScoreResponse, *, state: State) -> None:

@@ -5,13 +5,16 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from rlt_client.cli import completions
 from rlt_client.cli.state import Json, print_json, state_of
 
 
 def solve(
     context: typer.Context,
     question: Annotated[str, typer.Option("--question", "-q", help="The question.")],
-    student: Annotated[str | None, typer.Option(help="Alias, name or name@number. [default]")] = None,
+    student: Annotated[
+        str | None, typer.Option(help="Alias, name or name@number. [default]", autocompletion=completions.names)
+    ] = None,
     samples: Annotated[int | None, typer.Option("-n", "--samples", help="Solutions to sample. [1]")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy, else at least 0.01. [0.7]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Thought and solution, in tokens. [512]")] = None,

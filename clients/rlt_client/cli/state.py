@@ -1,25 +1,21 @@
-"""Own what every command shares: which server, how to print, what the exit codes mean."""
+"""Own what every command shares: which server, how to print, what --json prints."""
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import httpx
 import typer
 from pydantic import BaseModel
 from rich.console import Console
 
-from rlt_client._client import DEFAULT_BASE_URL, Client
-from rlt_client._errors import APIConnectionError, APIError, APIStatusError
-from rlt_client.cli.exit_codes import ExitCode, of_status
+from rlt_client import Client
+from rlt_client._client import DEFAULT_BASE_URL
 
-EXIT_FAILED: Final = ExitCode.FAILED
-EXIT_JOB: Final = ExitCode.JOB
-EXIT_INTERRUPTED: Final = ExitCode.INTERRUPTED
-
-Json = Annotated[bool, typer.Option("--json", help="Print the server's answer as JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the server gave it; errors too.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +29,21 @@ class State:
     out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     errors: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
 
-    def client(self) -> Client:
-        """Open the SDK on the server in question."""
-        return Client(self.base_url or _known_base_url(), api_key=self.api_key, transport=self.transport, max_retries=0)
+    @property
+    def server(self) -> tuple[str, str]:
+        """Which server, and what named it: an option, the environment, `rlt up`'s note, or nothing."""
+        if self.base_url:
+            return self.base_url, "--base-url"
+        if named := os.environ.get("RLT_BASE_URL"):
+            return named, "RLT_BASE_URL"
+        if here := _running_here():
+            return here, f"{state_folder() / 'server.json'}"
+        return DEFAULT_BASE_URL, "default"
+
+    def client(self, *, timeout: float | None = None) -> Client:
+        """Open the SDK on the server in question; it says at once what is wrong, and tries nothing again."""
+        url, _ = self.server
+        return Client(url, api_key=self.api_key, transport=self.transport, max_retries=0, timeout=timeout)
 
 
 def state_of(context: typer.Context) -> State:
@@ -43,36 +51,22 @@ def state_of(context: typer.Context) -> State:
     return context.find_root().ensure_object(State)
 
 
-def print_json(answer: BaseModel | list[dict[str, Any]]) -> None:
-    """Write an answer as JSON, uncoloured, so that it can be piped."""
+def print_json(answer: BaseModel | Mapping[str, Any]) -> None:
+    """Write one answer as one JSON document, uncoloured, so that it can be piped."""
     if isinstance(answer, BaseModel):
         typer.echo(answer.model_dump_json(indent=2))
     else:
         typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
-def report(error: APIError, *, errors: Console) -> int:
-    """Say what went wrong and what to do, without a traceback; gives the exit code."""
-    errors.print(f"error: {error}", style="red", markup=False)
-    if isinstance(error, APIStatusError):
-        if error.param:
-            errors.print(f"  at {error.param}", markup=False)
-        lines: list[Any] = error.extra.get("lines", [])
-        for line in lines:
-            errors.print(f"  line {line.get('line')}: {line.get('message')}", markup=False)
-    if isinstance(error, APIConnectionError):
-        return ExitCode.UNAVAILABLE
-    return of_status(error.status) if isinstance(error, APIStatusError) else ExitCode.FAILED
+def print_json_line(part: BaseModel | Mapping[str, Any]) -> None:
+    """Write one part of what comes in parts, as one line of JSON."""
+    typer.echo(part.model_dump_json() if isinstance(part, BaseModel) else json.dumps(part, ensure_ascii=False))
 
 
 def state_folder() -> Path:
     """Where `rlt up` keeps its state on this machine."""
     return Path(os.environ.get("RLT_HOME") or Path.home() / ".rlt")
-
-
-def _known_base_url() -> str:
-    named = os.environ.get("RLT_BASE_URL")
-    return named or _running_here() or DEFAULT_BASE_URL
 
 
 def _running_here() -> str | None:

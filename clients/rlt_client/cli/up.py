@@ -11,7 +11,6 @@ LAUNCHER = "rlt_service.launch"
 
 
 def up(
-    context: typer.Context,
     home: Annotated[Path | None, typer.Option(help="State folder. [RLT_HOME, else ~/.rlt]")] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one. [RLT_PORT, 8400]")
@@ -28,4 +27,4 @@ def up(
     Examples: `rlt up` · `rlt up --port 9000 --home ./state` · `rlt up --engine fake`
     """
     options = {"--home": home, "--port": port, "--engine": engine, "--base-model": base_model}
-    server_side.become(context, LAUNCHER, server_side.given(options))
+    server_side.become(LAUNCHER, server_side.given(options))

@@ -1,15 +1,19 @@
 """Own the command line of `rlt keys`: keys are made on the server's machine, and a secret is shown once."""
 
 import argparse
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Table
 
 from rlt_core.errors import RltError
+from rlt_service import command_failures
 from rlt_service.access.authentication import REMEMBERED_S
 from rlt_service.access.secrets import Secret, make_secret
 from rlt_service.launch.state_folder import StateFolder
@@ -35,13 +39,8 @@ def run(arguments: Sequence[str]) -> int:
             _carry_out(options, KeyStore(database), out=out, notes=notes)
         finally:
             database.close()
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        notes.print(f"error: RLT_{str(first['loc'][0]).upper()} is {first['input']!r}: {first['msg']}", markup=False)
-        return 1
-    except RltError as error:
-        notes.print(f"error: {error.detail}", markup=False, style="red")
-        return 1
+    except (ValidationError, RltError) as error:
+        return command_failures.tell(error, notes=notes, as_json=options.as_json)
     return 0
 
 
@@ -50,7 +49,7 @@ def _carry_out(options: argparse.Namespace, keys: KeyStore, *, out: Console, not
         case "create":
             is_first = not keys.exist()
             secret = make_secret()
-            keys.create(
+            key = keys.create(
                 secret.key_id,
                 name=options.name,
                 sha256=secret.sha256,
@@ -60,27 +59,51 @@ def _carry_out(options: argparse.Namespace, keys: KeyStore, *, out: Console, not
             )
             if is_first:
                 notes.print(f"This is the first key: within {REMEMBERED_S:g} s every call needs one.", markup=False)
-            _show(secret, out=out, notes=notes)
+            _show(key, secret, out=out, notes=notes, as_json=options.as_json)
+        case "list" if options.as_json:
+            _print_json({"object": "list", "data": [_fields(key) for key in keys.list()]})
         case "list":
             out.print(_table(keys.list()))
         case "revoke":
             key = keys.revoke(options.id)
             notes.print(f"{key.id} ({key.name}) is refused within {REMEMBERED_S:g} s, for good.", markup=False)
+            if options.as_json:
+                _print_json(_fields(key))
         case _:
             secret = make_secret(options.id)
-            keys.rotate(options.id, sha256=secret.sha256)
+            key = keys.rotate(options.id, sha256=secret.sha256)
             notes.print(f"The former secret is refused within {REMEMBERED_S:g} s.", markup=False)
-            _show(secret, out=out, notes=notes)
+            _show(key, secret, out=out, notes=notes, as_json=options.as_json)
 
 
-def _show(secret: Secret, *, out: Console, notes: Console) -> None:
+def _show(key: Key, secret: Secret, *, out: Console, notes: Console, as_json: bool) -> None:
     """Print a secret alone on standard output, so that a script can take it, and what to know of it beside."""
     notes.print(
         f"The key {secret.key_id}; it is shown this once, only its hash is stored. Use it as RLT_API_KEY, or send "
         "Authorization: Bearer …",
         markup=False,
     )
-    out.print(secret.text, markup=False)
+    if as_json:
+        _print_json({**_fields(key), "secret": secret.text})
+    else:
+        out.print(secret.text, markup=False)
+
+
+def _print_json(answer: Mapping[str, object]) -> None:
+    sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+
+
+def _fields(key: Key) -> dict[str, object]:
+    return {
+        "object": "key",
+        "id": key.id,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "max_per_minute": key.max_per_minute,
+        "max_at_once": key.max_at_once,
+        "created_at": to_jsonable_python(key.created_at),
+        "revoked_at": to_jsonable_python(key.revoked_at),
+    }
 
 
 def _table(keys: Sequence[Key]) -> Table:
@@ -107,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("id", help="as `list` shows it")
     for command in (create, listing, revoke, rotate):
         command.add_argument("--home", type=Path, help="state folder (RLT_HOME)")
+        command.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
     return parser
 
 

@@ -1,6 +1,8 @@
 """Own the command lines of `rlt backup` and `rlt restore`: options over RLT_* settings, errors as one sentence."""
 
 import argparse
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from rlt_core.errors import ConfigurationError, RltError
+from rlt_service import command_failures
 from rlt_service.backup.manifest import DUMP, Manifest
 from rlt_service.backup.progress import Terminal
 from rlt_service.backup.restore import restore
@@ -25,28 +28,25 @@ def run(arguments: Sequence[str]) -> int:
         settings = Settings.model_validate({"home": options.home} if options.home is not None else {})
         settings = settings.model_copy(update={"home": settings.home.expanduser().absolute()})
         if options.command == "backup":
-            _back_up(settings, options.folder, console)
+            _back_up(settings, options.folder, console, as_json=options.as_json)
         else:
-            _restore(settings, options.folder, console, replace=options.replace)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        console.print(f"error: RLT_{str(first['loc'][0]).upper()} is {first['input']!r}: {first['msg']}", markup=False)
-        return 1
-    except RltError as error:
-        console.print(f"error: {error.detail}", markup=False, style="red")
-        return 1
+            _restore(settings, options.folder, console, replace=options.replace, as_json=options.as_json)
+    except (ValidationError, RltError) as error:
+        return command_failures.tell(error, notes=console, as_json=options.as_json)
     except KeyboardInterrupt:
         console.print("broken off; nothing has changed", markup=False)
         return EXIT_INTERRUPTED
     return 0
 
 
-def _back_up(settings: Settings, folder: Path, console: Console) -> None:
+def _back_up(settings: Settings, folder: Path, console: Console, *, as_json: bool) -> None:
     manifest = back_up(settings, folder, progress=Terminal(console))
     console.print(f"backed up {settings.home} to {folder}: {_size_of(manifest)}", markup=False)
+    if as_json:
+        _print_json("backup", folder, manifest, home=settings.home)
 
 
-def _restore(settings: Settings, folder: Path, console: Console, *, replace: bool) -> None:
+def _restore(settings: Settings, folder: Path, console: Console, *, replace: bool, as_json: bool) -> None:
     if settings.database_url is not None and not (folder / DUMP).exists():
         raise ConfigurationError(
             "RLT_DATABASE_URL is set, so a server would not read the database that is restored: unset it for this."
@@ -62,6 +62,16 @@ def _restore(settings: Settings, folder: Path, console: Console, *, replace: boo
             "then start RLT with RLT_DATABASE_URL naming that database.",
             markup=False,
         )
+    if as_json:
+        _print_json("restore", folder, done.manifest, home=settings.home, former=done.former)
+
+
+def _print_json(made: str, folder: Path, manifest: Manifest, *, home: Path, former: Path | None = None) -> None:
+    size = sum(file.size for file in manifest.files)
+    answer = {"object": made, "home": str(home), "folder": str(folder), "files": len(manifest.files)}
+    answer |= {"size_bytes": size, "schema": manifest.schema_revision, "database": manifest.database}
+    answer |= {} if former is None else {"former": str(former)}
+    sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
 
 
 def _size_of(manifest: Manifest) -> str:
@@ -77,5 +87,6 @@ def _parser() -> argparse.ArgumentParser:
     for command in (backup, backing):
         command.add_argument("folder", type=Path, help="the backup")
         command.add_argument("--home", type=Path, help="state folder (RLT_HOME)")
+        command.add_argument("--json", dest="as_json", action="store_true", help="print what was done as JSON")
     backing.add_argument("--replace", action="store_true", help="move away what lies in the state folder")
     return parser
