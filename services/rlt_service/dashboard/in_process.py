@@ -77,7 +77,7 @@ class _Call:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.start" and not self.begun.done():
             self.begun.set_result((message["status"], list(message.get("headers", []))))
         elif message["type"] == "http.response.body" and message.get("body") and not self._left.is_set():
             await self.chunks.put(message["body"])

@@ -12,6 +12,8 @@ from rlt_service.dashboard.markup import Markup, joined, tag
 LEVELS: Final = ((0.9, "p ≥ 90%"), (0.5, "≥ 50%"), (0.2, "≥ 20%"), (0.05, "≥ 5%"), (0.01, "≥ 1%"), (0.0, "below 1%"))
 """Lowest probability of each level, the easiest first, and what the legend calls it."""
 
+READOUT: Final = "Point at a token, or go there with the arrow keys, to read its figures."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownToken:
@@ -72,6 +74,7 @@ def scored(answer: ScoreResponse, score: Score, *, title: str) -> Markup:
         tag("p", f"read by {answer.student.version} · engine {answer.engine.name}", class_="muted"),
         facts(score_facts(score, baseline=answer.baseline)),
         [joined(tag("h4", name), part) for name, part in zip(names, parts, strict=False)],
+        tag("p", READOUT, class_="readout"),
         class_="scored",
     )
 
