@@ -206,10 +206,6 @@ class Gateway:
         """Read the server's metrics."""
         return (await self._answer("GET", "/metrics")).text
 
-    async def contract(self) -> Mapping[str, Any]:
-        """Read the API's own description, of which forms are made."""
-        return json.loads((await self._answer("GET", "/openapi.json")).content)
-
     async def _get(self, into: type[AnswerT], path: str, params: Params | None = None) -> AnswerT:
         return _read(into, await self._answer("GET", path, params=params))
 
