@@ -8,6 +8,7 @@ from rlt_core.schemas.base import Page
 from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent
 from rlt_service.dashboard.addresses import KINDS, STATUSES, TABS, JobList, JobPage
 from rlt_service.dashboard.figures import ago, count, duration, figure, moment, signed
+from rlt_service.dashboard.live import live
 from rlt_service.dashboard.markup import Markup, joined, tag
 from rlt_service.dashboard.tables import empty, table
 from rlt_service.dashboard.token_views import facts
@@ -62,16 +63,17 @@ def listed(page: Page[Job], place: JobList, *, now: datetime) -> Markup:
     """Write a page of jobs, each with a box to be compared by."""
     if not page.data:
         return nothing_listed(place)
+    cells = live_cells(page.data)
     rows = [
         [
             tag("input", type="checkbox", name="job", value=job.id, aria_label=f"compare {job.name or job.id}"),
             tag("a", job.name or job.id, href=JobPage(id=job.id).address),
             KIND_NAMES[job.kind],
-            state(job),
-            progress(job),
-            _main_figure(job),
+            live(f"{job.id}.state", cells[f"{job.id}.state"]),
+            live(f"{job.id}.progress", cells[f"{job.id}.progress"]),
+            live(f"{job.id}.figure", cells[f"{job.id}.figure"]),
             ago(job.created_at, now=now),
-            duration(job.runtime_s) if job.runtime_s else duration(None),
+            live(f"{job.id}.ran", cells[f"{job.id}.ran"]),
         ]
         for job in page.data
     ]
@@ -247,3 +249,19 @@ def _made(what: str, name: str | None, address: str) -> Markup | None:
 
 def _details(title: str, text: str) -> Markup | None:
     return tag("details", tag("summary", title), tag("pre", text)) if text else None
+
+
+def live_cells(jobs: Sequence[Job]) -> dict[str, Markup]:
+    """Give what changes of each listed job, by the names of their places."""
+    found: dict[str, Markup] = {}
+    for job in jobs:
+        found[f"{job.id}.state"] = state(job)
+        found[f"{job.id}.progress"] = progress(job)
+        found[f"{job.id}.figure"] = Markup(_main_figure(job))
+        found[f"{job.id}.ran"] = Markup(duration(job.runtime_s or None))
+    return found
+
+
+def newer(place: JobList) -> Markup:
+    """Say that there are newer jobs than those that are shown."""
+    return tag("p", "There are newer jobs. ", tag("a", "Show them", href=place.address), class_="notice", role="status")

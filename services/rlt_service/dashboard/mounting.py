@@ -69,10 +69,11 @@ class PagesRoute(BaseRoute):
 def _site(app: FastAPI, settings: Settings) -> ASGIApp:
     """Start the framework and lay the pages; its own mount, which would take every path, gives way to ours."""
     os.environ.setdefault("NICEGUI_STORAGE_PATH", str(settings.home / "dashboard"))
-    from nicegui import core, ui  # noqa: PLC0415 - half a second and forty megabytes, only where it is served
+    # Half a second and forty megabytes: only where it is served.
+    from nicegui import core, ui
 
-    from rlt_service.dashboard.guard import Guarded  # noqa: PLC0415 - as above
-    from rlt_service.dashboard.pages import lay_pages  # noqa: PLC0415 - as above
+    from rlt_service.dashboard.guard import Guarded
+    from rlt_service.dashboard.pages import lay_pages
 
     lay_pages()
     ui.run_with(
