@@ -1,0 +1,44 @@
+"""Evaluations: those that jobs have made, question by question, side by side."""
+
+from typing import Final
+
+from rlt_service.dashboard.addresses import number
+from rlt_service.dashboard.evaluation_views import compared, head, listed, rows
+from rlt_service.dashboard.frame import raw
+from rlt_service.dashboard.markup import joined, tag
+from rlt_service.dashboard.tables import empty
+from rlt_service.dashboard.visits import Visit
+
+LOOKED_THROUGH: Final = 100
+WINDOW: Final = 25
+KINDS: Final = ("evaluate", "rl")
+"""Whose results name evaluations."""
+
+
+async def build(visit: Visit) -> None:
+    """Show what the newest jobs have measured."""
+    pages = [await visit.gateway.jobs(limit=LOOKED_THROUGH, kind=kind, status="succeeded") for kind in KINDS]
+    jobs = sorted((job for page in pages for job in page.data), key=lambda job: job.created_at, reverse=True)
+    raw(tag("h1", "Evaluations"))
+    raw(listed(jobs))
+
+
+async def build_one(visit: Visit) -> None:
+    """Show one evaluation's figures and a window of its questions."""
+    id_ = visit.path["evaluation_id"]
+    found = await visit.gateway.evaluation(id_)
+    offset = number(visit.query.get("offset", "")) or 0
+    window = await visit.gateway.evaluation_rows(id_, offset=offset, limit=WINDOW)
+    raw(joined(tag("p", tag("a", "Evaluations", href="/evaluations"), f" / {id_}", class_="muted"), tag("h1", "Evaluation")))
+    raw(head(found))
+    raw(rows(window, evaluation_id=id_, offset=offset, limit=WINDOW))
+
+
+async def build_pairs(visit: Visit) -> None:
+    """Show the chosen ones side by side."""
+    ids = visit.queries.get("id", [])
+    raw(joined(tag("p", tag("a", "Evaluations", href="/evaluations"), " / compare", class_="muted"), tag("h1", "Compare evaluations")))
+    if len(ids) < 2:
+        raw(empty("Choose two", "A comparison needs at least two evaluations.", link=("/evaluations", "To the evaluations")))
+        return
+    raw(compared(await visit.gateway.compare(",".join(ids))))
