@@ -13,6 +13,7 @@ from rlt_core.errors import ForbiddenError, UnauthenticatedError
 from rlt_service.container import Services
 from rlt_service.cross_site import is_foreign
 from rlt_service.dashboard.visits import APP, KEY_COOKIE
+from rlt_service.host_names import refuse_socket
 from rlt_service.problems import answer_of
 
 SOCKET: Final = "/_nicegui_ws"
@@ -70,8 +71,7 @@ def _is_open(scope: Scope) -> bool:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008})
+        await refuse_socket(receive, send)
         return
     error = ForbiddenError("this part of the dashboard belongs to a page that you have not opened: load the page anew")
     await answer_of(error, request_id=scope["state"]["request_id"])(scope, receive, send)

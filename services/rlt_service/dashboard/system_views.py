@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rlt_core.schemas.server import Capabilities, Readiness
 from rlt_service.dashboard.figures import count, size
-from rlt_service.dashboard.markup import Markup, tag
+from rlt_service.dashboard.markup import Markup, joined, tag
 from rlt_service.dashboard.tables import table
 from rlt_service.dashboard.token_views import facts
 
@@ -31,16 +31,19 @@ def engines(found: Capabilities) -> Markup:
     return tag("section", tag("h2", "Engines"), made if rows else text, class_="card")
 
 
-def load(metrics: Mapping[str, float], *, waiting: Sequence[tuple[str, str]], free_bytes: int, total_bytes: int) -> Markup:
+def load(metrics: Mapping[str, float], *, waiting: Sequence[tuple[str, str]]) -> Markup:
     """Write what is in hand, what waits, and the disk."""
     pairs = [
         ("requests in hand", count(metrics.get("rlt_requests_in_hand"))),
         ("engine restarts", count(metrics.get("rlt_engine_restarts_total"))),
         *waiting,
-        ("disk free", f"{size(free_bytes)} of {size(total_bytes)}"),
     ]
-    used = total_bytes - free_bytes
-    bar = tag("progress", max=total_bytes, value=used, aria_label=f"disk: {size(used)} of {size(total_bytes)} used")
+    free, whole = metrics.get("rlt_disk_free_bytes"), metrics.get("rlt_disk_bytes")
+    bar = None
+    if free is not None and whole:
+        pairs.append(("disk free", f"{size(free)} of {size(whole)}"))
+        used = tag("progress", max=whole, value=whole - free, aria_label=f"{size(whole - free)} of {size(whole)} used")
+        bar = joined(tag("h4", "Disk used"), used)
     return tag("section", tag("h2", "Load"), facts(pairs), bar, class_="card")
 
 
