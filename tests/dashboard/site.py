@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from sqlalchemy import insert, select
 
 from rlt_core.schemas.base import new_id, now_utc
-from rlt_core.schemas.jobs import JOB_SPEC, Job
+from rlt_core.schemas.jobs import JOB_SPEC, Job, Progress
 from rlt_service.app import create_app
 from rlt_service.container import Services
 from rlt_service.dashboard.mounting import add_dashboard
@@ -70,8 +70,8 @@ class Site:
 
     def step(self, job: Job, step: int, *, total: int = 40, **metrics: float) -> None:
         """Let a job's supervisor tell of a step, as it does."""
-        data = {"step": step, "total": total, "eta_s": 3.0 * (total - step), "metrics": metrics}
-        self.services.jobs.progress(job.id, job.attempt, data)
+        told = Progress(step=step, total=total, eta_s=3.0 * (total - step), metrics=metrics)
+        self.services.jobs.save_progress(job.id, job.attempt, told)
 
 
 @contextlib.contextmanager

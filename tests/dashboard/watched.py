@@ -60,7 +60,7 @@ def barriers(page: Page) -> list[str]:
 def ready(page: Page) -> None:
     """Wait until the page is drawn and connected."""
     page.wait_for_selector("h1")
-    page.wait_for_function("() => window.socket === undefined || window.socket.connected")
+    page.wait_for_function("() => window.did_handshake")
 
 
 def scrolls_sideways(page: Page) -> bool:

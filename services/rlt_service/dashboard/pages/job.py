@@ -72,6 +72,7 @@ class Head:
         with ui.element("div").classes("head"):
             raw(joined(tag("p", tag("a", "Jobs", href="/jobs"), " / ", job.id, class_="muted"), tag("h1", job.name or job.id)))
             self._actions = ui.element("div").classes("bar")
+        self._dialogs = {name: self._dialog(name) for name in ACTIONS}
         with ui.element("div").classes("card"):
             self._state = raw("")
         self._outcome = raw("")
@@ -115,15 +116,17 @@ class Head:
         if self._following.over:
             self._stop()
 
-    def _button(self, name: str) -> None:
+    def _dialog(self, name: str) -> ui.dialog:
         async def do() -> None:
             self._following.job = await self._following.gateway.change(self._following.job.id, name)
             self.draw()
 
         label = ACTIONS[name]
-        dialog = confirm(f"{label} this job?", QUESTIONS[name], yes=f"{label} it", action=do)
+        return confirm(f"{label} this job?", QUESTIONS[name], yes=f"{label} it", action=do)
+
+    def _button(self, name: str) -> None:
         colour = "color=negative" if name == "cancel" else "color=primary"
-        ui.button(label, on_click=dialog.open).props(f"outline no-caps {colour}")
+        ui.button(ACTIONS[name], on_click=self._dialogs[name].open).props(f"outline no-caps {colour}")
 
 
 class Charts:
