@@ -1,4 +1,4 @@
-"""Own the form that starts a job: its fields come from a kind's JSON schema, and what was typed becomes a spec. Pure."""
+"""Own the form that starts a job: its fields come from a kind's JSON schema, what was typed becomes a spec. Pure."""
 
 import json
 from collections.abc import Mapping

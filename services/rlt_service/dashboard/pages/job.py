@@ -10,7 +10,7 @@ from rlt_core.schemas.base import now_utc
 from rlt_service.dashboard.addresses import JobPage
 from rlt_service.dashboard.curves import Curves, chart, groups_of
 from rlt_service.dashboard.following import Following
-from rlt_service.dashboard.frame import confirm, raw, refused
+from rlt_service.dashboard.frame import confirm, raw
 from rlt_service.dashboard.gateway import RefusedError
 from rlt_service.dashboard.job_views import (
     ACTIONS,
@@ -25,7 +25,7 @@ from rlt_service.dashboard.job_views import (
     told,
 )
 from rlt_service.dashboard.markup import Markup, joined, tag
-from rlt_service.dashboard.tables import empty
+from rlt_service.dashboard.tables import empty, refusal
 from rlt_service.dashboard.visits import Visit
 
 PERIOD_S: Final = 2.0
@@ -176,8 +176,7 @@ async def _samples(following: Following, place: JobPage) -> None:
         try:
             found = await following.samples(step)
         except RefusedError as error:
-            with shown:
-                refused(error)
+            shown.set_content(refusal(error.detail, code=error.code))
             return
         none = empty("No samples", "This kind of job keeps none, or this step has none.")
         shown.set_content(tag("div", [sample(event.data) for event in found], class_="cards") if found else none)
@@ -201,6 +200,3 @@ def _log(text: str) -> Markup:
 
 async def _nothing() -> None:
     return
-
-
-
