@@ -1,6 +1,7 @@
 """How a page finds its place in a job's history, and follows it by deltas."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ async def test_a_refusal_says_what_the_api_says(tmp_path: Path) -> None:
                 raise AssertionError("nothing was to be written")
         assert (caught.value.status, caught.value.param) == (422, "/question")
 
-        async def lines():  # noqa: ANN202 - of a test
+        async def lines() -> AsyncIterator[bytes]:
             yield b'{"question": "q"}\n'
 
         with pytest.raises(RefusedError) as caught:

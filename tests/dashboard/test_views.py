@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given
@@ -180,7 +181,9 @@ def test_what_is_typed_becomes_the_field_s_own_type() -> None:
         "kind": "rl", "steps": 20, "learning_rate": 1e-4, "unbiased_kl": False, "lora": {"rank": 8},
     }  # fmt: skip
     assert forms.spec_of("rl", {"student": '["a@1", "b@1"]'})["student"] == ["a@1", "b@1"]
-    assert forms.spec_of("rl", {"student": "a@1"})["student"] == "a@1"
+    assert forms.spec_of("rl", {"student": "fake@0"})["student"] == "fake@0"
+    with pytest.raises(forms.FieldError, match="not JSON"):
+        forms.spec_of("rl", {"lora": "rank 8"})
     with pytest.raises(forms.FieldError, match="'many' is not a whole number"):
         forms.spec_of("rl", {"steps": "many"})
 
@@ -219,8 +222,6 @@ def test_an_interval_decides_what_is_said_of_a_difference() -> None:
     st.one_of(st.none(), st.text(min_size=1, max_size=9)),
 )
 def test_an_address_shows_the_same_list_again(status: str | None, kind: str | None, after: str | None) -> None:
-    from urllib.parse import parse_qsl, urlsplit
-
     place = JobList(status=status, kind=kind, after=after)
     assert JobList.of(dict(parse_qsl(urlsplit(place.address).query))) == place
 

@@ -32,6 +32,8 @@ class FormField:
     low: float | None = None
     high: float | None = None
     first: bool = False
+    takes_text: bool = False
+    """Of `json`: whether text that is no JSON is meant as it stands."""
 
 
 class FieldError(ValueError):
@@ -72,7 +74,7 @@ def value_of(field: FormField, text: str) -> Any:
         if field.type == "switch":
             return text == "true"
         if field.type == "json":
-            return json.loads(text) if text[:1] in '[{"0123456789-tfn' else text
+            return _json_or_text(text, field)
     except ValueError:
         wanted = {"whole": "a whole number", "number": "a number", "json": "JSON"}[field.type]
         raise FieldError(field.name, f"{text!r} is not {wanted}") from None
@@ -93,7 +95,17 @@ def _field(name: str, declared: Mapping[str, Any], *, required: bool) -> FormFie
         low=declared.get("minimum", declared.get("exclusiveMinimum")),
         high=declared.get("maximum", declared.get("exclusiveMaximum")),
         first=name in FIRST,
+        takes_text=any(way.get("type") == "string" for way in declared.get("anyOf", [])),
     )
+
+
+def _json_or_text(text: str, field: FormField) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        if not field.takes_text:
+            raise
+        return text
 
 
 def _type_of(declared: Mapping[str, Any]) -> FieldType:

@@ -1,7 +1,7 @@
 """Own the dashboard's way to the server: its HTTP API, with the visitor's own key, like any other client of it."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -105,7 +105,7 @@ class Gateway:
         """Hand a job in; the same key twice is one job."""
         return await self._send(Job, "POST", "/v1/train", spec, headers={"Idempotency-Key": idempotency_key})
 
-    async def explain(self, request: Mapping[str, Any]) -> AsyncIterator[ExplainEvent]:
+    async def explain(self, request: Mapping[str, Any]) -> AsyncGenerator[ExplainEvent]:
         """Give an explanation while it is written; raises RefusedError, also in the middle."""
         body = {**request, "stream": True}
         async with self._http.stream("POST", "/v1/explain", json=body) as answer:

@@ -32,7 +32,8 @@ async def sign_in(request: Request) -> Response:
     form = parse_qs(body.decode("utf-8", errors="replace"))
     key, next_address = form.get("key", [""])[0].strip(), own_path(form.get("next", ["/"])[0])
     if not key or not await is_known(request, key=key):
-        return _page(next_address=next_address, said="The server does not know this key, or it was revoked.", status=401)
+        said = "The server does not know this key, or it was revoked."
+        return _page(next_address=next_address, said=said, status=401)
     answer = RedirectResponse(next_address, status_code=303)
     answer.set_cookie(
         KEY_COOKIE, key, max_age=MAX_AGE_S, httponly=True, samesite="strict", secure=request.url.scheme == "https"
@@ -59,7 +60,7 @@ def _page(*, next_address: str, said: str = "", status: int = 200) -> Response:
     form = tag(
         "form",
         tag("h1", "Sign in"),
-        tag("p", "This server needs a key. Ask its operator for one, or make one with rlt keys create.", class_="muted"),
+        tag("p", "This server needs a key: ask its operator, or make one with rlt keys create.", class_="muted"),
         problem,
         tag("label", "Key", tag("input", type="password", name="key", required=True, autocomplete="current-password")),
         tag("input", type="hidden", name="next", value=next_address),
@@ -79,4 +80,5 @@ def plain_page(title: str, content: Markup) -> str:
         Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Markup(f"<style>{style()}</style>"),
     )
-    return f"<!doctype html>{tag('html', tag('head', head), tag('body', tag('main', content, class_='page')), lang='en')}"
+    body = tag("body", tag("main", content, class_="page"))
+    return f"<!doctype html>{tag('html', tag('head', head), body, lang='en')}"
