@@ -30,9 +30,7 @@ async def page(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def answer_of(
-    app: Any, path: str, *, type_: str = "http", method: str = "GET", **headers: str
-) -> Message:
+async def answer_of(app: Any, path: str, *, type_: str = "http", method: str = "GET", **headers: str) -> Message:
     """Call an app, and give the first thing that it sends."""
     sent: list[Message] = []
     said = {"host": "box:8400", **{name.replace("_", "-"): value for name, value in headers.items()}}

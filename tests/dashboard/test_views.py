@@ -56,9 +56,9 @@ def test_text_of_others_is_never_html() -> None:
 
 
 def test_figures_are_written_for_people() -> None:
-    assert figures.figure(-0.1234) == "−0.123"
-    assert figures.figure(0.000012) == "1.20e−05"
-    assert figures.figure(None) == "–"
+    assert figures.figure(-0.1234) == "\u22120.123"
+    assert figures.figure(0.000012) == "1.20e\u221205"
+    assert figures.figure(None) == "\u2013"
     assert figures.signed(0.5) == "+0.500"
     assert figures.interval(0.1, 0.05, 0.15, digits=2) == "0.10 [0.05, 0.15]"
     assert figures.interval(0.1, None, None, digits=2) == "0.10"
@@ -78,7 +78,7 @@ def test_a_likelier_token_is_never_drawn_as_harder(one: float, other: float) -> 
 def test_a_token_is_drawn_by_its_probability_and_says_its_figures() -> None:
     # p = e^-0.1 = 0.905, e^-1 = 0.368, e^-5 = 0.0067
     assert [token_views.level_of(value) for value in (-0.1, -1.0, -5.0)] == [0, 2, 5]
-    assert token_views.shown(token(-1.0)).figures == "log p −1.000 · p 36.8%"
+    assert token_views.shown(token(-1.0)).figures == "log p \u22121.000 · p 36.8%"
     made = token_views.running_text([token(-0.1), token(-5.0)], label="tokens")
     assert made.count('tabindex="0"') == 1  # one stop of the keyboard, arrows go on from there
     assert "tok tok-5" in made
@@ -125,7 +125,7 @@ def test_a_list_of_jobs_links_each_and_pages_by_the_last() -> None:
     made = job_views.listed(page, JobList(status="running"), now=NOW)
     assert f'href="/jobs/{running.id}"' in made
     assert "5 of 20 · 1 min 1 s left" in made
-    assert "−0.250" in made
+    assert "\u22120.250" in made
     assert "5 min 0 s ago" in made
     assert f"/jobs?status=running&amp;after={running.id}" in made
     assert "No such job" in job_views.listed(Page[Job](data=[]), JobList(kind="rl"), now=NOW)
@@ -176,7 +176,14 @@ def test_the_form_of_each_kind_has_each_of_its_fields_and_makes_a_spec_of_what_i
 
 
 def test_what_is_typed_becomes_the_field_s_own_type() -> None:
-    typed = {"steps": "20", "learning_rate": "1e-4", "unbiased_kl": "false", "lora": '{"rank": 8}', "name": " ", "x": "1"}
+    typed = {
+        "steps": "20",
+        "learning_rate": "1e-4",
+        "unbiased_kl": "false",
+        "lora": '{"rank": 8}',
+        "name": " ",
+        "x": "1",
+    }
     assert forms.spec_of("rl", typed) == {
         "kind": "rl", "steps": 20, "learning_rate": 1e-4, "unbiased_kl": False, "lora": {"rank": 8},
     }  # fmt: skip
@@ -198,8 +205,10 @@ def version(name: str, *, parent: str | None = None, minutes: int = 0, aliases: 
 
 def test_versions_stand_under_their_parents_and_orphans_at_the_root() -> None:
     versions = [
-        version("a@2", parent="a@1", minutes=2), version("a@1", parent="gone@1"), version("b@1", parent="a@1", minutes=1),
-    ]  # fmt: skip
+        version("a@2", parent="a@1", minutes=2),
+        version("a@1", parent="gone@1"),
+        version("b@1", parent="a@1", minutes=1),
+    ]
     [root] = forest(versions)
     assert root.version.version == "a@1"
     assert [child.version.version for child in root.children] == ["b@1", "a@2"]
@@ -234,7 +243,9 @@ def test_an_address_that_says_nothing_known_shows_the_first_view() -> None:
     assert [number(text) for text in ("12", "", "x", "-1", "9" * 30, "²")] == [12, None, None, None, None, None]
 
 
-@pytest.mark.parametrize("address", ["https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "x", "/a\nb"])
+@pytest.mark.parametrize(
+    "address", ["https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "x", "/a\nb"]
+)
 def test_nobody_is_led_to_another_site_after_signing_in(address: str) -> None:
     assert own_path(address) == "/"
 
@@ -247,5 +258,6 @@ def test_a_table_has_a_name_a_head_and_a_place_of_its_own_to_scroll_in() -> None
 
 
 def test_metrics_are_summed_over_their_labels() -> None:
-    text = '# HELP a b\nrlt_engine_restarts_total{base="x"} 2.0\nrlt_engine_restarts_total{base="y"} 1.0\nrlt_free 5\nodd\n'
+    restarts = 'rlt_engine_restarts_total{base="x"} 2.0\nrlt_engine_restarts_total{base="y"} 1.0'
+    text = f"# HELP a b\n{restarts}\nrlt_free 5\nodd\n"
     assert system_views.sums_of(text) == {"rlt_engine_restarts_total": 3.0, "rlt_free": 5.0}

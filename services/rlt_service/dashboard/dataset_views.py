@@ -34,14 +34,20 @@ def listed(page: Page[Dataset], *, now: datetime) -> Markup:
     return tag(
         "div",
         table(names, rows, classes=["clip", "number", "number", "optional", "optional"], label="Datasets"),
-        tag("nav", tag("a", "Older", href=older, class_="button"), class_="pager", aria_label="Pages") if older else None,
+        tag("nav", tag("a", "Older", href=older, class_="button"), class_="pager", aria_label="Pages")
+        if older
+        else None,
         class_="card",
     )
 
 
 def described(found: Dataset) -> Markup:
     """Write a dataset's head."""
-    pairs = [("rows", count(found.rows)), ("size", size(found.size_bytes)), ("stored", f"{moment(found.created_at)} UTC")]
+    pairs = [
+        ("rows", count(found.rows)),
+        ("size", size(found.size_bytes)),
+        ("stored", f"{moment(found.created_at)} UTC"),
+    ]
     made = tag("p", "filled by ", tag("a", found.job, href=f"/jobs/{found.job}")) if found.job else None
     start = tag("a", "Train on it", href=with_query("/jobs/new", {"kind": "rl", "dataset": found.id}), class_="button")
     return tag(
@@ -66,7 +72,12 @@ def rows(found: DatasetRows, *, dataset_id: str, limit: int) -> Markup:
         for index, row in enumerate(found.data)
     ]
     made = table(["No.", "Question", "Solution", "Answer"], cells, classes=["number", "", "", "optional"], label="Rows")
-    ways = tag("nav", window_links(f"/datasets/{dataset_id}", found.offset, limit, more=found.has_more), class_="pager", aria_label="Rows")
+    ways = tag(
+        "nav",
+        window_links(f"/datasets/{dataset_id}", found.offset, limit, more=found.has_more),
+        class_="pager",
+        aria_label="Rows",
+    )
     return tag("div", made, ways, class_="card")
 
 

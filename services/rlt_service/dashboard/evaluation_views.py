@@ -17,7 +17,9 @@ def listed(jobs: Sequence[Job]) -> Markup:
     """Write the evaluations that jobs have made, each with a box to be compared by."""
     made = [(job, id_) for job in jobs for id_ in _ids(job)]
     if not made:
-        return empty("No evaluations yet", "A job of the kind evaluate makes one.", link=("/jobs/new?kind=evaluate", "Evaluate"))
+        return empty(
+            "No evaluations yet", "A job of the kind evaluate makes one.", link=("/jobs/new?kind=evaluate", "Evaluate")
+        )
     rows = [
         [
             tag("input", type="checkbox", name="id", value=id_, aria_label=f"compare {id_}"),
@@ -44,7 +46,12 @@ def head(found: Evaluation | ModelEvaluation) -> Markup:
                  ("samples", count(found.samples)), ("temperature", figure(found.temperature, digits=2)),
                  ("engine", found.engine)]  # fmt: skip
         return tag("div", facts(pairs), figures(found.figures), class_="card")
-    pairs = [("after", found.after), ("before", found.before), ("student", found.student), ("questions", count(found.difference.n))]
+    pairs = [
+        ("after", found.after),
+        ("before", found.before),
+        ("student", found.student),
+        ("questions", count(found.difference.n)),
+    ]
     rows = {"reward": found.difference, "r_SS": found.difference_r_ss}
     return tag("div", facts(pairs), differences(rows), class_="card")
 
@@ -90,7 +97,9 @@ def compared(found: EvaluationComparison) -> Markup:
     models = {one.id: one.model for one in found.evaluations}
     warning = None
     if found.differing:
-        warning = tag("p", f"Not the same in all: {', '.join(found.differing)}. What differs may be theirs.", class_="notice")
+        warning = tag(
+            "p", f"Not the same in all: {', '.join(found.differing)}. What differs may be theirs.", class_="notice"
+        )
     pairs = [
         tag(
             "section",
@@ -100,7 +109,9 @@ def compared(found: EvaluationComparison) -> Markup:
         )
         for pair in found.pairs
     ]
-    return tag("div", tag("p", f"{count(found.questions)} questions that all have answered", class_="muted"), warning, pairs)
+    return tag(
+        "div", tag("p", f"{count(found.questions)} questions that all have answered", class_="muted"), warning, pairs
+    )
 
 
 def _ids(job: Job) -> list[str]:
@@ -111,7 +122,12 @@ def _ids(job: Job) -> list[str]:
 
 def _answer(row: AnswerRow) -> list[str | Markup]:
     said = "right" if row.right else f"wrong: {row.why}"
-    return [_text(row.question), row.version, joined(_text(row.thought[:600]), _text(row.solution or "never closed")), said]
+    return [
+        _text(row.question),
+        row.version,
+        joined(_text(row.thought[:600]), _text(row.solution or "never closed")),
+        said,
+    ]
 
 
 def _explained(row: EvaluationRow) -> list[str | Markup]:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-NONE = "–"
+NONE = "\u2013"
 """What stands where there is no figure."""
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -13,7 +13,7 @@ def figure(value: float | None, *, digits: int = 3) -> str:
         return NONE
     small = value != 0 and abs(value) < 0.5 * 10**-digits
     text = f"{value:.2e}" if small or abs(value) >= 1e7 else f"{value:,.{digits}f}"
-    return text.replace("-", "−")
+    return text.replace("-", "\u2212")
 
 
 def signed(value: float | None, *, digits: int = 3) -> str:
@@ -31,7 +31,7 @@ def interval(mean: float, low: float | None, high: float | None, *, digits: int 
 
 def share(value: float | None) -> str:
     """Write a share of 1 in percent."""
-    return NONE if value is None else f"{100 * value:.1f}%".replace("-", "−")
+    return NONE if value is None else f"{100 * value:.1f}%".replace("-", "\u2212")
 
 
 def count(value: int | float | None) -> str:

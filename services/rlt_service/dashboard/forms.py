@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-
 from rlt_core.schemas.jobs import SPECS
 
 FieldType = Literal["text", "whole", "number", "choice", "switch", "json"]
@@ -139,5 +138,3 @@ def _typed(value: Any, type_: FieldType) -> str:
 
 def _sentence(text: str) -> str:
     return " ".join(text.split())
-
-

@@ -111,5 +111,3 @@ def _theme_button(dark: ui.dark_mode, theme: str | None) -> None:
         ui.run_javascript(f"document.cookie = '{THEME_COOKIE}={chosen}; path=/; max-age=31536000; samesite=strict'")
 
     button = ui.button(f"Theme: {chosen}", on_click=next_theme).props("flat dense no-caps color=inherit")
-
-

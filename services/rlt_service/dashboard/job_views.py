@@ -97,7 +97,9 @@ def listed(page: Page[Job], place: JobList, *, now: datetime) -> Markup:
 def pager(page: Page[Job], place: JobList) -> Markup:
     """Write the links to the newest page and to the next older one."""
     newest = tag("a", "Newest", href=place.at(None).address, class_="button") if place.after else None
-    older = tag("a", "Older", href=place.at(page.last_id).address, class_="button", rel="next") if page.has_more else None
+    older = (
+        tag("a", "Older", href=place.at(page.last_id).address, class_="button", rel="next") if page.has_more else None
+    )
     return tag("nav", newest, older, class_="pager", aria_label="Pages of jobs")
 
 

@@ -17,7 +17,7 @@ Child = str | Iterable["Markup | str"] | None
 Value = str | int | float | bool | None
 
 
-def tag(name: str, *children: Child, **attributes: Value) -> Markup:
+def tag(name: str, /, *children: Child, **attributes: Value) -> Markup:
     """Make one element.
 
     `class_` is written `class`, and other underscores as hyphens. True is an attribute without a value; False and None

@@ -12,11 +12,17 @@ from rlt_service.dashboard.token_views import facts
 def checks(found: Readiness) -> Markup:
     """Write what readiness rests on."""
     rows = [
-        [name, tag("span", "ok" if check.ok else "not ok", class_=f"state state-{'ok' if check.ok else 'failed'}"), check.detail]
+        [
+            name,
+            tag("span", "ok" if check.ok else "not ok", class_=f"state state-{'ok' if check.ok else 'failed'}"),
+            check.detail,
+        ]
         for name, check in found.checks.items()
     ]
     word = {"ready": "Ready", "degraded": "Degraded: jobs wait", "not_ready": "Not ready"}[found.status]
-    return tag("section", tag("h2", word), table(["Part", "State", "Detail"], rows, label="Parts of the server"), class_="card")
+    return tag(
+        "section", tag("h2", word), table(["Part", "State", "Detail"], rows, label="Parts of the server"), class_="card"
+    )
 
 
 def engines(found: Capabilities) -> Markup:

@@ -11,7 +11,9 @@ def table(
 ) -> Markup:
     """Write a table that scrolls by itself where it is wider than the page."""
     of_columns = classes or [""] * len(names)
-    head = [tag("th", name, scope="col", class_=cls or None) if name else tag("td") for name, cls in _zip(names, of_columns)]
+    head = [
+        tag("th", name, scope="col", class_=cls or None) if name else tag("td") for name, cls in _zip(names, of_columns)
+    ]
     body = [tag("tr", [tag("td", cell, class_=cls or None) for cell, cls in _zip(row, of_columns)]) for row in rows]
     made = tag("table", tag("thead", tag("tr", head)), tag("tbody", body), class_="rows", aria_label=label)
     return tag("div", made, class_="scroll", tabindex=0, role="region", aria_label=label)

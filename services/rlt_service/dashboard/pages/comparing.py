@@ -28,7 +28,12 @@ async def build(visit: Visit) -> None:
     chosen = place.metric if place.metric in names else ("reward" if "reward" in names else next(iter(names), None))
     labels = [f"{job.name or job.id} ({job.id[-4:]})" for job in jobs]
     links = [
-        tag("a", name, href=Comparison(jobs=place.jobs, metric=name).address, aria_current="page" if name == chosen else None)
+        tag(
+            "a",
+            name,
+            href=Comparison(jobs=place.jobs, metric=name).address,
+            aria_current="page" if name == chosen else None,
+        )
         for name in names
     ]
     raw(tag("nav", links, class_="tabs", aria_label="Series"))
@@ -38,7 +43,9 @@ async def build(visit: Visit) -> None:
         series = {label: found.points(chosen) for label, found in zip(labels, curves, strict=True)}
         with ui.element("section").classes("card"):
             raw(tag("h2", chosen))
-            ui.echart(chart(series, title=chosen)).classes("chart tall").props(f'role=img aria-label="{chosen} by step"')
+            ui.echart(chart(series, title=chosen)).classes("chart tall").props(
+                f'role=img aria-label="{chosen} by step"'
+            )
     rows = [
         [
             tag("a", label, href=JobPage(id=job.id).address),

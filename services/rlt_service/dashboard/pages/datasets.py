@@ -50,7 +50,11 @@ async def build_one(visit: Visit) -> None:
     found = await visit.gateway.dataset(id_)
     offset = number(visit.query.get("offset", "")) or 0
     window = await visit.gateway.rows(id_, offset=offset, limit=WINDOW)
-    raw(joined(tag("p", tag("a", "Datasets", href="/datasets"), f" / {id_}", class_="muted"), tag("h1", found.name or id_)))
+    raw(
+        joined(
+            tag("p", tag("a", "Datasets", href="/datasets"), f" / {id_}", class_="muted"), tag("h1", found.name or id_)
+        )
+    )
     raw(described(found))
     raw(rows(window, dataset_id=id_, limit=WINDOW))
 

@@ -29,7 +29,11 @@ async def build_one(visit: Visit) -> None:
     found = await visit.gateway.evaluation(id_)
     offset = number(visit.query.get("offset", "")) or 0
     window = await visit.gateway.evaluation_rows(id_, offset=offset, limit=WINDOW)
-    raw(joined(tag("p", tag("a", "Evaluations", href="/evaluations"), f" / {id_}", class_="muted"), tag("h1", "Evaluation")))
+    raw(
+        joined(
+            tag("p", tag("a", "Evaluations", href="/evaluations"), f" / {id_}", class_="muted"), tag("h1", "Evaluation")
+        )
+    )
     raw(head(found))
     raw(rows(window, evaluation_id=id_, offset=offset, limit=WINDOW))
 
@@ -37,8 +41,19 @@ async def build_one(visit: Visit) -> None:
 async def build_pairs(visit: Visit) -> None:
     """Show the chosen ones side by side."""
     ids = visit.queries.get("id", [])
-    raw(joined(tag("p", tag("a", "Evaluations", href="/evaluations"), " / compare", class_="muted"), tag("h1", "Compare evaluations")))
+    raw(
+        joined(
+            tag("p", tag("a", "Evaluations", href="/evaluations"), " / compare", class_="muted"),
+            tag("h1", "Compare evaluations"),
+        )
+    )
     if len(ids) < 2:
-        raw(empty("Choose two", "A comparison needs at least two evaluations.", link=("/evaluations", "To the evaluations")))
+        raw(
+            empty(
+                "Choose two",
+                "A comparison needs at least two evaluations.",
+                link=("/evaluations", "To the evaluations"),
+            )
+        )
         return
     raw(compared(await visit.gateway.compare(",".join(ids))))

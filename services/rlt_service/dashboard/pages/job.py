@@ -70,7 +70,12 @@ class Head:
         self._then: Callable[[], Awaitable[None]] = _nothing
         job = following.job
         with ui.element("div").classes("head"):
-            raw(joined(tag("p", tag("a", "Jobs", href="/jobs"), " / ", job.id, class_="muted"), tag("h1", job.name or job.id)))
+            raw(
+                joined(
+                    tag("p", tag("a", "Jobs", href="/jobs"), " / ", job.id, class_="muted"),
+                    tag("h1", job.name or job.id),
+                )
+            )
             self._actions = ui.element("div").classes("bar")
         self._dialogs = {name: self._dialog(name) for name in ACTIONS}
         with ui.element("div").classes("card"):
@@ -156,7 +161,9 @@ class Charts:
                 continue
             with self._grid, ui.element("section").classes("card"):
                 raw(tag("h2", title))
-                self._charts[title] = ui.echart(options).classes("chart").props(f'role=img aria-label="{title} by step"')
+                self._charts[title] = (
+                    ui.echart(options).classes("chart").props(f'role=img aria-label="{title} by step"')
+                )
 
 
 async def _samples(following: Following, place: JobPage) -> None:

@@ -52,7 +52,11 @@ async def _version(gateway: Gateway, version: ModelVersion, found: list[Alias]) 
     evaluations = await _evaluations(gateway, lineage)
     with ui.element("section").classes("card"):
         raw(joined(tag("h2", version.version), facts(_facts(version, lineage)), _links(version)))
-        raw(joined(tag("h4", "Evaluations"), [judged(one) for one in evaluations] or tag("p", "None yet.", class_="muted")))
+        raw(
+            joined(
+                tag("h4", "Evaluations"), [judged(one) for one in evaluations] or tag("p", "None yet.", class_="muted")
+            )
+        )
         with ui.element("div").classes("bar").style("margin-top: 14px"):
             for alias in found:
                 if alias.role == version.role and alias.version != version.version:
@@ -70,8 +74,8 @@ def _facts(version: ModelVersion, lineage: Lineage) -> list[tuple[str, str]]:
         ("base", version.base_model),
         ("weights", version.weights if version.lora_rank is None else f"adapter of rank {version.lora_rank}"),
         ("format", version.format),
-        ("trained from", version.parent or "–"),
-        ("code", lineage.code_version or "–"),
+        ("trained from", version.parent or "\u2013"),
+        ("code", lineage.code_version or "\u2013"),
     ]
     return [*known, *([("taught by", ", ".join(lineage.taught_by))] if lineage.taught_by else [])]
 
@@ -79,7 +83,9 @@ def _facts(version: ModelVersion, lineage: Lineage) -> list[tuple[str, str]]:
 def _links(version: ModelVersion) -> str:
     return joined(
         tag("p", "job ", tag("a", version.job, href=f"/jobs/{version.job}")) if version.job else None,
-        tag("p", "dataset ", tag("a", version.dataset, href=f"/datasets/{version.dataset}")) if version.dataset else None,
+        tag("p", "dataset ", tag("a", version.dataset, href=f"/datasets/{version.dataset}"))
+        if version.dataset
+        else None,
     )
 
 

@@ -29,7 +29,12 @@ async def build(visit: Visit) -> None:
     page = await visit.gateway.datasets(limit=DATASETS)
     datasets = {found.id: f"{found.name or found.id} · {found.rows} rows" for found in page.data if found.complete}
     links = [
-        tag("a", KIND_NAMES[name], href=with_query("/jobs/new", {"kind": name}), aria_current="page" if name == kind else None)
+        tag(
+            "a",
+            KIND_NAMES[name],
+            href=with_query("/jobs/new", {"kind": name}),
+            aria_current="page" if name == kind else None,
+        )
         for name in SPECS
     ]
     raw(joined(tag("p", tag("a", "Jobs", href="/jobs"), " / new", class_="muted"), tag("h1", "Start a job")))
@@ -38,7 +43,13 @@ async def build(visit: Visit) -> None:
         form = ui.element("div").classes("card")
         results = ui.element("div").classes("page").style("padding: 0")
     with results:
-        raw(tag("div", tag("p", "A check shows here what the job would read and take. Nothing starts before."), class_="card muted"))
+        raw(
+            tag(
+                "div",
+                tag("p", "A check shows here what the job would read and take. Nothing starts before."),
+                class_="card muted",
+            )
+        )
     with form:
         JobForm(visit.gateway, kind=kind, datasets=datasets, given=visit.query, results=results)
 

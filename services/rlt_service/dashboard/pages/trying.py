@@ -48,7 +48,9 @@ async def build(visit: Visit) -> None:
         form = ui.element("div").classes("card")
         results = ui.element("div").classes("page results").style("padding: 0")
     with results:
-        raw(tag("div", tag("h2", "Nothing asked yet"), tag("p", "What is explained appears here."), class_="empty card"))
+        raw(
+            tag("div", tag("h2", "Nothing asked yet"), tag("p", "What is explained appears here."), class_="empty card")
+        )
     with form:
         Form(visit, names=names, results=results)
 
