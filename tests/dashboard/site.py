@@ -68,7 +68,7 @@ class Site:
     def tell(self, job: Job, type_: str, **data: Any) -> None:
         self.services.jobs.append_event(job.id, job.attempt, type_, data)
 
-    def step(self, job: Job, step: int, *, total: int = 40, **metrics: float) -> None:
+    def step(self, job: Job, step: int, *, metrics: dict[str, float], total: int = 40) -> None:
         """Let a job's supervisor tell of a step, as it does."""
         told = Progress(step=step, total=total, eta_s=3.0 * (total - step), metrics=metrics)
         self.services.jobs.save_progress(job.id, job.attempt, told)
@@ -150,5 +150,10 @@ def lay_long_job(site: Site) -> Job:
                 events.append(event | {"data": told})
         session.execute(insert(JobEventRow), events)
         row.last_seq = seq
-        row.progress = {"step": MANY_STEPS, "total": 2 * MANY_STEPS, "eta_s": 7200.0, "metrics": metrics}
+        row.progress = {
+            "step": MANY_STEPS,
+            "total": 2 * MANY_STEPS,
+            "eta_s": 7200.0,
+            "metrics": events[-2]["data"]["metrics"],
+        }
     return job

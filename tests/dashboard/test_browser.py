@@ -46,7 +46,7 @@ def _job_with_steps(site: Site, *, name: str, seed: int) -> Any:
     for step in range(1, 31):
         reward = -1.2 + 0.9 * (1 - 0.9**step) + 0.04 * ((step * 7 * seed) % 5)
         more = {"loss": 0.02 + 0.1 / step, "length": 90.0 + step % 7, "kl": 0.001 * step, "grad_norm": 0.4 + 0.1 / step}
-        site.step(job, step, reward=reward, r_ss=reward + 0.2, r_kl=0.2, **more)
+        site.step(job, step, metrics={"reward": reward, "r_ss": reward + 0.2, "r_kl": 0.2, **more})
         site.tell(
             job, "sample", step=step, question_id="q7", question="7 + 5?", solution="12", reward=reward,
             text="Start at seven and count five further: eight, nine, ten, eleven, twelve.", r_ss=reward + 0.2,
@@ -104,8 +104,8 @@ def test_each_page_is_whole_accessible_and_readable_on_a_phone(
         page.goto(address_of(name, laid))
         ready(page)
         assert page.locator(".notice.bad[role=alert]").count() == 0
-        assert barriers(page) == []
         picture(page, f"dashboard-{name}")
+        assert barriers(page) == []
         page.emulate_media(color_scheme="dark")
         expect(page.locator("body")).to_have_class(re.compile("body--dark"))
         assert [found for found in barriers(page) if "contrast" in found] == []
@@ -154,12 +154,12 @@ def test_a_refusal_stands_where_the_answer_would(browser: Browser, site: Site, l
 
 def test_a_job_s_page_follows_it_and_stops_when_it_has_ended(browser: Browser, site: Site, laid: Laid) -> None:
     job = site.running_job(name="followed")
-    site.step(job, 1, reward=-1.0)
+    site.step(job, 1, metrics={"reward": -1.0})
     with watched(browser, site.url) as page:
         page.goto(f"/jobs/{job.id}")
         ready(page)
         expect(page.locator("body")).to_contain_text("1 of 40")
-        site.step(job, 2, reward=-0.5)
+        site.step(job, 2, metrics={"reward": -0.5})
         expect(page.locator("body")).to_contain_text("2 of 40")
         page.get_by_role("button", name="Cancel").click()
         page.get_by_role("dialog").get_by_role("button", name="Cancel it").click()

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -150,7 +151,7 @@ def test_only_what_has_changed_is_sent() -> None:
         ({"status": "failed"}, []),
     ],
 )
-def test_a_job_offers_what_can_be_asked_of_it(fields: dict[str, object], actions: list[str]) -> None:
+def test_a_job_offers_what_can_be_asked_of_it(fields: dict[str, Any], actions: list[str]) -> None:
     assert job_views.actions_of(job(**fields)) == actions
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from rlt_service.dashboard.frame_files import scripts, style
 from rlt_service.dashboard.gateway import RefusedError
-from rlt_service.dashboard.markup import Markup, tag
+from rlt_service.dashboard.markup import EMPTY, Markup, tag
 from rlt_service.dashboard.tables import refusal
 from rlt_service.dashboard.visits import THEME_COOKIE, Visit, visit_of
 
@@ -40,7 +40,7 @@ def add_page(path: str, *, title: str, build: Build, current: str | None = None)
                 refused(error)
 
 
-def raw(markup: Markup) -> ui.html:
+def raw(markup: Markup = EMPTY) -> ui.html:
     """Put HTML into the page that was made, and escaped, by `markup`."""
     return ui.html(markup, sanitize=False)
 

@@ -13,7 +13,8 @@ class Markup(str):
     __slots__ = ()
 
 
-Child = str | Iterable["Markup | str"] | None
+EMPTY: Final = Markup("")
+Child = str | Iterable["Markup | str | None"] | None
 Value = str | int | float | bool | None
 
 

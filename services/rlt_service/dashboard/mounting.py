@@ -76,7 +76,7 @@ def _site(app: FastAPI, settings: Settings) -> ASGIApp:
     from rlt_service.dashboard.pages import lay_pages
 
     lay_pages()
-    ui.run_with(
+    ui.run_with(  # pyright: ignore[reportUnknownMemberType] - its `root` says nothing of its parameters
         app,
         title="RLT",
         language="en-US",

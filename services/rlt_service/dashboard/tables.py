@@ -27,8 +27,8 @@ def empty(title: str, text: str, *, link: tuple[str, str] | None = None) -> Mark
 
 def refusal(detail: str, *, code: str, param: str | None = None, extra: dict[str, Any] | None = None) -> Markup:
     """Write what the API refuses, with each bad line of an upload."""
-    bad = (extra or {}).get("lines") or (extra or {}).get("bad_lines") or []
-    lines = [tag("li", f"line {one.get('line')}: {one.get('message')}") for one in bad if isinstance(one, dict)]
+    bad: list[dict[str, Any]] = (extra or {}).get("lines") or []
+    lines = [tag("li", f"line {one.get('line')}: {one.get('message')}") for one in bad]
     where = f" · {param}" if param else ""
     return tag(
         "div",

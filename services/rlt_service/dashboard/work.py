@@ -12,7 +12,7 @@ class Work:
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
-        ui.context.client.on_delete(self.stop)
+        ui.context.client.on_delete(self.stop)  # pyright: ignore[reportUnknownMemberType] - takes any handler
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Begin; what was asked for before ends."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final, cast
 
 from nicegui import ui
 
@@ -24,7 +24,7 @@ from rlt_service.dashboard.job_views import (
     tabs,
     told,
 )
-from rlt_service.dashboard.markup import Markup, joined, tag
+from rlt_service.dashboard.markup import EMPTY, Markup, joined, tag
 from rlt_service.dashboard.tables import empty, refusal
 from rlt_service.dashboard.visits import Visit
 
@@ -79,8 +79,8 @@ class Head:
             self._actions = ui.element("div").classes("bar")
         self._dialogs = {name: self._dialog(name) for name in ACTIONS}
         with ui.element("div").classes("card"):
-            self._state = raw("")
-        self._outcome = raw("")
+            self._state = raw()
+        self._outcome = raw()
         self._shown: tuple[str, list[str]] | None = None
         self.draw()
 
@@ -93,7 +93,7 @@ class Head:
         job = self._following.job
         self._state.set_content(joined(tag("p", state(job)), progress(job), head_facts(job, now=now_utc())))
         made = outcome(job)
-        self._outcome.set_content(made or Markup(""))
+        self._outcome.set_content(made or EMPTY)
         self._outcome.set_visibility(made is not None)
         shown = (job.status, actions_of(job))
         if shown == self._shown:
@@ -156,8 +156,9 @@ class Charts:
         for title, names in groups:
             options = chart({name: self._curves.points(name) for name in names}, title=title)
             if title in self._charts:
-                self._charts[title].options.update(options)
-                self._charts[title].update()
+                shown = self._charts[title]
+                cast(dict[str, Any], shown.options).update(options)  # pyright: ignore[reportUnknownMemberType]
+                shown.update()
                 continue
             with self._grid, ui.element("section").classes("card"):
                 raw(tag("h2", title))
@@ -176,7 +177,7 @@ async def _samples(following: Following, place: JobPage) -> None:
         said = raw(tag("h2", f"Step {chosen} of {most}"))
         slider = ui.element("input").props(f'type=range min=1 max={most} value={chosen} aria-label="Step"')
         slider.style("width: 100%")
-    shown = raw("").classes("samples")
+    shown = raw().classes("samples")
 
     async def show(step: int) -> None:
         said.set_content(tag("h2", f"Step {step} of {most}"))

@@ -19,7 +19,7 @@ async def build(visit: Visit) -> None:
     """Show the server, and keep it fresh."""
     raw(tag("h1", "System"))
     with ui.element("div").classes("cards"):
-        ready, busy = raw(""), raw("")
+        ready, busy = raw(), raw()
     found = await visit.gateway.capabilities()
     raw(engines(found))
     raw(about(found))

@@ -115,7 +115,7 @@ class Answer:
         self._card = ui.element("div").classes("card answer")
         with self._card:
             self._said = raw(_written(teacher, "", note="asked …"))
-            self._score = raw("")
+            self._score = raw()
 
     async def fill(self) -> None:
         """Ask, show the text as it comes, then have it scored; a refusal is shown in its place."""
