@@ -18,7 +18,9 @@ def watched(
 ) -> Generator[Page]:
     """Open a page; leaving the block fails on everything that went wrong in it."""
     size: Any = PHONE if phone else DESK
-    context = browser.new_context(base_url=url, viewport=size, color_scheme=theme, has_touch=phone)
+    context = browser.new_context(
+        base_url=url, viewport=size, color_scheme=theme, has_touch=phone, reduced_motion="reduce"
+    )
     wrong: list[str] = []
 
     def pass_own(route: Route) -> None:

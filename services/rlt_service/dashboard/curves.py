@@ -100,10 +100,20 @@ def chart(series: Mapping[str, Sequence[tuple[int, float]]], *, title: str) -> d
         "aria": {"enabled": True, "label": {"description": f"{title} by step: {', '.join(series)}"}},
         "animation": False,
         "color": list(COLOURS),
-        "grid": {"left": 56, "right": 16, "top": 36 if len(series) > 1 else 16, "bottom": 28},
-        "legend": {"show": len(series) > 1, "top": 4, "left": 0, "textStyle": {"color": INK}, "type": "scroll"},
+        "grid": {"left": 52, "right": 14, "top": 38 if len(series) > 1 else 10, "bottom": 24},
+        "legend": {
+            "show": len(series) > 1,
+            "top": 0,
+            "left": 0,
+            "type": "scroll",
+            "icon": "roundRect",
+            "itemWidth": 14,
+            "itemHeight": 4,
+            "textStyle": {"color": INK},
+        },
         "tooltip": {"trigger": "axis", "confine": True},
-        "xAxis": _axis(minInterval=1, min="dataMin", max="dataMax", splitLine={"show": False}),
+        "xAxis": _axis(minInterval=1, min="dataMin", max="dataMax", splitLine={"show": False})
+        | {"axisLine": {"onZero": False, "lineStyle": {"color": LINE}}, "axisTick": {"show": False}},
         "yAxis": _axis(scale=True),
         "series": [
             {

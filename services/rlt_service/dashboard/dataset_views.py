@@ -71,7 +71,9 @@ def rows(found: DatasetRows, *, dataset_id: str, limit: int) -> Markup:
         ]
         for index, row in enumerate(found.data)
     ]
-    made = table(["No.", "Question", "Solution", "Answer"], cells, classes=["number", "", "", "optional"], label="Rows")
+    made = table(
+        ["No.", "Question", "Solution", "Answer"], cells, classes=["number narrow", "", "", "optional"], label="Rows"
+    )
     ways = tag(
         "nav",
         window_links(f"/datasets/{dataset_id}", found.offset, limit, more=found.has_more),

@@ -31,7 +31,7 @@ def listed(jobs: Sequence[Job]) -> Markup:
     ]
     return tag(
         "form",
-        table(["", "Evaluation", "Job", "UTC"], rows, classes=["", "", "clip", "optional"], label="Evaluations"),
+        table(["", "Evaluation", "Job", "UTC"], rows, classes=["narrow", "", "clip", "optional"], label="Evaluations"),
         tag("button", "Compare the chosen", type="submit", class_="button", style="margin-top: 14px"),
         method="get",
         action="/evaluations/compare",
@@ -59,7 +59,7 @@ def head(found: Evaluation | ModelEvaluation) -> Markup:
 def figures(found: Mapping[str, Figure]) -> Markup:
     """Write figures with their intervals."""
     rows = [[name, interval(one.mean, one.ci_low, one.ci_high), count(one.n)] for name, one in found.items()]
-    return table(["Figure", "Mean [95%]", "n"], rows, classes=["", "number", "number"], label="Figures")
+    return table(["Figure", "Mean [95%]", "n"], rows, classes=["", "number", "number"], label="Figures", fit=True)
 
 
 def differences(found: Mapping[str, Difference]) -> Markup:
@@ -68,7 +68,11 @@ def differences(found: Mapping[str, Difference]) -> Markup:
         [name, interval(one.mean, one.ci_low, one.ci_high), count(one.n), verdict(one)] for name, one in found.items()
     ]
     return table(
-        ["Figure", "After minus before [95%]", "n", ""], rows, classes=["", "number", "number", ""], label="Differences"
+        ["Figure", "After minus before [95%]", "n", ""],
+        rows,
+        classes=["", "number", "number", ""],
+        label="Differences",
+        fit=True,
     )
 
 
@@ -83,10 +87,11 @@ def rows(page: Page[EvaluationRow] | Page[AnswerRow], *, evaluation_id: str, off
     """Write a window of an evaluation's questions."""
     made = [_answer(row) if isinstance(row, AnswerRow) else _explained(row) for row in page.data]
     ways = window_links(f"/evaluations/{evaluation_id}", offset, limit, more=page.has_more)
-    names = ["Question", "Version", "Written", "Figure"]
+    answers = any(isinstance(row, AnswerRow) for row in page.data)
+    names = ["Question", "Version", "Written", "Verdict" if answers else "Reward"]
     return tag(
         "div",
-        table(names, made, classes=["", "optional", "", "number"], label="Question by question"),
+        table(names, made, classes=["", "optional", "", "" if answers else "number"], label="Question by question"),
         tag("nav", ways, class_="pager", aria_label="Rows"),
         class_="card",
     )
@@ -110,7 +115,11 @@ def compared(found: EvaluationComparison) -> Markup:
         for pair in found.pairs
     ]
     return tag(
-        "div", tag("p", f"{count(found.questions)} questions that all have answered", class_="muted"), warning, pairs
+        "div",
+        tag("p", f"{count(found.questions)} questions that all have answered", class_="muted"),
+        warning,
+        pairs,
+        class_="stack",
     )
 
 
@@ -125,14 +134,19 @@ def _answer(row: AnswerRow) -> list[str | Markup]:
     return [
         _text(row.question),
         row.version,
-        joined(_text(row.thought[:600]), _text(row.solution or "never closed")),
+        joined(_text(row.thought[:600], class_="text muted"), _text(row.solution or "never closed")),
         said,
     ]
 
 
 def _explained(row: EvaluationRow) -> list[str | Markup]:
-    return [joined(_text(row.question), _text(row.solution)), row.version, _text(row.text[:600]), signed(row.reward)]
+    return [
+        joined(_text(row.question), _text(row.solution, class_="text muted")),
+        row.version,
+        _text(row.text[:600]),
+        signed(row.reward),
+    ]
 
 
-def _text(text: str) -> Markup:
-    return tag("div", text, class_="text")
+def _text(text: str, *, class_: str = "text") -> Markup:
+    return tag("div", text, class_=class_)

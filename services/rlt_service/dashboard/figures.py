@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 NONE = "\u2013"
 """What stands where there is no figure."""
+_SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -70,6 +71,17 @@ def moment(value: datetime | None) -> str:
     return NONE if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def clock(value: datetime) -> str:
+    """Write an instant in UTC to the second."""
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def ago(value: datetime | None, *, now: datetime) -> str:
-    """Write how long something is past."""
-    return NONE if value is None else f"{duration(max(0.0, (now - value).total_seconds()))} ago"
+    """Write how long something is past, by its largest unit."""
+    if value is None:
+        return NONE
+    seconds = max(0, int((now - value).total_seconds()))
+    if seconds < 5:
+        return "just now"
+    length, unit = next((length, unit) for length, unit in _SPANS if seconds >= length)
+    return f"{seconds // length} {unit} ago"

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, Literal
 
 from nicegui import ui
 from starlette.requests import Request
@@ -13,6 +13,7 @@ from rlt_service.dashboard.markup import EMPTY, Markup, tag
 from rlt_service.dashboard.tables import refusal
 from rlt_service.dashboard.visits import THEME_COOKIE, Visit, visit_of
 
+Look = Literal["plain", "primary", "danger", "quiet"]
 Build = Callable[[Visit], Awaitable[None]]
 BUILD_S: Final = 20.0
 """How long a page may take to be made; a page over a slow database is better late than an error."""
@@ -45,6 +46,12 @@ def raw(markup: Markup = EMPTY) -> ui.html:
     return ui.html(markup, sanitize=False)
 
 
+def button(text: str, do: Callable[[], Any], *, look: Look = "plain") -> ui.button:
+    """Make a button in the dashboard's own look, the same as that of links and forms."""
+    made = ui.button(text, on_click=do, color=None).props("no-caps unelevated")
+    return made.classes("button" if look == "plain" else f"button {look}")
+
+
 def refused(error: RefusedError) -> None:
     """Show what the API refused."""
     raw(refusal(error.detail, code=error.code, param=error.param, extra=error.extra))
@@ -66,7 +73,7 @@ def framed(visit: Visit, *, current: str) -> Generator[None]:
     dark = ui.dark_mode(THEMES.get(visit.theme or "system"))
     with ui.header(elevated=False).classes("top"):
         raw(tag("a", "RLT", tag("small", "reinforcement learning teachers"), href="/", class_="brand"))
-        raw(navigation(current)).classes("grow")
+        raw(navigation(current)).classes("grow ways")
         _theme_button(dark, visit.theme if visit.theme in THEMES else "system")
         if visit.signed_in:
             leave = tag("button", "Sign out", type="submit", class_="button")
@@ -77,7 +84,9 @@ def framed(visit: Visit, *, current: str) -> Generator[None]:
         yield
 
 
-def confirm(title: str, text: str, *, yes: str, action: Callable[[], Awaitable[None]]) -> ui.dialog:
+def confirm(
+    title: str, text: str, *, yes: str, action: Callable[[], Awaitable[None]], dangerous: bool = False
+) -> ui.dialog:
     """Make a dialog that asks before something is done; what the API refuses then is told in it."""
     with ui.dialog().props(f'aria-label="{title}"') as dialog, ui.card().classes("card"):
         raw(tag("h2", title))
@@ -93,9 +102,9 @@ def confirm(title: str, text: str, *, yes: str, action: Callable[[], Awaitable[N
                 with said:
                     refused(error)
 
-        with ui.row():
-            ui.button(yes, on_click=do).props("unelevated no-caps")
-            ui.button("Leave it", on_click=dialog.close).props("flat no-caps")
+        with ui.element("div").classes("bar").style("margin-top: 16px"):
+            button(yes, do, look="danger" if dangerous else "primary")
+            button("Leave it", dialog.close)
     return dialog
 
 
@@ -107,7 +116,7 @@ def _theme_button(dark: ui.dark_mode, theme: str | None) -> None:
         nonlocal chosen
         chosen = names[(names.index(chosen) + 1) % len(names)]
         dark.value = THEMES[chosen]
-        button.text = f"Theme: {chosen}"
+        made.text = f"Theme: {chosen}"
         ui.run_javascript(f"document.cookie = '{THEME_COOKIE}={chosen}; path=/; max-age=31536000; samesite=strict'")
 
-    button = ui.button(f"Theme: {chosen}", on_click=next_theme).props("flat dense no-caps color=inherit")
+    made = button(f"Theme: {chosen}", next_theme, look="quiet")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.jobs import TERMINAL, Job, JobEvent
 from rlt_service.dashboard.addresses import KINDS, STATUSES, TABS, JobList, JobPage
-from rlt_service.dashboard.figures import ago, count, duration, figure, moment, signed
+from rlt_service.dashboard.figures import ago, clock, count, duration, figure, moment, signed
 from rlt_service.dashboard.live import live
 from rlt_service.dashboard.markup import Markup, joined, tag
 from rlt_service.dashboard.tables import empty, table
@@ -23,6 +23,8 @@ KIND_NAMES: Final = {
     "pipeline": "pipeline",
 }
 TAB_NAMES: Final = {"overview": "Curves", "samples": "Samples", "events": "Events", "log": "Log", "spec": "Spec"}
+SHOWN: Final = ("reward", "r_ss", "r_kl", "right", "loss", "select_reward", "select_loss", "kl", "grad_norm")
+"""Metrics that stand in words beside the curves, in this order."""
 ACTIONS: Final = {"pause": "Pause", "resume": "Resume", "cancel": "Cancel"}
 QUESTIONS: Final = {
     "pause": "It saves its last whole step and makes room; Resume goes on from there.",
@@ -53,10 +55,15 @@ def state(job: Job) -> Markup:
 def progress(job: Job) -> Markup:
     """Write how far a job is, as a bar and in words."""
     done, total = job.progress.step, job.progress.total
-    words = f"{count(done)} of {count(total)}" if total else count(done)
+    words = f"{count(done)} of {count(total)}" if total else count(done or None)
     bar = tag("progress", max=total, value=min(done, total), aria_label=f"step {words}") if total else None
     left = f" · {duration(job.progress.eta_s)} left" if job.status == "running" and job.progress.eta_s else ""
-    return joined(tag("span", f"{words}{left}", class_="number"), bar)
+    return joined(tag("span", f"{words}{left}", class_="number"), bar if job.status not in TERMINAL else None)
+
+
+def standing(job: Job) -> Markup:
+    """Write a job's status and how far it is, at the head of its page."""
+    return tag("div", state(job), tag("div", progress(job), class_="grow"), class_="standing")
 
 
 def listed(page: Page[Job], place: JobList, *, now: datetime) -> Markup:
@@ -80,7 +87,12 @@ def listed(page: Page[Job], place: JobList, *, now: datetime) -> Markup:
     names = ["", "Name", "Kind", "Status", "Steps", "Reward", "Handed in", "Ran"]
     return tag(
         "form",
-        table(names, rows, classes=["", "clip", "", "", "", "number", "optional", "number optional"], label="Jobs"),
+        table(
+            names,
+            rows,
+            classes=["narrow", "clip", "optional", "", "", "number", "optional", "number optional"],
+            label="Jobs",
+        ),
         tag(
             "div",
             tag("button", "Compare the chosen", type="submit", class_="button"),
@@ -142,11 +154,11 @@ def head_facts(job: Job, *, now: datetime) -> Markup:
         ("kind", KIND_NAMES[job.kind]),
         ("handed in", f"{moment(job.created_at)} UTC"),
         ("began", ago(job.started_at, now=now)),
-        ("ran for", duration(job.runtime_s)),
-        ("attempt", count(job.attempt)),
+        ("ran for", duration(job.runtime_s or None)),
+        ("attempt", count(job.attempt or None)),
     ]
-    pairs += [(name, figure(value)) for name, value in sorted(job.progress.metrics.items()) if name in _SHOWN]
-    return facts(pairs)
+    metrics = job.progress.metrics
+    return facts([*pairs, *[(name, figure(metrics[name])) for name in SHOWN if name in metrics]])
 
 
 def outcome(job: Job) -> Markup | None:
@@ -179,12 +191,12 @@ def told(events: Sequence[JobEvent]) -> Markup:
     if not events:
         return empty("No events", "Nothing has happened yet.")
     rows = [
-        [str(event.seq), moment(event.created_at), event.type, sentence(event), str(event.attempt)] for event in events
+        [str(event.seq), clock(event.created_at), event.type, sentence(event), str(event.attempt)] for event in events
     ]
     return table(
         ["No.", "UTC", "Event", "What", "Attempt"],
         rows,
-        classes=["number", "", "", "", "number optional"],
+        classes=["number narrow", "narrow optional", "narrow", "", "number narrow optional"],
         label="Events, the newest first",
     )
 
@@ -196,9 +208,12 @@ def sentence(event: JobEvent) -> str:
         return str(data["message"])
     if event.type == "progress":
         metrics: dict[str, float] = data.get("metrics") or {}
-        parts = [f"{name} {figure(value)}" for name, value in metrics.items() if name in _SHOWN]
+        parts = [f"{name} {figure(metrics[name])}" for name in SHOWN if name in metrics]
         return f"step {data.get('step')} of {data.get('total')}" + (f": {', '.join(parts)}" if parts else "")
-    shown = [f"{name} {value}" for name, value in data.items() if isinstance(value, str | int | float) and name != "at"]
+    if event.type in ("sample", "solved"):
+        worth = [f"{name} {figure(data[name])}" for name in SHOWN if isinstance(data.get(name), float)]
+        return f"step {data.get('step')}, question {data.get('question_id')}: {', '.join(worth)}".removesuffix(": ")
+    shown = [f"{name} {_said(value)}" for name, value in data.items() if isinstance(value, str | int | float)]
     return ", ".join(shown)[:300]
 
 
@@ -230,7 +245,8 @@ def sample(data: dict[str, Any]) -> Markup:
     )
 
 
-_SHOWN: Final = frozenset({"reward", "r_ss", "r_kl", "loss", "kl", "grad_norm", "select_reward", "select_loss"})
+def _said(value: str | float) -> str:
+    return figure(value) if isinstance(value, float) else str(value)
 
 
 def _main_figure(job: Job) -> str:

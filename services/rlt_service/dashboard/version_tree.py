@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from rlt_core.schemas.teachers import Alias, AliasChange, Evaluation, ModelVersion
 from rlt_service.dashboard.figures import interval, moment
 from rlt_service.dashboard.markup import Markup, joined, tag
-from rlt_service.dashboard.tables import empty, table
+from rlt_service.dashboard.tables import table
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,7 +30,8 @@ def forest(versions: Sequence[ModelVersion]) -> list[Node]:
 def tree(versions: Sequence[ModelVersion], *, chosen: str | None) -> Markup:
     """Write the tree, each version a link to its own part of the page."""
     if not versions:
-        return empty("No versions", "A job that trains makes one.", link=("/jobs/new", "Start a job"))
+        start = tag("a", "Start a job", href="/jobs/new")
+        return tag("p", "No versions yet: a job that trains makes one. ", start, class_="muted")
     return _level(forest(versions), chosen=chosen, root=True)
 
 

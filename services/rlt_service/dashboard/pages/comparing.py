@@ -9,15 +9,15 @@ from rlt_service.dashboard.curves import MAX_POINTS, Curves, chart
 from rlt_service.dashboard.figures import figure
 from rlt_service.dashboard.frame import raw
 from rlt_service.dashboard.job_views import KIND_NAMES, state
-from rlt_service.dashboard.markup import joined, tag
-from rlt_service.dashboard.tables import empty, table
+from rlt_service.dashboard.markup import tag
+from rlt_service.dashboard.tables import empty, heading, table
 from rlt_service.dashboard.visits import Visit
 
 
 async def build(visit: Visit) -> None:
     """Show one series of several jobs."""
     place = Comparison.of(visit.queries.get("job", []), visit.query.get("metric"))
-    raw(joined(tag("p", tag("a", "Jobs", href="/jobs"), " / compare", class_="muted"), tag("h1", "Compare jobs")))
+    raw(heading("Compare jobs", above=("Jobs", "/jobs"), here="compare"))
     if not place.jobs:
         raw(empty("Nothing chosen", "Choose jobs in the list, then compare them.", link=("/jobs", "To the jobs")))
         return

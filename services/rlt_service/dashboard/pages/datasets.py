@@ -11,6 +11,7 @@ from rlt_service.dashboard.dataset_views import described, listed, rows
 from rlt_service.dashboard.frame import raw, refused
 from rlt_service.dashboard.gateway import RefusedError
 from rlt_service.dashboard.markup import joined, tag
+from rlt_service.dashboard.tables import heading
 from rlt_service.dashboard.visits import Visit
 
 LISTED: Final = 25
@@ -36,11 +37,8 @@ async def build(visit: Visit) -> None:
                     return
             ui.navigate.to(f"/datasets/{found.id}")
 
-        upload = ui.upload(
-            label="Drop a file here, or choose one", on_upload=store, auto_upload=True,
-            max_file_size=limits.max_dataset_bytes,
-        )  # fmt: skip
-        upload.props("flat bordered accept=.jsonl,.json,.ndjson").style("width: 100%; margin-top: 10px")
+        upload = ui.upload(on_upload=store, auto_upload=True, max_file_size=limits.max_dataset_bytes)
+        upload.props("flat accept=.jsonl,.json,.ndjson").classes("drop").add_slot("header", _DROP)
     raw(listed(page, now=now_utc()))
 
 
@@ -50,15 +48,19 @@ async def build_one(visit: Visit) -> None:
     found = await visit.gateway.dataset(id_)
     offset = number(visit.query.get("offset", "")) or 0
     window = await visit.gateway.rows(id_, offset=offset, limit=WINDOW)
-    raw(
-        joined(
-            tag("p", tag("a", "Datasets", href="/datasets"), f" / {id_}", class_="muted"), tag("h1", found.name or id_)
-        )
-    )
+    raw(heading(found.name or id_, above=("Datasets", "/datasets"), here=id_))
     raw(described(found))
     raw(rows(window, dataset_id=id_, limit=WINDOW))
 
 
+_DROP: Final = """
+<div class="drop-line">
+  <q-btn type="a" no-caps unelevated color="" class="button primary" label="Choose a file" @click="props.pickFiles">
+    <q-uploader-add-trigger />
+  </q-btn>
+  <span>{{ props.isUploading ? "The server reads it …" : "or drop one here" }}</span>
+</div>
+"""
 _FORM: Final = (
     "JSON lines, each an object with question and solution, and answer, reasoning_trace or id where there is one. "
     "One bad line, and nothing is stored: each is reported with its number."

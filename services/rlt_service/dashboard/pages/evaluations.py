@@ -5,8 +5,8 @@ from typing import Final
 from rlt_service.dashboard.addresses import number
 from rlt_service.dashboard.evaluation_views import compared, head, listed, rows
 from rlt_service.dashboard.frame import raw
-from rlt_service.dashboard.markup import joined, tag
-from rlt_service.dashboard.tables import empty
+from rlt_service.dashboard.markup import tag
+from rlt_service.dashboard.tables import empty, heading
 from rlt_service.dashboard.visits import Visit
 
 LOOKED_THROUGH: Final = 100
@@ -29,11 +29,7 @@ async def build_one(visit: Visit) -> None:
     found = await visit.gateway.evaluation(id_)
     offset = number(visit.query.get("offset", "")) or 0
     window = await visit.gateway.evaluation_rows(id_, offset=offset, limit=WINDOW)
-    raw(
-        joined(
-            tag("p", tag("a", "Evaluations", href="/evaluations"), f" / {id_}", class_="muted"), tag("h1", "Evaluation")
-        )
-    )
+    raw(heading("Evaluation", above=("Evaluations", "/evaluations"), here=id_))
     raw(head(found))
     raw(rows(window, evaluation_id=id_, offset=offset, limit=WINDOW))
 
@@ -41,12 +37,7 @@ async def build_one(visit: Visit) -> None:
 async def build_pairs(visit: Visit) -> None:
     """Show the chosen ones side by side."""
     ids = visit.queries.get("id", [])
-    raw(
-        joined(
-            tag("p", tag("a", "Evaluations", href="/evaluations"), " / compare", class_="muted"),
-            tag("h1", "Compare evaluations"),
-        )
-    )
+    raw(heading("Compare evaluations", above=("Evaluations", "/evaluations"), here="compare"))
     if len(ids) < 2:
         raw(
             empty(

@@ -10,7 +10,7 @@ from rlt_core.schemas.base import now_utc
 from rlt_service.dashboard.addresses import JobPage
 from rlt_service.dashboard.curves import Curves, chart, groups_of
 from rlt_service.dashboard.following import Following
-from rlt_service.dashboard.frame import confirm, raw
+from rlt_service.dashboard.frame import button, confirm, raw
 from rlt_service.dashboard.gateway import RefusedError
 from rlt_service.dashboard.job_views import (
     ACTIONS,
@@ -18,14 +18,13 @@ from rlt_service.dashboard.job_views import (
     actions_of,
     head_facts,
     outcome,
-    progress,
     sample,
-    state,
+    standing,
     tabs,
     told,
 )
 from rlt_service.dashboard.markup import EMPTY, Markup, joined, tag
-from rlt_service.dashboard.tables import empty, refusal
+from rlt_service.dashboard.tables import empty, heading, refusal
 from rlt_service.dashboard.visits import Visit
 
 PERIOD_S: Final = 2.0
@@ -40,7 +39,7 @@ async def build(visit: Visit) -> None:
     if place.tab == "samples":
         await _samples(following, place)
     elif place.tab == "events":
-        feed = raw(told(await following.newest()))
+        feed = raw(told(await following.newest())).classes("card")
         head.then(lambda: _tell(following, feed))
     elif place.tab == "log":
         log = raw(_log(await visit.gateway.logs(place.id)))
@@ -70,12 +69,7 @@ class Head:
         self._then: Callable[[], Awaitable[None]] = _nothing
         job = following.job
         with ui.element("div").classes("head"):
-            raw(
-                joined(
-                    tag("p", tag("a", "Jobs", href="/jobs"), " / ", job.id, class_="muted"),
-                    tag("h1", job.name or job.id),
-                )
-            )
+            raw(heading(job.name or job.id, above=("Jobs", "/jobs"), here=job.id))
             self._actions = ui.element("div").classes("bar")
         self._dialogs = {name: self._dialog(name) for name in ACTIONS}
         with ui.element("div").classes("card"):
@@ -91,7 +85,7 @@ class Head:
     def draw(self) -> None:
         """Show the job as it is."""
         job = self._following.job
-        self._state.set_content(joined(tag("p", state(job)), progress(job), head_facts(job, now=now_utc())))
+        self._state.set_content(joined(standing(job), head_facts(job, now=now_utc())))
         made = outcome(job)
         self._outcome.set_content(made or EMPTY)
         self._outcome.set_visibility(made is not None)
@@ -127,11 +121,10 @@ class Head:
             self.draw()
 
         label = ACTIONS[name]
-        return confirm(f"{label} this job?", QUESTIONS[name], yes=f"{label} it", action=do)
+        return confirm(f"{label} this job?", QUESTIONS[name], yes=f"{label} it", action=do, dangerous=name == "cancel")
 
     def _button(self, name: str) -> None:
-        colour = "color=negative" if name == "cancel" else "color=primary"
-        ui.button(ACTIONS[name], on_click=self._dialogs[name].open).props(f"outline no-caps {colour}")
+        button(ACTIONS[name], self._dialogs[name].open, look="danger" if name == "cancel" else "plain")
 
 
 class Charts:

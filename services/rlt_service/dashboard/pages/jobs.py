@@ -25,7 +25,7 @@ async def build(visit: Visit) -> None:
     start = tag("a", "Start a job", href="/jobs/new", class_="button primary")
     raw(tag("div", tag("h1", "Jobs"), start, class_="head"))
     raw(filters(place))
-    news = raw(tag("span"))
+    news = raw()
     raw(listed(page, place, now=now_utc()))
     seen, first = live_cells(page.data), page.data[0].id if page.data else None
 

@@ -7,7 +7,7 @@ from nicegui import ui
 
 from rlt_core.schemas.base import Role, split_version
 from rlt_core.schemas.teachers import Alias, Evaluation, Lineage, ModelVersion
-from rlt_service.dashboard.frame import confirm, raw, refused
+from rlt_service.dashboard.frame import button, confirm, raw, refused
 from rlt_service.dashboard.gateway import Gateway, RefusedError
 from rlt_service.dashboard.markup import joined, tag
 from rlt_service.dashboard.token_views import facts
@@ -26,12 +26,12 @@ async def build(visit: Visit) -> None:
     found = await gateway.aliases()
     versions = {role: await versions_of(gateway, role) for role in ROLES}
     with ui.element("div").classes("split"):
-        with ui.element("div").classes("page").style("padding: 0"):
+        with ui.element("div").classes("stack"):
             raw(tag("section", tag("h2", "Who serves now"), aliases(found), class_="card"))
             for role in ROLES:
                 made = tree(versions[role], chosen=chosen)
                 raw(tag("section", tag("h2", f"{role.capitalize()}s"), made, class_="card"))
-        with ui.element("div").classes("page").style("padding: 0"):
+        with ui.element("div").classes("stack"):
             known = {version.version: version for role in ROLES for version in versions[role]}
             if chosen in known:
                 await _version(gateway, known[chosen], found)
@@ -102,7 +102,7 @@ def _promote(gateway: Gateway, version: ModelVersion, alias: Alias) -> None:
         yes="Promote it",
         action=do,
     )
-    ui.button(f"Promote to {alias.alias}", on_click=dialog.open).props("outline no-caps")
+    button(f"Promote to {alias.alias}", dialog.open)
 
 
 async def _alias(gateway: Gateway, alias: Alias) -> None:
@@ -128,4 +128,4 @@ def _roll_back(gateway: Gateway, alias: Alias, *, previous: str) -> None:
         yes="Roll back",
         action=do,
     )
-    ui.button(f"Roll back to {previous}", on_click=dialog.open).props("outline no-caps").style("margin-top: 12px")
+    button(f"Roll back to {previous}", dialog.open).style("margin-top: 12px")

@@ -11,11 +11,11 @@ from rlt_core.schemas.jobs import SPECS
 from rlt_service.dashboard.addresses import JobPage, with_query
 from rlt_service.dashboard.dry_run_views import checked
 from rlt_service.dashboard.forms import FieldError, FormField, fields_of, spec_of
-from rlt_service.dashboard.frame import raw, refused
+from rlt_service.dashboard.frame import button, raw, refused
 from rlt_service.dashboard.gateway import Gateway, RefusedError
 from rlt_service.dashboard.job_views import KIND_NAMES
-from rlt_service.dashboard.markup import joined, tag
-from rlt_service.dashboard.tables import refusal
+from rlt_service.dashboard.markup import tag
+from rlt_service.dashboard.tables import heading, refusal
 from rlt_service.dashboard.visits import Visit
 
 FIRST_KIND: Final = "rl"
@@ -37,11 +37,11 @@ async def build(visit: Visit) -> None:
         )
         for name in SPECS
     ]
-    raw(joined(tag("p", tag("a", "Jobs", href="/jobs"), " / new", class_="muted"), tag("h1", "Start a job")))
+    raw(heading("Start a job", above=("Jobs", "/jobs"), here="new"))
     raw(tag("nav", links, class_="tabs", aria_label="Kinds of job"))
     with ui.element("div").classes("split"):
         form = ui.element("div").classes("card")
-        results = ui.element("div").classes("page").style("padding: 0")
+        results = ui.element("div").classes("stack")
     with results:
         raw(
             tag(
@@ -68,14 +68,15 @@ class JobForm:
         fields = fields_of(kind)
         for field in fields:
             self._typed[field.name] = given.get(field.name, "")
-        for field in [field for field in fields if field.first]:
-            self._field(field, datasets)
-        with ui.expansion("More fields").props("dense").style("width: 100%"):
+        with ui.element("div").classes("fields"):
+            for field in [field for field in fields if field.first]:
+                self._field(field, datasets)
+        with ui.expansion("More fields").props("dense").classes("more"), ui.element("div").classes("fields"):
             for field in [field for field in fields if not field.first]:
                 self._field(field, datasets)
         with ui.element("div").classes("bar").style("margin-top: 14px"):
-            ui.button("Check", on_click=self._check).props("unelevated no-caps")
-            self._start_button = ui.button("Start", on_click=self._start).props("outline no-caps")
+            button("Check", self._check, look="primary")
+            self._start_button = button("Start", self._start)
         self._start_button.disable()
 
     def _field(self, field: FormField, datasets: Mapping[str, str]) -> None:
@@ -84,20 +85,12 @@ class JobForm:
             self._spec = None
             self._start_button.disable()
 
-        given = self._typed[field.name]
-        label = f"{field.label}{' *' if field.required else ''}"
-        if field.name == "dataset" and datasets:
-            made = ui.select(dict(datasets), label=label, value=given if given in datasets else None, clearable=True)
-        elif field.type in ("choice", "switch"):
-            choices = field.choices or ("true", "false")
-            made = ui.select(list(choices), label=label, value=given if given in choices else None, clearable=True)
-        else:
-            hint = f"default {field.initial}" if field.initial else ""
-            made = ui.input(label, value=given, placeholder=hint)
-        made.on_value_change(lambda event: note(event.value))
-        made.props("outlined dense stack-label" if field.initial else "outlined dense").style("width: 100%")
-        text = field.help if not field.initial else f"{field.help} Default: {field.initial}".strip()
-        raw(tag("p", text, class_="muted", style="font-size: .82rem; margin: 2px 0 10px"))
+        with ui.element("div").classes("field wide" if field.type in ("text", "json") else "field"):
+            made = _control(field, self._typed[field.name], datasets)
+            made.on_value_change(lambda event: note(event.value))
+            made.props("outlined dense stack-label")
+            said = f"{field.help} Default: {field.initial}." if field.choices or field.type == "switch" else field.help
+            raw(tag("p", said.removesuffix(" Default: ."), class_="help"))
 
     async def _check(self) -> None:
         self._results.clear()
@@ -132,3 +125,13 @@ class JobForm:
                 refused(error)
             return
         ui.navigate.to(JobPage(id=job.id).address)
+
+
+def _control(field: FormField, given: str, datasets: Mapping[str, str]) -> ui.select | ui.input:
+    label = f"{field.label}{' *' if field.required else ''}"
+    if field.name == "dataset" and datasets:
+        return ui.select(dict(datasets), label=label, value=given if given in datasets else None, clearable=True)
+    if field.type in ("choice", "switch"):
+        choices = field.choices or ("true", "false")
+        return ui.select(list(choices), label=label, value=given if given in choices else None, clearable=True)
+    return ui.input(label, value=given, placeholder=field.initial)

@@ -8,7 +8,7 @@ from nicegui import ui
 
 from rlt_core.schemas.explain import ExplainDone, Explanation, ExplanationDelta
 from rlt_service.dashboard.addresses import with_query
-from rlt_service.dashboard.frame import raw, refused
+from rlt_service.dashboard.frame import button, raw, refused
 from rlt_service.dashboard.gateway import Gateway, RefusedError
 from rlt_service.dashboard.markup import Markup, joined, tag
 from rlt_service.dashboard.token_views import legend, scored
@@ -46,7 +46,7 @@ async def build(visit: Visit) -> None:
     raw(joined(tag("h1", "Try a teacher"), tag("p", _WHAT, class_="muted")))
     with ui.element("div").classes("split"):
         form = ui.element("div").classes("card")
-        results = ui.element("div").classes("page results").style("padding: 0")
+        results = ui.element("div").classes("stack results")
     with results:
         raw(
             tag("div", tag("h2", "Nothing asked yet"), tag("p", "What is explained appears here."), class_="empty card")
@@ -67,7 +67,7 @@ class Form:
     def __init__(self, visit: Visit, *, names: list[str], results: ui.element) -> None:
         self._gateway = visit.gateway
         self._results = results
-        self._work = Work()
+        self._work = Work(tell=self._is_busy)
         query, offered = visit.query, ["default", *[name for name in names if name != "default"]]
         self._question = _text("Question", query.get("question", ""), rows=4)
         self._solution = _text("Solution", query.get("solution", ""), rows=2)
@@ -75,9 +75,13 @@ class Form:
         self._other = _choice("Beside it (another version)", [NOBODY, *offered], query.get("other", NOBODY))
         self._student = _choice("Student who reads", offered, query.get("student", "default"))
         with ui.element("div").classes("bar").style("margin-top: 14px"):
-            ui.button("Explain", on_click=self._explain).props("unelevated no-caps")
-            ui.button("Stop", on_click=self._work.stop).props("flat no-caps")
-            ui.button("Example", on_click=self._example).props("flat no-caps")
+            button("Explain", self._explain, look="primary")
+            self._stop = button("Stop", self._work.stop)
+            self._stop.disable()
+            button("Example", self._example, look="quiet")
+
+    def _is_busy(self, busy: bool) -> None:
+        self._stop.set_enabled(busy)
 
     def _example(self) -> None:
         self._question.value, self._solution.value = EXAMPLE
