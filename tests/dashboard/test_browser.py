@@ -34,10 +34,14 @@ class Laid:
         answer = site.api("POST", "/v1/datasets?name=sums", content=ROWS, headers={"Content-Type": "application/jsonl"})
         self.dataset: str = answer.json()["id"]
         lay_many_jobs(site.services)
-        self.first, self.second = control.version("algebra", seed=1), control.version("algebra", seed=2)
+        self.first = control.version("algebra", seed=1)
+        self.second = control.version("algebra", seed=2, parent=self.first)
         self.evaluation = control.evaluation(before=self.first, after=self.second, gain=0.2)
         self.measured = [measure(control, self.first).id, measure(control, self.second).id]
         self.jobs = [_job_with_steps(site, name=f"algebra, seed {seed}", seed=seed) for seed in (1, 2)]
+        log = site.services.artifacts.log_path(self.jobs[0].id, self.jobs[0].attempt)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("".join(f"step {step} of 40 · 5 s\n" for step in range(1, 31)), encoding="utf-8")
         self.long = lay_long_job(site)
 
 
@@ -178,7 +182,7 @@ def test_the_slider_shows_the_samples_of_its_step_and_the_address_keeps_it(
         page.goto(f"/jobs/{laid.long.id}?tab=samples&step=7000")
         ready(page)
         expect(page.locator("article")).to_contain_text("One more than 7000.")
-        page.get_by_label("Step").fill("1234")
+        page.get_by_role("slider", name="Step").fill("1234")
         expect(page.locator("article")).to_contain_text("One more than 1234.")
         assert "step=1234" in page.url
 
@@ -241,7 +245,7 @@ def test_a_version_is_promoted_and_rolled_back_after_a_question(browser: Browser
         assert site.control.alias("teacher", "default") == before
         page.get_by_role("button", name="Promote to default").click()
         page.get_by_role("dialog").get_by_role("button", name="Promote it").click()
-        expect(page.locator(".serves").first).to_contain_text("serves as default")
+        expect(page.locator(f"li:has(> a[href='/models?version={laid.second}'])")).to_contain_text("serves as default")
         assert site.control.alias("teacher", "default") == laid.second
         page.get_by_role("button", name=f"Roll back to {before}").click()
         page.get_by_role("dialog").get_by_role("button", name="Roll back").click()

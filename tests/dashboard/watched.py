@@ -66,4 +66,6 @@ def ready(page: Page) -> None:
 
 
 def scrolls_sideways(page: Page) -> bool:
+    """Tell whether a page is wider than its window, once what was drawn for another width has been drawn anew."""
+    page.wait_for_timeout(200)
     return bool(page.evaluate("() => document.documentElement.scrollWidth > document.documentElement.clientWidth"))

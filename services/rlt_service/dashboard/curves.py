@@ -18,7 +18,7 @@ GROUPS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Gradient norm", ("grad_norm",)),
     ("Learning rate", ("learning_rate",)),
 )
-COLOURS: Final = ("#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#7c3aed", "#65a30d")
+COLOURS: Final = ("#3b82f6", "#d97706", "#0d9f6e", "#c84fd8", "#e04848", "#0e9ab8", "#8b5cf6", "#6f9a12")
 INK: Final = "#7b8494"
 """Of axes and names: readable on white and on near-black."""
 LINE: Final = "rgba(128, 140, 158, 0.22)"

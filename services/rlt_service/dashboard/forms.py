@@ -83,18 +83,19 @@ def value_of(field: FormField, text: str) -> Any:
 def _field(name: str, declared: Mapping[str, Any], *, required: bool) -> FormField:
     default = declared.get("default")
     type_ = _type_of(declared)
+    takes_text = any(way.get("type") == "string" for way in declared.get("anyOf", []))
     return FormField(
         name=name,
         type=type_,
         label=name.replace("_", " "),
         help=_sentence(str(declared.get("description", ""))),
         required=required,
-        initial="" if default is None else _typed(default, type_),
+        initial="" if default is None else _typed(default, "text" if takes_text else type_),
         choices=tuple(str(choice) for choice in _choices(declared)),
         low=declared.get("minimum", declared.get("exclusiveMinimum")),
         high=declared.get("maximum", declared.get("exclusiveMaximum")),
         first=name in FIRST,
-        takes_text=any(way.get("type") == "string" for way in declared.get("anyOf", [])),
+        takes_text=takes_text,
     )
 
 
@@ -131,8 +132,8 @@ def _resolved(declared: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[st
 
 
 def _typed(value: Any, type_: FieldType) -> str:
-    if type_ in ("text", "choice"):
-        return str(value)
+    if type_ in ("text", "choice") and isinstance(value, str):
+        return value
     return json.dumps(value)
 
 

@@ -154,7 +154,7 @@ def head_facts(job: Job, *, now: datetime) -> Markup:
         ("kind", KIND_NAMES[job.kind]),
         ("handed in", f"{moment(job.created_at)} UTC"),
         ("began", ago(job.started_at, now=now)),
-        ("ran for", duration(job.runtime_s or None)),
+        *([("ran for", duration(job.runtime_s))] if job.runtime_s else []),
         ("attempt", count(job.attempt or None)),
     ]
     metrics = job.progress.metrics

@@ -55,10 +55,9 @@ async def build_one(visit: Visit) -> None:
 
 _DROP: Final = """
 <div class="drop-line">
-  <q-btn type="a" no-caps unelevated color="" class="button primary" label="Choose a file" @click="props.pickFiles">
-    <q-uploader-add-trigger />
-  </q-btn>
+  <button type="button" class="button primary" @click="props.pickFiles">Choose a file</button>
   <span>{{ props.isUploading ? "The server reads it …" : "or drop one here" }}</span>
+  <label><span class="unseen">File of rows</span><q-uploader-add-trigger /></label>
 </div>
 """
 _FORM: Final = (

@@ -68,6 +68,7 @@ class JobForm:
         fields = fields_of(kind)
         for field in fields:
             self._typed[field.name] = given.get(field.name, "")
+        raw(tag("p", "Empty fields leave what they show in grey.", class_="muted", style="margin-bottom: 12px"))
         with ui.element("div").classes("fields"):
             for field in [field for field in fields if field.first]:
                 self._field(field, datasets)

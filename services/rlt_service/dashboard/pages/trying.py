@@ -44,7 +44,7 @@ async def build(visit: Visit) -> None:
     """Show the form, and beside it what came of it."""
     names = await visit.gateway.callable_names()
     raw(joined(tag("h1", "Try a teacher"), tag("p", _WHAT, class_="muted")))
-    with ui.element("div").classes("split"):
+    with ui.element("div").classes("split asking"):
         form = ui.element("div").classes("card")
         results = ui.element("div").classes("stack results")
     with results:
@@ -124,7 +124,7 @@ class Answer:
     async def fill(self) -> None:
         """Ask, show the text as it comes, then have it scored; a refusal is shown in its place."""
         try:
-            entry, teacher = await self._explained()
+            entry, teacher, note = await self._explained()
             self._score.set_content(tag("p", "The student reads …", class_="muted", role="status"))
             answer = await self._gateway.score(
                 {
@@ -136,14 +136,15 @@ class Answer:
                     "include": ["tokens"],
                 }
             )
-            self._score.set_content(scored(answer, answer.scores[0], title=f"What the student finds hard in {teacher}"))
+            self._said.set_content(_written(teacher, "", note=note))
+            self._score.set_content(scored(answer, answer.scores[0], title="What the student finds hard"))
         except RefusedError as error:
             self._score.set_content("")
             with self._card:
                 refused(error)
 
-    async def _explained(self) -> tuple[dict[str, Any], str]:
-        text, entry, teacher = "", dict[str, Any](), self._teacher
+    async def _explained(self) -> tuple[dict[str, Any], str, str]:
+        text, entry, teacher, note = "", dict[str, Any](), self._teacher, ""
         request = {
             "question": self._asked.question,
             "solution": self._asked.solution,
@@ -163,14 +164,14 @@ class Answer:
                     teacher = event.teacher.version
                     note = f"{event.usage.completion_tokens} tokens · engine {event.engine.name}"
                     self._said.set_content(_written(teacher, text, note=note))
-        return entry, teacher
+        return entry, teacher, note
 
 
 def _written(teacher: str, text: str, *, note: str) -> Markup:
     return joined(
         tag("h2", teacher),
         tag("p", note, class_="muted", role="status"),
-        tag("p", text, class_="text explanation"),
+        tag("p", text, class_="text explanation") if text else None,
     )
 
 
