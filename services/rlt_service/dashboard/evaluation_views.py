@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from rlt_core.schemas.base import Page
+from rlt_core.schemas.evaluate import EvaluateSpec
 from rlt_core.schemas.jobs import Job
 from rlt_core.schemas.measured import AnswerRow, EvaluationComparison, Figure, ModelEvaluation
 from rlt_core.schemas.teachers import Difference, Evaluation, EvaluationRow
 from rlt_service.dashboard.dataset_views import window_links
-from rlt_service.dashboard.figures import count, figure, interval, moment, signed
+from rlt_service.dashboard.figures import NONE, count, figure, interval, moment, signed
 from rlt_service.dashboard.markup import Markup, joined, tag
 from rlt_service.dashboard.tables import empty, table
 from rlt_service.dashboard.token_views import facts
@@ -15,7 +16,7 @@ from rlt_service.dashboard.token_views import facts
 
 def listed(jobs: Sequence[Job]) -> Markup:
     """Write the evaluations that jobs have made, each with a box to be compared by."""
-    made = [(job, id_) for job in jobs for id_ in _ids(job)]
+    made = [(job, id_, of) for job in jobs for id_, of in _made(job)]
     if not made:
         return empty(
             "No evaluations yet", "A job of the kind evaluate makes one.", link=("/jobs/new?kind=evaluate", "Evaluate")
@@ -24,14 +25,16 @@ def listed(jobs: Sequence[Job]) -> Markup:
         [
             tag("input", type="checkbox", name="id", value=id_, aria_label=f"compare {id_}"),
             tag("a", id_, href=f"/evaluations/{id_}", class_="mono"),
+            of or NONE,
             tag("a", job.name or job.id, href=f"/jobs/{job.id}"),
             moment(job.finished_at),
         ]
-        for job, id_ in made
+        for job, id_, of in made
     ]
+    names = ["", "Evaluation", "Of", "Job", "UTC"]
     return tag(
         "form",
-        table(["", "Evaluation", "Job", "UTC"], rows, classes=["narrow", "", "clip", "optional"], label="Evaluations"),
+        table(names, rows, classes=["narrow", "", "", "clip optional", "optional"], label="Evaluations"),
         tag("button", "Compare the chosen", type="submit", class_="button", style="margin-top: 14px"),
         method="get",
         action="/evaluations/compare",
@@ -123,10 +126,14 @@ def compared(found: EvaluationComparison) -> Markup:
     )
 
 
-def _ids(job: Job) -> list[str]:
+def _made(job: Job) -> list[tuple[str, str | None]]:
+    """Give the evaluations that a job has made, and who was measured."""
     if job.result is None:
         return []
-    return job.result.evaluations or ([job.result.evaluation] if job.result.evaluation else [])
+    ids = job.result.evaluations or ([job.result.evaluation] if job.result.evaluation else [])
+    spec = job.spec
+    measured = spec.models or [spec.model] if isinstance(spec, EvaluateSpec) else [job.result.teacher]
+    return [(id_, measured[at] if at < len(measured) else None) for at, id_ in enumerate(ids)]
 
 
 def _answer(row: AnswerRow) -> list[str | Markup]:
