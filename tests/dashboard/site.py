@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from nicegui import core
 from sqlalchemy import insert, select
 
 from rlt_core.schemas.base import new_id, now_utc
@@ -27,6 +28,8 @@ from tests.support.service import SilentBell
 from tests.support.waiting import wait_until
 
 T = TypeVar("T")
+GONE_S = 1.0
+"""After so long a closed page is forgotten: its tests need not wait as long as people's pages do."""
 MANY_JOBS = 10_000
 MANY_STEPS = 10_000
 SERIES = ("reward", "reward_std", "r_ss", "r_kl", "loss", "kl", "grad_norm", "length", "learning_rate", "tokens")
@@ -81,6 +84,7 @@ def running_site(home: Path) -> Generator[Site]:
     lay_schema(home)
     app = create_app(settings, bell=SilentBell())
     add_dashboard(app, settings)
+    core.app.config.reconnect_timeout = GONE_S
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", log_config=None, timeout_graceful_shutdown=1))
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe
@@ -69,3 +70,18 @@ def scrolls_sideways(page: Page) -> bool:
     """Tell whether a page is wider than its window, once what was drawn for another width has been drawn anew."""
     page.wait_for_timeout(200)
     return bool(page.evaluate("() => document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+def drop(page: Page, place: str, file: Path) -> None:
+    """Drop a file onto a place of a page."""
+    page.locator(place).evaluate(
+        """(place, [name, text]) => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([text], name));
+            const happen = (where, type) =>
+                where.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: carried }));
+            happen(place, "dragover");
+            requestAnimationFrame(() => happen(place.querySelector(".q-uploader__dnd") ?? place, "drop"));
+        }""",
+        [file.name, file.read_text(encoding="utf-8")],
+    )
