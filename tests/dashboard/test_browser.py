@@ -20,7 +20,8 @@ pytestmark = pytest.mark.processes
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 KEPT = {
-    "jobs", "job", "job-samples", "new-job", "compare-jobs", "models", "datasets", "evaluations", "evaluation", "system",
+    "jobs", "job", "job-samples", "new-job", "compare-jobs", "models", "datasets", "evaluations", "evaluation",
+    "system",
 }  # fmt: skip
 """Pages whose pictures the documentation shows, light and on a desk."""
 TRIES = 4
