@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - what is imported here may be missing
 """The dashboard in a real browser: every page, what people do there, and what a closed page leaves behind."""
 
 import asyncio
@@ -8,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.dashboard.needs import skip_without_browser
+
+skip_without_browser()
+
 from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.site import Site, lay_long_job, lay_many_jobs

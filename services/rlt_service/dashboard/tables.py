@@ -24,7 +24,7 @@ def table(
         "table",
         tag("thead", tag("tr", head)),
         tag("tbody", body),
-        class_="rows fit" if fit else "rows",
+        class_="rows snug" if fit else "rows",
         aria_label=label,
     )
     return tag("div", made, class_="scroll", tabindex=0, role="region", aria_label=label)
