@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.jobs import SPECS, Job, JobError, JobMetrics, JobResult, Progress, RlSpec
 from rlt_core.schemas.score import TokenScore
-from rlt_core.schemas.teachers import Difference, ModelVersion
+from rlt_core.schemas.teachers import Difference, EvaluationRow, ModelVersion
 from rlt_service.dashboard import figures, forms, job_views, system_views, token_views
 from rlt_service.dashboard.addresses import Comparison, JobList, JobPage, number, own_path
 from rlt_service.dashboard.curves import MAX_POINTS, Curves, chart, groups_of, with_peaks
-from rlt_service.dashboard.evaluation_views import verdict
+from rlt_service.dashboard.evaluation_views import pairs_of, verdict
 from rlt_service.dashboard.live import changes
 from rlt_service.dashboard.markup import joined, tag
 from rlt_service.dashboard.tables import refusal, table
 from rlt_service.dashboard.version_tree import forest, tree
+from tests.support.control import evaluation_row
 
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
 
@@ -224,6 +225,16 @@ def test_an_interval_decides_what_is_said_of_a_difference() -> None:
         for mean, low, high in ((0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3))
     ]
     assert said == ["higher", "lower", "no difference shown"]
+
+
+def test_answers_to_the_same_question_stand_side_by_side() -> None:
+    def answer(question: int, version_: str, reward: float) -> EvaluationRow:
+        return evaluation_row(number=question, version=version_, reward=reward)
+
+    rows = [answer(2, "a@1", -1.0), answer(1, "a@2", -0.5), answer(1, "a@1", -1.0), answer(2, "a@2", 0.0)]
+    rows += [answer(3, "a@1", -1.0)]  # the other version has not answered it
+    pairs = pairs_of(rows, before="a@1", after="a@2")
+    assert [(before.question_id, after.reward) for before, after in pairs] == [("2", 0.0), ("1", -0.5)]
 
 
 @given(

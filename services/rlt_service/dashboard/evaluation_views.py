@@ -1,6 +1,7 @@
 """Own how evaluations are shown: figures with intervals, question by question, two side by side. Pure."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.evaluate import EvaluateSpec
@@ -12,6 +13,9 @@ from rlt_service.dashboard.figures import NONE, count, figure, interval, moment,
 from rlt_service.dashboard.markup import Markup, joined, tag
 from rlt_service.dashboard.tables import empty, table
 from rlt_service.dashboard.token_views import facts
+
+LONGEST: Final = 600
+"""Characters of a cell."""
 
 
 def listed(jobs: Sequence[Job]) -> Markup:
@@ -86,18 +90,45 @@ def verdict(found: Difference) -> str:
     return "lower" if found.ci_high < 0 else "no difference shown"
 
 
-def rows(page: Page[EvaluationRow] | Page[AnswerRow], *, evaluation_id: str, offset: int, limit: int) -> Markup:
-    """Write a window of an evaluation's questions."""
-    made = [_answer(row) if isinstance(row, AnswerRow) else _explained(row) for row in page.data]
+def answers(page: Page[AnswerRow], *, evaluation_id: str, offset: int, limit: int) -> Markup:
+    """Write a window of a model's answers, each with its verdict."""
+    made = [
+        [
+            _text(row.question),
+            joined(_text(row.thought[:LONGEST], class_="text muted"), _text(row.solution or "never closed")),
+            "right" if row.right else f"wrong: {row.why}",
+        ]
+        for row in page.data
+    ]
     ways = window_links(f"/evaluations/{evaluation_id}", offset, limit, more=page.has_more)
-    answers = any(isinstance(row, AnswerRow) for row in page.data)
-    names = ["Question", "Version", "Written", "Verdict" if answers else "Reward"]
-    return tag(
-        "div",
-        table(names, made, classes=["", "optional", "", "" if answers else "number"], label="Question by question"),
-        tag("nav", ways, class_="pager", aria_label="Rows"),
-        class_="card",
-    )
+    return _questions(["Question", "Written", "Verdict"], made, classes=["", "", ""], ways=ways)
+
+
+def side_by_side(found: Evaluation, rows: Sequence[EvaluationRow], *, offset: int, limit: int) -> Markup:
+    """Write what both versions of a comparison wrote, question by question; a window of `limit` questions."""
+    pairs = pairs_of(rows, before=found.before, after=found.after)
+    made = [
+        [
+            joined(_text(before.question), _text(before.solution, class_="text muted")),
+            _explained(before),
+            _explained(after),
+            signed(after.reward - before.reward),
+        ]
+        for before, after in pairs[offset : offset + limit]
+    ]
+    ways = window_links(f"/evaluations/{found.id}", offset, limit, more=len(pairs) > offset + limit)
+    names = ["Question", f"Before: {found.before}", f"After: {found.after}", "Difference"]
+    return _questions(names, made, classes=["", "", "", "number"], ways=ways)
+
+
+def pairs_of(rows: Sequence[EvaluationRow], *, before: str, after: str) -> list[tuple[EvaluationRow, EvaluationRow]]:
+    """Put the answers of two versions to the same question beside each other, in the order of the first version's."""
+    left: dict[str, list[EvaluationRow]] = {}
+    for row in rows:
+        if row.version == after:
+            left.setdefault(row.question_id, []).append(row)
+    firsts = [row for row in rows if row.version == before and left.get(row.question_id)]
+    return [(row, left[row.question_id].pop(0)) for row in firsts if left[row.question_id]]
 
 
 def compared(found: EvaluationComparison) -> Markup:
@@ -136,23 +167,15 @@ def _made(job: Job) -> list[tuple[str, str | None]]:
     return [(id_, measured[at] if at < len(measured) else None) for at, id_ in enumerate(ids)]
 
 
-def _answer(row: AnswerRow) -> list[str | Markup]:
-    said = "right" if row.right else f"wrong: {row.why}"
-    return [
-        _text(row.question),
-        row.version,
-        joined(_text(row.thought[:600], class_="text muted"), _text(row.solution or "never closed")),
-        said,
-    ]
+def _questions(
+    names: Sequence[str], made: Sequence[Sequence[str | Markup]], *, classes: Sequence[str], ways: Markup
+) -> Markup:
+    pager = tag("nav", ways, class_="pager", aria_label="Questions")
+    return tag("div", table(names, made, classes=classes, label="Question by question"), pager, class_="card")
 
 
-def _explained(row: EvaluationRow) -> list[str | Markup]:
-    return [
-        joined(_text(row.question), _text(row.solution, class_="text muted")),
-        row.version,
-        _text(row.text[:600]),
-        signed(row.reward),
-    ]
+def _explained(row: EvaluationRow) -> Markup:
+    return joined(_text(row.text[:LONGEST]), tag("div", signed(row.reward), class_="muted"))
 
 
 def _text(text: str, *, class_: str = "text") -> Markup:

@@ -31,6 +31,9 @@ from rlt_service.dashboard.in_process import InProcess
 
 OWN_URL: Final = "http://127.0.0.1"
 """An address in figures, under which the app knows itself whatever names it is called by."""
+ROWS: Final = 1000
+MOST_ROWS: Final = 4000
+"""Of a comparison that are read for a page; evaluations have some hundred."""
 AnswerT = TypeVar("AnswerT")
 Params = Mapping[str, str | int | None]
 ExplainEvent = ExplanationDelta | Explanation | ExplainDone
@@ -181,14 +184,20 @@ class Gateway:
         adapter: TypeAdapter[Evaluation | ModelEvaluation] = TypeAdapter(Evaluation | ModelEvaluation)
         return adapter.validate_json((await self._answer("GET", path_of("evaluations", evaluation_id))).content)
 
-    async def evaluation_rows(
-        self, evaluation_id: str, *, offset: int, limit: int
-    ) -> Page[EvaluationRow] | Page[AnswerRow]:
-        """Read a window of an evaluation's rows."""
-        adapter: TypeAdapter[Page[EvaluationRow] | Page[AnswerRow]] = TypeAdapter(Page[EvaluationRow] | Page[AnswerRow])
-        params = {"offset": offset, "limit": limit}
-        answer = await self._answer("GET", path_of("evaluations", evaluation_id, "rows"), params=params)
-        return adapter.validate_json(answer.content)
+    async def answer_rows(self, evaluation_id: str, *, offset: int, limit: int) -> Page[AnswerRow]:
+        """Read a window of a model's answers."""
+        path = path_of("evaluations", evaluation_id, "rows")
+        return await self._get(Page[AnswerRow], path, {"offset": offset, "limit": limit})
+
+    async def explained_rows(self, evaluation_id: str) -> list[EvaluationRow]:
+        """Read a comparison's rows, those of both versions, the first so many."""
+        path, found = path_of("evaluations", evaluation_id, "rows"), list[EvaluationRow]()
+        while len(found) < MOST_ROWS:
+            page = await self._get(Page[EvaluationRow], path, {"offset": len(found), "limit": ROWS})
+            found += page.data
+            if not page.has_more:
+                break
+        return found
 
     async def compare(self, evaluations: str) -> EvaluationComparison:
         """Lay evaluations side by side; ids with commas between."""

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from rlt_core.schemas.teachers import Evaluation
 from rlt_service.dashboard.addresses import number
-from rlt_service.dashboard.evaluation_views import compared, head, listed, rows
+from rlt_service.dashboard.evaluation_views import answers, compared, head, listed, side_by_side
 from rlt_service.dashboard.frame import raw
 from rlt_service.dashboard.markup import tag
 from rlt_service.dashboard.tables import empty, heading
@@ -28,10 +29,14 @@ async def build_one(visit: Visit) -> None:
     id_ = visit.path["evaluation_id"]
     found = await visit.gateway.evaluation(id_)
     offset = number(visit.query.get("offset", "")) or 0
-    window = await visit.gateway.evaluation_rows(id_, offset=offset, limit=WINDOW)
     raw(heading("Evaluation", above=("Evaluations", "/evaluations"), here=id_))
     raw(head(found))
-    raw(rows(window, evaluation_id=id_, offset=offset, limit=WINDOW))
+    if isinstance(found, Evaluation):
+        rows = await visit.gateway.explained_rows(id_)
+        raw(side_by_side(found, rows, offset=offset, limit=WINDOW))
+        return
+    window = await visit.gateway.answer_rows(id_, offset=offset, limit=WINDOW)
+    raw(answers(window, evaluation_id=id_, offset=offset, limit=WINDOW))
 
 
 async def build_pairs(visit: Visit) -> None:
