@@ -75,7 +75,7 @@ check: $(LOCKED) lint types contracts fast ## Format, lint, types, import contra
 fast: $(LOCKED) ## The tests on the fake engine (3 minutes)
 	@$(BIN)/pytest -m "not real and not processes and not training and not fuzz" $(IN_PARALLEL)
 
-slow: $(LOCKED) ## The tests that start processes (rlt up, brokers, workers), train a tiny model, or fuzz the contract, without vLLM
+slow: $(LOCKED) ## The tests that start processes (rlt up, brokers, workers, a browser), train a tiny model, or fuzz the contract, without vLLM
 	@$(BIN)/pytest -m "processes or training or fuzz" $(IN_PARALLEL)
 
 real: $(LOCKED) ## The tests on real vLLM with SmolLM2-135M
@@ -137,6 +137,6 @@ format: $(LOCKED) ## Format and mend what ruff can
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 lock: ## Write requirements/cpu.lock.txt anew (needs uv)
-	uv pip compile pyproject.toml requirements/cpu.in --extra serve --extra train --extra cpu --extra dev \
+	uv pip compile pyproject.toml requirements/cpu.in --extra serve --extra train --extra cpu --extra dashboard --extra dev \
 		--override requirements/cpu.overrides.txt --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements/cpu.lock.txt

@@ -218,7 +218,8 @@ async def _start(
         shadow.start()
         stack.push_async_callback(shadow.stop)
     conductor = _conductor(settings, stack, database=database, engines=engines, reconciler=reconciler)
-    live = LiveState(in_hand=in_hand, hosts=dict if engines is None else engines.every_host)
+    hosts = dict if engines is None else engines.every_host
+    live = LiveState(in_hand=in_hand, hosts=hosts, folder=settings.artifacts if "control" in settings.roles else None)
     metrics.watch(live)
     stack.callback(metrics.forget, live)
     return Services(

@@ -28,13 +28,16 @@ class KnownHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call, or answer 403."""
-        if scope["type"] == "http" and ANY not in self._allowed:
+        if scope["type"] in ("http", "websocket") and ANY not in self._allowed:
             for host in Headers(scope=scope).getlist("host"):
                 if not self._is_known(host):
                     error = ForbiddenError(
                         f"this server is not known as {host[:80]!r}: address it as localhost or 127.0.0.1, or name "
                         "the host in RLT_ALLOWED_HOSTS"
                     )
+                    if scope["type"] == "websocket":
+                        await refuse_socket(receive, send)
+                        return
                     await answer_of(error, request_id=scope["state"]["request_id"])(scope, receive, send)
                     return
         await self._app(scope, receive, send)
@@ -49,6 +52,12 @@ def allowed_hosts(settings: Settings) -> Collection[str]:
     if settings.allowed_hosts is not None:
         return settings.allowed_hosts
     return ("localhost", settings.host) if is_loopback(settings.host) else (ANY,)
+
+
+async def refuse_socket(receive: Receive, send: Send) -> None:
+    """Close a socket before it was opened: whoever asks sees a 403."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1008})
 
 
 def _name_of(host: str) -> str | None:

@@ -3,8 +3,10 @@
 Labels come from the app's own routes, statuses and engines, never from what a caller sends.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -81,16 +83,30 @@ class Metrics:
 class LiveState(Collector):
     """What is in hand and how the engine is, read when it is asked for."""
 
-    def __init__(self, *, in_hand: InHand, hosts: Callable[[], Mapping[str, EngineHost]]) -> None:
-        """Take the owners of the facts; `hosts` gives the engines' by the base or version that each holds."""
+    def __init__(
+        self, *, in_hand: InHand, hosts: Callable[[], Mapping[str, EngineHost]], folder: Path | None = None
+    ) -> None:
+        """Take the owners of the facts; `hosts` gives the engines' by what each holds, `folder` lies on the disk."""
         self._in_hand = in_hand
         self._hosts = hosts
+        self._folder = folder
 
     def collect(self) -> Iterator[Metric]:
         """Read the facts."""
         yield GaugeMetricFamily("rlt_requests_in_hand", "Generations and scores in hand.", value=self._in_hand.requests)
+        if self._folder is not None:
+            yield from _disk_facts(self._folder)
         if hosts := self._hosts():
             yield from _engine_facts(hosts)
+
+
+def _disk_facts(folder: Path) -> Iterable[Metric]:
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:  # readiness says what is wrong with it
+        return
+    yield GaugeMetricFamily("rlt_disk_bytes", "Size of the disk that holds the artifacts.", value=disk.total)
+    yield GaugeMetricFamily("rlt_disk_free_bytes", "What is free of it.", value=disk.free)
 
 
 def _engine_facts(hosts: Mapping[str, EngineHost]) -> Iterable[Metric]:

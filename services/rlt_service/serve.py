@@ -18,6 +18,7 @@ from rlt_core.errors import ConfigurationError, RltError
 from rlt_service import pauses
 from rlt_service.app import create_app, open_state
 from rlt_service.container import Services
+from rlt_service.dashboard.mounting import add_dashboard
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import EngineHost
 from rlt_service.launch import port
@@ -77,6 +78,7 @@ def serve(settings: Settings, *, make_engine: Callable[[Weights], Engine] | None
         server.should_exit = True
 
     app = create_app(settings, on_engine_failure=fail, make_engine=make_engine)
+    add_dashboard(app, settings)
     server = LeavingServer(
         uvicorn.Config(
             app,

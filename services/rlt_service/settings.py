@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; null is SQLite under the state folder."""
     broker_url: str | None = None
     """Redis or Valkey URL; null is an embedded Valkey under the state folder."""
+    dashboard: Literal["auto", "on", "off"] = "auto"
+    """The dashboard at `/`. auto: where this process plays control and the extra `[dashboard]` is installed."""
     service_url: str | None = None
     """Where trainers and supervisors reach this service; null is this process's own address."""
 

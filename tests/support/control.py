@@ -51,7 +51,7 @@ class Control:
         return write_model(self.services.artifacts.root / "imports" / name, seed=seed)
 
     def version(self, name: str, *, role: Role = "teacher", seed: int = 0, **foreign: str) -> str:
-        """Register an adapter as the next version of a name, past the routes; `foreign`: another base or format."""
+        """Register an adapter as the next version of a name, past the routes; `foreign`: base, format, parent."""
         folder = self.import_folder(f"{name}-{seed}", seed=seed)
         base = self.services.registry.base()
         made = self.services.registry.register(
@@ -60,6 +60,7 @@ class Control:
                 role=role,
                 base_model=foreign.get("base_model", base.base_model),
                 format=foreign.get("format", base.format),
+                parent=foreign.get("parent"),
                 folder=folder,
                 sha256=adapter_sha256(folder),
                 lora_rank=4,

@@ -3,6 +3,7 @@
 from rlt_core.measures import figures_of, values_of
 from rlt_core.schemas.base import new_id, now_utc
 from rlt_core.schemas.evaluate import EvaluateSpec
+from rlt_core.schemas.jobs import JobResult
 from rlt_core.schemas.measured import AnswerRow, ModelEvaluation
 from rlt_service.store.measured import MeasuredStore
 from tests.support.control import Control
@@ -53,5 +54,6 @@ def measure(control: Control, model: str, *, dataset: str = "ds_1") -> ModelEval
     ]
     made = made.model_copy(update={"figures": figures_of(values_of(rows))})
     [kept] = MeasuredStore(control.services.database).keep(job, [(made, rows)])
-    control.services.jobs.finish(job.id, job.attempt, "succeeded")
+    result = JobResult(evaluation=kept.id, evaluations=[kept.id])
+    control.services.jobs.finish(job.id, job.attempt, "succeeded", result=result)
     return kept

@@ -1,6 +1,6 @@
 """Own what can be read of a job's course: its series of metrics, its checkpoints, the end of its log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +25,13 @@ class Reports:
 
         A step that was done again after a crash has the values of the last attempt.
         """
-        by_step: dict[int, dict[str, float]] = {}
-        for event in self._events(job_id, type_="progress"):
-            step = int(event.data.get("step", 0))
-            if step > after_step:
-                by_step[step] = event.data.get("metrics") or {}
-        steps = _thin(sorted(by_step), max_points=max_points)
-        names = sorted({name for step in steps for name in by_step[step]})
+
+        def choose(steps: Sequence[int]) -> Sequence[int]:
+            return _thin([step for step in steps if step > after_step], max_points=max_points)
+
+        by_step = self.jobs.series(job_id, choose=choose)
+        steps = list(by_step)
+        names = sorted({name for metrics in by_step.values() for name in metrics})
         return JobMetrics(
             job=job_id, steps=steps, series={name: [by_step[step].get(name) for step in steps] for name in names}
         )

@@ -1,6 +1,6 @@
 """Own the events of a job: numbered without gaps in the transaction that changes the job, never changed after."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -38,6 +38,19 @@ def newest(session: Session, job_id: str, *, type_: str, limit: int) -> list[Job
     """Return up to `limit` events of a type, newest first."""
     query = select(JobEventRow).where(JobEventRow.job_id == job_id, JobEventRow.type == type_)
     return [_event(row) for row in session.scalars(query.order_by(JobEventRow.seq.desc()).limit(limit))]
+
+
+def steps(session: Session, job_id: str, *, type_: str) -> list[tuple[int, int]]:
+    """Return number and step of each event of a type, oldest first, without what else they tell."""
+    query = select(JobEventRow.seq, JobEventRow.data["step"].as_integer())
+    query = query.where(JobEventRow.job_id == job_id, JobEventRow.type == type_).order_by(JobEventRow.seq)
+    return [(seq, step or 0) for seq, step in session.execute(query)]
+
+
+def told(session: Session, job_id: str, seqs: Sequence[int]) -> list[dict[str, Any]]:
+    """Return what the events of these numbers tell, the oldest first."""
+    query = select(JobEventRow.data).where(JobEventRow.job_id == job_id, JobEventRow.seq.in_(seqs))
+    return list(session.scalars(query.order_by(JobEventRow.seq)))
 
 
 def _event(row: JobEventRow) -> JobEvent:

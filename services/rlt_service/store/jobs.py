@@ -1,6 +1,6 @@
 """Own the jobs table: submit, claim, beat, progress, end. Every write of a running attempt is fenced by its number."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast, get_args
@@ -345,6 +345,22 @@ class JobStore:
         with self._database.reading() as session:
             find_job(session, job_id, lock=False)
             return history.read(session, job_id, after_seq=after_seq, limit=limit, types=types)
+
+    def series(
+        self, job_id: str, *, choose: Callable[[Sequence[int]], Sequence[int]]
+    ) -> Mapping[int, Mapping[str, float]]:
+        """Return the metrics of the chosen ones among a job's steps, in their order; of others nothing is read.
+
+        `choose` is given every step that progress was told of, in order. A step that was done again after a crash has
+        the values of the last attempt. Raises NotFoundError.
+        """
+        with self._database.reading() as session:
+            find_job(session, job_id, lock=False)
+            seqs = {step: seq for seq, step in history.steps(session, job_id, type_="progress")}
+            chosen = choose(sorted(seqs))
+            told = history.told(session, job_id, sorted(seqs[step] for step in chosen))
+            by_step: dict[int, dict[str, float]] = {data.get("step", 0): data.get("metrics") or {} for data in told}
+            return {step: by_step[step] for step in chosen}
 
     def checkpoints(self, job_id: str, *, limit: int = 20) -> Sequence[JobEvent]:
         """Return the last events that told of a checkpoint, the newest first: each was stored by its job's owner."""
