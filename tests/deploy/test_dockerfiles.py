@@ -4,6 +4,7 @@ import fnmatch
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 from benchmarks.image_steps import Instruction, instructions_of, run_stage
 from rlt_service.settings import Settings
 from tests.deploy.commands import is_command, unknown_variables
-from tests.support.listening import free_port
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +120,8 @@ def environment_of(image: Path, **more: str) -> dict[str, str]:
 @pytest.mark.processes
 @pytest.mark.timeout(120)
 def test_the_builders_steps_make_an_environment_whose_server_is_healthy_and_drains(image: Path) -> None:
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     environment = environment_of(image, RLT_PORT=str(port), RLT_ENGINE="fake")
     code = "import rlt_service, rlt_client, rlt_train; print(rlt_service.__file__, rlt_client.__file__, rlt_train.__file__)"
     python = image / "opt" / "rlt" / "bin" / "python"
@@ -136,7 +137,7 @@ def test_the_builders_steps_make_an_environment_whose_server_is_healthy_and_drai
     assert not healthy("/healthz")
     with subprocess.Popen([python, "-m", "rlt_service"], env=environment, cwd=image) as server:
         try:
-            wait_until(lambda: healthy("/readyz"), within_s=60.0, what="the server is ready")
+            wait_until(lambda: healthy("/readyz"), timeout_s=60.0, what="the server is ready")
             server.send_signal(signal.SIGTERM)
             assert server.wait(timeout=30) == 0
         finally:
