@@ -23,7 +23,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--tools", type=Path, required=True, help="environment of requirements/tools.lock.txt")
     parser.add_argument("--sboms", type=Path, required=True, help="folder for the CycloneDX documents")
     parser.add_argument("--out", type=Path, required=True, help="file for the results")
-    parser.add_argument("--strict", action="store_true", help="fail where a package's advisories could not be asked for")
+    parser.add_argument(
+        "--strict", action="store_true", help="fail where a package's advisories could not be asked for"
+    )
     options = parser.parse_args(arguments)
     rules = read_rules()
     options.sboms.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Own the calls of the tools in .tools: metadata of locked packages, bills of materials, advisories, code and secrets."""
+"""Own the calls of the tools in .tools: metadata of locked packages, bills of materials, advisories, code, secrets."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ def bill_of_materials(tools: Path, lock: Path, *, target: Path) -> dict[str, Any
 
 
 def advisories(tools: Path, lock: Path) -> dict[str, Any]:
-    """Ask PyPI for known vulnerabilities of a lock's packages: how many were looked up, which were not, what was found."""
+    """Ask PyPI for known vulnerabilities of a lock's packages: how many were looked up, how many not, what was found."""
     options = ["--no-deps", "--disable-pip", "--progress-spinner", "off", "--format", "json"]
     said = _run(tools, "pip-audit", *options, "--requirement", str(lock), good=(0, 1))
     try:
@@ -63,7 +63,12 @@ def advisories(tools: Path, lock: Path) -> dict[str, Any]:
         for entry in found
         if entry.get("vulns")
     ]
-    return {"lock": lock.name, "looked_up": len(found) - len(skipped), "not_looked_up": len(skipped), "found": vulnerable}
+    return {
+        "lock": lock.name,
+        "looked_up": len(found) - len(skipped),
+        "not_looked_up": len(skipped),
+        "found": vulnerable,
+    }
 
 
 def code_findings(tools: Path, *, skipped: Mapping[str, str]) -> list[str]:

@@ -42,7 +42,7 @@ REFUSED: tuple[dict[str, Any], ...] = (
 
 @pytest.fixture(scope="module")
 def rendered(tools: Path) -> dict[str, Any]:
-    """What Helm makes of the defaults, of everything switched on, and of values that are to be refused."""
+    """Give what Helm makes of the defaults, of everything switched on, and of values that are to be refused."""
     wanted = json.dumps([{}, EVERYTHING, *REFUSED])
     command = [tools / "python", ROOT / ".ci" / "render_chart.py", CHART]
     done = subprocess.run(command, input=wanted, capture_output=True, text=True, check=False, timeout=100)
@@ -68,7 +68,11 @@ def pods(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def environment_of(container: dict[str, Any], manifests: list[dict[str, Any]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for source in container.get("envFrom", []):
-        found |= SECRETS if "secretRef" in source else of_kind(manifests, "ConfigMap")[source["configMapRef"]["name"]]["data"]
+        found |= (
+            SECRETS
+            if "secretRef" in source
+            else of_kind(manifests, "ConfigMap")[source["configMapRef"]["name"]]["data"]
+        )
     return {**found, **{entry["name"]: entry["value"] for entry in container.get("env", [])}}
 
 
@@ -86,7 +90,9 @@ def test_values_that_cannot_be_meant_are_refused(rendered: dict[str, Any]) -> No
     assert "external metric" in said[1]
 
 
-def test_every_process_gets_settings_that_it_accepts_and_a_command_of_the_project(manifests: list[dict[str, Any]]) -> None:
+def test_every_process_gets_settings_that_it_accepts_and_a_command_of_the_project(
+    manifests: list[dict[str, Any]],
+) -> None:
     for name, pod in pods(manifests).items():
         (container,) = pod["containers"]
         if container["name"] != "nginx":
@@ -140,7 +146,9 @@ def test_pods_may_end_as_long_as_their_drain_takes(manifests: list[dict[str, Any
         if container["name"] == "worker":
             assert given_s > settings.cancel_grace_s + WORKER_END_S, name
     assert all(
-        pod["terminationGracePeriodSeconds"] >= slowest for name, pod in pods(manifests).items() if name.endswith("gateway")
+        pod["terminationGracePeriodSeconds"] >= slowest
+        for name, pod in pods(manifests).items()
+        if name.endswith("gateway")
     )
 
 
@@ -149,7 +157,9 @@ def test_servers_are_probed_where_they_answer_and_workers_which_do_not_listen_ar
 ) -> None:
     for pod in pods(manifests).values():
         (container,) = pod["containers"]
-        probes = {name: value["httpGet"] for name, value in container.items() if name.endswith("Probe") and "httpGet" in value}
+        probes = {
+            name: value["httpGet"] for name, value in container.items() if name.endswith("Probe") and "httpGet" in value
+        }
         if container["name"] == "server":
             assert {name: probe["path"] for name, probe in probes.items()} == {
                 "startupProbe": "/healthz",

@@ -42,7 +42,7 @@ def settings_of(service: dict[str, Any], secrets: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What docker/secrets.sh draws."""
+    """Draw passwords as docker/secrets.sh does."""
     folder = tmp_path_factory.mktemp("drawn") / "secrets"
     subprocess.run([ROOT / "docker" / "secrets.sh", folder], check=True, capture_output=True)
     return folder
@@ -151,13 +151,17 @@ def test_on_cpus_no_gpu_is_asked_for_and_else_each_process_has_its_own(files: li
     found = services_of(*files)
     device = re.compile(r"\$\{(\w+):-(\d)\}")
     asked = re.findall(device, json.dumps(found))
-    assert len({number for _, number in asked}) == len(asked) == (0 if CPU in files else 3 if SHARED not in files else 2)
+    assert (
+        len({number for _, number in asked}) == len(asked) == (0 if CPU in files else 3 if SHARED not in files else 2)
+    )
     images = {found[name]["image"] for name in OURS if name in found}
     assert images == {"rlt:cpu" if CPU in files else "rlt:gpu"}
 
 
 def test_secrets_are_drawn_once_for_the_owner_alone(secrets: Path) -> None:
-    drawn = {file.name: dict(line.split("=", 1) for line in file.read_text().splitlines()) for file in secrets.iterdir()}
+    drawn = {
+        file.name: dict(line.split("=", 1) for line in file.read_text().splitlines()) for file in secrets.iterdir()
+    }
     assert set(drawn) == {"rlt.env", "postgres.env", "valkey.env", "grafana.env"}
     assert all(file.stat().st_mode & 0o077 == 0 for file in secrets.iterdir())
     password = drawn["postgres.env"]["POSTGRES_PASSWORD"]

@@ -33,11 +33,18 @@ def values(instructions: list[Instruction], keyword: str, stage: str = "runtime"
 
 def admitted(path: str) -> bool:
     """Tell whether .dockerignore lets a path into the build."""
-    lines = [line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] not in ("#", "")]
+    lines = [
+        line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] not in ("#", "")
+    ]
     found = True
     for line in lines:
         pattern = line.removeprefix("!").removeprefix("**/")
-        if pattern == "*" or path == pattern or path.startswith(f"{pattern}/") or fnmatch.fnmatch(Path(path).name, pattern):
+        if (
+            pattern == "*"
+            or path == pattern
+            or path.startswith(f"{pattern}/")
+            or fnmatch.fnmatch(Path(path).name, pattern)
+        ):
             found = line.startswith("!")
     return found
 
@@ -123,7 +130,7 @@ def test_the_builders_steps_make_an_environment_whose_server_is_healthy_and_drai
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = environment_of(image, RLT_PORT=str(port), RLT_ENGINE="fake")
-    code = "import rlt_service, rlt_client, rlt_train; print(rlt_service.__file__, rlt_client.__file__, rlt_train.__file__)"
+    code = "import rlt_service as s, rlt_client as c, rlt_train as t; print(s.__file__, c.__file__, t.__file__)"
     python = image / "opt" / "rlt" / "bin" / "python"
     found = subprocess.run([python, "-c", code], env=environment, cwd=image, capture_output=True, text=True, check=True)
     assert all(path.startswith(str(image)) for path in found.stdout.split())

@@ -18,7 +18,11 @@ from tests.deploy.composition import MAIN, services_of
 TEMPLATE = Path(__file__).parents[2] / "docker" / "helm" / "rlt" / "files" / "gateway.conf.template"
 CONFIGURATION = TEMPLATE.read_text(encoding="utf-8")
 ROUTES = [
-    (role, route.path) for role, routers in ROUTERS.items() for router in routers for route in router.routes if isinstance(route, Route)
+    (role, route.path)
+    for role, routers in ROUTERS.items()
+    for router in routers
+    for route in router.routes
+    if isinstance(route, Route)
 ]
 
 

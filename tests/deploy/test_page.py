@@ -21,7 +21,9 @@ def test_every_file_that_is_named_is_there() -> None:
 
 def test_every_variable_is_a_setting_and_every_command_is_one() -> None:
     assert unknown_variables(PAGE) == set()
-    commands = re.findall(r"(?:^|migrate |-- )(rlt (?:keys|backup|restore|up)(?: (?:create|list))?)", PAGE, re.MULTILINE)
+    commands = re.findall(
+        r"(?:^|migrate |-- |`)(rlt (?:keys|backup|restore|up)(?: (?:create|list))?)", PAGE, re.MULTILINE
+    )
     assert len(commands) >= 4
     assert all(is_command(command.split()) for command in commands)
 

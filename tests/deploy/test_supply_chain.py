@@ -88,9 +88,9 @@ def test_the_committed_audit_is_of_all_that_is_locked(found: dict[str, Any]) -> 
 def test_every_exception_is_needed(found: dict[str, Any]) -> None:
     names = {entry["name"] for entry in found["licences"]}
     assert set(RULES.licences.exceptions) <= names
-    assert {beginning for beginning in RULES.licences.vendors if any(name.startswith(beginning) for name in names)} == set(
-        RULES.licences.vendors
-    )
+    assert {
+        beginning for beginning in RULES.licences.vendors if any(name.startswith(beginning) for name in names)
+    } == set(RULES.licences.vendors)
     assert set(RULES.bandit_accepted) <= set(found["bandit"])
     assert set(RULES.secrets_accepted) <= set(found["secrets"])
 

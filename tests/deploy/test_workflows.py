@@ -60,7 +60,8 @@ def test_updates_are_proposed_for_everything_that_is_pinned() -> None:
 
 @pytest.mark.parametrize(
     ("schema", "file"),
-    [("github-workflows", path.relative_to(ROOT)) for path in WORKFLOWS] + [("dependabot", Path(".github/dependabot.yml"))],
+    [("github-workflows", path.relative_to(ROOT)) for path in WORKFLOWS]
+    + [("dependabot", Path(".github/dependabot.yml"))],
     ids=str,
 )
 def test_files_keep_to_their_schemas(schema: str, file: Path, tools: Path) -> None:
