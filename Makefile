@@ -137,7 +137,7 @@ $(TOOLED): requirements/tools.lock.txt
 	@$(TOOLS)/bin/pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements/tools.lock.txt
 	@touch $@
 
-audit: $(LOCKED) $(TOOLED) ## Licences, bills of materials, advisories, code and secrets (2 minutes; AUDIT=--strict)
+audit: $(LOCKED) $(TOOLED) ## Licences, bills of materials, advisories, code and secrets (4 minutes; AUDIT=--strict)
 	@$(BIN)/python -m benchmarks.supply_chain --tools $(TOOLS) --sboms $(RLT_HOME)/sboms --out docs/results/supply-chain.json $(AUDIT)
 
 wheel: $(LOCKED) ## Build the wheel into dist/

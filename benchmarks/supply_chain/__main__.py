@@ -40,13 +40,13 @@ def main(arguments: Sequence[str]) -> int:
             scans.bill_of_materials(options.tools, lock, target=options.sboms / f"{lock.name[:-9]}.cdx.json")
             for lock in IMAGES
         ],
-        "advisories": [scans.advisories(options.tools, lock) for lock in LOCKS],
+        "advisories": scans.advisories(options.tools, LOCKS),
         "bandit": scans.code_findings(options.tools, skipped=rules.bandit_skipped),
         "secrets": scans.secret_findings(options.tools),
     }
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     problems = problems_of(found, rules)
-    unseen = sum(entry["not_looked_up"] for entry in found["advisories"])
+    unseen = found["advisories"]["not_looked_up"]
     for line in problems:
         _say(f"refused: {line}")
     if unseen:
@@ -60,7 +60,7 @@ def problems_of(found: dict[str, Any], rules: Rules) -> list[str]:
     packages = [Package(**entry) for entry in found["licences"]]
     return [
         *(f"licence: {line}" for line in refused(packages, rules.licences)),
-        *(f"vulnerable: {line}" for entry in found["advisories"] for line in entry["found"]),
+        *(f"vulnerable: {line}" for line in found["advisories"]["found"]),
         *(f"bandit: {line}" for line in found["bandit"] if line not in rules.bandit_accepted),
         *(f"secret: {line}" for line in found["secrets"] if line not in rules.secrets_accepted),
     ]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,11 @@ class ToolError(Exception):
 
 def packages_of(tools: Path, locks: Sequence[Path]) -> list[Package]:
     """Ask pip for the metadata of every locked package, without installing one."""
-    wanted = sorted({pair for lock in locks for pair in locked(lock.read_text(encoding="utf-8"))})
-    found: list[Package] = []
-    # A package that is locked in two versions, for two Pythons, is asked for twice.
-    seen: dict[str, int] = {}
-    rounds: dict[int, list[str]] = {}
-    for name, version in wanted:
-        seen[name] = seen.get(name, -1) + 1
-        rounds.setdefault(seen[name], []).append(f"{name}=={version}")
     options = ["--quiet", "--dry-run", "--ignore-installed", "--no-deps", "--ignore-requires-python"]
+    found: list[Package] = []
     with tempfile.TemporaryDirectory() as folder:
-        report, asked = Path(folder) / "report.json", Path(folder) / "asked.txt"
-        for lines in rounds.values():
-            asked.write_text("\n".join(lines), encoding="utf-8")
+        report = Path(folder) / "report.json"
+        for asked in _asked(locks, Path(folder)):
             _run(tools, "pip", "install", *options, "--report", str(report), "--requirement", str(asked))
             installs = json.loads(report.read_text(encoding="utf-8"))["install"]
             found += [package_of(entry["metadata"]) for entry in installs]
@@ -49,26 +41,24 @@ def bill_of_materials(tools: Path, lock: Path, *, target: Path) -> dict[str, Any
     return {"lock": lock.name, "components": parts, "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def advisories(tools: Path, lock: Path) -> dict[str, Any]:
-    """Ask PyPI for known vulnerabilities of a lock's packages: how many were looked up, how many not, what was found."""
+def advisories(tools: Path, locks: Sequence[Path]) -> dict[str, Any]:
+    """Ask PyPI for known vulnerabilities of locked packages: how many were looked up, how many not, what was found."""
     options = ["--no-deps", "--disable-pip", "--progress-spinner", "off", "--format", "json"]
-    said = _run(tools, "pip-audit", *options, "--requirement", str(lock), good=(0, 1))
-    try:
-        found: list[dict[str, Any]] = json.loads(said)["dependencies"]
-    except ValueError as error:
-        raise ToolError(f"pip-audit gave no answer for {lock.name}: {said[-300:]}") from error
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for asked in _asked(locks, Path(folder)):
+            said = _run(tools, "pip-audit", *options, "--requirement", str(asked), good=(0, 1))
+            try:
+                found += json.loads(said)["dependencies"]
+            except ValueError as error:
+                raise ToolError(f"pip-audit gave no answer: {said[-300:]}") from error
     skipped = [entry["name"] for entry in found if "skip_reason" in entry]
     vulnerable = [
         f"{entry['name']} {entry['version']}: {', '.join(one['id'] for one in entry['vulns'])}"
         for entry in found
         if entry.get("vulns")
     ]
-    return {
-        "lock": lock.name,
-        "looked_up": len(found) - len(skipped),
-        "not_looked_up": len(skipped),
-        "found": vulnerable,
-    }
+    return {"looked_up": len(found) - len(skipped), "not_looked_up": len(skipped), "found": vulnerable}
 
 
 def code_findings(tools: Path, *, skipped: Mapping[str, str]) -> list[str]:
@@ -85,6 +75,18 @@ def secret_findings(tools: Path) -> list[str]:
     files = [name for name in files if not name.startswith("docs/results/")]
     said = json.loads(_run(tools, "detect-secrets", "scan", *files))
     return sorted({f"{entry['type']} {name}" for name, entries in said["results"].items() for entry in entries})
+
+
+def _asked(locks: Sequence[Path], folder: Path) -> Iterator[Path]:
+    """Write the locked packages as requirements: a package that is locked in two versions stands in two files."""
+    versions: dict[str, list[str]] = {}
+    for name, version in sorted({pair for lock in locks for pair in locked(lock.read_text(encoding="utf-8"))}):
+        versions.setdefault(name, []).append(version)
+    for place in range(max(map(len, versions.values()))):
+        lines = [f"{name}=={found[place]}" for name, found in versions.items() if place < len(found)]
+        asked = folder / f"asked-{place}.txt"
+        asked.write_text("\n".join(lines), encoding="utf-8")
+        yield asked
 
 
 def _run(tools: Path, tool: str, *arguments: str, good: Sequence[int] = (0,)) -> str:

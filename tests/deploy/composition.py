@@ -1,5 +1,6 @@
 """Read a compose file as Docker does: merge keys, `!reset`, `!override`, and later files over earlier ones."""
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,9 @@ def merged(earlier: Any, later: Any) -> Any:
     return later
 
 
+@functools.cache
 def composed(*files: Path) -> dict[str, Any]:
-    """Give the composition of files, without the extensions (`x-…`) that only they use."""
+    """Give the composition of files, without the extensions (`x-…`) that only they use; not to be changed."""
     found: Any = {}
     for file in files:
         found = merged(found, yaml.load(file.read_text(encoding="utf-8"), ComposeLoader))

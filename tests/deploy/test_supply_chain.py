@@ -14,7 +14,7 @@ from benchmarks.supply_chain.rules import read_rules
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results" / "supply-chain.json"
 RULES = read_rules()
-NOTHING: dict[str, Any] = {"licences": [], "advisories": [], "bandit": [], "secrets": []}
+NOTHING: dict[str, Any] = {"licences": [], "advisories": {"found": []}, "bandit": [], "secrets": []}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_package_of_a_refused_licence_is_named_and_an_exception_is_not() -> No
     [
         ({"bandit": ["B602 rlt_core/new.py"]}, "bandit: B602 rlt_core/new.py"),
         ({"secrets": ["AWS Access Key README.md"]}, "secret: AWS Access Key README.md"),
-        ({"advisories": [{"found": ["jinja2 3.1.5: X-1"]}]}, "vulnerable: jinja2 3.1.5: X-1"),
+        ({"advisories": {"found": ["jinja2 3.1.5: X-1"]}}, "vulnerable: jinja2 3.1.5: X-1"),
     ],
 )
 def test_what_nobody_has_accepted_is_a_problem(more: dict[str, Any], problem: str) -> None:
