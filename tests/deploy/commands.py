@@ -8,7 +8,6 @@ from typing import Any
 from unittest import mock
 
 import typer.main
-from click import Group
 
 from rlt_client.cli.app import build
 from rlt_service.settings import Settings
@@ -31,12 +30,14 @@ def is_command(words: Sequence[str]) -> bool:
     if words[:1] == ["rlt"]:
         group: Any = typer.main.get_command(build())
         for word in words[1:]:
-            if not isinstance(group, Group):
+            # Of a group; what follows a command itself are its arguments.
+            commands = getattr(group, "commands", None)
+            if commands is None:
                 return True
-            if word not in group.commands:
+            if word not in commands:
                 return False
-            group = group.commands[word]
-        return not isinstance(group, Group)
+            group = commands[word]
+        return getattr(group, "commands", None) is None
     return False
 
 

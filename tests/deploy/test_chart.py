@@ -24,7 +24,7 @@ EVERYTHING: dict[str, Any] = {
     "servers": {"teacher": {"autoscaling": {"enabled": True}}, "student": {"gpus": 0}},
     "workers": {
         "train": {"autoscaling": {"enabled": True, "metric": "waiting", "labels": {"queue": "train"}}},
-        "cpu": {"queues": ["collect", "evaluate"], "replicas": 3, "gpus": 0, "autoscaling": {"enabled": False}},
+        "cpu": {"queues": ["collect", "evaluate"], "replicas": 3, "gpus": 0, "resources": {"limits": {"memory": "8Gi"}}},
     },
     "ingress": {"enabled": True, "host": "rlt.example", "tlsSecret": "certificate"},
     "networkPolicy": {"callers": [{"team": "a"}]},
@@ -37,6 +37,7 @@ REFUSED: tuple[dict[str, Any], ...] = (
     {"settings": {"HOME": "/root"}},
     {"servers": {"teacher": {"roles": ["tutor"]}}},
     {"drainGraceSeconds": -1},
+    {"workers": {"greedy": {"queues": ["train"], "replicas": 1, "gpus": 0, "resources": {}}}},
 )
 
 

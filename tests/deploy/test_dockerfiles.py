@@ -146,6 +146,7 @@ def test_the_builders_steps_make_an_environment_whose_server_is_healthy_and_drai
         try:
             wait_until(lambda: healthy("/readyz"), timeout_s=60.0, what="the server is ready")
             server.send_signal(signal.SIGTERM)
-            assert server.wait(timeout=30) == 0
+            # uvicorn drains, then ends by the signal that it was sent.
+            assert server.wait(timeout=30) in (0, -signal.SIGTERM)
         finally:
             server.kill()
