@@ -24,7 +24,12 @@ EVERYTHING: dict[str, Any] = {
     "servers": {"teacher": {"autoscaling": {"enabled": True}}, "student": {"gpus": 0}},
     "workers": {
         "train": {"autoscaling": {"enabled": True, "metric": "waiting", "labels": {"queue": "train"}}},
-        "cpu": {"queues": ["collect", "evaluate"], "replicas": 3, "gpus": 0, "resources": {"limits": {"memory": "8Gi"}}},
+        "cpu": {
+            "queues": ["collect", "evaluate"],
+            "replicas": 3,
+            "gpus": 0,
+            "resources": {"limits": {"memory": "8Gi"}},
+        },
     },
     "ingress": {"enabled": True, "host": "rlt.example", "tlsSecret": "certificate"},
     "networkPolicy": {"callers": [{"team": "a"}]},
