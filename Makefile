@@ -2,6 +2,10 @@
 
 PYTHON ?= $(firstword $(shell for name in python3.11 python3.12 python3.13 python3; do command -v $$name; done))
 VENV ?= .venv
+# Environment of the tools that look at images, charts, workflows and dependencies; nothing of the project runs in it.
+TOOLS ?= .tools
+# `AUDIT=--strict` fails where advisories cannot be asked for.
+AUDIT ?=
 # Where torch's CPU build comes from when pip's own index does not have it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # More words for the demonstration, such as `--results docs/results` or `--seed 1`.
@@ -29,16 +33,18 @@ ONLY ?=
 PROPERTIES = $(shell grep -lE '^@given|^from hypothesis import' -r tests/core tests/tokens tests/service tests/client)
 # State of the server, the demo and the tests; nothing is written elsewhere.
 export RLT_HOME ?= $(CURDIR)/.rlt
+export RLT_TOOLS ?= $(abspath $(TOOLS))
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --disable-pip-version-check
 LOCKED := $(VENV)/.installed
+TOOLED := $(TOOLS)/.installed
 
 .DEFAULT_GOAL := help
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo docs test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large experiment-rl experiment-distill lint types contracts format lock
+.PHONY: help setup up demo docs test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large experiment-rl experiment-distill tools audit wheel image-steps lock-images lock-tools lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -124,6 +130,22 @@ experiment-rl: $(LOCKED) ## Choose a task, train and measure what is left of the
 experiment-distill: $(LOCKED) ## Make students of explanations, measure and reinforce what is left of them (docs/decisions/0028; calls of MINUTES, about 5 hours in all; SMOKE=--smoke tries it)
 	@$(BIN)/python -m benchmarks.distillation all --home $(RLT_HOME) --data $(DATA) --work $(RLT_HOME)/distillation --rl-work $(RLT_HOME)/experiment --rl-out docs/results/rl --out docs/results/distil --minutes $(MINUTES) $(SMOKE)
 
+tools: $(TOOLED) ## Install what looks at images, chart, workflows and dependencies into .tools (120 MB); tests of docker/ need it
+
+$(TOOLED): requirements/tools.lock.txt
+	@test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements/tools.lock.txt
+	@touch $@
+
+audit: $(LOCKED) $(TOOLED) ## Licences, bills of materials, advisories, code and secrets (4 minutes; AUDIT=--strict)
+	@$(BIN)/python -m benchmarks.supply_chain --tools $(TOOLS) --sboms $(RLT_HOME)/sboms --out docs/results/supply-chain.json $(AUDIT)
+
+wheel: $(LOCKED) ## Build the wheel into dist/
+	@$(BIN)/python -m hatchling build --target wheel --directory dist
+
+image-steps: $(LOCKED) ## Run the builder stage of docker/Dockerfile.cpu in a folder, without Docker, and what it made (5 minutes)
+	@$(BIN)/python -m benchmarks.image_steps docker/Dockerfile.cpu
+
 lint: $(LOCKED)
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check .
 
@@ -140,3 +162,16 @@ lock: ## Write requirements/cpu.lock.txt anew (needs uv)
 	uv pip compile pyproject.toml requirements/cpu.in --extra serve --extra train --extra cpu --extra dashboard --extra dev \
 		--override requirements/cpu.overrides.txt --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements/cpu.lock.txt
+
+# Newest versions within pyproject.toml, but those of cpu.lock.txt where they fit: an image runs what was tested.
+lock-images: ## Write requirements/image-cpu.lock.txt and image-gpu.lock.txt anew (needs uv)
+	@for kind in cpu gpu; do \
+		cp requirements/cpu.lock.txt requirements/image-$$kind.lock.txt && \
+		uv pip compile pyproject.toml requirements/$$kind.in --extra serve --extra train --extra $$kind \
+			--override requirements/$$kind.overrides.txt --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+			--output-file requirements/image-$$kind.lock.txt || exit; done
+
+lock-tools: ## Write requirements/tools.lock.txt anew (needs uv)
+	uv pip compile requirements/tools.in --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --output-file requirements/tools.lock.txt

@@ -1,0 +1,1 @@
+"""What the project is made of and whether it may be: `make audit`."""
