@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from rlt_client import _problems
 from rlt_client._errors import APIConnectionError, APIResponseValidationError, APITimeoutError
+from rlt_core import trace_context
+from rlt_core.spans import Span, here, span
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
@@ -47,6 +49,8 @@ class Api:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         headers |= {"RLT-Flow": flow} if flow else {}
         self._timeout_s = timeout_s
+        self._trace = here()
+        """The trace of whoever made the client: threads that call it begin outside of every trace."""
         with self._failures():
             self._http = httpx.Client(
                 base_url=self.base_url,
@@ -99,10 +103,16 @@ class Api:
         accept_status: tuple[int, ...] = (),
     ) -> httpx.Response:
         """Send and give the whole answer; raises an APIStatusError for any status of 400 or more."""
-        with self._failures():
+        with self._failures(), self._traced(method) as traced:
             response = self._http.request(
-                method, path, json=body, content=content, params=_present(params), headers=headers
+                method,
+                path,
+                json=body,
+                content=content,
+                params=_present(params),
+                headers={**traced.headers, **(headers or {})},
             )
+            traced.answered(response)
         if response.status_code not in accept_status:
             _raise_for_status(response)
         return response
@@ -134,10 +144,17 @@ class Api:
         timeout.read = timeout.read if silence_s is None else min(silence_s, self._timeout_s)
         with (
             self._failures(),
+            self._traced(method) as traced,
             self._http.stream(
-                method, path, json=body, params=_present(params), headers=headers, timeout=timeout
+                method,
+                path,
+                json=body,
+                params=_present(params),
+                headers={**traced.headers, **(headers or {})},
+                timeout=timeout,
             ) as response,
         ):
+            traced.answered(response)
             if response.is_error:
                 response.read()
             _raise_for_status(response)
@@ -146,6 +163,13 @@ class Api:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    @contextlib.contextmanager
+    def _traced(self, method: str) -> Generator["_Traced"]:
+        """Record a call, where the application records any; its path may hold names, and is not told."""
+        above = here() or self._trace
+        with span(method, kind="client", above=above, http__request__method=method) as told:
+            yield _Traced(told, headers=trace_context.headers())
 
     @contextlib.contextmanager
     def _failures(self) -> Generator[None]:
@@ -179,6 +203,19 @@ class Api:
             f"{url} did not answer with a {into.__name__} ({where}: {first['msg']}): "
             "is it an RLT server, and of a version that this client knows?"
         )
+
+
+class _Traced:
+    """A call's span, and what the server is told of it."""
+
+    def __init__(self, told: Span, *, headers: Mapping[str, str]) -> None:
+        self._told = told
+        self.headers = headers
+
+    def answered(self, response: httpx.Response) -> None:
+        self._told.set(http__response__status_code=response.status_code)
+        if response.is_error:
+            self._told.fail(str(response.status_code))
 
 
 def _raise_for_status(response: httpx.Response) -> None:

@@ -41,6 +41,7 @@ from rlt_service.leases import Leases
 from rlt_service.metrics import CallMetrics, LiveState, Metrics
 from rlt_service.openapi import DescribedApi
 from rlt_service.request_ids import RequestIds
+from rlt_service.request_traces import RequestTraces
 from rlt_service.roles import ProcessRole
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
@@ -134,6 +135,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(KnownHosts, allowed=allowed_hosts(settings))
     app.add_middleware(BoundedConnections, most=settings.max_connections)
     app.add_middleware(RequestIds)
+    app.add_middleware(RequestTraces)
     app.add_middleware(CallMetrics, metrics=metrics)
 
 

@@ -104,6 +104,8 @@ class JobRow(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(Document)
     owner: Mapped[str | None] = mapped_column(String(16))
     """Key that it was submitted with."""
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    """Where in which trace it was submitted; null for jobs of releases that kept none."""
     pipeline_id: Mapped[str | None] = mapped_column(String(40), index=True)
     """Whose step it is; null for a job of its own."""
     pipeline_round: Mapped[int | None] = mapped_column(Integer)

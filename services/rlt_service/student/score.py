@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rlt_core.errors import ScoringError
 from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
 from rlt_core.schemas.score import RewardConfig, ScoreRequest, ScoreResponse, ScoreUsage
+from rlt_service import engine_calls
 from rlt_service.engine.admission import cancel_all
 from rlt_service.engine.protocol import Engine, SequenceScoreRequest, SequenceScoreResult
 from rlt_service.engine.request_checks import check_results, check_temperature
@@ -134,7 +135,7 @@ async def _ask(plan: ScorePlan, *, student: Engine, teacher: Engine) -> list[Seq
 
 
 async def _scored(engine: Engine, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
-    results = await engine.score(requests)
+    results = await engine_calls.score(engine, requests)
     check_results(requests, results)
     return results
 

@@ -10,6 +10,7 @@ from rlt_core.schemas.explain import ExplainUsage
 from rlt_core.schemas.solve import Solution, SolutionTokens, SolveRequest, SolveResponse
 from rlt_core.solutions import read_solution
 from rlt_core.tokens import SequenceCodec
+from rlt_service import engine_calls
 from rlt_service.engine.own_logprobs import is_cut_off, logprob_temperature, scored_anew
 from rlt_service.engine.protocol import AdapterRef, Completion, Engine, GenerateRequest
 from rlt_service.engine.request_checks import check_temperature
@@ -48,7 +49,7 @@ class Solver:
             asked = _asked(request, engine, prompt=prompt, adapter=student.adapter)
             with self.in_hand.taken(Load(requests=request.n, tokens=request.n * (len(prompt) + request.max_tokens))):
                 async with engine.holding(student.adapter):
-                    made = await engine.generate(asked)
+                    made = await engine_calls.generate(engine, asked)
                     completions = made.completions
                     if anew:
                         completions = await scored_anew(completions, asked=asked, engine=engine)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rlt_core.schemas.base import EngineRef, new_id, now_utc
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, ExplainUsage, Explanation
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
+from rlt_service import engine_calls
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand, Load
 from rlt_service.served import Versions, check_text
@@ -57,7 +58,7 @@ class Explainer:
         async with self._admitted(request) as work:
             with self.in_hand.taken(work.load):
                 async with work.engine.holding(work.teacher.adapter):
-                    result = await work.engine.generate(work.asked)
+                    result = await engine_calls.generate(work.engine, work.asked)
                     completions = await work.with_own_logprobs(result.completions)
             explanations = await asyncio.to_thread(work.read, completions)
             usage = work.usage_of(completions, cached_tokens=result.cached_tokens)
