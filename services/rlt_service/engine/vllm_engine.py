@@ -251,6 +251,7 @@ class VllmEngine:
             detail=fault or self._admission.state,
             in_flight=self._admission.in_flight,
             loaded_versions=running.adapters.versions,
+            queues=(self._generating.state("generate"), self._scoring.state("score")),
         )
 
     async def drain(self, *, timeout_s: float) -> None:

@@ -57,7 +57,8 @@ class Scorer:
                 plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
             with self.in_hand.taken(_load_of(plan), begun=begun):
                 results = await _ask(plan, student=engine, teacher=teacher_engine)
-            self.metrics.count_scores(plan.requests, results)
+            self.metrics.count_scores(plan.requests, results, explanations=len(request.explanations))
+            self.metrics.note_served("student", moved_at=players.student.moved_at)
             assembled = await asyncio.to_thread(
                 assemble,
                 plan,

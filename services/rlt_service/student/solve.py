@@ -16,6 +16,7 @@ from rlt_service.engine.protocol import AdapterRef, Completion, Engine, Generate
 from rlt_service.engine.request_checks import check_temperature
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand, Load
+from rlt_service.metrics import Metrics
 from rlt_service.served import Versions, check_text
 from rlt_service.settings import Settings
 from rlt_service.store.ownership import owner
@@ -29,6 +30,7 @@ class Solver:
     versions: Versions
     engines: Engines
     in_hand: InHand
+    metrics: Metrics
 
     async def solve(self, request: SolveRequest) -> SolveResponse:
         """Sample solutions by one version.
@@ -53,6 +55,7 @@ class Solver:
                     completions = made.completions
                     if anew:
                         completions = await scored_anew(completions, asked=asked, engine=engine)
+            self.metrics.count_generated("solve", made.completions, prompt_tokens=len(prompt))
             solutions = await asyncio.to_thread(_read, completions, request=request, asked=asked, codec=engine.codec)
             return SolveResponse(
                 id=new_id("sol"),
