@@ -38,8 +38,11 @@ from rlt_service.jobs.celery_app import make_celery
 from rlt_service.jobs.conductor import Conductor
 from rlt_service.jobs.reconciler import Reconciler
 from rlt_service.leases import Leases
-from rlt_service.metrics import CallMetrics, LiveState, Metrics
+from rlt_service.installation_metrics import InstallationMetrics
+from rlt_service.metrics import CallMetrics, Metrics
 from rlt_service.openapi import DescribedApi
+from rlt_service.process_metrics import ProcessMetrics
+from rlt_service.store.figures import FiguresStore
 from rlt_service.request_ids import RequestIds
 from rlt_service.request_traces import RequestTraces
 from rlt_service.roles import ProcessRole
@@ -220,9 +223,10 @@ async def _start(
         shadow.start()
         stack.push_async_callback(shadow.stop)
     conductor = _conductor(settings, stack, database=database, engines=engines, reconciler=reconciler)
-    live = LiveState(in_hand=in_hand, hosts=dict if engines is None else engines.every_host)
-    metrics.watch(live)
-    stack.callback(metrics.forget, live)
+    scraped = _scraped(settings, database=database, in_hand=in_hand, engines=engines, reconciler=reconciler)
+    for collector in scraped:
+        metrics.watch(collector)
+        stack.callback(metrics.forget, collector)
     return Services(
         settings=settings,
         database=database,
@@ -241,9 +245,30 @@ async def _start(
         pipelines=PipelineStore(database, settings.job_rules),
         conductor=conductor,
         metrics=metrics,
+        scraped=scraped,
         shadows=shadows,
         shadow=shadow,
     )
+
+
+def _scraped(
+    settings: Settings,
+    *,
+    database: Database,
+    in_hand: InHand,
+    engines: Engines | None,
+    reconciler: Reconciler | None,
+) -> list[ProcessMetrics | InstallationMetrics]:
+    """Make what /metrics reads at each scrape; the installation's figures are told where this process plays control."""
+    process = ProcessMetrics(
+        in_hand=in_hand,
+        hosts=dict if engines is None else engines.every_host,
+        reconciler=reconciler,
+        folders={"home": settings.home, "artifacts": settings.artifacts},
+    )
+    if "control" not in settings.roles:
+        return [process]
+    return [process, InstallationMetrics(FiguresStore(database).read, queues=settings.queues.values())]
 
 
 def _conductor(

@@ -68,7 +68,7 @@ class JobRow(Base):
     __table_args__ = (
         Index("ix_jobs_queue_status", "queue", "status"),
         Index("ix_jobs_status", "status"),
-        Index("ix_jobs_kind_status", "kind", "status"),
+        Index("ix_jobs_kind_status_attempt", "kind", "status", "attempt"),
     )
 
     ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)

@@ -1,4 +1,4 @@
-"""A job knows in which trace it was submitted, so that whoever runs it goes on in that one."""
+"""A job knows in which trace it was submitted, and retries by kind and status are read of an index alone."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,10 +10,14 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column; jobs so far belong to none."""
+    """Add the column, null for jobs so far, and have the index hold attempts too."""
     op.add_column("jobs", sa.Column("traceparent", sa.String(55), nullable=True))
+    op.drop_index("ix_jobs_kind_status", table_name="jobs")
+    op.create_index("ix_jobs_kind_status_attempt", "jobs", ["kind", "status", "attempt"])
 
 
 def downgrade() -> None:
-    """Drop it."""
+    """Take both back."""
+    op.drop_index("ix_jobs_kind_status_attempt", table_name="jobs")
+    op.create_index("ix_jobs_kind_status", "jobs", ["kind", "status"])
     op.drop_column("jobs", "traceparent")
