@@ -1,7 +1,7 @@
 """Own the spans that this process records, where OpenTelemetry is installed and told where to send them; else none.
 
 OpenTelemetry is no dependency: it is imported by `set_up` alone, or by an application that has set it up for itself.
-Nothing of it is imported, and next to nothing is done, elsewhere. What errors say is never recorded: it may quote texts.
+Elsewhere nothing of it is imported, and next to nothing done. What errors say is never recorded: it may quote texts.
 """
 
 import logging

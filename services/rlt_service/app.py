@@ -33,16 +33,15 @@ from rlt_service.error_handlers import add_error_handlers
 from rlt_service.host_names import KnownHosts, allowed_hosts
 from rlt_service.idempotency import IdempotentCalls
 from rlt_service.in_hand import InHand
+from rlt_service.installation_metrics import InstallationMetrics
 from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.celery_app import make_celery
 from rlt_service.jobs.conductor import Conductor
 from rlt_service.jobs.reconciler import Reconciler
 from rlt_service.leases import Leases
-from rlt_service.installation_metrics import InstallationMetrics
 from rlt_service.metrics import CallMetrics, Metrics
 from rlt_service.openapi import DescribedApi
 from rlt_service.process_metrics import ProcessMetrics
-from rlt_service.store.figures import FiguresStore
 from rlt_service.request_ids import RequestIds
 from rlt_service.request_traces import RequestTraces
 from rlt_service.roles import ProcessRole
@@ -51,6 +50,7 @@ from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.deletion import Deletion
+from rlt_service.store.figures import FiguresStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox

@@ -1,7 +1,7 @@
 """Own what Prometheus reads at /metrics: what this process has counted.
 
-`process_metrics.py` and `installation_metrics.py` read the rest at each scrape. Labels come from the app's own routes, statuses and engines,
-never from what a caller sends: docs/reference/metrics.md lists every metric.
+`process_metrics.py` and `installation_metrics.py` read the rest at each scrape. Labels come from the app's own routes,
+statuses and engines, never from what a caller sends: docs/reference/metrics.md lists every metric.
 """
 
 import time
@@ -65,7 +65,9 @@ class Metrics:
             "rlt_scored_explanations", "Explanations that were scored for callers.", registry=self._registry
         )
         self._made = Counter(
-            "rlt_completions", "Texts that were sampled, by call and by how they ended.", ("call", "finish"),
+            "rlt_completions",
+            "Texts that were sampled, by call and by how they ended.",
+            ("call", "finish"),
             registry=self._registry,
         )
         self._read_tokens = Counter(
@@ -86,7 +88,9 @@ class Metrics:
         )
         self._open_calls = Gauge("rlt_http_requests_open", "Calls that are being answered.", registry=self._registry)
         self._open_streams = Gauge(
-            "rlt_event_streams_open", "Server-sent event streams with a listener, by route.", ("route",),
+            "rlt_event_streams_open",
+            "Server-sent event streams with a listener, by route.",
+            ("route",),
             registry=self._registry,
         )
         self._moved: dict[Role, datetime] = dict.fromkeys(get_args(Role), now_utc())
@@ -127,9 +131,7 @@ class Metrics:
         """Count listeners of event streams that come (1) and go (-1)."""
         self._open_streams.labels(route).inc(change)
 
-    def count_generated(
-        self, call: GeneratingCall, completions: Sequence[Completion], *, prompt_tokens: int
-    ) -> None:
+    def count_generated(self, call: GeneratingCall, completions: Sequence[Completion], *, prompt_tokens: int) -> None:
         """Note what was sampled for a call; `prompt_tokens` are those of its one prompt."""
         cached = sum(made.cached_tokens for made in completions)
         self._read_tokens.labels(call, "cached").inc(cached)

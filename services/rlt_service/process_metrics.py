@@ -55,9 +55,12 @@ class ProcessMetrics(Collector):
         """Give what was found."""
         held = self._in_hand
         yield GaugeMetricFamily("rlt_requests_in_hand", "Generations and scores in hand.", value=held.requests)
-        yield GaugeMetricFamily("rlt_tokens_in_hand", "Tokens of the generations and scores in hand.", value=held.tokens)
         yield GaugeMetricFamily(
-            "rlt_admission_fullness_ratio", "Share of the room for work in hand that is taken; at 1 calls are refused.",
+            "rlt_tokens_in_hand", "Tokens of the generations and scores in hand.", value=held.tokens
+        )
+        yield GaugeMetricFamily(
+            "rlt_admission_fullness_ratio",
+            "Share of the room for work in hand that is taken; at 1 calls are refused.",
             value=held.fullness,
         )
         yield from self._disk_facts()
@@ -108,7 +111,8 @@ def _reconciler_facts(reconciler: Reconciler) -> Iterator[Metric]:
         value=reconciler.last_round_at or 0.0,
     )
     yield CounterMetricFamily(
-        "rlt_leases_lost", "Jobs that this process took from workers that had fallen silent.",
+        "rlt_leases_lost",
+        "Jobs that this process took from workers that had fallen silent.",
         value=reconciler.lost_leases,
     )
     yield GaugeMetricFamily(

@@ -20,7 +20,6 @@ from rlt_core.schemas.chat import (
     PromptTokensDetails,
 )
 from rlt_service import engine_calls
-from rlt_service.metrics import Metrics
 from rlt_service.chat.prompts import Chat, check_messages, encode_chat, thinks_as_trained
 from rlt_service.chat.said import Said, SaidReader, logprobs_of
 from rlt_service.engine.own_logprobs import logprob_temperature, scored_anew
@@ -28,6 +27,7 @@ from rlt_service.engine.protocol import Completion, CompletionDelta
 from rlt_service.engine.request_checks import check_temperature
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand, Load
+from rlt_service.metrics import Metrics
 from rlt_service.served import ServedVersion, Versions
 from rlt_service.settings import Settings
 

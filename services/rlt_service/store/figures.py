@@ -1,4 +1,4 @@
-"""Own the figures of a whole installation, read from its database: what waits, what runs, what has ended. Reads only."""
+"""Own the figures of a whole installation, read from its database: what waits, what runs, what has ended."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
