@@ -47,7 +47,10 @@ FIRING: Mapping[str, Mapping[str, str]] = {
     "RltErrorBudgetSlow": {
         'rlt_http_requests_total{job="rlt-control",route="/v1/jobs",status="500"}': "0+6x500",
     },
-    "RltControlSlow": {'rlt_http_request_seconds_bucket{job="rlt-control",route="/v1/jobs",le="0.5"}': "0+500x500"},
+    "RltControlSlow": {
+        'rlt_http_request_seconds_bucket{job="rlt-control",route="/v1/jobs",le="0.5"}': "0+500x500",
+        'rlt_http_request_seconds_bucket{job="rlt-control",route="/v1/jobs",le="5.0"}': "0+600x500",
+    },
     "RltCallsRefused": {
         'rlt_http_requests_total{job="rlt-control",route="/v1/explain",status="429"}': "0+60x500",
     },
