@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -35,6 +35,13 @@ class Span:
     """What is recorded of a piece of work; one that is not recorded takes everything and keeps nothing."""
 
     recorded: Any = None
+    place: TraceContext | None = None
+    """Where it is in its trace; None outside of every trace."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Give what a request carries so that its answer is worked out below this."""
+        return {} if self.place is None else {trace_context.HEADER: self.place.traceparent}
 
     def set(self, **attributes: Value) -> None:
         """Note facts, none of them a text of a caller's; `a__b` is written `a.b`."""
@@ -51,9 +58,6 @@ class Span:
         if self.recorded is not None:
             api = sys.modules[_API]
             self.recorded.set_status(api.Status(api.StatusCode.ERROR, reason))
-
-
-UNRECORDED = Span()
 
 
 def endpoint_of(environment: Mapping[str, str]) -> str:
@@ -98,17 +102,25 @@ def here() -> TraceContext | None:
 
 @contextmanager
 def span(
-    name: str, *, kind: Kind = "internal", above: TraceContext | None = None, begin: bool = False, **attributes: Value
+    name: str,
+    *,
+    kind: Kind = "internal",
+    above: TraceContext | None = None,
+    begin: bool = False,
+    enter: bool = True,
+    **attributes: Value,
 ) -> Generator[Span]:
     """Record the block as one piece of work, below `above` or else below where the work at hand is.
 
-    Where nothing is recorded the block keeps its place in the trace; `begin` gives it one where it has none.
+    Where nothing is recorded the block keeps its place in the trace; `begin` gives it one where it has none. With
+    `enter` False what is done in the block is not below it: a stream's reader does other things between its parts.
     """
     parent = above or here()
     tracer = _tracer()
     if tracer is None:
-        with trace_context.within(parent or (trace_context.begun() if begin else None)):
-            yield UNRECORDED
+        place = parent or (trace_context.begun() if begin else None)
+        with trace_context.within(place) if enter else nullcontext():
+            yield Span(place=place)
         return
     api = sys.modules[_API]
     begun = tracer.start_span(
@@ -117,9 +129,9 @@ def span(
         kind=getattr(api.SpanKind, kind.upper()),
         attributes={name.replace("__", "."): value for name, value in attributes.items()},
     )
-    told = Span(begun)
+    told = Span(begun, place=_context_of(begun.get_span_context()))
     try:
-        with trace_context.within(_context_of(begun.get_span_context())):
+        with trace_context.within(told.place) if enter else nullcontext():
             yield told
     except BaseException as error:
         told.fail(type(error).__name__)

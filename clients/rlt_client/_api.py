@@ -10,7 +10,6 @@ from pydantic import BaseModel, ValidationError
 
 from rlt_client import _problems
 from rlt_client._errors import APIConnectionError, APIResponseValidationError, APITimeoutError
-from rlt_core import trace_context
 from rlt_core.spans import Span, here, span
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
@@ -144,7 +143,7 @@ class Api:
         timeout.read = timeout.read if silence_s is None else min(silence_s, self._timeout_s)
         with (
             self._failures(),
-            self._traced(method) as traced,
+            self._traced(method, enter=False) as traced,
             self._http.stream(
                 method,
                 path,
@@ -165,11 +164,11 @@ class Api:
         self._http.close()
 
     @contextlib.contextmanager
-    def _traced(self, method: str) -> Generator["_Traced"]:
+    def _traced(self, method: str, *, enter: bool = True) -> Generator["_Traced"]:
         """Record a call, where the application records any; its path may hold names, and is not told."""
         above = here() or self._trace
-        with span(method, kind="client", above=above, http__request__method=method) as told:
-            yield _Traced(told, headers=trace_context.headers())
+        with span(method, kind="client", above=above, enter=enter, http__request__method=method) as told:
+            yield _Traced(told)
 
     @contextlib.contextmanager
     def _failures(self) -> Generator[None]:
@@ -208,9 +207,9 @@ class Api:
 class _Traced:
     """A call's span, and what the server is told of it."""
 
-    def __init__(self, told: Span, *, headers: Mapping[str, str]) -> None:
+    def __init__(self, told: Span) -> None:
         self._told = told
-        self.headers = headers
+        self.headers = told.headers
 
     def answered(self, response: httpx.Response) -> None:
         self._told.set(http__response__status_code=response.status_code)
