@@ -1,9 +1,8 @@
-"""A whole installation on the fake engine, watched: one trace of a real trainer's job, and every query on its metrics."""
+"""A whole installation on the fake engine, watched: one trace of a real trainer's job, every query on its metrics."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,9 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes
 
-ROWS = [{"id": f"row-{number}", "question": f"What is {number} + 1?", "solution": str(number + 1)} for number in range(6)]
+ROWS = [
+    {"id": f"row-{number}", "question": f"What is {number} + 1?", "solution": str(number + 1)} for number in range(6)
+]
 TRACE = 0x4BF92F3577B34DA6A3CE929D0E0E4736
 GIVEN = f"00-{TRACE:032x}-00f067aa0ba902b7-01"
 SERVER, WORKER, TRAINER = "rlt-teacher-student-control", "rlt-worker", "rlt-trainer"

@@ -16,9 +16,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 HEAD = """# Metrics
 
-What `GET /metrics` tells Prometheus, for which no key is needed. All that begins with `rlt_jobs`, `rlt_job_`, `rlt_queue_`, `rlt_dataset` and the like is told by processes that play
-control, and is of the whole installation, so that each replica tells the same (docs/decisions/0034); engines' by those that play teacher or student. Bounds and what to do about
-them: [slo.md](../slo.md), [operations.md](../operations.md#alerts). This page is made by `python -m tests.support.metrics_page`.
+What `GET /metrics` tells Prometheus, for which no key is needed. What is of the whole installation (jobs, queues,
+datasets, the outbox) is told by every process that plays control, and by each the same (docs/decisions/0034); engines'
+by those that play teacher or student. Bounds, and what to do about them: [slo.md](../slo.md),
+[operations.md](../operations.md#alerts). This page is made by `python -m tests.support.metrics_page`.
 
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |
