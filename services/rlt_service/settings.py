@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     """On CPUs in float32. exact: log-probs within 1e-4 of transformers; fast: the body by vLLM's kernels."""
     engine_patience_s: float = Field(default=60.0, ge=0.5, le=3600.0)
     """An engine that gives no sign of life this long counts as hung, and is killed and started again (seconds)."""
+    engine_stats: bool = False
+    """Have vLLM count its own figures, which tells how full its cache is (`rlt_engine_cache_use_ratio`) and costs a
+    little of each step."""
 
     max_running: int | None = Field(default=None, ge=1, le=4096)
     """Sequences generated at a time, the rest waits fairly by call; null is 32 on a CPU, 256 on a GPU."""
