@@ -224,9 +224,7 @@ async def _start(
         stack.push_async_callback(shadow.stop)
     conductor = _conductor(settings, stack, database=database, engines=engines, reconciler=reconciler)
     scraped = _scraped(settings, database=database, in_hand=in_hand, engines=engines, reconciler=reconciler)
-    for collector in scraped:
-        metrics.watch(collector)
-        stack.callback(metrics.forget, collector)
+    stack.enter_context(metrics.watching(scraped))
     return Services(
         settings=settings,
         database=database,

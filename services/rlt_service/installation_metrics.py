@@ -28,9 +28,7 @@ _CLAIM_SECONDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 86_400.
 class InstallationMetrics(Collector):
     """The figures of an installation, read anew for each scrape."""
 
-    def __init__(
-        self, read: Callable[[], Figures], *, queues: Iterable[str], patience_s: float = PATIENCE_S
-    ) -> None:
+    def __init__(self, read: Callable[[], Figures], *, queues: Iterable[str], patience_s: float = PATIENCE_S) -> None:
         """Take what reads the figures, and the queues that the settings name."""
         self._look = BoundedLook(read, patience_s=patience_s)
         self._queues = {QUEUE, *queues}

@@ -108,13 +108,16 @@ class Metrics:
         for role in get_args(Role):
             self._promotion_lag.labels(role)
 
-    def watch(self, live: Collector) -> None:
-        """Add what is read at each scrape."""
-        self._registry.register(live)
-
-    def forget(self, live: Collector) -> None:
-        """Leave out what is no longer there to be read."""
-        self._registry.unregister(live)
+    @contextmanager
+    def watching(self, collectors: Sequence[Collector]) -> Generator[None]:
+        """Add what is read at each scrape, until the block ends."""
+        for collector in collectors:
+            self._registry.register(collector)
+        try:
+            yield
+        finally:
+            for collector in collectors:
+                self._registry.unregister(collector)
 
     def count_call(self, *, route: str, status: str, seconds: float) -> None:
         """Note a call that ended."""

@@ -47,7 +47,9 @@ def told(collector: Collector) -> dict[str, float]:
 
 
 async def test_a_claim_is_counted_once_and_those_before_the_first_look_never() -> None:
-    looks: Iterator[Figures] = iter([figures((1, 5.0)), figures((1, 5.0), (2, 0.2), (3, 70.0)), figures((2, 0.2), (3, 70.0))])
+    looks: Iterator[Figures] = iter(
+        [figures((1, 5.0)), figures((1, 5.0), (2, 0.2), (3, 70.0)), figures((2, 0.2), (3, 70.0))]
+    )
     metrics = InstallationMetrics(lambda: next(looks), queues=[])
     counts: list[float] = []
     for _ in range(3):

@@ -40,7 +40,11 @@ class _Listener(StatLoggerBase):
         self._watch = watch
 
     def record(
-        self, scheduler_stats: SchedulerStats | None, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
+        self,
+        scheduler_stats: SchedulerStats | None,
+        iteration_stats: Any,
+        mm_cache_stats: Any = None,
+        engine_idx: int = 0,
     ) -> None:
         if scheduler_stats is not None:
             self._watch.note(self._core, scheduler_stats.kv_cache_usage)

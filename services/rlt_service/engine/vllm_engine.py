@@ -34,9 +34,9 @@ from rlt_core.errors import (
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, rules_for_base
 from rlt_service.engine.admission import Admission, cancel_all, result_of
+from rlt_service.engine.cache_watch import CacheWatch
 from rlt_service.engine.fair_queue import Flow
 from rlt_service.engine.full_weights import validate_full
-from rlt_service.engine.cache_watch import CacheWatch
 from rlt_service.engine.gate import Gate, current_flow
 from rlt_service.engine.machine import choose_dtype, choose_max_running
 from rlt_service.engine.models import resolve_model

@@ -59,7 +59,10 @@ def needs_v1_runner(*, on_cpu: bool, banned_ids: int) -> bool:
 
 
 async def start_llm(options: EngineOptions, *, watch: CacheWatch | None = None) -> AsyncLLM:
-    """Start the engine's processes, `watch` being told how full the cache is; raises ConfigurationError where vLLM refuses the settings or the machine."""
+    """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine.
+
+    `watch` is told how full the cache is.
+    """
     v1_runner = needs_v1_runner(on_cpu=current_platform.is_cpu(), banned_ids=len(options.banned_ids))
     try:
         start = Start(lambda: _arguments(options), home=options.home, v1_runner=v1_runner, watch=watch)

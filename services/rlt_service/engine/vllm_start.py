@@ -38,8 +38,8 @@ class Start:
     ) -> None:
         """Take what makes the arguments (vLLM looks at the environment even for these), and what the environment says.
 
-        `home` is the state folder, for vLLM's caches; `v1_runner` asks for its older model runner; `watch` is told how full
-        the cache is.
+        `home` is the state folder, for vLLM's caches; `v1_runner` asks for its older model runner; `watch` is told how
+        full the cache is.
         """
         self._arguments = arguments
         self._home = home
