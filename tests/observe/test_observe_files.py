@@ -46,8 +46,7 @@ def test_queries_read_nothing_but_what_a_server_tells() -> None:
 
 
 def test_dashboards_are_laid_out_and_use_the_provisioned_source() -> None:
-    provisioned = OBSERVE / "grafana" / "provisioning"
-    sources = yaml.safe_load((provisioned / "datasources" / "prometheus.yml").read_text())["datasources"]
+    sources = yaml.safe_load((OBSERVE / "grafana" / "datasources" / "prometheus.yml").read_text())["datasources"]
     (source,) = [{"type": one["type"], "uid": one["uid"]} for one in sources]
     boards = queries.dashboards()
     assert len({board["uid"] for board in boards}) == len(boards) == 3
@@ -63,6 +62,12 @@ def test_dashboards_are_laid_out_and_use_the_provisioned_source() -> None:
             assert max(x for x, _ in cells) < 24
             taken |= cells
         assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_grafana_looks_for_dashboards_where_the_folder_is_mounted() -> None:
+    (provider,) = yaml.safe_load((OBSERVE / "grafana" / "dashboards" / "rlt.yml").read_text())["providers"]
+    folder = provider["options"]["path"].removeprefix("/etc/grafana/provisioning/")
+    assert sorted((OBSERVE / "grafana" / folder).glob("*.json")) == queries.DASHBOARDS != []
 
 
 def test_the_collectors_pipelines_name_parts_that_there_are() -> None:
