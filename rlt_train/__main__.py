@@ -59,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     rank = own_rank()
     events = (EventWriter if rank.is_first else SilentWriter)(Path(job.events_path))
     try:
-        told = {"rlt__job_id": job.job_id, "rlt__job_kind": job.kind, "rlt__attempt": job.attempt}
+        above = trace_context.parse(os.environ.get(trace_context.VARIABLE))
         with (
-            span("trainer", above=trace_context.parse(os.environ.get(trace_context.VARIABLE)), begin=True, **told),
+            span("trainer", above=above, begin=True, rlt__job_id=job.job_id, rlt__job_kind=job.kind),
             bound(job=job.job_id, attempt=job.attempt, **trace_context.fields()),
         ):
             _run(job, events=events, stop=stop)

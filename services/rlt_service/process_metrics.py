@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -38,7 +39,7 @@ class ProcessMetrics(Collector):
         self._hosts = hosts
         self._reconciler = reconciler
         self._disks = {
-            name: BoundedLook(lambda path=path: shutil.disk_usage(path), patience_s=PATIENCE_S)
+            name: BoundedLook(partial(_room, path), patience_s=PATIENCE_S)
             for name, path in folders.items()
         }
         self._health: dict[str, EngineHealth] = {}
@@ -78,13 +79,12 @@ class ProcessMetrics(Collector):
         except (EngineUnavailableError, TimeoutError):
             return
 
-    async def _ask_disk(self, name: str, look: "BoundedLook[shutil._ntuple_diskusage]") -> None:  # pyright: ignore[reportPrivateUsage] - typeshed's name
+    async def _ask_disk(self, name: str, look: BoundedLook[tuple[int, int]]) -> None:
         self._room.pop(name, None)
         try:
-            found = await look.ask()
+            self._room[name] = await look.ask()
         except (OSError, TimeoutError):
             return
-        self._room[name] = (found.free, found.total)
 
     def _disk_facts(self) -> Iterator[Metric]:
         free = GaugeMetricFamily("rlt_disk_free_bytes", "Room left on the disk of a folder.", labels=("folder",))
@@ -93,6 +93,12 @@ class ProcessMetrics(Collector):
             free.add_metric((name,), left)
             size.add_metric((name,), total)
         yield from (free, size)
+
+
+def _room(folder: Path) -> tuple[int, int]:
+    """Give what is free of the disk of a folder and how large it is, bytes; raises OSError."""
+    usage = shutil.disk_usage(folder)
+    return usage.free, usage.total
 
 
 def _reconciler_facts(reconciler: Reconciler) -> Iterator[Metric]:

@@ -14,9 +14,16 @@ from rlt_service.store.jobs import ClaimedJob
 def traced(claimed: ClaimedJob) -> Generator[None]:
     """Record the block as the attempt; records of logs carry job, attempt and the trace's number."""
     id_, attempt, above = claimed.job.id, claimed.attempt, trace_context.parse(claimed.traceparent)
-    told = {"rlt__job_id": id_, "rlt__job_kind": claimed.job.kind, "rlt__attempt": attempt}
     with (
-        span("job attempt", kind="consumer", above=above, begin=True, **told),
+        span(
+            "job attempt",
+            kind="consumer",
+            above=above,
+            begin=True,
+            rlt__job_id=id_,
+            rlt__job_kind=claimed.job.kind,
+            rlt__attempt=attempt,
+        ),
         bound(job=id_, attempt=attempt, **trace_context.fields()),
     ):
         yield

@@ -112,8 +112,10 @@ def _queues(session: Session, now: datetime) -> dict[str, QueueFigures]:
 def _waited_s(session: Session, ordinal: int, now: datetime) -> float:
     """Say how long a queued job has waited: since its last event, which put it there, or since its time came."""
     last = (JobEventRow.job_id == JobRow.id) & (JobEventRow.seq == JobRow.last_seq)
-    query = select(JobEventRow.created_at, JobRow.not_before).join(JobRow, last).where(JobRow.ordinal == ordinal)
-    since, not_before = session.execute(query).one()
+    columns = (JobRow.created_at, JobRow.not_before, JobEventRow.created_at)
+    query = select(*columns).outerjoin(JobEventRow, last).where(JobRow.ordinal == ordinal)
+    created, not_before, told = session.execute(query).one()
+    since = cast(datetime | None, told) or created
     return max(0.0, (now - max(since, not_before or since)).total_seconds())
 
 
