@@ -143,8 +143,10 @@ def span(
 def _tracer() -> Any:
     """Give the tracer of an OpenTelemetry that has been set up; None where none has."""
     api = sys.modules.get(_API)
-    provider = None if api is None else api.get_tracer_provider()
-    return None if provider is None or isinstance(provider, api.ProxyTracerProvider) else _tracer_of(provider)
+    if api is None:
+        return None
+    provider = api.get_tracer_provider()
+    return None if isinstance(provider, api.ProxyTracerProvider) else _tracer_of(provider)
 
 
 @lru_cache(maxsize=1)

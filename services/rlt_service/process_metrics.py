@@ -38,10 +38,7 @@ class ProcessMetrics(Collector):
         self._in_hand = in_hand
         self._hosts = hosts
         self._reconciler = reconciler
-        self._disks = {
-            name: BoundedLook(partial(_room, path), patience_s=PATIENCE_S)
-            for name, path in folders.items()
-        }
+        self._disks = {name: BoundedLook(partial(_room, path), patience_s=PATIENCE_S) for name, path in folders.items()}
         self._health: dict[str, EngineHealth] = {}
         self._room: dict[str, tuple[int, int]] = {}
 

@@ -109,7 +109,7 @@ def case(name: str, series: dict[str, str], *, fires: set[str]) -> dict[str, Any
     return {
         "name": name,
         "interval": "1m",
-        "input_series": [{"series": key, "values": values} for key, values in (WELL | series).items()],
+        "input_series": [{"series": key, "values": values} for key, values in {**WELL, **series}.items()],
         "promql_expr_test": firing(fires),
     }
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 
 from rlt_client import Client
 from rlt_core import trace_context
@@ -87,6 +89,12 @@ def test_what_breaks_is_recorded_by_its_kind_and_not_by_its_words(recorded: InMe
     assert found.events == ()
 
 
+def place_of(found: ReadableSpan) -> SpanContext:
+    place = found.get_span_context()
+    assert place is not None
+    return place
+
+
 def test_a_job_is_stored_in_the_trace_of_its_submission(tmp_path: Path, recorded: InMemorySpanExporter) -> None:
     with running_app(tmp_path / "app") as app, Client("http://testserver", transport=AppTransport(app)) as client:
         dataset = client.datasets.create(
@@ -101,18 +109,18 @@ def test_a_job_is_stored_in_the_trace_of_its_submission(tmp_path: Path, recorded
     assert claimed is not None
     assert claimed.job.id == job.id
     spans = {found.name: found for found in recorded.get_finished_spans()}
-    assert {f"{found.get_span_context().trace_id:032x}" for found in spans.values()} == {wanted}
+    assert {f"{place_of(found).trace_id:032x}" for found in spans.values()} == {wanted}
     sent, served = spans["POST"], spans["POST /v1/train"]
     assert sent.parent is not None
     assert served.parent is not None
-    assert sent.parent.span_id == spans["application"].get_span_context().span_id
-    assert served.parent.span_id == sent.get_span_context().span_id
+    assert sent.parent.span_id == place_of(spans["application"]).span_id
+    assert served.parent.span_id == place_of(sent).span_id
     assert served.attributes is not None
     assert served.attributes["http.response.status_code"] == 202
     assert str(served.attributes["rlt.request_id"]).startswith("req_")
     stored = trace_context.parse(claimed.traceparent)
     assert stored is not None
-    assert int(stored.span_id, 16) == served.get_span_context().span_id
+    assert int(stored.span_id, 16) == place_of(served).span_id
 
 
 def test_a_trainer_is_told_the_trace_of_its_attempt(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import psutil
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.metrics.loggers import StatLoggerFactory
 
 from rlt_service.engine.cache_watch import CacheWatch
 from rlt_service.engine.vllm_environment import vllm_environment
@@ -44,7 +45,7 @@ class Start:
         self._arguments = arguments
         self._home = home
         self._v1_runner = v1_runner
-        self._listeners = None if watch is None else [watch.listener]
+        self._listeners: list[StatLoggerFactory] | None = None if watch is None else [watch.listener]
         self._abandoned = False
         self._processes_before: frozenset[int] | None = None
         """While the start is under way."""
