@@ -9,10 +9,11 @@ from sqlalchemy import case, func, select, union_all
 from sqlalchemy.orm import Session
 
 from rlt_core.schemas.base import now_utc
+from rlt_service.store import history
 from rlt_service.store.database import Database
 from rlt_service.store.job_rows import is_due
 from rlt_service.store.pipeline_rows import CONDUCTED, for_workers
-from rlt_service.store.tables import DatasetTable, JobEventRow, JobRow, OutboxRow
+from rlt_service.store.tables import DatasetTable, JobRow, OutboxRow
 
 NEWEST_STARTS = 200
 """Of each status; what has started is told by the newest rows, since no index is on when it did."""
@@ -111,11 +112,9 @@ def _queues(session: Session, now: datetime) -> dict[str, QueueFigures]:
 
 def _waited_s(session: Session, ordinal: int, now: datetime) -> float:
     """Say how long a queued job has waited: since its last event, which put it there, or since its time came."""
-    last = (JobEventRow.job_id == JobRow.id) & (JobEventRow.seq == JobRow.last_seq)
-    columns = (JobRow.created_at, JobRow.not_before, JobEventRow.created_at)
-    query = select(*columns).outerjoin(JobEventRow, last).where(JobRow.ordinal == ordinal)
-    created, not_before, told = session.execute(query).one()
-    since = cast(datetime | None, told) or created
+    columns = (JobRow.id, JobRow.last_seq, JobRow.created_at, JobRow.not_before)
+    job_id, seq, created, not_before = session.execute(select(*columns).where(JobRow.ordinal == ordinal)).one()
+    since = history.told_at(session, job_id, seq=seq) or created
     return max(0.0, (now - max(since, not_before or since)).total_seconds())
 
 

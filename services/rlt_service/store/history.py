@@ -1,6 +1,7 @@
 """Own the events of a job: numbered without gaps in the transaction that changes the job, never changed after."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -38,6 +39,12 @@ def newest(session: Session, job_id: str, *, type_: str, limit: int) -> list[Job
     """Return up to `limit` events of a type, newest first."""
     query = select(JobEventRow).where(JobEventRow.job_id == job_id, JobEventRow.type == type_)
     return [_event(row) for row in session.scalars(query.order_by(JobEventRow.seq.desc()).limit(limit))]
+
+
+def told_at(session: Session, job_id: str, *, seq: int) -> datetime | None:
+    """Say when the event of a number was added; None where there is none."""
+    row = session.get(JobEventRow, (job_id, seq))
+    return None if row is None else row.created_at
 
 
 def _event(row: JobEventRow) -> JobEvent:
