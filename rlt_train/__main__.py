@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlt_core import log_records
+from rlt_core import log_records, spans, trace_context
 from rlt_core.errors import RltError
 from rlt_core.job_errors import job_code
 from rlt_core.log_records import FORMAT_VARIABLE, PrintedLines, bound
@@ -26,6 +26,7 @@ from rlt_core.schemas.trainer import (
     ErrorEvent,
     TrainerJob,
 )
+from rlt_core.spans import span
 from rlt_train.errors import StopRequested
 from rlt_train.events import EventWriter, SilentWriter
 from rlt_train.lifeline import StopFlag, die_with_parent, leave_at_once, watch_beats
@@ -58,7 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     rank = own_rank()
     events = (EventWriter if rank.is_first else SilentWriter)(Path(job.events_path))
     try:
-        with bound(job=job.job_id, attempt=job.attempt):
+        above = trace_context.parse(os.environ.get(trace_context.VARIABLE))
+        with (
+            span("trainer", above=above, begin=True, rlt__job_id=job.job_id, rlt__job_kind=job.kind),
+            bound(job=job.job_id, attempt=job.attempt, **trace_context.fields()),
+        ):
             _run(job, events=events, stop=stop)
     except StopRequested:
         return EXIT_STOPPED
@@ -85,6 +90,7 @@ def run() -> int:
     if form == "json":
         printed = logging.getLogger("rlt_train.printed")
         sys.stdout, sys.stderr = PrintedLines(printed), PrintedLines(printed)
+    spans.set_up("rlt-trainer", endpoint=spans.endpoint_of(os.environ))
     return main()
 
 

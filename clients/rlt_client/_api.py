@@ -87,8 +87,9 @@ class Api:
         headers = self.connection.headers_of(call)
 
         def once() -> httpx.Response:
-            with self.connection.failures():
-                response = self._http.send(self._request(call, headers, self.connection.timeouts))
+            with self.connection.failures(), self.connection.traced(call) as traced:
+                response = self._http.send(self._request(call, traced.headers(headers), self.connection.timeouts))
+                traced.answered(response)
             raise_for_status(response, accept_status=call.accept_status)
             return response
 
@@ -109,15 +110,16 @@ class Api:
     def _open(
         self, call: Call[Any], headers: dict[str, str], silence_s: float | None, stack: contextlib.ExitStack
     ) -> httpx.Response:
-        with self.connection.failures():
-            request = self._request(call, headers, self.connection.within(silence_s))
+        with self.connection.failures(), contextlib.ExitStack() as opened:
+            traced = opened.enter_context(self.connection.traced(call, enter=False))
+            request = self._request(call, traced.headers(headers), self.connection.within(silence_s))
             response = self._http.send(request, stream=True)
-            with contextlib.ExitStack() as opened:
-                opened.callback(response.close)
-                if response.is_error:
-                    response.read()
-                raise_for_status(response)
-                stack.push(opened.pop_all())
+            opened.callback(response.close)
+            traced.answered(response)
+            if response.is_error:
+                response.read()
+            raise_for_status(response)
+            stack.push(opened.pop_all())
         return response
 
     def _request(self, call: Call[Any], headers: dict[str, str], timeouts: httpx.Timeout) -> httpx.Request:

@@ -89,8 +89,10 @@ class AsyncApi:
         headers = self.connection.headers_of(call)
 
         async def once() -> httpx.Response:
-            with self.connection.failures():
-                response = await self._http.send(self._request(call, headers, self.connection.timeouts))
+            with self.connection.failures(), self.connection.traced(call) as traced:
+                request = self._request(call, traced.headers(headers), self.connection.timeouts)
+                response = await self._http.send(request)
+                traced.answered(response)
             raise_for_status(response, accept_status=call.accept_status)
             return response
 
@@ -114,10 +116,12 @@ class AsyncApi:
         self, call: Call[Any], headers: dict[str, str], silence_s: float | None, stack: contextlib.AsyncExitStack
     ) -> httpx.Response:
         with self.connection.failures():
-            request = self._request(call, headers, self.connection.within(silence_s))
-            response = await self._http.send(request, stream=True)
             async with contextlib.AsyncExitStack() as opened:
+                traced = opened.enter_context(self.connection.traced(call, enter=False))
+                request = self._request(call, traced.headers(headers), self.connection.within(silence_s))
+                response = await self._http.send(request, stream=True)
                 opened.push_async_callback(response.aclose)
+                traced.answered(response)
                 if response.is_error:
                     await response.aread()
                 raise_for_status(response)

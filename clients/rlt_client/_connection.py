@@ -12,6 +12,9 @@ from rlt_client import _problems
 from rlt_client._calls import Call
 from rlt_client._errors import APIConnectionError, APITimeoutError
 from rlt_client._retries import Retries
+from rlt_client._traces import Traced, traced
+from rlt_core.spans import here
+from rlt_core.trace_context import TraceContext
 
 CONNECT_TIMEOUT_S: Final = 5.0
 """A server on this or a near machine answers a connect at once; only its work takes long."""
@@ -31,6 +34,8 @@ class Connection:
     flow: str | None = None
     timeout: Timeout = DEFAULT_TIMEOUT_S
     retries: Retries = field(default_factory=Retries)
+    trace: TraceContext | None = field(default_factory=here, repr=False)
+    """The trace of whoever made the client: threads that call it begin outside of every trace."""
 
     def with_options(self, *, timeout: Timeout | None, max_retries: int | None) -> "Connection":
         """Give another with what is named changed."""
@@ -73,6 +78,10 @@ class Connection:
     def may_repeat(self, call: Call[Any], headers: dict[str, str]) -> bool:
         """Say whether sending it again does no more than sending it once; a write needs a key for that."""
         return call.repeatable or (call.keyed and "Idempotency-Key" in headers)
+
+    def traced(self, call: Call[Any], *, enter: bool = True) -> contextlib.AbstractContextManager[Traced]:
+        """Record a try of a call, where the application records any."""
+        return traced(call.method, above=here() or self.trace, enter=enter)
 
     @contextlib.contextmanager
     def failures(self) -> Generator[None]:

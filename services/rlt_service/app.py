@@ -33,20 +33,24 @@ from rlt_service.error_handlers import add_error_handlers
 from rlt_service.host_names import KnownHosts, allowed_hosts
 from rlt_service.idempotency import IdempotentCalls
 from rlt_service.in_hand import InHand
+from rlt_service.installation_metrics import InstallationMetrics
 from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.celery_app import make_celery
 from rlt_service.jobs.conductor import Conductor
 from rlt_service.jobs.reconciler import Reconciler
 from rlt_service.leases import Leases
-from rlt_service.metrics import CallMetrics, LiveState, Metrics
+from rlt_service.metrics import CallMetrics, Metrics
 from rlt_service.openapi import DescribedApi
+from rlt_service.process_metrics import ProcessMetrics
 from rlt_service.request_ids import RequestIds
+from rlt_service.request_traces import RequestTraces
 from rlt_service.roles import ProcessRole
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.deletion import Deletion
+from rlt_service.store.figures import FiguresStore
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
@@ -134,6 +138,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     app.add_middleware(KnownHosts, allowed=allowed_hosts(settings))
     app.add_middleware(BoundedConnections, most=settings.max_connections)
     app.add_middleware(RequestIds)
+    app.add_middleware(RequestTraces)
     app.add_middleware(CallMetrics, metrics=metrics)
 
 
@@ -218,10 +223,8 @@ async def _start(
         shadow.start()
         stack.push_async_callback(shadow.stop)
     conductor = _conductor(settings, stack, database=database, engines=engines, reconciler=reconciler)
-    hosts = dict if engines is None else engines.every_host
-    live = LiveState(in_hand=in_hand, hosts=hosts, folder=settings.artifacts if "control" in settings.roles else None)
-    metrics.watch(live)
-    stack.callback(metrics.forget, live)
+    scraped = _scraped(settings, database=database, in_hand=in_hand, engines=engines, reconciler=reconciler)
+    stack.enter_context(metrics.watching(scraped))
     return Services(
         settings=settings,
         database=database,
@@ -240,9 +243,30 @@ async def _start(
         pipelines=PipelineStore(database, settings.job_rules),
         conductor=conductor,
         metrics=metrics,
+        scraped=scraped,
         shadows=shadows,
         shadow=shadow,
     )
+
+
+def _scraped(
+    settings: Settings,
+    *,
+    database: Database,
+    in_hand: InHand,
+    engines: Engines | None,
+    reconciler: Reconciler | None,
+) -> list[ProcessMetrics | InstallationMetrics]:
+    """Make what /metrics reads at each scrape; the installation's figures are told where this process plays control."""
+    process = ProcessMetrics(
+        in_hand=in_hand,
+        hosts=dict if engines is None else engines.every_host,
+        reconciler=reconciler,
+        folders={"home": settings.home, "artifacts": settings.artifacts},
+    )
+    if "control" not in settings.roles:
+        return [process]
+    return [process, InstallationMetrics(FiguresStore(database).read, queues=settings.queues.values())]
 
 
 def _conductor(

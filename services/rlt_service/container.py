@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from typing import Annotated, Protocol, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -32,6 +32,14 @@ from rlt_service.teacher.shadow import ShadowTraffic
 from rlt_service.use_reports import UseReports
 
 
+class Scraped(Protocol):
+    """Facts that are asked for at each scrape."""
+
+    async def refresh(self) -> None:
+        """Ask for them; never raises, and never takes long."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything that routes reach; stores are synchronous (call them from a thread), the engine is not."""
@@ -57,6 +65,8 @@ class Services:
     conductor: Conductor | None
     """Moves pipelines on; None where this process does not play control."""
     metrics: Metrics
+    scraped: Sequence[Scraped]
+    """What is read anew before /metrics answers."""
     shadows: ShadowStore
     shadow: ShadowTraffic
     """What candidates answer beside the served versions; begun where this process plays the teacher."""

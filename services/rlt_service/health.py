@@ -36,7 +36,8 @@ async def readyz(services: ServicesDep, response: Response) -> Readiness:
 
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(services: ServicesDep) -> PlainTextResponse:
-    """Give Prometheus what is counted and how the engine is."""
+    """Give Prometheus what this process counts and, of control, the figures of the installation."""
+    await asyncio.gather(*(part.refresh() for part in services.scraped))
     return PlainTextResponse(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 

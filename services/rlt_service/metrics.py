@@ -1,23 +1,24 @@
-"""Own what Prometheus reads at /metrics: counts of calls and scores, and the state of the engine at each reading.
+"""Own what Prometheus reads at /metrics: what this process has counted.
 
-Labels come from the app's own routes, statuses and engines, never from what a caller sends.
+`process_metrics.py` and `installation_metrics.py` read the rest at each scrape. Labels come from the app's own routes,
+statuses and engines, never from what a caller sends: docs/reference/metrics.md lists every metric.
 """
 
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.registry import Collector
+from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rlt_core.errors import EngineUnavailableError
-from rlt_service.engine.protocol import SequenceScoreRequest, SequenceScoreResult
-from rlt_service.engine_host import EngineHost
-from rlt_service.in_hand import InHand
+from rlt_core.schemas.base import Role, now_utc
+from rlt_service.engine.protocol import Completion, SequenceScoreRequest, SequenceScoreResult
+from rlt_service.event_streams import EVENT_STREAM
 
 UNMATCHED = "unmatched"
 """The route of every path that the app does not have."""
@@ -26,6 +27,12 @@ NO_ANSWER = "none"
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """From a look at a row to a batch of long generations."""
+_LAG_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
+"""From a busy alias to one that nobody asks."""
+_SOURCES = ("cached", "computed")
+
+GeneratingCall = Literal["explain", "solve", "chat"]
+"""The calls that sample texts."""
 
 
 class Metrics:
@@ -54,22 +61,103 @@ class Metrics:
             "Sequences computed again since a cached prefix reached into what was to be scored.",
             registry=self._registry,
         )
+        self._scored = Counter(
+            "rlt_scored_explanations", "Explanations that were scored for callers.", registry=self._registry
+        )
+        self._made = Counter(
+            "rlt_completions",
+            "Texts that were sampled, by call and by how they ended.",
+            ("call", "finish"),
+            registry=self._registry,
+        )
+        self._read_tokens = Counter(
+            "rlt_prompt_tokens",
+            "Tokens of prompts, once for each text sampled from them, by where they came from.",
+            ("call", "source"),
+            registry=self._registry,
+        )
+        self._written_tokens = Counter(
+            "rlt_completion_tokens", "Tokens that were sampled, by call.", ("call",), registry=self._registry
+        )
+        self._promotion_lag = Histogram(
+            "rlt_promotion_lag_seconds",
+            "From an alias's move to the first answer of this process by the version that it moved to.",
+            ("role",),
+            buckets=_LAG_SECONDS,
+            registry=self._registry,
+        )
+        self._open_calls = Gauge("rlt_http_requests_open", "Calls that are being answered.", registry=self._registry)
+        self._open_streams = Gauge(
+            "rlt_event_streams_open",
+            "Server-sent event streams with a listener, by route.",
+            ("route",),
+            registry=self._registry,
+        )
+        self._moved: dict[Role, datetime] = dict.fromkeys(get_args(Role), now_utc())
+        """The newest move that this process has answered by; moves before its start are none of its own."""
+        self._show_zeros()
 
-    def watch(self, live: Collector) -> None:
-        """Add what is read at each scrape."""
-        self._registry.register(live)
+    def _show_zeros(self) -> None:
+        """Have series there before the first event: an alert on an increase would miss that one."""
+        for call in get_args(GeneratingCall):
+            self._written_tokens.labels(call)
+            for source in _SOURCES:
+                self._read_tokens.labels(call, source)
+        for source in _SOURCES:
+            self._score_tokens.labels(source)
+        for role in get_args(Role):
+            self._promotion_lag.labels(role)
 
-    def forget(self, live: Collector) -> None:
-        """Leave out what is no longer there to be read."""
-        self._registry.unregister(live)
+    @contextmanager
+    def watching(self, collectors: Sequence[Collector]) -> Generator[None]:
+        """Add what is read at each scrape, until the block ends."""
+        for collector in collectors:
+            self._registry.register(collector)
+        try:
+            yield
+        finally:
+            for collector in collectors:
+                self._registry.unregister(collector)
 
     def count_call(self, *, route: str, status: str, seconds: float) -> None:
         """Note a call that ended."""
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def count_scores(self, requests: Sequence[SequenceScoreRequest], results: Sequence[SequenceScoreResult]) -> None:
+    @contextmanager
+    def open_call(self) -> Generator[None]:
+        """Count a call as being answered until the block ends."""
+        with self._open_calls.track_inprogress():
+            yield
+
+    def open_stream(self, route: str, *, change: int) -> None:
+        """Count listeners of event streams that come (1) and go (-1)."""
+        self._open_streams.labels(route).inc(change)
+
+    def count_generated(self, call: GeneratingCall, completions: Sequence[Completion], *, prompt_tokens: int) -> None:
+        """Note what was sampled for a call; `prompt_tokens` are those of its one prompt."""
+        cached = sum(made.cached_tokens for made in completions)
+        self._read_tokens.labels(call, "cached").inc(cached)
+        self._read_tokens.labels(call, "computed").inc(prompt_tokens * len(completions) - cached)
+        self._written_tokens.labels(call).inc(sum(len(made.token_ids) for made in completions))
+        for made in completions:
+            self._made.labels(call, made.finish_reason).inc()
+
+    def note_served(self, role: Role, *, moved_at: datetime | None) -> None:
+        """Note an answer by what an alias points at, which it has done since `moved_at`; null for no alias."""
+        if moved_at is not None and moved_at > self._moved[role]:
+            self._moved[role] = moved_at
+            self._promotion_lag.labels(role).observe(max(0.0, (now_utc() - moved_at).total_seconds()))
+
+    def count_scores(
+        self,
+        requests: Sequence[SequenceScoreRequest],
+        results: Sequence[SequenceScoreResult],
+        *,
+        explanations: int,
+    ) -> None:
         """Note what a call had scored."""
+        self._scored.inc(explanations)
         cached = sum(result.cached_tokens for result in results)
         self._score_tokens.labels("cached").inc(cached)
         self._score_tokens.labels("computed").inc(sum(len(request.token_ids) for request in requests) - cached)
@@ -78,56 +166,6 @@ class Metrics:
     def render(self) -> bytes:
         """Write everything in Prometheus' text format."""
         return generate_latest(self._registry)
-
-
-class LiveState(Collector):
-    """What is in hand and how the engine is, read when it is asked for."""
-
-    def __init__(
-        self, *, in_hand: InHand, hosts: Callable[[], Mapping[str, EngineHost]], folder: Path | None = None
-    ) -> None:
-        """Take the owners of the facts; `hosts` gives the engines' by what each holds, `folder` lies on the disk."""
-        self._in_hand = in_hand
-        self._hosts = hosts
-        self._folder = folder
-
-    def collect(self) -> Iterator[Metric]:
-        """Read the facts."""
-        yield GaugeMetricFamily("rlt_requests_in_hand", "Generations and scores in hand.", value=self._in_hand.requests)
-        if self._folder is not None:
-            yield from _disk_facts(self._folder)
-        if hosts := self._hosts():
-            yield from _engine_facts(hosts)
-
-
-def _disk_facts(folder: Path) -> Iterable[Metric]:
-    try:
-        disk = shutil.disk_usage(folder)
-    except OSError:  # readiness says what is wrong with it
-        return
-    yield GaugeMetricFamily("rlt_disk_bytes", "Size of the disk that holds the artifacts.", value=disk.total)
-    yield GaugeMetricFamily("rlt_disk_free_bytes", "What is free of it.", value=disk.free)
-
-
-def _engine_facts(hosts: Mapping[str, EngineHost]) -> Iterable[Metric]:
-    up = GaugeMetricFamily("rlt_engine_up", "1 while the engine takes requests.", labels=("base",))
-    restarts = CounterMetricFamily(
-        "rlt_engine_restarts", "Times that the engine died and was started again.", labels=("base",)
-    )
-    scoring = GaugeMetricFamily(
-        "rlt_scoring_worker_ok",
-        "1 where the scoring worker proved itself at start; 0: only temperature 1 can be scored.",
-        labels=("base", "engine"),
-    )
-    for base, host in hosts.items():
-        restarts.add_metric((base,), host.restarts)
-        try:
-            info = host.ready().info
-            scoring.add_metric((base, info.name), 0.0 if info.scoring == "plain" else 1.0)
-            up.add_metric((base,), 1.0)
-        except EngineUnavailableError:
-            up.add_metric((base,), 0.0)
-    return up, restarts, scoring
 
 
 class CallMetrics:
@@ -142,18 +180,28 @@ class CallMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = NO_ANSWER
+        status, streams = NO_ANSWER, False
         began = time.monotonic()
 
         async def send_noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, streams
             if message["type"] == "http.response.start":
                 status = str(message["status"])
+                if Headers(raw=message["headers"]).get("content-type", "").startswith(EVENT_STREAM):
+                    streams = True
+                    self._metrics.open_stream(_template(scope), change=1)
             await send(message)
 
         try:
-            await self._app(scope, receive, send_noted)
+            with self._metrics.open_call():
+                await self._app(scope, receive, send_noted)
         finally:
-            route = scope.get("route")
-            template = route.path if isinstance(route, Route) else UNMATCHED
+            template = _template(scope)
+            if streams:
+                self._metrics.open_stream(template, change=-1)
             self._metrics.count_call(route=template, status=status, seconds=time.monotonic() - began)
+
+
+def _template(scope: Scope) -> str:
+    route = scope.get("route")
+    return route.path if isinstance(route, Route) else UNMATCHED

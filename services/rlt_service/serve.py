@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from rlt_core import spans
 from rlt_core.errors import ConfigurationError, RltError
 from rlt_service import pauses
 from rlt_service.app import create_app, open_state
@@ -40,6 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         settings = _settings(arguments)
         set_up_logs(settings.log_format)
+        spans.set_up(f"rlt-{'-'.join(settings.roles)}", endpoint=settings.traces_to)
         return serve(checked(settings))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from rlt_core.errors import InvalidRequestError, ModelNotFoundError
 from rlt_core.schemas.base import Role, VersionRef
@@ -22,6 +23,8 @@ class ServedVersion:
     """The role that a trained version was made for."""
     shadow: ShadowPlan | None = None
     """Who answers beside it, where an alias was asked that carries a shadow."""
+    moved_at: datetime | None = None
+    """When the alias that was asked began to point here; None where a version was named."""
 
     @property
     def ref(self) -> VersionRef:
@@ -74,6 +77,7 @@ def served_version(found: ResolvedVersion) -> ServedVersion:
         full=full and FullRef(version=found.version, path=full.path, sha256=full.sha256),
         made_for=found.made_for,
         shadow=found.shadow,
+        moved_at=found.moved_at,
     )
 
 

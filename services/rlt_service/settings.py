@@ -1,6 +1,7 @@
 """Own every setting of the service: environment variables named RLT_*, each with its unit, range and default."""
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from rlt_core.log_records import LogFormat
 from rlt_core.schemas.base import Name, Role
 from rlt_core.schemas.jobs import QUEUE, StepKind
+from rlt_core.spans import STANDARD_VARIABLE
 from rlt_service.store.job_rules import JobRules
 
 
@@ -79,6 +81,9 @@ class Settings(BaseSettings):
     """On CPUs in float32. exact: log-probs within 1e-4 of transformers; fast: the body by vLLM's kernels."""
     engine_patience_s: float = Field(default=60.0, ge=0.5, le=3600.0)
     """An engine that gives no sign of life this long counts as hung, and is killed and started again (seconds)."""
+    engine_stats: bool = False
+    """Have vLLM count its own figures, which tells how full its cache is (`rlt_engine_cache_use_ratio`) and costs a
+    little of each step."""
 
     max_running: int | None = Field(default=None, ge=1, le=4096)
     """Sequences generated at a time, the rest waits fairly by call; null is 32 on a CPU, 256 on a GPU."""
@@ -111,6 +116,9 @@ class Settings(BaseSettings):
     """How many jobs of a kind run at once, as {"rl": 1}; a kind that is not named has no limit but the workers."""
     log_format: LogFormat = "text"
     """`json`: a record a line, with job, attempt, step and request id, from servers, workers and trainers alike."""
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    """Collector that traces are sent to, by OTLP over HTTP, as `http://collector:4318`; needs `rlt[observe]`. Null is
+    OTEL_EXPORTER_OTLP_ENDPOINT, or none."""
     trainer_command: tuple[str, ...] = ()
     """What a worker starts for a job, `--job FILE` added; empty is `rlt_train` in this interpreter."""
 
@@ -160,6 +168,11 @@ class Settings(BaseSettings):
     def job_rules(self) -> JobRules:
         """What the store of jobs goes by."""
         return JobRules(max_crashes=self.max_crashes, queues=self.queues, max_running=self.max_running_jobs)
+
+    @property
+    def traces_to(self) -> str:
+        """Where spans are sent; empty: nowhere."""
+        return self.otlp_endpoint or os.environ.get(STANDARD_VARIABLE) or ""
 
     @property
     def database(self) -> str:

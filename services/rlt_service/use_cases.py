@@ -27,7 +27,11 @@ def solver_of(services: Services) -> Solver:
     """Make the use case of /v1/solve."""
     scorer = scorer_of(services)
     return Solver(
-        settings=services.settings, versions=scorer.versions, engines=scorer.engines, in_hand=services.in_hand
+        settings=services.settings,
+        versions=scorer.versions,
+        engines=scorer.engines,
+        in_hand=services.in_hand,
+        metrics=services.metrics,
     )
 
 
@@ -35,7 +39,11 @@ def chatter_of(services: Services) -> Chatter:
     """Make the use case of /v1/chat/completions."""
     scorer = scorer_of(services)
     return Chatter(
-        settings=services.settings, versions=scorer.versions, engines=scorer.engines, in_hand=services.in_hand
+        settings=services.settings,
+        versions=scorer.versions,
+        engines=scorer.engines,
+        in_hand=services.in_hand,
+        metrics=services.metrics,
     )
 
 

@@ -272,4 +272,9 @@ def test_a_table_has_a_name_a_head_and_a_place_of_its_own_to_scroll_in() -> None
 def test_metrics_are_summed_over_their_labels() -> None:
     restarts = 'rlt_engine_restarts_total{base="x"} 2.0\nrlt_engine_restarts_total{base="y"} 1.0'
     text = f"# HELP a b\n{restarts}\nrlt_free 5\nodd\n"
-    assert system_views.sums_of(text) == {"rlt_engine_restarts_total": 3.0, "rlt_free": 5.0}
+    assert system_views.sums_of(text) == {
+        "rlt_engine_restarts_total": 3.0,
+        'rlt_engine_restarts_total{base="x"}': 2.0,
+        'rlt_engine_restarts_total{base="y"}': 1.0,
+        "rlt_free": 5.0,
+    }

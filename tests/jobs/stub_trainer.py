@@ -23,6 +23,7 @@ def main() -> int:
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
     (Path(job["attempt_dir"]) / "pids").write_text(f"{os.getpid()}\n")
     (Path(job["attempt_dir"]) / "api_key").write_text(os.environ.get("RLT_API_KEY", ""))
+    (Path(job["attempt_dir"]) / "traceparent").write_text(os.environ.get("TRACEPARENT", ""))
     name: str = job["spec"]["name"] or "ok"
     if name.endswith("-once"):
         name = name.removesuffix("-once") if job["attempt"] == 1 else "ok"

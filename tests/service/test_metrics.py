@@ -98,7 +98,8 @@ def test_no_caller_makes_a_series_of_its_own(tmp_path: Path) -> None:
     routes = {found["route"] for found in labels if "route" in found}
     assert routes - {"/readyz", "/metrics"} == {"unmatched", "/v1/jobs/{job_id}", "/v1/score"}
     assert {found["status"] for found in labels if "status" in found} <= {"200", "404", "405", "503"}
-    assert {name for found in labels for name in found} == {"route", "status", "le", "source", "engine", "base"}
+    expected = {"route", "status", "le", "source", "engine", "base", "queue", "folder", "call", "finish", "role"}
+    assert {name for found in labels for name in found} <= expected | {"kind", "state"}
 
 
 def test_what_nobody_foresaw_is_counted_as_a_500(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_process_without_an_engine_says_nothing_of_one(tmp_path: Path) -> None:
     with running_app(tmp_path, roles=("control",)) as client:
         found = scrape(client)
     assert "rlt_requests_in_hand{}" in found
-    assert not any(series.startswith(("rlt_engine", "rlt_scoring")) for series in found)
+    assert not any(series.startswith(("rlt_engine", "rlt_scoring", "rlt_adapters")) for series in found)
 
 
 def test_engine_whose_worker_failed_its_check_is_seen_and_refuses_other_temperatures(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import event, func, select
 
+from rlt_core import trace_context
 from rlt_core.errors import ConflictError, InvalidRequestError, JobStateError, NotFoundError
 from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.jobs import QUEUE, TERMINAL, AnySpec, Job, JobError, JobResult
@@ -510,3 +511,12 @@ def test_a_step_is_checked_with_its_owners_eyes(database: Database) -> None:
         checks.check(cast("Any", None), owner)
     assert seen == [None, Viewer(key="a" * 12, sees_all=False), Viewer(key="b" * 12, sees_all=True)]
     assert VIEWER.get() is None
+
+
+def test_steps_are_of_the_trace_in_which_the_pipeline_was_submitted(jobs: JobStore, pipelines: PipelineStore) -> None:
+    given = trace_context.begun()
+    with trace_context.within(given):
+        start(pipelines)
+    conductor(pipelines).round()
+    claimed = list(iter(lambda: jobs.claim(queue=QUEUE, worker="w"), None))
+    assert [found.traceparent for found in claimed] == [given.traceparent] * len(claimed) != []

@@ -19,6 +19,7 @@ from rlt_core.schemas.chat import (
     ChunkChoice,
     PromptTokensDetails,
 )
+from rlt_service import engine_calls
 from rlt_service.chat.prompts import Chat, check_messages, encode_chat, thinks_as_trained
 from rlt_service.chat.said import Said, SaidReader, logprobs_of
 from rlt_service.engine.own_logprobs import logprob_temperature, scored_anew
@@ -26,6 +27,7 @@ from rlt_service.engine.protocol import Completion, CompletionDelta
 from rlt_service.engine.request_checks import check_temperature
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand, Load
+from rlt_service.metrics import Metrics
 from rlt_service.served import ServedVersion, Versions
 from rlt_service.settings import Settings
 
@@ -41,6 +43,7 @@ class Chatter:
     versions: Versions
     engines: Engines
     in_hand: InHand
+    metrics: Metrics
 
     async def complete(self, request: ChatRequest) -> ChatCompletion:
         """Sample answers by one version.
@@ -50,9 +53,10 @@ class Chatter:
         async with self._admitted(request) as chat:
             with self.in_hand.taken(chat.load):
                 async with chat.engine.holding(chat.version.adapter):
-                    made = (await chat.engine.generate(chat.asked)).completions
+                    made = (await engine_calls.generate(chat.engine, chat.asked)).completions
                     if chat.is_scored_anew:
                         made = await scored_anew(made, asked=chat.asked, engine=chat.engine)
+            self.metrics.count_generated("chat", made, prompt_tokens=len(chat.prompt))
             choices = await asyncio.to_thread(_choices, chat, made)
             told = _Told.of(chat)
             return ChatCompletion(
@@ -90,6 +94,7 @@ class Chatter:
                             yield told.chunk(piece.index, delta)
                         if isinstance(piece, Completion):
                             yield told.end(piece)
+            self.metrics.count_generated("chat", made, prompt_tokens=len(chat.prompt))
             if request.stream_options is not None and request.stream_options.include_usage:
                 yield told.usage(_usage(chat, made))
 

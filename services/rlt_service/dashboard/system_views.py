@@ -1,12 +1,16 @@
 """Own how the server's state is shown: what readiness rests on, engines, load, queue. Pure."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from rlt_core.schemas.server import Capabilities, Readiness
 from rlt_service.dashboard.figures import count, size
 from rlt_service.dashboard.markup import Markup, joined, tag
 from rlt_service.dashboard.tables import table
 from rlt_service.dashboard.token_views import facts
+
+ARTIFACTS: Final = '{folder="artifacts"}'
+"""The labels of the disk that holds adapters, datasets and checkpoints."""
 
 
 def checks(found: Readiness) -> Markup:
@@ -44,7 +48,7 @@ def load(metrics: Mapping[str, float], *, waiting: Sequence[tuple[str, str]]) ->
         ("engine restarts", count(metrics.get("rlt_engine_restarts_total"))),
         *waiting,
     ]
-    free, whole = metrics.get("rlt_disk_free_bytes"), metrics.get("rlt_disk_bytes")
+    free, whole = metrics.get(f"rlt_disk_free_bytes{ARTIFACTS}"), metrics.get(f"rlt_disk_size_bytes{ARTIFACTS}")
     bar = None
     if free is not None and whole:
         pairs.append(("disk free", f"{size(free)} of {size(whole)}"))
@@ -54,16 +58,20 @@ def load(metrics: Mapping[str, float], *, waiting: Sequence[tuple[str, str]]) ->
 
 
 def sums_of(text: str) -> dict[str, float]:
-    """Read Prometheus' text: each metric's sum over its labels; lines that are none are passed over."""
+    """Read Prometheus' text: each sample, and each metric's sum over labels; other lines are passed over."""
     found: dict[str, float] = {}
     for line in text.splitlines():
         if line.startswith("#") or " " not in line:
             continue
-        name, value = line.split("{")[0].split(" ")[0], line.rpartition(" ")[2]
+        sample, _, value = line.rpartition(" ")
         try:
-            found[name] = found.get(name, 0.0) + float(value)
+            figure = float(value)
         except ValueError:
             continue
+        name = sample.split("{")[0]
+        found[name] = found.get(name, 0.0) + figure
+        if sample != name:
+            found[sample] = figure
     return found
 
 

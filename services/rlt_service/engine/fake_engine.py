@@ -214,6 +214,7 @@ class FakeEngine:
             detail="does not answer" if hung else self._admission.state,
             in_flight=self._admission.in_flight,
             loaded_versions=tuple(self._versions),
+            queues=(self._gate.state("any"),),
         )
 
     async def drain(self, *, timeout_s: float) -> None:

@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from weakref import WeakValueDictionary
 
 from rlt_service.engine.fair_queue import FairQueue, Flow, Turn
+from rlt_service.engine.protocol import QueueState
+from rlt_service.engine.waits import Waits
 
 MOST_RESERVED = 8
 """Sequences kept for flows that hold little: of many, a quarter would be kept for callers who never come."""
@@ -53,6 +55,9 @@ class Gate:
         self._queue = FairQueue(capacity=capacity, reserve=reserve, beside=beside)
         self._waiting: dict[Turn, asyncio.Future[None]] = {}
         self._crowded_until_s = 0.0
+        self._running = 0
+        self.waits = Waits()
+        """Of the turns that have begun."""
 
     @classmethod
     def of_sequences(cls, capacity: int) -> "Gate":
@@ -65,19 +70,42 @@ class Gate:
         """Make a gate that counts tokens of sequences; beside others, a flow takes a quarter of them."""
         return cls(capacity=capacity, reserve=capacity // 4, beside=max(1, capacity // 4))
 
+    def state(self, name: str) -> QueueState:
+        """Say how things stand; `name` is what the gate stands before."""
+        waits = self.waits
+        return QueueState(
+            name=name,
+            running=self._running,
+            waiting=len(self._waiting),
+            waited=waits.buckets,
+            waited_s=waits.total_s,
+        )
+
     @asynccontextmanager
     async def turn(self, flow: Flow, *, cost: int = 1) -> AsyncGenerator[None]:
         """Wait for a turn of `flow`, and hold its room until the block ends."""
         turn = self._queue.ask(flow, cost=cost)
-        begun = self._waiting[turn] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
+        begun = self._waiting[turn] = loop.create_future()
         self._let_in()
         try:
             await begun
-            yield
+            self.waits.note(loop.time() - asked_s)
+            with self._counted():
+                yield
         finally:
             self._waiting.pop(turn, None)
             self._queue.leave(turn)
             self._let_in()
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
 
     def _let_in(self) -> None:
         # Whoever calls once will soon call again, and must not find the room filled up anew each time.

@@ -1,6 +1,6 @@
 """The engine's contract: generate, score, load, health, drain. All above it sees only this, ids in and ids out."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +127,19 @@ class SequenceScoreResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """How things stand before an engine: sequences, or with scores the sequences of calls."""
+
+    name: str
+    """`generate`, `score`, or `any` where one line stands for both."""
+    running: int
+    waiting: int
+    waited: Mapping[str, int]
+    """Turns that began after at most so many seconds, cumulative, by the bound in seconds and `+Inf`."""
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineHealth:
     """Whether the engine answers, what it has in hand, which adapters it was asked to load."""
 
@@ -134,6 +147,9 @@ class EngineHealth:
     detail: str
     in_flight: int
     loaded_versions: tuple[str, ...]
+    queues: tuple[QueueState, ...] = ()
+    cache_use: float | None = None
+    """Share of the room for keys and values that is taken, 0 to 1; None where the engine has none, or does not say."""
 
 
 class Engine(Protocol):

@@ -34,6 +34,7 @@ from rlt_core.errors import (
 from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, rules_for_base
 from rlt_service.engine.admission import Admission, cancel_all, result_of
+from rlt_service.engine.cache_watch import CacheWatch
 from rlt_service.engine.fair_queue import Flow
 from rlt_service.engine.full_weights import validate_full
 from rlt_service.engine.gate import Gate, current_flow
@@ -104,7 +105,8 @@ class VllmEngine:
         codec = await asyncio.to_thread(load_codec, base, format_id=settings.format)
         base_config: dict[str, Any] = json.loads((base / "config.json").read_text(encoding="utf-8"))
         options, rules = _sizes(settings, weights, base=base, base_config=base_config, codec=codec)
-        llm = await start_llm(options)
+        watch = CacheWatch() if settings.engine_stats else None
+        llm = await start_llm(options, watch=watch)
         processes: tuple[psutil.Process, ...] = ()
         try:
             processes = await read_process_ids(llm)
@@ -120,6 +122,7 @@ class VllmEngine:
                     llm, rules=rules, most=options.max_loaded, pulse=pulse, patience_s=ADAPTER_PATIENCE_S
                 ),
                 scoring=await read_variant(llm),
+                cache=watch,
             )
             if (await prove_scoring(self._running)).fault:
                 info = replace(self._running.info, scoring="plain")
@@ -251,6 +254,8 @@ class VllmEngine:
             detail=fault or self._admission.state,
             in_flight=self._admission.in_flight,
             loaded_versions=running.adapters.versions,
+            queues=(self._generating.state("generate"), self._scoring.state("score")),
+            cache_use=None if running.cache is None else running.cache.use,
         )
 
     async def drain(self, *, timeout_s: float) -> None:

@@ -16,6 +16,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from rlt_core.errors import ConfigurationError
 from rlt_service.engine.adapters import LORA_TARGETS
+from rlt_service.engine.cache_watch import CacheWatch
 from rlt_service.engine.patient_executor import PatientExecutor
 from rlt_service.engine.prompt_rows import EXACT_KEY
 from rlt_service.engine.vllm_start import Start
@@ -57,11 +58,15 @@ def needs_v1_runner(*, on_cpu: bool, banned_ids: int) -> bool:
     return on_cpu or banned_ids > _V2_BANNED_IDS
 
 
-async def start_llm(options: EngineOptions) -> AsyncLLM:
-    """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine."""
+async def start_llm(options: EngineOptions, *, watch: CacheWatch | None = None) -> AsyncLLM:
+    """Start the engine's processes; raises ConfigurationError where vLLM refuses the settings or the machine.
+
+    `watch` is told how full the cache is.
+    """
     v1_runner = needs_v1_runner(on_cpu=current_platform.is_cpu(), banned_ids=len(options.banned_ids))
     try:
-        return await Start(lambda: _arguments(options), home=options.home, v1_runner=v1_runner).run()
+        start = Start(lambda: _arguments(options), home=options.home, v1_runner=v1_runner, watch=watch)
+        return await start.run()
     except (ValueError, RuntimeError, OSError) as error:
         raise ConfigurationError(
             f"vLLM did not start on {options.model} ({options.dtype}, {options.max_sequence} tokens): {error}. "

@@ -14,7 +14,9 @@ import psutil
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.metrics.loggers import StatLoggerFactory
 
+from rlt_service.engine.cache_watch import CacheWatch
 from rlt_service.engine.vllm_environment import vllm_environment
 
 _LOOK_S = 0.1
@@ -27,14 +29,23 @@ _ONE_AT_A_TIME = threading.Lock()
 class Start:
     """One start of an engine; a thread does it, because it takes half a minute and cannot be awaited."""
 
-    def __init__(self, arguments: Callable[[], AsyncEngineArgs], *, home: Path, v1_runner: bool) -> None:
+    def __init__(
+        self,
+        arguments: Callable[[], AsyncEngineArgs],
+        *,
+        home: Path,
+        v1_runner: bool,
+        watch: CacheWatch | None = None,
+    ) -> None:
         """Take what makes the arguments (vLLM looks at the environment even for these), and what the environment says.
 
-        `home` is the state folder, for vLLM's caches; `v1_runner` asks for its older model runner.
+        `home` is the state folder, for vLLM's caches; `v1_runner` asks for its older model runner; `watch` is told how
+        full the cache is.
         """
         self._arguments = arguments
         self._home = home
         self._v1_runner = v1_runner
+        self._listeners: list[StatLoggerFactory] | None = None if watch is None else [watch.listener]
         self._abandoned = False
         self._processes_before: frozenset[int] | None = None
         """While the start is under way."""
@@ -56,7 +67,7 @@ class Start:
             try:
                 on_cpu = current_platform.is_cpu()
                 with vllm_environment(self._home, v1_runner=self._v1_runner, keep_memory=on_cpu):
-                    return AsyncLLM.from_engine_args(self._arguments())
+                    return AsyncLLM.from_engine_args(self._arguments(), stat_loggers=self._listeners)
             finally:
                 self._processes_before = None
 

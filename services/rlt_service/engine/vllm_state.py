@@ -17,6 +17,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from rlt_core.errors import EngineUnavailableError, InvalidRequestError
 from rlt_core.tokens import SequenceCodec
+from rlt_service.engine.cache_watch import CacheWatch
 from rlt_service.engine.protocol import EngineInfo
 from rlt_service.engine.pulse import Pulse
 from rlt_service.engine.scoring_variants import ScoringVariant
@@ -37,6 +38,8 @@ class RunningVllm:
     pulse: Pulse
     adapters: VllmAdapters
     scoring: ScoringVariant
+    cache: CacheWatch | None = None
+    """None where vLLM counts nothing."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Of requests: vLLM wants a name of its own for each."""
 

@@ -25,6 +25,10 @@ class LeaseWatcher:
         """Judge every job anew from the next look: while nobody could look, beats could not be stored either."""
         self._seen = {}
 
+    def oldest_s(self, *, now_s: float) -> float:
+        """Say for how long the job whose beat stands still longest has not beaten, as of the last look; 0 for none."""
+        return max((now_s - sight.since_s for sight in self._seen.values()), default=0.0)
+
     def expired(self, running: Sequence[RunningJob], *, now_s: float) -> list[RunningJob]:
         """Return jobs whose attempt and beat have not changed for a lease, by a monotonic `now_s`."""
         seen: dict[str, _Sight] = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from rlt_core import trace_context
 from rlt_core.schemas.jobs import PromotePolicy, PromotionResult
 from rlt_core.schemas.teachers import AliasPut, Evaluation, JobAttempt
 
@@ -101,7 +102,7 @@ class Promoter:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                answer = client.request(method, path, json=json)
+                answer = client.request(method, path, json=json, headers=trace_context.headers())
             except httpx.TransportError as error:
                 answer = httpx.Response(503, json={"detail": f"{type(error).__name__}: {error}"})
             if answer.status_code not in (429, 502, 503, 504) or time.monotonic() >= deadline:

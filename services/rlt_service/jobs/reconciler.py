@@ -64,6 +64,18 @@ class Reconciler:
         self._thread: threading.Thread | None = None
         self.broker_detail = ""
         """Why the broker could not be reached in the last round; empty when it could."""
+        self.rounds = 0
+        """Carried out, broken ones too."""
+        self.broken_rounds = 0
+        self.last_round_at: float | None = None
+        """When a round last went through, as seconds of the wall clock; null before the first."""
+        self.lost_leases = 0
+        """Jobs that this process has given back since nobody beat for them."""
+
+    @property
+    def oldest_beat_s(self) -> float:
+        """For how long the running job that is silent longest has not beaten, seconds; 0 where none runs."""
+        return self._watcher.oldest_s(now_s=self._clock())
 
     def start(self) -> None:
         """Start the thread; its first round comes at once."""
@@ -120,13 +132,17 @@ class Reconciler:
             job = self._jobs.requeue(lost.id, lost.attempt, LEASE_LOST, beat=lost.beat, error=error)
         except StaleAttemptError:
             return  # another watcher, or the supervisor itself, was first, or it beats again
+        self.lost_leases += 1
         LOGGER.warning("lease of %s attempt %d ran out: now %s", lost.id, lost.attempt, job.status)
 
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
+            self.rounds += 1
             try:
                 self.round()
+                self.last_round_at = time.time()
             except Exception:  # the thread's boundary: a full disk today must not end the mending of tomorrow
+                self.broken_rounds += 1
                 LOGGER.exception("a round of the reconciler failed; the next one tries again")
             self._wake.wait(self._period_s)

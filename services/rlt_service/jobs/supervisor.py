@@ -20,13 +20,14 @@ from rlt_core.errors import (
     StaleAttemptError,
     UnavailableError,
 )
-from rlt_core.log_records import FORMAT_VARIABLE, bind, bound
+from rlt_core.log_records import FORMAT_VARIABLE, bind
 from rlt_core.schemas.base import Role
 from rlt_core.schemas.jobs import Job, JobError, JobResult, JobStatus
 from rlt_core.schemas.trainer import EXIT_LEASE_LOST, EXIT_SUCCESS, TrainerJob
 from rlt_service.access.secrets import make_secret
 from rlt_service.bases import base_role
 from rlt_service.caches import cache_environment
+from rlt_service.jobs.attempt_traces import trace_variables, traced
 from rlt_service.jobs.completion import Completion, Made
 from rlt_service.jobs.heartbeat import Heartbeat
 from rlt_service.jobs.launching import launched, parallel_of
@@ -96,7 +97,7 @@ class Supervisor:
 
     def run(self, claimed: ClaimedJob) -> Fitness:
         """Bring one attempt to its end; whatever happens, the row says so or another worker will."""
-        with bound(job=claimed.job.id, attempt=claimed.attempt):
+        with traced(claimed):
             return self._run(claimed)
 
     def _run(self, claimed: ClaimedJob) -> Fitness:
@@ -252,7 +253,8 @@ class _Attempt:
             folder=folder,
             environment=cache_environment(home)
             | {API_KEY: self._api_key(), FORMAT_VARIABLE: self._settings.log_format}
-            | {MARK: mark_of(home, job_id=prepared.job_id, attempt=prepared.attempt)},
+            | {MARK: mark_of(home, job_id=prepared.job_id, attempt=prepared.attempt)}
+            | trace_variables(self._settings),
         )
         relay = EventRelay(self._jobs, job_id=self._job.id, attempt=self._job.attempt, path=Path(prepared.events_path))
         self._trainer = trainer

@@ -16,6 +16,7 @@ from typing import Any
 
 from celery import signals  # pyright: ignore[reportMissingTypeStubs] - celery carries no types
 
+from rlt_core import spans
 from rlt_core.errors import RltError, UnavailableError
 from rlt_core.schemas.base import Role
 from rlt_service.bases import model_reference
@@ -82,6 +83,7 @@ def serve(settings: Settings) -> None:
     """Run until asked to end; raises RltError when it cannot start."""
     become_subreaper()
     set_up_logs(settings.log_format)
+    spans.set_up("rlt-worker", endpoint=settings.traces_to)
     # Celery leaves logging alone where somebody answers this.
     setting_up: Any = signals.setup_logging
     setting_up.connect(_leave_as_it_is, weak=False)

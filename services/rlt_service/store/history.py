@@ -1,6 +1,7 @@
 """Own the events of a job: numbered without gaps in the transaction that changes the job, never changed after."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -51,6 +52,12 @@ def told(session: Session, job_id: str, seqs: Sequence[int]) -> list[dict[str, A
     """Return what the events of these numbers tell, the oldest first."""
     query = select(JobEventRow.data).where(JobEventRow.job_id == job_id, JobEventRow.seq.in_(seqs))
     return list(session.scalars(query.order_by(JobEventRow.seq)))
+
+
+def told_at(session: Session, job_id: str, *, seq: int) -> datetime | None:
+    """Say when the event of a number was added; None where there is none."""
+    row = session.get(JobEventRow, (job_id, seq))
+    return None if row is None else row.created_at
 
 
 def _event(row: JobEventRow) -> JobEvent:

@@ -46,6 +46,8 @@ class ClaimedJob:
 
     job: Job
     attempt: int
+    traceparent: str | None = None
+    """Where in which trace the job was submitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +213,7 @@ class JobStore:
         move_job(session, row, "running", {"worker": worker}, event="started")
         session.execute(delete(OutboxRow).where(OutboxRow.job_id == row.id))
         session.execute(delete(BellRow).where(BellRow.queue == row.queue))
-        return ClaimedJob(job=job_of(row), attempt=row.attempt)
+        return ClaimedJob(job=job_of(row), attempt=row.attempt, traceparent=row.traceparent)
 
     @tried_again
     def beat(self, job_id: str, attempt: int, *, runtime_s: float | None = None) -> LeaseState:

@@ -5,12 +5,13 @@ from typing import Any
 from rlt_core.schemas.base import new_id, now_utc
 from rlt_core.schemas.jobs import SPEC_VERSION, Progress, SubmittedSpec
 from rlt_core.schemas.pipelines import PipelineSpec
+from rlt_core.spans import here
 from rlt_service.store.job_rows import total_of
 from rlt_service.store.tables import JobRow
 
 
-def new_row(spec: SubmittedSpec, *, queue: str, owner: str | None) -> JobRow:
-    """Make the row of a job that waits."""
+def new_row(spec: SubmittedSpec, *, queue: str, owner: str | None, traceparent: str | None = None) -> JobRow:
+    """Make the row of a job that waits; it belongs to the trace of `traceparent`, or else of the work at hand."""
     return JobRow(
         id=new_id("job"),
         kind=spec.kind,
@@ -30,10 +31,16 @@ def new_row(spec: SubmittedSpec, *, queue: str, owner: str | None) -> JobRow:
         best_step=0,
         last_seq=0,
         owner=owner,
+        traceparent=traceparent or _here(),
         spec_version=SPEC_VERSION,
         spec=_stored(spec),
         progress=Progress(total=total_of(spec)).model_dump(),
     )
+
+
+def _here() -> str | None:
+    place = here()
+    return None if place is None else place.traceparent
 
 
 def _stored(spec: SubmittedSpec) -> dict[str, Any]:

@@ -121,7 +121,8 @@ class PipelineStore:
             stopped = row.status != "running" or row.error is not None or row.cancel_requested or row.pause_requested
             if stopped or session.get(PipelineStepRow, (pipeline_id, round_, step)) is not None:
                 return None
-            job = new_row(spec, queue=self._rules.queues.get(spec.kind, QUEUE), owner=row.owner)
+            queue = self._rules.queues.get(spec.kind, QUEUE)
+            job = new_row(spec, queue=queue, owner=row.owner, traceparent=row.traceparent)
             job.pipeline_id, job.pipeline_round, job.pipeline_step = row.id, round_, step
             session.add(job)
             session.flush()

@@ -1,7 +1,8 @@
 """Own how a name becomes a version: alias, then newest of a name, then name@number, then a rollout adapter."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
@@ -42,6 +43,8 @@ class ResolvedVersion:
     """The role that a trained version was made for; None of the untrained base and of rollout adapters."""
     shadow: "ShadowPlan | None" = None
     """Who answers beside it, where the name was an alias that carries a shadow."""
+    moved_at: datetime | None = None
+    """When the alias that the name was began to point here; None for any other name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +62,14 @@ def resolve(session: Session, artifacts: ArtifactStore, *, role: Role, name: str
     """Find the version that `name` means for `role`; raises ModelNotFoundError naming close matches."""
     if re.fullmatch(ROLLOUT_PATTERN, name):
         return _rollout(session, artifacts, role=role, name=name)
-    target, shadow = _alias_target(session, role=role, name=name)
-    row = _target_row(session, role=role, name=name, target=target)
-    return _resolved(artifacts, row, role=role, shadow=shadow)
+    alias = _alias(session, role=role, name=name)
+    row = _target_row(session, role=role, name=name, target=alias.target)
+    return replace(_resolved(artifacts, row, role=role, shadow=alias.shadow), moved_at=alias.moved_at)
 
 
 def named_version(session: Session, *, role: Role, name: str) -> VersionRow:
     """Return the row of the stored version that `name` means for `role`; raises ModelNotFoundError."""
-    target, _ = _alias_target(session, role=role, name=name)
-    return _target_row(session, role=role, name=name, target=target)
+    return _target_row(session, role=role, name=name, target=_alias(session, role=role, name=name).target)
 
 
 def live_version(session: Session, version: str, *, role: Role, param: str, lock: bool = False) -> VersionRow:
@@ -142,15 +144,25 @@ def missing_version(session: Session, version: str, *, role: Role, param: str) -
     return ModelNotFoundError(_missing(session, role=role, name=version), param=param)
 
 
-def _alias_target(session: Session, *, role: Role, name: str) -> tuple[str, ShadowPlan | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Alias:
+    """What a name leads to: itself, where it is no alias."""
+
+    target: str
+    shadow: ShadowPlan | None = None
+    moved_at: datetime | None = None
+
+
+def _alias(session: Session, *, role: Role, name: str) -> _Alias:
     """Follow an alias, and read its shadow with it: a request is not worth a query of its own for that."""
     beside = and_(ShadowRow.role == AliasRow.role, ShadowRow.alias == AliasRow.alias)
     query = select(AliasRow, ShadowRow).outerjoin(ShadowRow, beside)
     found = session.execute(query.where(AliasRow.role == role, AliasRow.alias == name)).one_or_none()
     if found is None:
-        return name, None
+        return _Alias(target=name)
     alias, shadow = found[0], cast(ShadowRow | None, found[1])
-    return alias.version, None if shadow is None else _plan(shadow)
+    plan = None if shadow is None else _plan(shadow)
+    return _Alias(target=alias.version, shadow=plan, moved_at=alias.updated_at)
 
 
 def _plan(row: ShadowRow) -> ShadowPlan:

@@ -68,7 +68,7 @@ class JobRow(Base):
     __table_args__ = (
         Index("ix_jobs_queue_status", "queue", "status"),
         Index("ix_jobs_status", "status"),
-        Index("ix_jobs_kind_status", "kind", "status"),
+        Index("ix_jobs_kind_status_attempt", "kind", "status", "attempt"),
     )
 
     ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
@@ -104,6 +104,8 @@ class JobRow(Base):
     error: Mapped[dict[str, Any] | None] = mapped_column(Document)
     owner: Mapped[str | None] = mapped_column(String(16))
     """Key that it was submitted with."""
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    """Where in which trace it was submitted; null for jobs of releases that kept none."""
     pipeline_id: Mapped[str | None] = mapped_column(String(40), index=True)
     """Whose step it is; null for a job of its own."""
     pipeline_round: Mapped[int | None] = mapped_column(Integer)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rlt_core.errors import ScoringError
 from rlt_core.schemas.base import EngineRef, VersionRef, new_id, now_utc
 from rlt_core.schemas.score import RewardConfig, ScoreRequest, ScoreResponse, ScoreUsage
+from rlt_service import engine_calls
 from rlt_service.engine.admission import cancel_all
 from rlt_service.engine.protocol import Engine, SequenceScoreRequest, SequenceScoreResult
 from rlt_service.engine.request_checks import check_results, check_temperature
@@ -56,7 +57,8 @@ class Scorer:
                 plan = await asyncio.to_thread(self._plan, request, players, engine, teacher_engine)
             with self.in_hand.taken(_load_of(plan), begun=begun):
                 results = await _ask(plan, student=engine, teacher=teacher_engine)
-            self.metrics.count_scores(plan.requests, results)
+            self.metrics.count_scores(plan.requests, results, explanations=len(request.explanations))
+            self.metrics.note_served("student", moved_at=players.student.moved_at)
             assembled = await asyncio.to_thread(
                 assemble,
                 plan,
@@ -134,7 +136,7 @@ async def _ask(plan: ScorePlan, *, student: Engine, teacher: Engine) -> list[Seq
 
 
 async def _scored(engine: Engine, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
-    results = await engine.score(requests)
+    results = await engine_calls.score(engine, requests)
     check_results(requests, results)
     return results
 

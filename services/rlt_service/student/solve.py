@@ -10,11 +10,13 @@ from rlt_core.schemas.explain import ExplainUsage
 from rlt_core.schemas.solve import Solution, SolutionTokens, SolveRequest, SolveResponse
 from rlt_core.solutions import read_solution
 from rlt_core.tokens import SequenceCodec
+from rlt_service import engine_calls
 from rlt_service.engine.own_logprobs import is_cut_off, logprob_temperature, scored_anew
 from rlt_service.engine.protocol import AdapterRef, Completion, Engine, GenerateRequest
 from rlt_service.engine.request_checks import check_temperature
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand, Load
+from rlt_service.metrics import Metrics
 from rlt_service.served import Versions, check_text
 from rlt_service.settings import Settings
 from rlt_service.store.ownership import owner
@@ -28,6 +30,7 @@ class Solver:
     versions: Versions
     engines: Engines
     in_hand: InHand
+    metrics: Metrics
 
     async def solve(self, request: SolveRequest) -> SolveResponse:
         """Sample solutions by one version.
@@ -48,10 +51,11 @@ class Solver:
             asked = _asked(request, engine, prompt=prompt, adapter=student.adapter)
             with self.in_hand.taken(Load(requests=request.n, tokens=request.n * (len(prompt) + request.max_tokens))):
                 async with engine.holding(student.adapter):
-                    made = await engine.generate(asked)
+                    made = await engine_calls.generate(engine, asked)
                     completions = made.completions
                     if anew:
                         completions = await scored_anew(completions, asked=asked, engine=engine)
+            self.metrics.count_generated("solve", made.completions, prompt_tokens=len(prompt))
             solutions = await asyncio.to_thread(_read, completions, request=request, asked=asked, codec=engine.codec)
             return SolveResponse(
                 id=new_id("sol"),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from rlt_core.schemas.base import EngineRef, new_id, now_utc
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse, ExplainUsage, Explanation
 from rlt_core.schemas.score import ExplanationInput, ScoreRequest, ScoreResponse
+from rlt_service import engine_calls
+from rlt_service.engine.protocol import Completion
 from rlt_service.engines import Engines
 from rlt_service.in_hand import InHand, Load
 from rlt_service.served import Versions, check_text
@@ -57,8 +59,9 @@ class Explainer:
         async with self._admitted(request) as work:
             with self.in_hand.taken(work.load):
                 async with work.engine.holding(work.teacher.adapter):
-                    result = await work.engine.generate(work.asked)
+                    result = await engine_calls.generate(work.engine, work.asked)
                     completions = await work.with_own_logprobs(result.completions)
+            self._count(work, completions)
             explanations = await asyncio.to_thread(work.read, completions)
             usage = work.usage_of(completions, cached_tokens=result.cached_tokens)
             made = _Made.of(work, explanations, usage=usage)
@@ -74,9 +77,15 @@ class Explainer:
                     async for event in events:
                         yield Streamed(teacher=version, event=event)
             completions = told.completions
+            self._count(work, completions)
             usage = work.usage_of(completions, cached_tokens=sum(made.cached_tokens for made in completions))
             made = _Made.of(work, told.explanations, usage=usage)
         yield Streamed(teacher=version, event=done_of(await self._answer(work, made)))
+
+    def _count(self, work: Generation, completions: Sequence[Completion]) -> None:
+        metrics = self.scorer.metrics
+        metrics.count_generated("explain", completions, prompt_tokens=len(work.prompt))
+        metrics.note_served("teacher", moved_at=work.teacher.moved_at)
 
     @asynccontextmanager
     async def _admitted(self, request: ExplainRequest) -> AsyncGenerator[Generation]:
