@@ -77,15 +77,17 @@ class Book:
     def _effect_faults(self) -> list[str]:
         """Hold each effect against the end: done once if it succeeded, and never twice.
 
-        A job that was cancelled while it waited for its promotion has registered its version before.
+        A job that was cancelled after it had registered its version, while it waited for its promotion or for a worker
+        in the place of a dead one, names that version as its result.
         """
         if self.job.status not in TERMINAL:
             return []
         promotes = isinstance(self.job.spec, RlSpec) and self.job.spec.promote.when == "always"
         done = int(self.job.status == "succeeded")
-        late = int(promotes and self.job.status == "cancelled")
+        result = self.job.result
+        named = int(result is not None and (result.teacher or result.student) is not None)
         found: list[str] = []
-        if not done <= self.versions <= done + late:
+        if not done <= self.versions == named:
             found.append(f"{self.job.status} with {self.versions} registered versions")
         if not done * promotes <= self.moves <= promotes * min(1, self.versions):
             found.append(f"{self.job.status} with {self.moves} moves of an alias")

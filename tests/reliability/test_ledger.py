@@ -9,7 +9,7 @@ import pytest
 from benchmarks.reliability import stalls
 from benchmarks.reliability.leaks import Leaks
 from benchmarks.reliability.ledger import Book
-from rlt_core.schemas.jobs import Job, JobEvent, JobStatus, PromotePolicy, RlSpec, WarmupSpec
+from rlt_core.schemas.jobs import Job, JobEvent, JobResult, JobStatus, PromotePolicy, RlSpec, WarmupSpec
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = WarmupSpec(kind="warmup", role="teacher", dataset="ds_none", target_name="algebra")
@@ -42,7 +42,9 @@ def book(
     moves: int = 0,
     evaluations: int = 0,
     spec: WarmupSpec | RlSpec = SPEC,
+    named: bool | None = None,
 ) -> Book:
+    """Make a book; its job names a version as its result if it succeeded, unless `named` says otherwise."""
     events = [
         JobEvent(
             seq=seq,
@@ -54,7 +56,9 @@ def book(
         )
         for seq, each in enumerate(told, start=1)
     ]
-    job = Job(id="job_1", kind=spec.kind, status=status, created_at=AT, attempt=attempt, spec=spec)
+    names = status == "succeeded" if named is None else named
+    result = JobResult(teacher="algebra@1") if names else None
+    job = Job(id="job_1", kind=spec.kind, status=status, created_at=AT, attempt=attempt, spec=spec, result=result)
     return Book(job=job, events=events, versions=versions, moves=moves, evaluations=evaluations)
 
 
@@ -83,36 +87,42 @@ def test_what_a_history_must_not_hold_is_a_fault(told: list[Told], fault: str) -
 
 
 @pytest.mark.parametrize(("status", "versions"), [("succeeded", 0), ("succeeded", 2), ("cancelled", 1), ("failed", 1)])
-def test_a_job_that_succeeded_has_one_version_and_any_other_none(status: JobStatus, versions: int) -> None:
+def test_a_job_that_succeeded_has_one_version_and_any_other_none_that_it_does_not_name(
+    status: JobStatus, versions: int
+) -> None:
     told: list[Told] = [*SOUND[:-1], (status, 2)]
     [fault] = book(told, status=status, versions=versions).faults(save_every=1)
     assert f"{versions} registered versions" in fault
 
 
 @pytest.mark.parametrize(
-    ("status", "versions", "moves", "evaluations", "fault"),
+    ("status", "versions", "named", "moves", "evaluations", "fault"),
     [
-        ("succeeded", 1, 1, 1, None),
-        ("succeeded", 1, 1, 0, None),
-        ("succeeded", 1, 0, 1, "0 moves of an alias"),
-        ("succeeded", 1, 2, 1, "2 moves of an alias"),
-        ("succeeded", 2, 1, 1, "2 registered versions"),
-        ("succeeded", 1, 1, 2, "2 evaluations"),
-        ("cancelled", 0, 0, 0, None),
-        ("cancelled", 1, 0, 1, None),
-        ("cancelled", 1, 1, 1, None),
-        ("cancelled", 1, 2, 1, "2 moves of an alias"),
-        ("cancelled", 0, 1, 0, "1 moves of an alias"),
-        ("cancelled", 0, 0, 1, "1 evaluations"),
-        ("cancelled", 2, 1, 1, "2 registered versions"),
-        ("failed", 1, 0, 0, "1 registered versions"),
+        ("succeeded", 1, True, 1, 1, None),
+        ("succeeded", 1, True, 1, 0, None),
+        ("succeeded", 1, True, 0, 1, "0 moves of an alias"),
+        ("succeeded", 1, True, 2, 1, "2 moves of an alias"),
+        ("succeeded", 2, True, 1, 1, "2 registered versions"),
+        ("succeeded", 1, True, 1, 2, "2 evaluations"),
+        ("cancelled", 0, False, 0, 0, None),
+        ("cancelled", 0, True, 0, 0, "0 registered versions"),
+        ("cancelled", 1, False, 0, 0, "1 registered versions"),
+        ("cancelled", 1, True, 0, 1, None),
+        ("cancelled", 1, True, 1, 1, None),
+        ("cancelled", 1, True, 2, 1, "2 moves of an alias"),
+        ("cancelled", 0, False, 1, 0, "1 moves of an alias"),
+        ("cancelled", 0, False, 0, 1, "1 evaluations"),
+        ("cancelled", 2, True, 1, 1, "2 registered versions"),
+        ("failed", 1, False, 0, 0, "1 registered versions"),
+        ("failed", 1, True, 0, 0, None),
     ],
 )
 def test_a_job_that_promotes_moves_its_alias_once_or_was_cancelled_before(
-    status: JobStatus, versions: int, moves: int, evaluations: int, fault: str | None
+    status: JobStatus, versions: int, named: bool, moves: int, evaluations: int, fault: str | None
 ) -> None:
     told: list[Told] = [*SOUND[:-1], (status, 2)]
-    judged = book(told, status=status, versions=versions, moves=moves, evaluations=evaluations, spec=PROMOTES)
+    made = {"versions": versions, "moves": moves, "evaluations": evaluations}
+    judged = book(told, status=status, named=named, spec=PROMOTES, **made)
     found = judged.faults(save_every=1)
     assert len(found) == (1 if fault else 0), found
     assert fault is None or fault in found[0]

@@ -499,3 +499,36 @@ def test_a_fresh_install_with_two_bases_serves_each_in_its_role(database: Databa
     fresh.ensure_base(name="tiny", base_model="tiny-model", format="stratos@1", plays=["teacher"])
     fresh.ensure_base(name="other", base_model="other-model", format="stratos@1", plays=["student"])
     assert {(alias.role, alias.version) for alias in fresh.aliases()} == {("teacher", "tiny@0"), ("student", "other@0")}
+
+
+@pytest.mark.parametrize("ended", ["cancelled in the queue", "cancelled at work", "one crash too many"])
+def test_a_job_that_ends_after_its_registration_names_what_it_registered(
+    registry: Registry, jobs: JobStore, artifacts: ArtifactStore, warmup: WarmupSpec, ended: str
+) -> None:
+    job = running(jobs, warmup)
+    made = registry.register(candidate(artifacts, job), held_out=comparison(job))
+    if ended == "cancelled in the queue":
+        jobs.requeue(job.id, 1, "the worker was killed")
+        jobs.cancel(job.id)
+    elif ended == "cancelled at work":
+        jobs.cancel(job.id)
+        jobs.requeue(job.id, 1, "the worker was killed")
+    else:
+        for attempt in (1, 2, 3):
+            jobs.requeue(job.id, attempt, "the worker was killed")
+            if attempt < 3:
+                assert jobs.claim(queue=QUEUE, worker="w1") is not None
+    last = jobs.get(job.id)
+    assert last.status == ("failed" if ended == "one crash too many" else "cancelled")
+    assert last.result is not None
+    assert last.result.teacher == made.version
+    assert last.result.evaluation == "eval_1"
+    assert registry.version_of_job(job.id) == made
+
+
+def test_a_job_that_is_cancelled_before_it_registered_anything_names_nothing(
+    jobs: JobStore, warmup: WarmupSpec
+) -> None:
+    job = running(jobs, warmup)
+    jobs.cancel(job.id)
+    assert jobs.requeue(job.id, 1, "the worker was killed").result is None

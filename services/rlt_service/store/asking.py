@@ -13,6 +13,7 @@ from rlt_core.schemas.jobs import TERMINAL
 from rlt_service.store import history
 from rlt_service.store.job_rows import move_job
 from rlt_service.store.pipeline_rows import CONDUCTED, result_of
+from rlt_service.store.registered import note_registered
 from rlt_service.store.tables import JobRow, OutboxRow
 
 
@@ -25,6 +26,8 @@ def cancel(session: Session, row: JobRow) -> None:
     elif row.status != "cancelled":
         if row.kind == CONDUCTED:
             row.result = result_of(session, row).model_dump(mode="json")
+        else:
+            note_registered(session, row)
         move_job(session, row, "cancelled")
     for step in live_steps(session, row):
         cancel(session, step)

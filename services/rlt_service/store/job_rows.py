@@ -33,6 +33,7 @@ from rlt_core.schemas.pipelines import PipelinePlace, PipelineSpec
 from rlt_service.store import history
 from rlt_service.store.ownership import visible
 from rlt_service.store.pipeline_rows import CONDUCTED, needed_jobs, step_specs
+from rlt_service.store.registered import note_registered
 from rlt_service.store.tables import JobRow, OutboxRow
 from rlt_service.store.transitions import check_transition
 
@@ -133,6 +134,8 @@ def move_job(
 
 def end_job(session: Session, row: JobRow, status: JobStatus, error: JobError | None) -> None:
     """Bring a job to its end, with one event that says how."""
+    if status != "succeeded":
+        note_registered(session, row)
     row.error = error.model_dump(mode="json") if error is not None else None
     data = {"result": row.result, "error": row.error}
     move_job(session, row, status, {key: value for key, value in data.items() if value is not None})
