@@ -173,17 +173,19 @@ class Cut(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A body that breaks after its first piece."""
 
     def __iter__(self) -> Iterator[bytes]:
+        """Give one piece, then break."""
         yield b'event: delta\ndata: {"index": 0, "text": "a"}\n\n'
         raise httpx.ReadError("cut")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the same, awaited."""
         for piece in self:
             yield piece
 
 
 def test_a_connection_that_breaks_within_a_stream_is_an_error_of_the_sdk(asking: Asking, pauses: list[float]) -> None:
     asking.server.says(httpx.Response(200, stream=Cut()))
-    with pytest.raises(rlt_client.APIConnectionError, match="the connection to http://rlt.test broke"):
+    with pytest.raises(rlt_client.APIConnectionError, match=r"the connection to .* broke"):
         asking.ask(lambda client: streamed(client, asking.kind))
     assert len(asking.server.requests) == 1
 
