@@ -76,6 +76,16 @@ def test_a_refused_question_has_no_reward_rather_than_a_zero(
     assert "too long" in caplog.text
 
 
+def test_a_question_in_two_requests_loses_all_its_rewards_with_one(
+    client: Client, server: Canned, make_problem: Problems
+) -> None:
+    answers = answer(scored(*[-1.0] * 64), refused(make_problem, 1), scored(-3.0))
+    server.says(httpx.Response(200, json=CAPABILITIES), answers)
+    found = StudentReward(client)(completions=["e"] * 66, **columns(*["a"] * 65, "b"))
+    assert [len(item["explanations"]) for item in server.body()["items"]] == [64, 1, 1]
+    assert found == [*[None] * 65, -3.0]
+
+
 def test_where_nothing_can_be_scored_the_error_is_raised(
     client: Client, server: Canned, make_problem: Problems
 ) -> None:

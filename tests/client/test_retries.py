@@ -1,6 +1,6 @@
 """What is sent again, when, and what never is: the same for both clients."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -167,6 +167,27 @@ def test_a_stream_is_opened_again_and_never_taken_up_in_the_middle(asking: Askin
     with pytest.raises(rlt_client.APIConnectionError, match="broke off"):
         asking.ask(lambda client: streamed(client, asking.kind))
     assert len(asking.server.requests) == 2
+
+
+class Cut(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that breaks after its first piece."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give one piece, then break."""
+        yield b'event: delta\ndata: {"index": 0, "text": "a"}\n\n'
+        raise httpx.ReadError("cut")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the same, awaited."""
+        for piece in self:
+            yield piece
+
+
+def test_a_connection_that_breaks_within_a_stream_is_an_error_of_the_sdk(asking: Asking, pauses: list[float]) -> None:
+    asking.server.says(httpx.Response(200, stream=Cut()))
+    with pytest.raises(rlt_client.APIConnectionError, match=r"the connection to .* broke"):
+        asking.ask(lambda client: streamed(client, asking.kind))
+    assert len(asking.server.requests) == 1
 
 
 def streamed(client: Any, kind: str) -> Any:
