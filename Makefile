@@ -159,7 +159,7 @@ format: $(LOCKED) ## Format and mend what ruff can
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 lock: ## Write requirements/cpu.lock.txt anew (needs uv)
-	uv pip compile pyproject.toml requirements/cpu.in --extra serve --extra train --extra cpu --extra dashboard --extra dev \
+	uv pip compile pyproject.toml requirements/cpu.in --extra serve --extra train --extra cpu --extra dashboard --extra observe --extra dev \
 		--override requirements/cpu.overrides.txt --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements/cpu.lock.txt
 
@@ -167,7 +167,7 @@ lock: ## Write requirements/cpu.lock.txt anew (needs uv)
 lock-images: ## Write requirements/image-cpu.lock.txt and image-gpu.lock.txt anew (needs uv)
 	@for kind in cpu gpu; do \
 		cp requirements/cpu.lock.txt requirements/image-$$kind.lock.txt && \
-		uv pip compile pyproject.toml requirements/$$kind.in --extra serve --extra train --extra $$kind \
+		uv pip compile pyproject.toml requirements/$$kind.in --extra serve --extra train --extra dashboard --extra observe --extra $$kind \
 			--override requirements/$$kind.overrides.txt --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 			--generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 			--output-file requirements/image-$$kind.lock.txt || exit; done

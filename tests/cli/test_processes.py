@@ -36,7 +36,9 @@ def test_ctrl_c_ends_a_call_that_waits_with_130_and_no_traceback() -> None:
         silent.settimeout(60)
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = [*RLT, "jobs", "list", "--base-url", address]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c
+        ) as process:
             connection, _ = silent.accept()
             with connection:
                 assert connection.recv(1)
@@ -44,6 +46,11 @@ def test_ctrl_c_ends_a_call_that_waits_with_130_and_no_traceback() -> None:
                 _, said = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "Traceback" not in said
+
+
+def _heed_ctrl_c() -> None:
+    # Tests that a script started in the background inherit from it that SIGINT is ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_help_imports_nothing_of_the_server_or_of_training() -> None:
