@@ -25,7 +25,8 @@ class FakeServer:
     ...     client.score(question="2 + 3?", solution="5", explanations=["Add."])
 
     Requests are checked, datasets and jobs stored as on a real one; no worker takes jobs, so they stay queued.
-    Needs `pip install 'rlt[serve]'`. What it stores is gone with it, unless `home` says where to keep it.
+    Needs `pip install 'rlt[serve]'`. What it stores is gone with it, unless `home` says where to keep it. It takes no
+    settings from the environment.
     """
 
     def __init__(self, *, home: str | Path | None = None, **settings: Any) -> None:
@@ -56,10 +57,14 @@ class FakeServer:
         """Start it and wait until it is ready; raises APIError where rlt[serve] is not installed."""
         uvicorn, app = _needed("uvicorn"), _needed("rlt_service.app")
         settings = _needed("rlt_service.settings").Settings
+        # Every default is given, so that none is taken from RLT_…: a test must not meet the database of a real server.
+        defaults = {name: of.get_default(call_default_factory=True) for name, of in settings.model_fields.items()}
+        if unknown := sorted(set(self._settings) - set(defaults)):
+            raise APIError(f"there is no setting {unknown[0]!r}: docs/settings.md lists them", param=unknown[0])
         self._folder = tempfile.TemporaryDirectory(prefix="rlt-fake-")
         home = self._home or Path(self._folder.name)
         fixed = {"home": home, "engine": "fake", "broker_url": "memory://"}
-        made = app.create_app(settings(**{**fixed, **self._settings}))
+        made = app.create_app(settings(**{**defaults, **fixed, **self._settings}))
         config = uvicorn.Config(made, host="127.0.0.1", port=0, log_config=None, access_log=False)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="rlt-fake-server", daemon=True)

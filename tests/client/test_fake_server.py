@@ -96,6 +96,21 @@ def test_a_closed_fake_server_is_gone_and_names_how_it_is_used() -> None:
         FakeServer().client()
 
 
+def test_it_keeps_away_from_the_database_and_the_models_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLT_DATABASE_URL", f"sqlite:///{tmp_path}/real.db")
+    monkeypatch.setenv("RLT_ROLES", '["teacher"]')
+    with FakeServer(home=tmp_path / "home") as made, made.client() as client:
+        client.datasets.create(ROWS[:1])
+    assert [file.name for file in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_setting_that_is_none_is_refused() -> None:
+    with pytest.raises(rlt_client.APIError, match="no setting 'max_modellen'"):
+        FakeServer(max_modellen=99).start()
+
+
 def test_without_the_server_part_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)

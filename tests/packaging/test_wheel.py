@@ -33,6 +33,7 @@ def clean_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_base_install_imports_the_sdk_and_none_of_the_server(clean_python: Path) -> None:
     code = (
         "import rlt_client, rlt_client.demo.loop, importlib.util as u\n"
+        "from rlt_client.integrations import openrlhf, trl, verl\n"
         f"print([name for name in {SERVER_SIDE!r} if u.find_spec(name) is not None])"
     )
     answer = subprocess.run([clean_python, "-W", "error", "-c", code], check=True, capture_output=True, text=True)
