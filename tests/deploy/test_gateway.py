@@ -152,11 +152,11 @@ def gateway(rooms: dict[str, int], tmp_path: Path) -> Iterator[str]:
     for room, its_port in rooms.items():
         text = text.replace(f"${{{room.upper()}_ADDRESS}}", f"127.0.0.1:{its_port}")
     path = tmp_path / "gateway.conf"
-    path.write_text(text.replace("/dev/stdout", "off"), encoding="utf-8")
+    path.write_text(text.replace("/dev/stdout", f"{tmp_path}/calls.log"), encoding="utf-8")
     command = [nginx, "-c", path, "-e", "stderr", "-g", "daemon off;"]
     with subprocess.Popen(command) as server:
         try:
-            wait_until(lambda: answers(port), what="the gateway listens")
+            wait_until(lambda: answers(port) or server.poll() is not None, what="the gateway listens")
             yield f"http://127.0.0.1:{port}"
         finally:
             server.send_signal(signal.SIGQUIT)
