@@ -191,7 +191,7 @@ def test_services_disruption_budgets_and_scalers_find_their_pods(manifests: list
 
 
 def test_scalers_go_by_metrics_that_the_service_has(manifests: list[dict[str, Any]]) -> None:
-    source = (ROOT / "services" / "rlt_service" / "metrics.py").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "services" / "rlt_service").glob("*.py"))
     for scaler in of_kind(manifests, "HorizontalPodAutoscaler").values():
         for metric in scaler["spec"]["metrics"]:
             if metric["type"] == "Pods":

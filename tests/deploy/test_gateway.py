@@ -2,9 +2,17 @@
 
 import re
 import shutil
+import signal
+import socket
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from starlette.routing import Route
 
@@ -14,6 +22,7 @@ from rlt_service.serve import KEEP_ALIVE_S
 from rlt_service.settings import Settings
 from tests.deploy.commands import settings_from
 from tests.deploy.composition import MAIN, services_of
+from tests.support.waiting import wait_until
 
 TEMPLATE = Path(__file__).parents[2] / "docker" / "helm" / "rlt" / "files" / "gateway.conf.template"
 CONFIGURATION = TEMPLATE.read_text(encoding="utf-8")
@@ -94,9 +103,75 @@ def test_upstreams_are_named_as_compose_names_them() -> None:
         assert services_of(MAIN)[host]["environment"]["RLT_PORT"] == port
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx: `apt-get install nginx-light`")
-def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
+class Room(BaseHTTPRequestHandler):
+    """Says which server was called, by which path and under which name."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = f"{self.connection.getsockname()[1]} {self.path} {self.headers['Host']}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def rooms() -> Iterator[dict[str, int]]:
+    """Serve a stand-in of each room; gives their ports."""
+    with ExitStack() as stack:
+        ports: dict[str, int] = {}
+        for room in ("control", "teacher", "student"):
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Room))
+            server.daemon_threads, server.block_on_close = True, False
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            ports[room] = server.server_port
+        yield ports
+
+
+@pytest.fixture
+def gateway(rooms: dict[str, int], tmp_path: Path) -> Iterator[str]:
+    """Run nginx with the configuration before the rooms; gives its address."""
+    nginx = shutil.which("nginx")
+    if nginx is None:
+        pytest.skip("no nginx: .ci/run unpacks Debian's")
+    port = free_port()
+    text = CONFIGURATION.replace("listen 8080", f"listen 127.0.0.1:{port}").replace("/tmp/", f"{tmp_path}/")
+    for room, its_port in rooms.items():
+        text = text.replace(f"${{{room.upper()}_ADDRESS}}", f"127.0.0.1:{its_port}")
     path = tmp_path / "gateway.conf"
-    path.write_text(re.sub(r"\$\{\w+_ADDRESS\}", "127.0.0.1:8400", CONFIGURATION), encoding="utf-8")
-    done = subprocess.run(["nginx", "-t", "-c", path, "-e", "stderr"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    path.write_text(text.replace("/dev/stdout", f"{tmp_path}/calls.log"), encoding="utf-8")
+    command = [nginx, "-c", path, "-e", "stderr", "-g", "daemon off;"]
+    with subprocess.Popen(command) as server:
+        try:
+            wait_until(lambda: answers(port) or server.poll() is not None, what="the gateway listens")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.send_signal(signal.SIGQUIT)
+            assert server.wait(timeout=10) == 0
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_nginx_passes_each_path_on_to_its_room(gateway: str, rooms: dict[str, int]) -> None:
+    with httpx.Client(base_url=gateway, trust_env=False) as client:
+        for path in sorted({path.replace("{", "").replace("}", "") for _, path in ROUTES}):
+            query = f"{path}?limit=2"
+            host = gateway.removeprefix("http://")
+            assert client.get(query).text == f"{rooms[room_of(path)]} {query} {host}"
+        assert client.get("/metrics").status_code == 404
