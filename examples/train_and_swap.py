@@ -1,6 +1,6 @@
 """Warm a teacher up, reinforce it, let the gate decide whether it serves, and roll back. Needs `rlt up`, or RLT_BASE_URL.
 
-Run it with `python examples/train_and_swap.py`. On two cores without a GPU it takes about ten minutes.
+Run it with `python examples/train_and_swap.py`. It trains for real: the estimates that it prints first say for how long.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from rlt_client import Client
 from rlt_core.schemas.jobs import Job, JobEvent
 
 ALIAS = "coins"
-QUESTION = {"question": "Carla has 13 coins. Carla sells 9 coins. How many coins does Carla have now?"}
+QUESTION = "Carla has 13 coins. Carla sells 9 coins. How many coins does Carla have now?"
 ROWS = [
     {
         "question": f"Carla has {coins} coins. Carla sells {sold} coins. How many coins does Carla have now?",
@@ -30,7 +30,8 @@ def say(event: JobEvent) -> None:
 def trained(client: Client, spec: dict[str, Any]) -> Job:
     """Look before it starts, hand a job in, and follow it to its end."""
     forecast = client.train(spec, dry_run=True)  # starts nothing: a wrong spec is refused here
-    print(f"{spec['kind']}: {forecast.train_rows} rows", *forecast.warnings, sep="\n  ")
+    seconds = forecast.estimates.total_s.value if forecast.estimates is not None else None
+    print(f"{spec['kind']}: {forecast.train_rows} rows, about {seconds} s", *forecast.warnings, sep="\n  ")
     job = client.jobs.wait(client.train(spec).id, on_event=say)
     if job.status != "succeeded":
         raise SystemExit(f"{job.id} {job.status}: {job.error}")
@@ -57,7 +58,7 @@ def main() -> None:
         assert result.promotion is not None
         print(f"the gate: {result.promotion.outcome} ({result.promotion.reason})")
 
-        answer = client.explain(**QUESTION, solution="The answer is 4.", teacher=ALIAS, max_tokens=48)
+        answer = client.explain(question=QUESTION, solution="The answer is 4.", teacher=ALIAS, max_tokens=48)
         print(f"{answer.teacher.version} says: {answer.explanations[0].text}")
         if result.promotion.outcome == "promoted" and result.teacher is not None:
             back = client.aliases.rollback("teacher", ALIAS, expected=result.teacher)

@@ -16,10 +16,10 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 EVERY = [snippet for page in pages() for snippet in snippets_of(page)]
 RUN = [snippet for snippet in EVERY if snippet.why_not_run is None]
 NOT_RUN = [snippet for snippet in EVERY if snippet.why_not_run is not None]
-MOST_NOT_RUN = 9
+MOST_NOT_RUN = 10
 """So many blocks cannot be run here. One more needs a reason that a reviewer believes, and this number raised."""
 WITH_COMMANDS = sorted({snippet.page for snippet in RUN if snippet.language in ("bash", "python")})
-COMMAND = re.compile(r"^\s*(?:\$ )?(?:curl|rlt|make|pip|python3?|git|docker|export|createdb)\b", re.MULTILINE)
+COMMAND = re.compile(r"^(?:\$ )?(?:curl|rlt|make|pip|python3?|git|docker|export|create\w+)\b", re.MULTILINE)
 
 
 def in_language(*languages: str) -> list[Snippet]:
