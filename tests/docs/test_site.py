@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rlt_client import Client
 from tests.support import errors_page, operations_page, settings_page
 from tests.support.service import make_app
 
@@ -46,3 +47,23 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
 def test_the_page_of_operations_follows_from_the_openapi_document(tmp_path: Path) -> None:
     found = operations_page.PAGE.read_text(encoding="utf-8")
     assert found == operations_page.page(make_app(tmp_path).openapi()), "run `python -m tests.support.operations_page`"
+
+
+def test_the_page_of_the_sdk_has_every_resource_of_a_client() -> None:
+    page = (ROOT / "docs" / "reference" / "sdk.md").read_text(encoding="utf-8")
+    with Client("http://rlt.test") as client:
+        kinds = {type(value) for name, value in vars(client).items() if not name.startswith("_")}
+    assert len(kinds) >= 10
+    assert [kind.__name__ for kind in kinds if f"::: {kind.__module__}.{kind.__qualname__}\n" not in page] == []
+
+
+def test_every_picture_says_what_it_shows_and_every_page_with_one_too() -> None:
+    pictures = sorted((ROOT / "docs" / "pictures").glob("*.svg"))
+    assert pictures
+    for picture in pictures:
+        text = picture.read_text(encoding="utf-8")
+        assert all(part in text for part in ("<title", "<desc", 'role="img"')), picture.name
+        shown = [page for page in (ROOT / "docs").rglob("*.md") if f"/{picture.name})" in page.read_text(encoding="utf-8")]
+        assert shown, f"{picture.name} is on no page"
+    bare = [page.name for page in (ROOT / "docs").rglob("*.md") if "![](" in page.read_text(encoding="utf-8")]
+    assert bare == []
