@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> int:
     """Run the attempt that the command line names, and log as its environment says."""
+    keep_to_itself()
     form = os.environ.get(FORMAT_VARIABLE, "text")
     log_records.set_up(form, level=logging.WARNING)  # libraries tell of every call
     logging.getLogger("rlt_train").setLevel(logging.INFO)
@@ -85,6 +86,14 @@ def run() -> int:
         printed = logging.getLogger("rlt_train.printed")
         sys.stdout, sys.stderr = PrintedLines(printed), PrintedLines(printed)
     return main()
+
+
+def keep_to_itself() -> None:
+    """Have libraries send nothing about a training to anybody: TRL tells the hub, unless it is told not to.
+
+    Read when huggingface_hub is imported, so before everything that needs models. What the user has set stays.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 def error_event(error: Exception, *, folder: Path) -> ErrorEvent:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import typer.main
-from click import Command, Group
 
 import rlt_client
 from rlt_client.cli.app import build
@@ -64,10 +63,9 @@ def _members() -> Iterator[str]:
                     yield str(inspect.signature(member))
 
 
-def _helps(command: Command, name: str) -> Iterator[str]:
+def _helps(command: Any, name: str) -> Iterator[str]:
     yield f"{name} {command.help or ''}"
     for parameter in command.params:
         yield f"{parameter.name} {' '.join(parameter.opts)} {getattr(parameter, 'help', None) or ''}"
-    if isinstance(command, Group):
-        for inner, part in command.commands.items():
-            yield from _helps(part, f"{name} {inner}")
+    for inner, part in getattr(command, "commands", {}).items():
+        yield from _helps(part, f"{name} {inner}")
