@@ -37,7 +37,8 @@ def test_nothing_has_a_second_name(place: str, tmp_path: Path) -> None:
 
 def test_every_word_that_is_kept_out_has_one_that_is_kept() -> None:
     glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").lower()
-    named = {name for word in FORBIDDEN for name in ("explanation", "teacher", "student", "job") if name in word.instead}
+    kept = ("explanation", "teacher", "student", "job", "promote")
+    named = {name for word in FORBIDDEN for name in kept if name in word.instead}
     assert all(f"| {name}" in glossary or f", {name}" in glossary for name in named)
     assert all(word.why for word in FORBIDDEN)
 

@@ -21,13 +21,29 @@ FORBIDDEN = (
     Word(r"rationales?", "explanation", "what a teacher writes has one name, also in fields"),
     Word(r"(?:tutors?|instructors?|mentors?)", "teacher", "there is one role that explains"),
     Word(r"(?:learners?|trainees?)", "student", "who judges may not be learning at all"),
-    Word(r"(?:ground[ _-]truths?|answer[ _-]keys?|gold[ _-]answers?)", "solution, answer", "two columns, two meanings"),
+    Word(
+        r"(?:ground[ _-]truths?|answer[ _-]keys?|gold[ _-]answers?)",
+        "solution, answer",
+        "two columns, two meanings",
+    ),
     Word(r"(?:task|run)_ids?", "job", "Celery's tasks are bells, and a run may be any of several attempts"),
-    Word(r"(?:validation|test)[ _-]sets?", "select, gate or report split", "which of the three decides what it may be used for"),
+    Word(
+        r"(?:validation|test)[ _-]sets?",
+        "select, gate or report split",
+        "which of the three decides what it may be used for",
+    ),
     Word(r"deploy(?:s|ed|ment|ments|ing)?", "promote, start", "moving an alias and starting a server are two things"),
-    Word(r"(?:go(?:es)? live|canar(?:y|ies)|challengers?)", "promote, shadow", "a candidate that answers unseen is a shadow"),
+    Word(
+        r"(?:go(?:es)? live|canar(?:y|ies)|challengers?)",
+        "promote, shadow",
+        "a candidate that answers unseen is a shadow",
+    ),
     Word(r"(?:reverts?|reverted)", "roll back", "the call and the command are named rollback"),
-    Word(r"(?:log[ _-]?likelihoods?|logp|logps|log_probs?)", "logprob, log-prob", "fields end in logprob, prose says log-prob"),
+    Word(
+        r"(?:log[ _-]?likelihoods?|logp|logps|log_probs?)",
+        "logprob, log-prob",
+        "fields end in logprob, prose says log-prob",
+    ),
     Word(r"(?:graders?|graded)", "verdict, score", "a rule gives a verdict, a student a score"),
     Word(r"(?:whitelists?|blacklists?)", "what is allowed, refused", "says less than the plain word"),
 )
