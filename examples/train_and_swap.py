@@ -1,6 +1,6 @@
-"""Warm a teacher up, reinforce it, let the gate decide whether it serves, and roll back. Needs `rlt up`, or RLT_BASE_URL.
+"""Warm a teacher up, reinforce it, let the gate decide whether it serves, and roll back. Needs a server: `rlt up`.
 
-Run it with `python examples/train_and_swap.py`. It trains for real: the estimates that it prints first say for how long.
+Run it with `python examples/train_and_swap.py`. It trains for real: its first lines estimate for how long.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every block that the documentation shows is run, as it stands, on the fake engine; so is every script of examples/."""
+"""Every block that the documentation shows is run as it stands, on the fake engine; so is each script of examples/."""
 
 import json
 import re

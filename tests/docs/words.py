@@ -1,4 +1,4 @@
-"""Words that would be a second name for a thing that has one (docs/glossary.md), each with the reason to keep it out."""
+"""Words that would be a second name for a thing that has one (docs/glossary.md), each with why it is kept out."""
 
 import re
 from dataclasses import dataclass
