@@ -6,44 +6,56 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A pattern for whole words, any case; what is said here in its place; why the other word misleads."""
+    """What others say; what is said here in its place; why the other word misleads; a pattern for whole words."""
 
-    pattern: str
+    said: str
     instead: str
     why: str
+    pattern: str
 
     def found_in(self, text: str) -> list[str]:
-        """Give every place that says it, as it stands there."""
+        """Give every place that says it, in any case, as it stands there."""
         return [match[0] for match in re.finditer(rf"(?<![A-Za-z]){self.pattern}(?![A-Za-z])", text, re.IGNORECASE)]
+
+    @property
+    def row(self) -> str:
+        """Give its line of the glossary."""
+        return f"| {self.said} | {self.instead} | {self.why} |"
 
 
 FORBIDDEN = (
-    Word(r"rationales?", "explanation", "what a teacher writes has one name, also in fields"),
-    Word(r"(?:tutors?|instructors?|mentors?)", "teacher", "there is one role that explains"),
-    Word(r"(?:learners?|trainees?)", "student", "who judges may not be learning at all"),
+    Word("rationale", "explanation", "what a teacher writes has one name, in fields too", r"rationales?"),
+    Word("tutor, instructor, mentor", "teacher", "one role explains", r"(?:tutors?|instructors?|mentors?)"),
+    Word("learner, trainee", "student", "who judges may not be learning at all", r"(?:learners?|trainees?)"),
     Word(
-        r"(?:ground[ _-]truths?|answer[ _-]keys?|gold[ _-]answers?)",
+        "ground truth, answer key",
         "solution, answer",
-        "two columns, two meanings",
+        "two columns with two meanings",
+        r"(?:ground[ _-]truths?|answer[ _-]keys?|gold[ _-]answers?)",
     ),
-    Word(r"(?:task|run)_ids?", "job", "Celery's tasks are bells, and a run may be any of several attempts"),
+    Word("run id, task id", "job", "a job may have several attempts, and is no task of Celery's", r"(?:task|run)_ids?"),
     Word(
+        "validation set, test set",
+        "the splits `select`, `gate`, `report`",
+        "each may be used for one thing",
         r"(?:validation|test)[ _-]sets?",
-        "select, gate or report split",
-        "which of the three decides what it may be used for",
     ),
-    Word(r"deploy(?:s|ed|ment|ments|ing)?", "promote, start", "moving an alias and starting a server are two things"),
     Word(
-        r"(?:go(?:es)? live|canar(?:y|ies)|challengers?)",
-        "promote, shadow",
-        "a candidate that answers unseen is a shadow",
+        "deploy", "promote, start", "moving an alias and starting a server are two things", r"deploy(?:s|ed|ments?|ing)?"
     ),
-    Word(r"(?:reverts?|reverted)", "roll back", "the call and the command are named rollback"),
     Word(
-        r"(?:log[ _-]?likelihoods?|logp|logps|log_probs?)",
-        "logprob, log-prob",
-        "fields end in logprob, prose says log-prob",
+        "canary, challenger",
+        "shadow",
+        "a candidate answers unseen, and serves nobody",
+        r"(?:canar(?:y|ies)|challengers?)",
     ),
-    Word(r"(?:graders?|graded)", "verdict, score", "a rule gives a verdict, a student a score"),
-    Word(r"(?:whitelists?|blacklists?)", "what is allowed, refused", "says less than the plain word"),
+    Word("revert", "roll back", "the call and the command are named `rollback`", r"(?:reverts?|reverted)"),
+    Word(
+        "log-likelihood, logp, log_prob",
+        "log-prob, `logprob`",
+        "the second is the end of a field's name",
+        r"(?:log[ _-]?likelihoods?|logps?|log_probs?)",
+    ),
+    Word("grade", "verdict, score", "a rule gives a verdict, a student a score", r"(?:graders?|graded)"),
+    Word("whitelist, blacklist", "what is allowed, refused", "the plain word says more", r"(?:white|black)lists?"),
 )
