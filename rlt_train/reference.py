@@ -9,7 +9,7 @@ float32 can tell.
 
 # O outputs of a layer, I inputs, R rank.
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +52,7 @@ def mixed(policy: Delta, reference: Delta, *, mix: float) -> Delta:
     )
 
 
-class MovingReference(TrainerCallback):
+class MovingReference(TrainerCallback, ABC):
     """Moves the reference towards the policy every `every` steps, as TRL's own callback does for whole models."""
 
     def __init__(self, *, every: int) -> None:

@@ -1,53 +1,33 @@
 """Own how a stream of a chat looks on the wire: chunks as data of server-sent events, ended by `[DONE]`."""
 
-import json
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
-from starlette.requests import ClientDisconnect
+from pydantic import BaseModel
 
-from rlt_core.errors import RltError
 from rlt_core.schemas.chat import ChatChunk
-from rlt_service.problems import problem_of, unexpected
+from rlt_service.event_streams import EVENT_STREAM, NOT_STORED, ending, written
 
-LOGGER = logging.getLogger(__name__)
-
-EVENT_STREAM = "text/event-stream"
-DONE = "[DONE]"
+_DONE = format_sse_event(data_str="[DONE]")
 
 
 async def streaming(chunks: AsyncGenerator[ChatChunk], *, request_id: str) -> tuple[StreamingResponse, str]:
     """Begin the answer with the first chunk, and name its version; what goes wrong before it is raised here."""
     first = await anext(chunks)
-    headers = {"Cache-Control": "no-store"}
-    body = _encode(first, chunks, request_id=request_id)
-    return StreamingResponse(body, media_type=EVENT_STREAM, headers=headers), first.model
+    body = ending(_events(first, chunks), broken=_broken, request_id=request_id)
+    return StreamingResponse(body, media_type=EVENT_STREAM, headers=NOT_STORED), first.model
 
 
-async def _encode(first: ChatChunk, rest: AsyncGenerator[ChatChunk], *, request_id: str) -> AsyncGenerator[bytes]:
+async def _events(first: ChatChunk, rest: AsyncGenerator[ChatChunk]) -> AsyncGenerator[bytes]:
     async with aclosing(rest):
-        try:
-            yield _encoded(first.model_dump(mode="json", exclude_unset=True))
-            async for chunk in rest:
-                yield _encoded(chunk.model_dump(mode="json", exclude_unset=True))
-            yield format_sse_event(data_str=DONE)
-            return
-        except ClientDisconnect:
-            return
-        except RltError as error:
-            found = error
-        except Exception:  # the boundary of the request: the status is sent, so only an event can tell
-            LOGGER.exception("request %s broke within its stream", request_id)
-            found = unexpected(request_id=request_id)
-        # A problem, whose `error` OpenAI's clients look for.
-        yield _encoded(problem_of(found, request_id=request_id).model_dump(mode="json"))
-        yield format_sse_event(data_str=DONE)
+        yield written(first, exclude_unset=True)
+        async for chunk in rest:
+            yield written(chunk, exclude_unset=True)
+        yield _DONE
 
 
-def _encoded(content: dict[str, Any]) -> bytes:
-    # JSON in ASCII: readers of event streams also break lines at U+2028 and U+0085.
-    return format_sse_event(data_str=json.dumps(content))
+def _broken(problem: BaseModel) -> bytes:
+    # OpenAI's clients look for the problem's `error`.
+    return written(problem) + _DONE

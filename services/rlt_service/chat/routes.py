@@ -5,8 +5,9 @@ from fastapi import APIRouter, Request, Response
 from rlt_core.schemas.chat import ChatCompletion, ChatRequest
 from rlt_service.access.scopes import Needs
 from rlt_service.calls import CallDep
-from rlt_service.chat.event_stream import EVENT_STREAM, streaming
+from rlt_service.chat.event_stream import streaming
 from rlt_service.container import ServicesDep
+from rlt_service.event_streams import EVENT_STREAM
 from rlt_service.idempotency import Once, refuse_key
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.openapi import refusals

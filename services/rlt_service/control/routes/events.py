@@ -16,10 +16,10 @@ from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
 from rlt_service.control.event_stream import EventFeed, Leaving, Silence, Told
 from rlt_service.control.routes.parameters import JobId
+from rlt_service.event_streams import EVENT_STREAM, NOT_STORED
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Needs("train")])
 
-EVENT_STREAM = "text/event-stream"
 LEAVING = b": the server ends; come back with Last-Event-ID\nretry: 1000\n\n"
 """A comment, since nothing happened to the job, and when to come back, in milliseconds."""
 Sequence = Annotated[int, Query(ge=0, le=2**53, description="Events after this one.")]
@@ -41,7 +41,7 @@ async def job_events(
         return await asyncio.to_thread(feed.page, job_id, after_seq=after, limit=limit)
     await asyncio.to_thread(services.jobs.get, job_id)  # an unknown job is a 404, not a stream
     items = feed.follow(job_id, after_seq=after if last_event_id is None else last_event_id)
-    return StreamingResponse(encode_feed(items), media_type=EVENT_STREAM, headers={"Cache-Control": "no-store"})
+    return StreamingResponse(encode_feed(items), media_type=EVENT_STREAM, headers=NOT_STORED)
 
 
 async def encode_feed(feed: AsyncIterator[Told]) -> AsyncIterator[bytes]:
