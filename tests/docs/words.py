@@ -41,7 +41,10 @@ FORBIDDEN = (
         r"(?:validation|test)[ _-]sets?",
     ),
     Word(
-        "deploy", "promote, start", "moving an alias and starting a server are two things", r"deploy(?:s|ed|ments?|ing)?"
+        "deploy",
+        "promote, start",
+        "moving an alias and starting a server are two things",
+        r"deploy(?:s|ed|ments?|ing)?",
     ),
     Word(
         "canary, challenger",
