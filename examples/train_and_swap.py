@@ -8,7 +8,7 @@ from typing import Any
 from rlt_client import Client
 from rlt_core.schemas.jobs import Job, JobEvent
 
-ALIAS = "coins"
+ALIAS = "shop"
 QUESTION = "Carla has 13 coins. Carla sells 9 coins. How many coins does Carla have now?"
 ROWS = [
     {

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rlt_client import Client
@@ -61,7 +62,9 @@ class Plant:
         """Run a block of commands as they stand; raises AssertionError where one fails."""
         command = f'rlt() {{ "{sys.executable}" -m rlt_client "$@"; }}\npython() {{ "{sys.executable}" "$@"; }}\n'
         text = re.sub(r"\bcurl -s(N?) ", r"curl -sS\1 --fail-with-body ", self.filled_in(snippet.text))
-        self._run(["bash", "-c", f"set -euo pipefail\n{command}{text}"], folder=folder, place=snippet.place)
+        apart = {"RLT_HOME": str(folder / "apart")} if snippet.why_apart is not None else {}
+        script = f"set -euo pipefail\n{command}{text}"
+        self._run(["bash", "-c", script], folder=folder, place=snippet.place, apart=apart)
 
     def run_python(self, snippets: Sequence[Snippet], *, folder: Path) -> None:
         """Run a page's blocks as one script, which has `client`; lines of a traceback are the page's."""
@@ -72,9 +75,12 @@ class Plant:
         script.write_text("\n".join(lines) + "\n", encoding="utf-8")
         self._run([sys.executable, str(script)], folder=folder, place=snippets[0].place)
 
-    def _run(self, command: Sequence[str], *, folder: Path, place: str) -> None:
+    def _run(
+        self, command: Sequence[str], *, folder: Path, place: str, apart: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        environment = {**self.environment, **apart}
         found = subprocess.run(
-            command, cwd=folder, env=self.environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
         assert found.returncode == 0, f"{place}\n{found.stdout}\n{found.stderr}"
 
@@ -93,7 +99,7 @@ def running_plant(folder: Path) -> Generator[Plant]:
             client.students.register("pupil", folder=_adapter(home, f"pupil-{number}"))
         job = client.train({"kind": "warmup", "role": "teacher", "dataset": dataset, "target_name": "warm"})
         assert client.jobs.wait(job.id, poll_s=0.2).status == "succeeded"
-        names = {"ds_…": dataset, "job_…": job.id, DOCUMENTED: up.base_url}
+        names = {"ds_…": dataset, "job_…": job.id, DOCUMENTED: up.base_url, "/backups": str(folder)}
         yield Plant(base_url=up.base_url, home=home, names=names)
 
 
