@@ -185,8 +185,9 @@ def _connect(
         report=lambda message: events.log(message, level="warning"),
         sleep=lambda seconds: wait(seconds, stop=stop),
     )
+    # No retries of the client's own: PatientServices has the patience, and says so in the job's log.
     services: Services = HttpServices(
-        Client(base_url=job.base_url, flow=job.job_id), job_id=job.job_id, attempt=job.attempt
+        Client(base_url=job.base_url, flow=job.job_id, max_retries=0), job_id=job.job_id, attempt=job.attempt
     )
     if meter is not None:
         services = MeteredServices(services, meter=meter)

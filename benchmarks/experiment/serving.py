@@ -35,7 +35,7 @@ def served(models: Path, *, work: Path, out: Path, until_s: float, home: Path | 
         },
     )
     try:
-        with Client(base_url=server.address, timeout_s=1800.0) as client:
+        with Client(base_url=server.address, timeout=1800.0) as client:
             yield Session(client, work=work, out=out, until_s=until_s)
     finally:
         server.stop()

@@ -1,4 +1,4 @@
-"""The SDK of RLT: `Client` and its errors. Everything else in this package is private, the `rlt` command apart."""
+"""The SDK of RLT: clients, errors, a server for tests. Modules with an underscore are private."""
 
 # The check stands before what an old Python cannot read.
 # ruff: noqa: E402
@@ -11,7 +11,9 @@ _refused = complaint(*sys.version_info[:2])
 if _refused:
     raise ImportError(_refused)
 
+from rlt_client._async_client import AsyncClient
 from rlt_client._client import Client
+from rlt_client._connection import Timeout
 from rlt_client._errors import (
     APIConnectionError,
     APIError,
@@ -29,6 +31,8 @@ from rlt_client._errors import (
     ServiceUnavailableError,
     UnprocessableEntityError,
 )
+from rlt_client._fake_server import FakeServer
+from rlt_client._raw import RawResponse
 
 __all__ = [
     "APIConnectionError",
@@ -36,15 +40,19 @@ __all__ = [
     "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
+    "AsyncClient",
     "AuthenticationError",
     "BadRequestError",
     "Client",
     "ConflictError",
+    "FakeServer",
     "InternalServerError",
     "NotFoundError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RawResponse",
     "ServiceUnavailableError",
+    "Timeout",
     "UnprocessableEntityError",
 ]

@@ -1,195 +1,162 @@
-"""Own the connection to one server: send a request, read a typed answer, raise what went wrong."""
+"""Carry calls out one after the other: the sync driver."""
 
 import contextlib
-from collections.abc import Generator, Iterable, Mapping
-from typing import Any, Final, TypeVar
-from urllib.parse import quote
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
 
-from rlt_client import _problems
-from rlt_client._errors import APIConnectionError, APIResponseValidationError, APITimeoutError
+from rlt_client._calls import CAPABILITIES, AskLimits, Call, Listing, Pause, Plan, Step, Together
+from rlt_client._connection import Connection, Timeout, raise_for_status
+from rlt_client._errors import APIError
+from rlt_client._raw import RawResponse
+from rlt_core.schemas.server import Limits
 
-AnswerT = TypeVar("AnswerT", bound=BaseModel)
-
-CONNECT_TIMEOUT_S: Final = 5.0
-"""A server on this or a near machine answers a connect at once; only its work takes long."""
-
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-
-Params = Mapping[str, str | int | float | bool | None]
-
-
-def path_of(*segments: str | int) -> str:
-    """Build `/v1/…`; each segment is escaped, so that no id or name can change the path."""
-    return "/v1/" + "/".join(quote(str(segment), safe="@") for segment in segments)
-
-
-def once(idempotency_key: str | None) -> dict[str, str]:
-    """Give the header that makes a call safe to send again."""
-    return {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+AnswerT = TypeVar("AnswerT")
+ItemT = TypeVar("ItemT")
 
 
 class Api:
-    """A pool of connections to one base URL; safe to share between threads."""
+    """A pool of connections to one server; safe to share between threads."""
 
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        api_key: str | None,
-        timeout_s: float,
-        transport: httpx.BaseTransport | None,
-        flow: str | None = None,
-    ) -> None:
-        self.base_url = base_url.rstrip("/")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        headers |= {"RLT-Flow": flow} if flow else {}
-        self._timeout_s = timeout_s
-        with self._failures():
-            self._http = httpx.Client(
-                base_url=self.base_url,
-                headers=headers,
-                timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
-                transport=transport,
-                # A proxy of the environment would also catch loopback, where the server usually is.
-                trust_env=httpx.URL(self.base_url).host not in LOOPBACK,
-            )
+    def __init__(self, connection: Connection, http: httpx.Client) -> None:
+        self.connection = connection
+        self._http = http
+        self._limits: Limits | None = None
 
-    def get(self, path: str, *, into: type[AnswerT], params: Params | None = None) -> AnswerT:
-        """GET and read the answer as `into`."""
-        return self.call("GET", path, into=into, params=params)
+    @classmethod
+    def open(cls, connection: Connection, *, transport: httpx.BaseTransport | None, http: httpx.Client | None) -> "Api":
+        """Make the pool, unless the caller has one."""
+        if http is not None:
+            return cls(connection, http)
+        with connection.failures():
+            return cls(connection, httpx.Client(transport=transport, **connection.client_options()))
 
-    def post(
-        self,
-        path: str,
-        *,
-        into: type[AnswerT],
-        body: Any = None,
-        params: Params | None = None,
-        idempotency_key: str | None = None,
-    ) -> AnswerT:
-        """POST JSON and read the answer as `into`."""
-        return self.read(self.send("POST", path, body=body, params=params, headers=once(idempotency_key)), into=into)
+    def with_options(self, *, timeout: Timeout | None, max_retries: int | None) -> "Api":
+        """Give a driver on the same pool with other options."""
+        return Api(self.connection.with_options(timeout=timeout, max_retries=max_retries), self._http)
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        into: type[AnswerT],
-        body: Any = None,
-        params: Params | None = None,
-        accept_status: tuple[int, ...] = (),
-    ) -> AnswerT:
-        """Send and read the answer as `into`; statuses in `accept_status` are answers too, not errors."""
-        response = self.send(method, path, body=body, params=params, accept_status=accept_status)
-        return self.read(response, into=into)
+    def send(self, call: Call[AnswerT]) -> AnswerT:
+        """Send, again where that helps and does no harm, and read the answer."""
+        return call.read(self._answer(call))
 
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        content: Iterable[bytes] | None = None,
-        params: Params | None = None,
-        headers: Mapping[str, str] | None = None,
-        accept_status: tuple[int, ...] = (),
-    ) -> httpx.Response:
-        """Send and give the whole answer; raises an APIStatusError for any status of 400 or more."""
-        with self._failures():
-            response = self._http.request(
-                method, path, json=body, content=content, params=_present(params), headers=headers
-            )
-        if response.status_code not in accept_status:
-            _raise_for_status(response)
-        return response
-
-    def read(self, response: httpx.Response, *, into: type[AnswerT]) -> AnswerT:
-        """Parse an answer; fields that this SDK does not know are left out, since the contract may grow."""
-        return self.parse(response.content, into=into, url=response.request.url)
-
-    def parse(self, content: bytes | str, *, into: type[AnswerT], url: httpx.URL) -> AnswerT:
-        """Parse what came from `url`, as `read` does a whole answer."""
-        try:
-            return into.model_validate_json(content, extra="ignore")
-        except ValidationError as error:
-            raise self._unexpected(url, into=into, error=error) from error
+    def send_raw(self, call: Call[AnswerT]) -> RawResponse[AnswerT]:
+        """Send, and give the answer with its HTTP response."""
+        return RawResponse(self._answer(call), read=call.read)
 
     @contextlib.contextmanager
-    def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        params: Params | None = None,
-        headers: Mapping[str, str] | None = None,
-        silence_s: float | None = None,
-    ) -> Generator[httpx.Response]:
-        """Send, and give an answer that is read while it comes; `silence_s` may be shorter than the client's."""
-        timeout = httpx.Timeout(self._http.timeout)
-        timeout.read = timeout.read if silence_s is None else min(silence_s, self._timeout_s)
-        with (
-            self._failures(),
-            self._http.stream(
-                method, path, json=body, params=_present(params), headers=headers, timeout=timeout
-            ) as response,
-        ):
-            if response.is_error:
-                response.read()
-            _raise_for_status(response)
-            yield response
+    def stream(self, call: Call[Any], *, silence_s: float | None = None) -> Generator[httpx.Response]:
+        """Send, and give an answer that is read while it comes."""
+        headers = self.connection.headers_of(call)
+        with contextlib.ExitStack() as stack:
+            response = self._trying(call, headers, lambda: self._open(call, headers, silence_s, stack))
+            with self.connection.failures():
+                yield response
+
+    def carry_out(self, plan: Plan[AnswerT]) -> AnswerT:
+        """Take a plan's steps until it gives its answer."""
+        answer: Any = None
+        error: APIError | None = None
+        with contextlib.closing(plan):
+            while True:
+                try:
+                    step = plan.send(answer) if error is None else plan.throw(error)
+                except StopIteration as ended:
+                    return ended.value
+                answer, error = None, None
+                try:
+                    answer = self._take(step)
+                except APIError as caught:
+                    error = caught
+
+    def every(self, listing: Listing[ItemT]) -> Iterator[ItemT]:
+        """Give the items of every page, which is asked for when it is come to."""
+        call: Call[Any] | None = listing.first
+        while call is not None:
+            page = self.send(call)
+            yield from listing.items(page)
+            call = listing.following(page)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    @contextlib.contextmanager
-    def _failures(self) -> Generator[None]:
-        try:
-            yield
-        except httpx.TimeoutException as error:
-            if isinstance(error, httpx.ConnectTimeout):
-                raise self._nobody("connecting timed out") from error
-            raise APITimeoutError(
-                f"{self.base_url} gave no answer within {self._timeout_s:g} s: raise timeout_s or ask for less"
-            ) from error
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise APIConnectionError(f"{self.base_url!r} is no URL ({error}): write http://host:port") from error
-        except httpx.ConnectError as error:
-            raise self._nobody(str(error)) from error
-        except httpx.TransportError as error:
-            raise APIConnectionError(f"the connection to {self.base_url} broke ({error!r}): try again") from error
+    def _answer(self, call: Call[Any]) -> httpx.Response:
+        headers = self.connection.headers_of(call)
 
-    def _nobody(self, reason: str) -> APIConnectionError:
-        return APIConnectionError(
-            f"no server answers at {self.base_url} ({reason}): "
-            "start one with `rlt up`, or name another with RLT_BASE_URL"
+        def once() -> httpx.Response:
+            with self.connection.failures():
+                response = self._http.send(self._request(call, headers, self.connection.timeouts))
+            raise_for_status(response, accept_status=call.accept_status)
+            return response
+
+        return self._trying(call, headers, once)
+
+    def _trying(self, call: Call[Any], headers: dict[str, str], once: Callable[[], httpx.Response]) -> httpx.Response:
+        failures = 0
+        while True:
+            try:
+                return once()
+            except APIError as error:
+                failures += 1
+                pause_s = self.connection.retries.pause_s(error, failures=failures)
+                if pause_s is None or not self.connection.may_repeat(call, headers):
+                    raise
+            time.sleep(pause_s)
+
+    def _open(
+        self, call: Call[Any], headers: dict[str, str], silence_s: float | None, stack: contextlib.ExitStack
+    ) -> httpx.Response:
+        with self.connection.failures():
+            request = self._request(call, headers, self.connection.within(silence_s))
+            response = self._http.send(request, stream=True)
+            with contextlib.ExitStack() as opened:
+                opened.callback(response.close)
+                if response.is_error:
+                    response.read()
+                raise_for_status(response)
+                stack.push(opened.pop_all())
+        return response
+
+    def _request(self, call: Call[Any], headers: dict[str, str], timeouts: httpx.Timeout) -> httpx.Request:
+        return self._http.build_request(
+            call.method,
+            self.connection.base_url + call.path,
+            json=call.body,
+            content=call.content() if callable(call.content) else call.content,
+            params=call.query() or None,
+            headers=headers,
+            timeout=timeouts,
         )
 
-    def _unexpected(
-        self, url: httpx.URL, *, into: type[BaseModel], error: ValidationError
-    ) -> APIResponseValidationError:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = "/".join(str(part) for part in first["loc"]) or "the body"
-        return APIResponseValidationError(
-            f"{url} did not answer with a {into.__name__} ({where}: {first['msg']}): "
-            "is it an RLT server, and of a version that this client knows?"
-        )
+    def _take(self, step: Step) -> Any:
+        match step:
+            case Pause(seconds=seconds):
+                return time.sleep(seconds)
+            case AskLimits():
+                self._limits = self._limits or self.send(CAPABILITIES).limits
+                return self._limits
+            case Together():
+                return self._together(step)
+            case Call():
+                return self.send(step)
 
+    def _together(self, step: Together) -> list[Any]:
+        failed = False
 
-def _raise_for_status(response: httpx.Response) -> None:
-    if response.is_error:
-        raise _problems.from_response(
-            status=response.status_code,
-            body=response.content,
-            request_id=response.headers.get("X-Request-Id"),
-            retry_after=response.headers.get("Retry-After"),
-        )
+        def one(call: Call[Any]) -> Any:
+            nonlocal failed
+            if failed and step.stop:
+                return None
+            try:
+                return self.send(call)
+            except APIError as error:
+                failed = True
+                return error
 
-
-def _present(params: Params | None) -> dict[str, str | int | float | bool] | None:
-    return {name: value for name, value in params.items() if value is not None} if params else None
+        if min(step.at_once, len(step.calls)) <= 1:
+            return [one(call) for call in step.calls]
+        with ThreadPoolExecutor(max_workers=min(step.at_once, len(step.calls))) as pool:
+            return list(pool.map(one, step.calls))

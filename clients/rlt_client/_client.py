@@ -1,12 +1,15 @@
-"""Own `Client`: one server, its resources, and what it says about itself."""
+"""Own `Client`: one server and its resources, each call done when it comes back."""
 
-import os
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import httpx
 
-from rlt_client._api import Api, path_of
+from rlt_client._api import Api
+from rlt_client._base_client import DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, ServerCalls, connection_of
+from rlt_client._connection import Timeout
+from rlt_client._methods import Blocking
+from rlt_client._raw_clients import RawClient
 from rlt_client._resources.aliases import Aliases
 from rlt_client._resources.datasets import Datasets
 from rlt_client._resources.evaluations import Evaluations
@@ -17,14 +20,11 @@ from rlt_client._resources.score import Score
 from rlt_client._resources.shadows import Shadows
 from rlt_client._resources.solve import Solve
 from rlt_client._resources.train import Train
-from rlt_core.schemas.rollouts import RolloutPublished, RolloutPublishRequest
-from rlt_core.schemas.server import Capabilities, FormatList, Health, Readiness
-from rlt_core.schemas.teachers import ModelList
 
-DEFAULT_BASE_URL: Final = "http://127.0.0.1:8400"
+__all__ = ["DEFAULT_BASE_URL", "Client"]
 
 
-class Client:
+class Client(ServerCalls, Blocking):
     """A server of `rlt up`, or any other of the contract.
 
     >>> with Client() as client:
@@ -32,7 +32,7 @@ class Client:
     ...     scores = client.score(question="2 + 3?", solution="5", explanations=[answer.explanations[0].text])
 
     `base_url` and `api_key` come from RLT_BASE_URL and RLT_API_KEY when they are not given. Every call raises an
-    APIError when it fails; nothing is tried again by itself. Threads may share one client.
+    APIError when it fails. Threads may share one client.
     """
 
     def __init__(
@@ -40,66 +40,59 @@ class Client:
         base_url: str | None = None,
         *,
         api_key: str | None = None,
-        timeout_s: float = 600.0,
+        timeout: Timeout | None = None,
+        max_retries: int = DEFAULT_MAX_RETRIES,
         flow: str | None = None,
         transport: httpx.BaseTransport | None = None,
+        http_client: httpx.Client | None = None,
     ) -> None:
-        """Open no connection yet. `timeout_s` is the longest silence of an answer; `transport` is for tests.
+        """Open no connection yet.
+
+        `timeout` is the longest silence of an answer in seconds (600), or an httpx.Timeout. What fails for a reason
+        that passes is sent again `max_retries` times, if sending it twice does no more than once; a write is given an
+        Idempotency-Key for that. `transport` is for tests, `http_client` for proxies, certificates and the like.
 
         Calls of the same `flow`, a name of your own, take one caller's turns before the engine, however many there are.
         """
-        self._api = Api(
-            base_url=base_url or os.environ.get("RLT_BASE_URL") or DEFAULT_BASE_URL,
-            api_key=api_key or os.environ.get("RLT_API_KEY"),
-            timeout_s=timeout_s,
-            flow=flow,
-            transport=transport,
-        )
-        self.explain = Explain(self._api)
-        self.score = Score(self._api)
-        self.solve = Solve(self._api)
-        self.train = Train(self._api)
-        self.jobs = Jobs(self._api)
-        self.datasets = Datasets(self._api)
-        self.teachers = Models(self._api, role="teacher")
-        self.students = Models(self._api, role="student")
-        self.aliases = Aliases(self._api)
-        self.shadows = Shadows(self._api)
-        self.evaluations = Evaluations(self._api)
+        connection = connection_of(base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, flow=flow)
+        self._own_pool = http_client is None
+        self._bind(Api.open(connection, transport=transport, http=http_client))
+
+    def _bind(self, api: Api) -> None:
+        super().__init__(api)
+        self.explain = Explain(api)
+        self.score = Score(api)
+        self.solve = Solve(api)
+        self.train = Train(api)
+        self.jobs = Jobs(api)
+        self.datasets = Datasets(api)
+        self.teachers = Models(api, role="teacher")
+        self.students = Models(api, role="student")
+        self.aliases = Aliases(api)
+        self.shadows = Shadows(api)
+        self.evaluations = Evaluations(api)
 
     @property
     def base_url(self) -> str:
         """The server that this client talks to."""
-        return self._api.base_url
+        return self._api.connection.base_url
 
-    def capabilities(self) -> Capabilities:
-        """Ask what the server can: limits, engine, models, kinds of job."""
-        return self._api.get(path_of("capabilities"), into=Capabilities)
+    @property
+    def with_raw_response(self) -> RawClient:
+        """The same calls, each giving its HTTP response: `client.with_raw_response.jobs.get("job_…").headers`."""
+        return RawClient(self._api)
 
-    def formats(self) -> FormatList:
-        """Ask which formats the server speaks."""
-        return self._api.get(path_of("formats"), into=FormatList)
-
-    def models(self) -> ModelList:
-        """Ask for every name that can be called."""
-        return self._api.get(path_of("models"), into=ModelList)
-
-    def publish_rollout(self, job_id: str, request: RolloutPublishRequest) -> RolloutPublished:
-        """For trainers: make the policy of one step of a job callable by its exact name."""
-        body = request.model_dump(mode="json")
-        return self._api.post(path_of("jobs", job_id, "rollouts"), into=RolloutPublished, body=body)
-
-    def health(self) -> Health:
-        """Ask whether the process answers."""
-        return self._api.get("/healthz", into=Health)
-
-    def ready(self) -> Readiness:
-        """Ask whether database, broker and engine are there; `not_ready` is an answer, not an error."""
-        return self._api.call("GET", "/readyz", into=Readiness, accept_status=(503,))
+    def with_options(self, *, timeout: Timeout | None = None, max_retries: int | None = None) -> Self:
+        """Give a client with other options on the same connections; closing it leaves them open."""
+        made = object.__new__(type(self))
+        made._own_pool = False
+        made._bind(self._api.with_options(timeout=timeout, max_retries=max_retries))
+        return made
 
     def close(self) -> None:
         """Close the connections."""
-        self._api.close()
+        if self._own_pool:
+            self._api.close()
 
     def __enter__(self) -> Self:
         """Give the client itself."""

@@ -9,6 +9,17 @@ class APIError(RltError):
     """Root of everything that a call of the SDK raises."""
 
     code, status, title = "api_error", 500, "API error"
+    status_code: int | None = None
+    """The HTTP status; None where there was no answer."""
+    request_id: str | None = None
+    """By which the server's log has the call."""
+    body: object = None
+    """The answer's body: JSON as read, else text."""
+
+    @property
+    def message(self) -> str:
+        """What went wrong, as `detail` says it."""
+        return self.detail
 
 
 class APIConnectionError(APIError):
@@ -18,7 +29,7 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError):
-    """No answer within the client's `timeout_s`."""
+    """No answer within the client's `timeout`, or no end within that of a wait."""
 
     code, status, title = "timeout", 504, "Timeout"
 
@@ -45,10 +56,13 @@ class APIStatusError(APIError):
         retry_after_s: float | None = None,
         index: int | None = None,
         extra: dict[str, Any] | None = None,
+        body: object = None,
     ) -> None:
         """Keep all that the problem says; `index` is the place of the failed item in a batch."""
         super().__init__(detail, param=param, retry_after_s=retry_after_s, extra=extra)
         self.status = status
+        self.status_code = status
+        self.body = body
         self.code = code
         self.title = title or type(self).title
         self.request_id = request_id
@@ -67,7 +81,7 @@ class APIStatusError(APIError):
             name: getattr(self, name)
             for name in (
                 *("status", "code", "title", "param", "request_id"),
-                *("retryable", "retry_after_s", "index", "extra"),
+                *("retryable", "retry_after_s", "index", "extra", "body"),
             )
         }
         return (_rebuild, (type(self), self.detail, fields))

@@ -1,12 +1,13 @@
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 
-from rlt_client import Client
+from rlt_client import AsyncClient, Client
 
 
 @dataclass
@@ -41,7 +42,7 @@ def server() -> Canned:
 
 @pytest.fixture
 def client(server: Canned) -> Iterator[Client]:
-    with Client("http://rlt.test", transport=server.transport()) as made:
+    with Client("http://rlt.test", transport=server.transport(), max_retries=0) as made:
         yield made
 
 
@@ -98,3 +99,59 @@ def job(status: str = "queued", **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def make_job() -> Callable[..., dict[str, Any]]:
     return job
+
+
+CAPABILITIES: dict[str, Any] = {
+    "version": "0",
+    "roles": ["teacher"],
+    "formats": [],
+    "limits": {
+        "max_body_bytes": 1_000_000,
+        "max_dataset_bytes": 1,
+        "max_samples": 64,
+        "max_batch_items": 256,
+        "max_json_depth": 9,
+        "max_text_characters": 9,
+    },
+    "job_kinds": [],
+    "models": [],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Either client before the canned server: what is said of one is said of both."""
+
+    kind: Literal["sync", "async"]
+    server: Canned
+
+    def ask(self, work: Callable[[Any], Any], **options: Any) -> Any:
+        """Give `client.some.call(…)` of a client with these options."""
+        if self.kind == "sync":
+            with Client("http://rlt.test", transport=self.server.transport(), **options) as client:
+                return work(client)
+
+        async def main() -> Any:
+            async with AsyncClient("http://rlt.test", transport=self.server.transport(), **options) as client:
+                found = work(client)
+                return [item async for item in found] if hasattr(found, "__aiter__") else await found
+
+        return asyncio.run(main())
+
+
+@pytest.fixture(params=["sync", "async"])
+def asking(request: pytest.FixtureRequest, server: Canned) -> Asking:
+    return Asking(request.param, server)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that a client would have slept."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("rlt_client._api.time.sleep", slept.append)
+    monkeypatch.setattr("rlt_client._async_api.asyncio.sleep", sleep)
+    return slept

@@ -13,7 +13,7 @@ from rlt_client._resources.score import ScoreOptions
 from rlt_core.schemas.explain import ExplainRequest
 from rlt_core.schemas.rollouts import RolloutPublishRequest
 from rlt_core.schemas.score import RewardConfig, ScoreRequest
-from tests.client.conftest import Canned
+from tests.client.conftest import CAPABILITIES, Canned
 
 Bodies = Callable[..., dict[str, Any]]
 
@@ -51,22 +51,24 @@ def test_unset_fields_of_a_request_are_not_sent(client: Client, server: Canned) 
 
 
 def test_a_batch_is_cut_into_calls_of_256(client: Client, server: Canned, make_explanations: Bodies) -> None:
+    server.says(httpx.Response(200, json=CAPABILITIES))
     for count in (256, 44):
         server.says(httpx.Response(200, json={"object": "list", "data": [make_explanations()] * count}))
     requests = [ExplainRequest(question=f"q{i}", solution="s") for i in range(300)]
-    assert len(client.explain.batch(requests)) == 300
-    assert [len(server.body(call)["items"]) for call in (0, 1)] == [256, 44]
-    assert server.body(1)["items"][0]["question"] == "q256"
+    assert len(client.explain.batch(requests, at_once=1)) == 300
+    assert [len(server.body(call)["items"]) for call in (1, 2)] == [256, 44]
+    assert server.body(2)["items"][0]["question"] == "q256"
 
 
 def test_a_failed_item_is_raised_with_its_place_in_the_whole_batch(
     client: Client, server: Canned, make_explanations: Bodies, make_problem: Callable[..., httpx.Response]
 ) -> None:
     bad = {"index": 1, "object": "error", "problem": make_problem(404, "model_not_found", "no x").json()}
+    server.says(httpx.Response(200, json=CAPABILITIES))
     server.says(httpx.Response(200, json={"data": [make_explanations()] * 256}))
     server.says(httpx.Response(200, json={"data": [make_explanations(), bad]}))
     with pytest.raises(rlt_client.NotFoundError, match="item 257: no x") as caught:
-        client.explain.batch([{"question": "q", "solution": "s"}] * 258)
+        client.explain.batch([{"question": "q", "solution": "s"}] * 258, at_once=1)
     assert caught.value.index == 257
 
 

@@ -83,7 +83,7 @@ def test_a_broken_connection_is_a_connection_error(client: Client, server: Canne
 def test_silence_is_a_timeout_that_says_how_long_it_was(server: Canned) -> None:
     server.says(httpx.ReadTimeout("slow"))
     with (
-        Client("http://rlt.test", timeout_s=3, transport=server.transport()) as client,
+        Client("http://rlt.test", timeout=3, max_retries=0, transport=server.transport()) as client,
         pytest.raises(rlt_client.APITimeoutError, match="3 s"),
     ):
         client.health()

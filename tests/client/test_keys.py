@@ -40,7 +40,7 @@ def test_the_sdk_sends_the_key_that_it_was_given_or_that_of_the_environment(
 
 def test_a_key_over_its_rate_hears_when_to_come_back(control: Control) -> None:
     secret = secret_of(make_key(control, "train", max_per_minute=1))
-    with Client("http://app", transport=AppTransport(control.http), api_key=secret) as client:
+    with Client("http://app", transport=AppTransport(control.http), api_key=secret, max_retries=0) as client:
         client.models()
         with pytest.raises(RateLimitError) as caught:
             client.models()

@@ -18,7 +18,11 @@ RUN = [snippet for snippet in EVERY if snippet.why_not_run is None]
 NOT_RUN = [snippet for snippet in EVERY if snippet.why_not_run is not None]
 MOST_NOT_RUN = 10
 """So many blocks cannot be run here. One more needs a reason that a reviewer believes, and this number raised."""
-WITH_COMMANDS = sorted({snippet.page for snippet in RUN if snippet.language in ("bash", "python")})
+RUN_ON_ITS_OWN_SERVER = ROOT / "docs" / "sdk.md"
+"""By test_sdk_snippets.py: jobs of that page must stay queued, so no worker may take them."""
+WITH_COMMANDS = sorted(
+    {snippet.page for snippet in RUN if snippet.language in ("bash", "python")} - {RUN_ON_ITS_OWN_SERVER}
+)
 COMMAND = re.compile(r"^(?:\$ )?(?:curl|rlt|make|pip|python3?|git|docker|export|create\w+)\b", re.MULTILINE)
 
 
@@ -60,8 +64,8 @@ def test_what_a_page_shows_runs(page: Path, plant: Plant, tmp_path: Path) -> Non
         plant.run_python(python, folder=tmp_path)
 
 
-def test_there_are_three_examples_and_they_are_short() -> None:
-    assert len(EXAMPLES) == 3
+def test_examples_are_short() -> None:
+    assert len(EXAMPLES) >= 3
     assert [one.name for one in EXAMPLES if len(one.read_text(encoding="utf-8").splitlines()) > 80] == []
 
 

@@ -50,7 +50,7 @@ def test_a_job_on_a_disk_that_fills_pauses_with_its_last_checkpoint_whole_and_go
     environment = stub_environment(tmp_path) | {"RLT_DATABASE_URL": f"sqlite:///{tmp_path / 'rlt.db'}"}
     with (
         running_up(disk.path / "home", environment=environment, within=disk.command()) as up,
-        Client(up.base_url) as client,
+        Client(up.base_url, max_retries=0) as client,
     ):
         dataset = client.datasets.create([ROW] * 4)
         job = client.train(warmup(dataset.id, "saves-once"))
@@ -80,7 +80,7 @@ def test_a_job_whose_folder_becomes_read_only_pauses_with_its_last_checkpoint_wh
     artifacts = disk.path / "home" / "artifacts"
     with (
         running_up(disk.path / "home", environment=environment, within=disk.command()) as up,
-        Client(up.base_url) as client,
+        Client(up.base_url, max_retries=0) as client,
     ):
         dataset = client.datasets.create([ROW] * 4)
         job = client.train(warmup(dataset.id, "saves-once"))
@@ -120,7 +120,7 @@ def test_on_a_full_disk_nothing_is_accepted_that_is_not_stored_and_everything_is
 ) -> None:
     with (
         running_up(disk.path / "home", environment=stub_environment(tmp_path), within=disk.command()) as up,
-        Client(up.base_url) as client,
+        Client(up.base_url, max_retries=0) as client,
     ):
         dataset = client.datasets.create([ROW] * 4)
         first = client.train(warmup(dataset.id, "ok"))
@@ -159,7 +159,7 @@ def test_a_read_only_disk_is_refused_at_start_and_left_as_it_was(disk: SmallDisk
     home = disk.path / "home"
     with (
         running_up(home, environment=stub_environment(tmp_path), within=disk.command()) as up,
-        Client(up.base_url) as client,
+        Client(up.base_url, max_retries=0) as client,
     ):
         dataset = client.datasets.create([ROW] * 4)
     disk.mount_again("ro")
@@ -171,6 +171,6 @@ def test_a_read_only_disk_is_refused_at_start_and_left_as_it_was(disk: SmallDisk
     disk.mount_again("rw")
     with (
         running_up(home, environment=stub_environment(tmp_path), within=disk.command()) as up,
-        Client(up.base_url) as client,
+        Client(up.base_url, max_retries=0) as client,
     ):
         assert client.datasets.get(dataset.id) == dataset

@@ -130,7 +130,7 @@ def is_ready(up: Up) -> bool:
 
 
 def _answers_ready(address: str) -> bool:
-    with Client(address, timeout_s=5) as client:
+    with Client(address, timeout=5, max_retries=0) as client:
         try:
             return client.ready().status != "not_ready"
         except APIError:

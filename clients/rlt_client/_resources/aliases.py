@@ -2,21 +2,21 @@
 
 from typing import Literal
 
-from rlt_client._api import Api, path_of
+from rlt_client._calls import Call, get, path_of, write
+from rlt_client._methods import Awaiting, Blocking, call
 from rlt_core.schemas.base import Page, Role
 from rlt_core.schemas.teachers import Alias, AliasHistory
 
 
-class Aliases:
+class AliasCalls:
     """Moved by compare-and-swap: say what you believe an alias points at, and a wrong belief is refused."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    def list(self) -> Page[Alias]:
+    @call
+    def list(self) -> Call[Page[Alias]]:
         """List every alias of both roles."""
-        return self._api.get(path_of("aliases"), into=Page[Alias])
+        return get(path_of("aliases"), into=Page[Alias])
 
+    @call
     def put(
         self,
         role: Role,
@@ -29,7 +29,7 @@ class Aliases:
         student: str | None = None,
         reason: str | None = None,
         by: str | None = None,
-    ) -> Alias:
+    ) -> Call[Alias]:
         """Promote: point the alias at `version`, if it points at `expected` now (None: if it is new).
 
         `by` says in the history who asked. The gate goes by the judgement of `student` (None: the alias `default`).
@@ -44,13 +44,25 @@ class Aliases:
             "by": by,
         }
         body = {"expected": expected, **{name: value for name, value in fields.items() if value is not None}}
-        return self._api.call("PUT", path_of("aliases", role, alias), into=Alias, body=body)
+        return write("PUT", path_of("aliases", role, alias), into=Alias, body=body)
 
-    def history(self, role: Role, alias: str) -> AliasHistory:
+    @call
+    def history(self, role: Role, alias: str) -> Call[AliasHistory]:
         """List who served when and why, newest first."""
-        return self._api.get(path_of("aliases", role, alias, "history"), into=AliasHistory)
+        return get(path_of("aliases", role, alias, "history"), into=AliasHistory)
 
-    def rollback(self, role: Role, alias: str, *, expected: str, to: str | None = None, by: str | None = None) -> Alias:
+    @call
+    def rollback(
+        self, role: Role, alias: str, *, expected: str, to: str | None = None, by: str | None = None
+    ) -> Call[Alias]:
         """Point the alias back at `to`, or at the version before; `by` says in the history who asked."""
         body = {"expected": expected, "to": to} | ({} if by is None else {"by": by})
-        return self._api.post(path_of("aliases", role, alias, "rollback"), into=Alias, body=body)
+        return write("POST", path_of("aliases", role, alias, "rollback"), into=Alias, body=body)
+
+
+class Aliases(AliasCalls, Blocking):
+    """Moved by compare-and-swap: say what you believe an alias points at, and a wrong belief is refused."""
+
+
+class AsyncAliases(AliasCalls, Awaiting):
+    """Aliases, awaited."""

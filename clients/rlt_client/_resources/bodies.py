@@ -1,15 +1,10 @@
 """Turn requests into JSON bodies: the server alone checks them, so that its messages are the only ones."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
-
-ItemT = TypeVar("ItemT")
-
-BATCH_ITEMS = 256
-"""Most requests that one batch call takes."""
 
 
 def body_of(request: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
@@ -17,12 +12,6 @@ def body_of(request: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(request, BaseModel):
         return request.model_dump(mode="json", exclude_unset=True)
     return {name: _value_of(value) for name, value in request.items()}
-
-
-def chunks(items: Sequence[ItemT], *, size: int) -> Iterator[tuple[int, Sequence[ItemT]]]:
-    """Cut a sequence into parts, each with the place of its first item."""
-    for start in range(0, len(items), size):
-        yield start, items[start : start + size]
 
 
 def _value_of(value: Any) -> Any:

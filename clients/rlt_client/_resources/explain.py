@@ -1,15 +1,18 @@
 """`client.explain`: ask a teacher."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import httpx
 
 from rlt_client import _problems
-from rlt_client._api import Api, path_of
-from rlt_client._errors import APIConnectionError, APIResponseValidationError
-from rlt_client._resources.bodies import BATCH_ITEMS, body_of, chunks
-from rlt_client._sse import ServerSentEvent, parse
+from rlt_client._calls import Call, Plan, ask, parse, path_of, reader
+from rlt_client._errors import APIConnectionError, APIError, APIResponseValidationError
+from rlt_client._methods import Awaiting, Blocking, call, plan
+from rlt_client._resources.batches import AT_ONCE, answered, settled
+from rlt_client._resources.bodies import body_of
+from rlt_client._sse import ServerSentEvent, aparse
+from rlt_client._sse import parse as parse_events
 from rlt_core.schemas.explain import (
     ExplainBatchResponse,
     ExplainDone,
@@ -20,9 +23,11 @@ from rlt_core.schemas.explain import (
     Explanation,
     ExplanationDelta,
 )
-from rlt_core.schemas.server import BatchItemError, Problem
+from rlt_core.schemas.server import Problem
 
 _EVENTS: dict[str, type[ExplainEvent]] = {"delta": ExplanationDelta, "explanation": Explanation, "done": ExplainDone}
+
+Request = ExplainRequest | Mapping[str, Any]
 
 
 class ExplainOptions(TypedDict, total=False):
@@ -38,51 +43,83 @@ class ExplainOptions(TypedDict, total=False):
     include: Sequence[ExplainInclude]
 
 
-class Explain:
+class ExplainCalls:
     """Callable: `client.explain(question=…, solution=…, teacher="algebra@3", n=4)`."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    def __call__(self, *, question: str, solution: str, **options: Unpack[ExplainOptions]) -> ExplainResponse:
+    @call
+    def __call__(self, *, question: str, solution: str, **options: Unpack[ExplainOptions]) -> Call[ExplainResponse]:
         """Let a teacher explain how the question leads to the solution."""
-        return self.create({"question": question, "solution": solution, **options})
+        body = body_of({"question": question, "solution": solution, **options})
+        return ask(path_of("explain"), into=ExplainResponse, body=body)
 
-    def create(self, request: ExplainRequest | Mapping[str, Any]) -> ExplainResponse:
+    @call
+    def create(self, request: Request) -> Call[ExplainResponse]:
         """Send a whole request."""
-        return self._api.post(path_of("explain"), into=ExplainResponse, body=body_of(request))
+        return ask(path_of("explain"), into=ExplainResponse, body=body_of(request))
+
+    @plan
+    def batch(self, requests: Sequence[Request], *, at_once: int = AT_ONCE) -> Plan[list[ExplainResponse]]:
+        """Answer all, in order, in calls of what the server takes, `at_once` of them side by side.
+
+        Raises the first failed request's APIStatusError, with its `index`.
+        """
+        into, path = ExplainBatchResponse, path_of("explain", "batch")
+        return answered(path, into=into, answer=ExplainResponse, requests=requests, at_once=at_once)
+
+    @plan
+    def settled(self, requests: Sequence[Request], *, at_once: int = AT_ONCE) -> Plan[list[ExplainResponse | APIError]]:
+        """Answer all, as `batch` does, with the APIError in the place of each that failed."""
+        return settled(path_of("explain", "batch"), into=ExplainBatchResponse, requests=requests, at_once=at_once)
+
+
+class Explain(ExplainCalls, Blocking):
+    """Callable: `client.explain(question=…, solution=…, teacher="algebra@3", n=4)`."""
 
     def stream(self, *, question: str, solution: str, **options: Unpack[ExplainOptions]) -> Iterator[ExplainEvent]:
         """Give text while it is written: an ExplanationDelta at a time, each Explanation whole, ExplainDone at the end.
 
         Leaving the loop, or closing the iterator, ends the work on the server. Raises APIStatusError, also in the
-        middle, and APIConnectionError where the stream breaks off.
+        middle, and APIConnectionError where the stream breaks off: what a model writes cannot be taken up again.
         """
-        body = body_of({"question": question, "solution": solution, **options, "stream": True})
-        with self._api.stream("POST", path_of("explain"), body=body) as response:
-            for event in parse(response.iter_lines()):
-                read = self._event(event, url=response.request.url)
+        with self._api.stream(_streamed(question=question, solution=solution, **options)) as response:
+            for event in parse_events(response.iter_lines()):
+                read = _event(event, url=response.request.url)
                 yield read
                 if isinstance(read, ExplainDone):
                     return
-        raise APIConnectionError("the stream broke off before its end: ask again")
+        raise _broken_off()
 
-    def batch(self, requests: Sequence[ExplainRequest | Mapping[str, Any]]) -> list[ExplainResponse]:
-        """Answer all, in order, 256 a call; raises the first failed item's APIStatusError, with its `index`."""
-        answers: list[ExplainResponse] = []
-        for start, items in chunks(requests, size=BATCH_ITEMS):
-            body = {"items": [body_of(item) for item in items]}
-            for item in self._api.post(path_of("explain", "batch"), into=ExplainBatchResponse, body=body).data:
-                if isinstance(item, BatchItemError):
-                    raise _problems.from_problem(item.problem, index=start + item.index)
-                answers.append(item)
-        return answers
 
-    def _event(self, event: ServerSentEvent, *, url: httpx.URL) -> ExplainEvent:
-        if event.event == "error":
-            raise _problems.from_problem(self._api.parse(event.data, into=Problem, url=url))
-        if event.event not in _EVENTS:
-            raise APIResponseValidationError(
-                f"{url} sent an event {event.event[:50]!r}: is it an RLT server, and one that this client knows?"
-            )
-        return self._api.parse(event.data, into=_EVENTS[event.event], url=url)
+class AsyncExplain(ExplainCalls, Awaiting):
+    """Callable: `await client.explain(question=…, solution=…, teacher="algebra@3", n=4)`."""
+
+    async def stream(
+        self, *, question: str, solution: str, **options: Unpack[ExplainOptions]
+    ) -> AsyncIterator[ExplainEvent]:
+        """Give text while it is written, as `Client.explain.stream` does: `async for event in …`."""
+        async with self._api.stream(_streamed(question=question, solution=solution, **options)) as response:
+            async for event in aparse(response.aiter_lines()):
+                read = _event(event, url=response.request.url)
+                yield read
+                if isinstance(read, ExplainDone):
+                    return
+        raise _broken_off()
+
+
+def _streamed(*, question: str, solution: str, **options: Unpack[ExplainOptions]) -> Call[Any]:
+    body = body_of({"question": question, "solution": solution, **options, "stream": True})
+    return Call(method="POST", path=path_of("explain"), read=reader(ExplainResponse), body=body, repeatable=True)
+
+
+def _event(event: ServerSentEvent, *, url: httpx.URL) -> ExplainEvent:
+    if event.event == "error":
+        raise _problems.from_problem(parse(event.data, into=Problem, url=url))
+    if event.event not in _EVENTS:
+        raise APIResponseValidationError(
+            f"{url} sent an event {event.event[:50]!r}: is it an RLT server, and one that this client knows?"
+        )
+    return parse(event.data, into=_EVENTS[event.event], url=url)
+
+
+def _broken_off() -> APIConnectionError:
+    return APIConnectionError("the stream broke off before its end: ask again")

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
-from rlt_client import _problems
-from rlt_client._api import Api, path_of
-from rlt_client._resources.bodies import BATCH_ITEMS, body_of, chunks
+from rlt_client._calls import Call, Plan, ask, path_of
+from rlt_client._errors import APIError
+from rlt_client._methods import Awaiting, Blocking, call, plan
+from rlt_client._resources.batches import AT_ONCE, answered, settled
+from rlt_client._resources.bodies import body_of
 from rlt_core.schemas.score import (
     ExplanationInput,
     RewardConfig,
@@ -14,7 +16,8 @@ from rlt_core.schemas.score import (
     ScoreRequest,
     ScoreResponse,
 )
-from rlt_core.schemas.server import BatchItemError
+
+Request = ScoreRequest | Mapping[str, Any]
 
 
 class ScoreOptions(TypedDict, total=False):
@@ -27,12 +30,10 @@ class ScoreOptions(TypedDict, total=False):
     reward: RewardConfig | Mapping[str, Any]
 
 
-class Score:
+class ScoreCalls:
     """Callable: `client.score(question=…, solution=…, explanations=["…"], baseline=True)`."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
+    @call
     def __call__(
         self,
         *,
@@ -40,21 +41,34 @@ class Score:
         solution: str,
         explanations: Sequence[str | ExplanationInput | Mapping[str, Any]],
         **options: Unpack[ScoreOptions],
-    ) -> ScoreResponse:
+    ) -> Call[ScoreResponse]:
         """Score explanations by how likely they make the solution to a student."""
-        return self.create({"question": question, "solution": solution, "explanations": explanations, **options})
+        body = body_of({"question": question, "solution": solution, "explanations": explanations, **options})
+        return ask(path_of("score"), into=ScoreResponse, body=body)
 
-    def create(self, request: ScoreRequest | Mapping[str, Any]) -> ScoreResponse:
+    @call
+    def create(self, request: Request) -> Call[ScoreResponse]:
         """Send a whole request."""
-        return self._api.post(path_of("score"), into=ScoreResponse, body=body_of(request))
+        return ask(path_of("score"), into=ScoreResponse, body=body_of(request))
 
-    def batch(self, requests: Sequence[ScoreRequest | Mapping[str, Any]]) -> list[ScoreResponse]:
-        """Answer all, in order, 256 a call; raises the first failed item's APIStatusError, with its `index`."""
-        answers: list[ScoreResponse] = []
-        for start, items in chunks(requests, size=BATCH_ITEMS):
-            body = {"items": [body_of(item) for item in items]}
-            for item in self._api.post(path_of("score", "batch"), into=ScoreBatchResponse, body=body).data:
-                if isinstance(item, BatchItemError):
-                    raise _problems.from_problem(item.problem, index=start + item.index)
-                answers.append(item)
-        return answers
+    @plan
+    def batch(self, requests: Sequence[Request], *, at_once: int = AT_ONCE) -> Plan[list[ScoreResponse]]:
+        """Answer all, in order, in calls of what the server takes, `at_once` of them side by side.
+
+        Raises the first failed request's APIStatusError, with its `index`.
+        """
+        into, path = ScoreBatchResponse, path_of("score", "batch")
+        return answered(path, into=into, answer=ScoreResponse, requests=requests, at_once=at_once)
+
+    @plan
+    def settled(self, requests: Sequence[Request], *, at_once: int = AT_ONCE) -> Plan[list[ScoreResponse | APIError]]:
+        """Answer all, as `batch` does, with the APIError in the place of each that failed."""
+        return settled(path_of("score", "batch"), into=ScoreBatchResponse, requests=requests, at_once=at_once)
+
+
+class Score(ScoreCalls, Blocking):
+    """Callable: `client.score(question=…, solution=…, explanations=["…"], baseline=True)`."""
+
+
+class AsyncScore(ScoreCalls, Awaiting):
+    """Callable: `await client.score(question=…, solution=…, explanations=["…"], baseline=True)`."""

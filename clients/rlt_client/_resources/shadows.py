@@ -1,16 +1,15 @@
 """`client.shadows`: candidates that answer a sample of an alias's live traffic, unseen by callers."""
 
-from rlt_client._api import Api, path_of
+from rlt_client._calls import Call, get, path_of, write
+from rlt_client._methods import Awaiting, Blocking, call
 from rlt_core.schemas.shadows import Shadow, ShadowEnded
 from rlt_core.schemas.teachers import Evaluation
 
 
-class Shadows:
+class ShadowCalls:
     """One candidate beside a teacher's alias; what both answer can become an evaluation."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
+    @call
     def put(
         self,
         alias: str,
@@ -19,26 +18,37 @@ class Shadows:
         share: float | None = None,
         max_in_flight: int | None = None,
         student: str | None = None,
-    ) -> Shadow:
+    ) -> Call[Shadow]:
         """Let `version` answer a share of what `alias` is asked.
 
         Raises ConflictError where it serves already, UnprocessableEntityError where it cannot serve.
         """
         fields = {"version": version, "share": share, "max_in_flight": max_in_flight, "student": student}
         body = {name: value for name, value in fields.items() if value is not None}
-        return self._api.call("PUT", _path(alias), into=Shadow, body=body)
+        return write("PUT", _path(alias), into=Shadow, body=body)
 
-    def get(self, alias: str) -> Shadow:
+    @call
+    def get(self, alias: str) -> Call[Shadow]:
         """Read the candidate, and what became of the requests that were drawn."""
-        return self._api.get(_path(alias), into=Shadow)
+        return get(_path(alias), into=Shadow)
 
-    def delete(self, alias: str) -> ShadowEnded:
+    @call
+    def delete(self, alias: str) -> Call[ShadowEnded]:
         """End the shadow; pairs that no evaluation holds go with it."""
-        return self._api.call("DELETE", _path(alias), into=ShadowEnded)
+        return write("DELETE", _path(alias), into=ShadowEnded)
 
-    def evaluate(self, alias: str) -> Evaluation:
+    @call
+    def evaluate(self, alias: str) -> Call[Evaluation]:
         """Store what the pairs so far show; raises ConflictError below 2 questions."""
-        return self._api.post(f"{_path(alias)}/evaluation", into=Evaluation)
+        return write("POST", f"{_path(alias)}/evaluation", into=Evaluation)
+
+
+class Shadows(ShadowCalls, Blocking):
+    """One candidate beside a teacher's alias; what both answer can become an evaluation."""
+
+
+class AsyncShadows(ShadowCalls, Awaiting):
+    """Shadows, awaited."""
 
 
 def _path(alias: str) -> str:

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
-from rlt_client import _problems
-from rlt_client._api import Api, path_of
-from rlt_client._resources.bodies import BATCH_ITEMS, body_of, chunks
-from rlt_core.schemas.server import BatchItemError
+from rlt_client._calls import Call, Plan, ask, path_of
+from rlt_client._errors import APIError
+from rlt_client._methods import Awaiting, Blocking, call, plan
+from rlt_client._resources.batches import AT_ONCE, answered, settled
+from rlt_client._resources.bodies import body_of
 from rlt_core.schemas.solve import SolveBatchResponse, SolveInclude, SolveRequest, SolveResponse
+
+Request = SolveRequest | Mapping[str, Any]
 
 
 class SolveOptions(TypedDict, total=False):
@@ -23,27 +26,37 @@ class SolveOptions(TypedDict, total=False):
     include: list[SolveInclude]
 
 
-class Solve:
+class SolveCalls:
     """Callable: `client.solve(question=…, student="pupil@1", n=4)`."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    def __call__(self, *, question: str, **options: Unpack[SolveOptions]) -> SolveResponse:
+    @call
+    def __call__(self, *, question: str, **options: Unpack[SolveOptions]) -> Call[SolveResponse]:
         """Let a student think a question through and solve it by itself."""
-        return self.create({"question": question, **options})
+        return ask(path_of("solve"), into=SolveResponse, body=body_of({"question": question, **options}))
 
-    def create(self, request: SolveRequest | Mapping[str, Any]) -> SolveResponse:
+    @call
+    def create(self, request: Request) -> Call[SolveResponse]:
         """Send a whole request."""
-        return self._api.post(path_of("solve"), into=SolveResponse, body=body_of(request))
+        return ask(path_of("solve"), into=SolveResponse, body=body_of(request))
 
-    def batch(self, requests: Sequence[SolveRequest | Mapping[str, Any]]) -> list[SolveResponse]:
-        """Answer all, in order, 256 a call; raises the first failed item's APIStatusError, with its `index`."""
-        answers: list[SolveResponse] = []
-        for start, items in chunks(requests, size=BATCH_ITEMS):
-            body = {"items": [body_of(item) for item in items]}
-            for item in self._api.post(path_of("solve", "batch"), into=SolveBatchResponse, body=body).data:
-                if isinstance(item, BatchItemError):
-                    raise _problems.from_problem(item.problem, index=start + item.index)
-                answers.append(item)
-        return answers
+    @plan
+    def batch(self, requests: Sequence[Request], *, at_once: int = AT_ONCE) -> Plan[list[SolveResponse]]:
+        """Answer all, in order, in calls of what the server takes, `at_once` of them side by side.
+
+        Raises the first failed request's APIStatusError, with its `index`.
+        """
+        into, path = SolveBatchResponse, path_of("solve", "batch")
+        return answered(path, into=into, answer=SolveResponse, requests=requests, at_once=at_once)
+
+    @plan
+    def settled(self, requests: Sequence[Request], *, at_once: int = AT_ONCE) -> Plan[list[SolveResponse | APIError]]:
+        """Answer all, as `batch` does, with the APIError in the place of each that failed."""
+        return settled(path_of("solve", "batch"), into=SolveBatchResponse, requests=requests, at_once=at_once)
+
+
+class Solve(SolveCalls, Blocking):
+    """Callable: `client.solve(question=…, student="pupil@1", n=4)`."""
+
+
+class AsyncSolve(SolveCalls, Awaiting):
+    """Callable: `await client.solve(question=…, student="pupil@1", n=4)`."""

@@ -35,7 +35,7 @@ class State:
 
     def client(self) -> Client:
         """Open the SDK on the server in question."""
-        return Client(self.base_url or _known_base_url(), api_key=self.api_key, transport=self.transport)
+        return Client(self.base_url or _known_base_url(), api_key=self.api_key, transport=self.transport, max_retries=0)
 
 
 def state_of(context: typer.Context) -> State:

@@ -44,7 +44,12 @@ def running_server(*, home: Path, screen: Screen) -> Generator[Client]:
         )
     try:
         with Client(base_url=f"http://127.0.0.1:{port}") as client:
-            _wait_until_ready(client, process=process, log=_Log(path=log_path, start=log_start), screen=screen)
+            _wait_until_ready(
+                client.with_options(max_retries=0),
+                process=process,
+                log=_Log(path=log_path, start=log_start),
+                screen=screen,
+            )
             yield client
     finally:
         _end(process)
