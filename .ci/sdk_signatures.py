@@ -1,11 +1,16 @@
-"""Signatures of the SDK as its users see them: a description `Call[Job]` is a call that gives a `Job`."""
+"""The SDK as its users see it: a description `Call[Job]` is a call that gives a `Job`; examples are code."""
 
+import re
 from typing import Any
 
 import griffe
 
 GIVES = {"call": "", "plan": "", "every": "Iterator"}
 """By decorator: what stands around what a description describes."""
+
+
+EXAMPLE = re.compile(r"^(?:(?:>>>|\.\.\.) .*(?:\n|$))+", re.MULTILINE)
+PROMPT = re.compile(r"^(?:>>>|\.\.\.) ", re.MULTILINE)
 
 
 class Signatures(griffe.Extension):
@@ -18,3 +23,12 @@ class Signatures(griffe.Extension):
             around = GIVES[made.pop()]
             inner = func.returns.slice
             func.returns = griffe.ExprSubscript(left=griffe.ExprName(around), slice=inner) if around else inner
+
+    def on_class_instance(self, *, cls: griffe.Class, **_: Any) -> None:
+        """Show what stands behind prompts as a block of code."""
+        if cls.docstring is not None:
+            cls.docstring.value = EXAMPLE.sub(_fenced, cls.docstring.value)
+
+
+def _fenced(example: re.Match[str]) -> str:
+    return f"```python\n{PROMPT.sub('', example[0])}```\n"
