@@ -41,10 +41,10 @@ FORBIDDEN = (
         r"(?:validation|test)[ _-]sets?",
     ),
     Word(
-        "deploy",
-        "promote, start",
-        "moving an alias and starting a server are two things",
-        r"deploy(?:s|ed|ments?|ing)?",
+        "deploy a model",
+        "promote a version",
+        "machines are deployed to; which version serves is an alias",
+        r"deploy(?:s|ed|ing)?[ _-](?:an? |the )?(?:teachers?|students?|versions?|models?|adapters?)",
     ),
     Word(
         "canary, challenger",
