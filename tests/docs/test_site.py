@@ -1,5 +1,6 @@
 """The site builds strictly and by itself; its generated pages follow from the code, and every code has an entry."""
 
+import html
 import re
 import subprocess
 import sys
@@ -42,6 +43,10 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
     for page in pages:
         assert loaded.findall(page.read_text(encoding="utf-8")) == [], page.name
     assert (tmp_path / "search" / "search_index.json").is_file()
+    reference = re.sub(r"<[^>]+>", "", (tmp_path / "reference" / "sdk.html").read_text(encoding="utf-8"))
+    shown = html.unescape(reference)
+    assert "get(job_id: str) -> Job\n" in shown
+    assert "Call[" not in shown, "signatures are to say what a call gives (.ci/sdk_signatures.py)"
 
 
 def test_the_page_of_operations_follows_from_the_openapi_document(tmp_path: Path) -> None:
