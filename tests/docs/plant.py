@@ -21,7 +21,7 @@ from tests.support.server import running_up
 DOCUMENTED = "http://127.0.0.1:8400"
 TEACHERS, STUDENTS = 4, 2
 """Versions of `algebra` and of `pupil` that pages name."""
-TIMEOUT_S = 90.0
+TIMEOUT_S = 240.0
 ROWS: list[dict[str, Any]] = [
     {
         "id": f"sum-{left}-{right}",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rlt_core.schemas.jobs import SUBMITTED_SPEC
-from tests.docs.plant import DOCUMENTED, Plant, lay_files
+from tests.docs.plant import DOCUMENTED, TIMEOUT_S, Plant, lay_files
 from tests.docs.snippets import ROOT, Snippet, pages, snippets_of
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -53,6 +53,7 @@ def test_a_spec_that_a_page_shows_is_one(snippet: Snippet) -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(300)  # a page of many commands takes 10 s, on a machine that is busy with other things far longer
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
 def test_what_a_page_shows_runs(page: Path, plant: Plant, tmp_path: Path) -> None:
     lay_files(tmp_path)
@@ -70,10 +71,16 @@ def test_examples_are_short() -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(300)  # a page of many commands takes 10 s, on a machine that is busy with other things far longer
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.stem)
 def test_an_example_runs_and_says_something(script: Path, plant: Plant) -> None:
     found = subprocess.run(
-        [sys.executable, str(script)], env=plant.environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(script)],
+        env=plant.environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
     )
     assert found.returncode == 0, found.stderr
     assert len(found.stdout.splitlines()) >= 3
