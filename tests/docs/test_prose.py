@@ -17,8 +17,7 @@ INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 CALL = re.compile(r"\bclient((?:\.[a-z_]+)+)")
 SETTING = re.compile(r"\bRLT_[A-Z_]+\b")
 TARGET = re.compile(r"^make ([a-z-]+)")
-READ_ELSEWHERE = frozenset(("RLT_API_KEY", "RLT_BASE_URL", "RLT_HOME", "RLT_JOB", "RLT_TEST_POSTGRES"))
-"""Variables that are no setting of the server: clients and tests read them, a trainer is given one."""
+CODE = ("rlt_core", "rlt_tokens", "rlt_train", "clients", "services", "tests", "benchmarks")
 
 
 def test_every_command_of_a_sentence_exists_with_its_flags() -> None:
@@ -28,8 +27,10 @@ def test_every_command_of_a_sentence_exists_with_its_flags() -> None:
     assert [f"{place}: {wrong}" for place, words in said if (wrong := mistake(root, words[1:])) is not None] == []
 
 
-def test_every_setting_that_a_page_names_exists() -> None:
-    known = {f"RLT_{name.upper()}" for name in Settings.model_fields} | READ_ELSEWHERE
+def test_every_variable_that_a_page_names_is_read_somewhere() -> None:
+    code = "\n".join(file.read_text(encoding="utf-8") for folder in CODE for file in (ROOT / folder).rglob("*.py"))
+    read_elsewhere = set(SETTING.findall(code))  # by clients, trainers and tests
+    known = {f"RLT_{name.upper()}" for name in Settings.model_fields} | read_elsewhere
     found = {(page.name, name) for page in pages() for name in SETTING.findall(page.read_text(encoding="utf-8"))}
     assert len(found) > 40
     assert sorted((page, name) for page, name in found if name not in known and not name.endswith("_")) == []
