@@ -73,6 +73,7 @@ demo: $(LOCKED) ## Train a teacher and watch it swap into serving (about 15 minu
 
 docs: $(LOCKED) ## Build the site of the documentation into .rlt/site, strictly, without the net
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir $(RLT_HOME)/site
+	@echo 'To read it, search included: $(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory $(RLT_HOME)/site, then http://127.0.0.1:8000'
 
 test: $(LOCKED) lint types contracts fast slow real ## Everything that a submission must pass
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-OPTIONAL = ("cli.md", "sdk.md")
+OPTIONAL = ("cli.md",)
 OUTWARD = re.compile(r"\[([^\]]+)\]\((?:\.\./)+([^)#]+)(?:#[^)]*)?\)")
 FOLDER = re.compile(r"\[([^\]]+)\]\(((?!https?:)[\w./-]+)\)")
 

@@ -1,14 +1,14 @@
-"""One server on the fake engine for the documentation's examples; none of them needs a worker."""
+"""One server on the fake engine, with a worker, for everything that the documentation shows."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.server import running_service
+from tests.docs.plant import Plant, running_plant
 
 
 @pytest.fixture(scope="module")
-def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of the server."""
-    with running_service(tmp_path_factory.mktemp("docs")) as address:
-        yield address
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """Give the server, and what stands for the names of the pages."""
+    with running_plant(tmp_path_factory.mktemp("docs")) as running:
+        yield running
