@@ -16,7 +16,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 EVERY = [snippet for page in pages() for snippet in snippets_of(page)]
 RUN = [snippet for snippet in EVERY if snippet.why_not_run is None]
 NOT_RUN = [snippet for snippet in EVERY if snippet.why_not_run is not None]
-MOST_NOT_RUN = 10
+MOST_NOT_RUN = 13
 """So many blocks cannot be run here. One more needs a reason that a reviewer believes, and this number raised."""
 RUN_ON_ITS_OWN_SERVER = ROOT / "docs" / "sdk.md"
 """By test_sdk_snippets.py: jobs of that page must stay queued, so no worker may take them."""

@@ -54,7 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
 
 def collected(base_url: str) -> str:
     """Collect within the trace of an application; gives the job's id."""
-    with Client(base_url, timeout_s=60.0) as client:
+    with Client(base_url, timeout=60.0) as client:
         dataset = client.datasets.create(ROWS, name="sums")
         spec = CollectSpec(kind="collect", dataset=dataset.id, max_tokens=32, samples_per_question=2)
         with trace_context.within(trace_context.parse(GIVEN)):
@@ -114,7 +114,7 @@ def prometheus(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     with (
         running_prometheus(folder, config=folder / "prometheus.yml") as server,
-        Client(whole.up.base_url, timeout_s=60.0) as client,
+        Client(whole.up.base_url, timeout=60.0) as client,
     ):
 
         def seen() -> bool:

@@ -32,7 +32,7 @@ def add_page(path: str, *, title: str, build: Build, current: str | None = None)
     """Serve a page; `current` is the address that the navigation marks."""
 
     @ui.page(path, title=f"{title} · RLT", response_timeout=BUILD_S)
-    async def shown(request: Request) -> None:  # pyright: ignore[reportUnusedFunction] - the framework holds it
+    async def shown(request: Request) -> None:
         visit = visit_of(request)
         with framed(visit, current=current or path):
             try:

@@ -150,7 +150,7 @@ class Charts:
             options = chart({name: self._curves.points(name) for name in names}, title=title)
             if title in self._charts:
                 shown = self._charts[title]
-                cast(dict[str, Any], shown.options).update(options)  # pyright: ignore[reportUnknownMemberType]
+                cast(dict[str, Any], shown.options).update(options)
                 shown.update()
                 continue
             with self._grid, ui.element("section").classes("card"):
