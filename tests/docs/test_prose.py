@@ -81,7 +81,7 @@ def fenced(snippet: Snippet) -> str:
 def mistake(command: Any, words: Sequence[str], *, named: str = "") -> str | None:
     """Say which word of a command line there is not, or None."""
     inner: dict[str, Any] = getattr(command, "commands", {})
-    if words and inner and not words[0].startswith("-") and words[0] not in ("…", "COMMAND"):
+    if words and inner and not words[0].startswith("-") and words[0] != "…" and not words[0].isupper():
         for name in words[0].split("|"):
             if name not in inner:
                 return f"{named or 'rlt'} has no {name}"
