@@ -22,7 +22,8 @@ from rlt_service.jobs.broker import broker_folders
 ROUNDS_TO_HIT = 2
 """Rounds of the deck in which every fault must have found something to harm."""
 LOOKS_FOR_S = 5.0
-"""How long a worker that trains is looked for; others of a plant may be starting."""
+"""How long something to harm is looked for: a worker that trains, an engine that is up, a job that is not over."""
+LOOKS_EVERY_S = 0.1
 
 
 class Harm:
@@ -67,10 +68,13 @@ class Harm:
         return len(self._deck)
 
     def strike(self) -> None:
-        """Do one of them, by weight; counted where it harmed something."""
+        """Do one of them, by weight, as soon as it finds something to harm; counted where it did."""
         name = self._deck.deal()
         self._strikes += 1
-        self.done[name] += self.turns[name][1]()
+        deadline_s = time.monotonic() + LOOKS_FOR_S
+        while not (harmed := self.turns[name][1]()) and time.monotonic() < deadline_s:
+            time.sleep(LOOKS_EVERY_S)
+        self.done[name] += harmed
 
     def faults(self) -> list[str]:
         """Say what was wrong with deploys, and what no trial was made of although its turn came often."""

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -158,11 +159,32 @@ def test_the_brokers_file_is_torn_at_its_end_and_one_that_is_empty_is_no_harm(
     assert file.read_bytes() == bytes(range(20 - TORN_BYTES))
 
 
-def test_a_fault_that_harmed_nothing_in_two_rounds_is_a_failure(tmp_path: Path) -> None:
-    whole = plant(tmp_path)
+def harm_of(whole: Plant) -> Harm:
     with subprocess.Popen([sys.executable, "-c", ""]) as veteran:
         whole.workers.append(veteran)
-        harm = Harm(whole, seed=1)
+    return Harm(whole, seed=1)
+
+
+def test_a_fault_that_finds_nothing_at_first_looks_again(tmp_path: Path) -> None:
+    harm = harm_of(plant(tmp_path))
+    looks = Counter[str]()
+
+    def second_look(name: str) -> bool:
+        looks[name] += 1
+        return looks[name] == 2
+
+    for name, (weight, _) in harm.turns.items():
+        harm.turns[name] = (weight, partial(second_look, name))
+    harm.strike()
+    assert harm.done.total() == 1
+    assert list(looks.values()) == [2]
+
+
+def test_a_fault_that_harmed_nothing_in_two_rounds_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.reliability.harm.LOOKS_FOR_S", 0.0)
+    harm = harm_of(plant(tmp_path))
     for name, (weight, _) in harm.turns.items():
         harm.turns[name] = (weight, lambda name=name: name != "cancel")
     for _ in range(2 * harm.round):
