@@ -62,6 +62,9 @@ def _run(row: Row, *, seed: int, share: float, out: Path) -> int:
             commit=provenance.commit(),
             date=provenance.date(),
             machine=provenance.machine(),
+            promise=row.promise,
+            real_parts=row.real_parts,
+            note=row.note,
         ),
     )
     sys.stderr.write(f"{row.name}: {len(made)} trials, {len(failed)} failures\n")

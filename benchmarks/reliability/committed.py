@@ -34,9 +34,16 @@ def _fuzz(folder: Path) -> dict[str, Any]:
         name="fuzz",
         promise="calls drawn from the OpenAPI file: no 5xx, no answer off the schema (a trial is an operation)",
         real_parts="the whole app in process, on the fake engine and a bell that rings nowhere",
-        note=f"{run.count:,} calls, at least 50 an operation; `make fuzz`.",
+        note=f"{run.count:,} calls, at least 50 an operation.",
     )
-    return row | {"seed": run.seed, "commit": run.commit, "date": run.date, "duration_s": run.seconds}
+    return row | {
+        "command": "make fuzz",
+        "seed": run.seed,
+        "commit": run.commit,
+        "date": run.date,
+        "machine": run.machine,
+        "duration_s": run.seconds,
+    }
 
 
 REAL_PARTS = {
@@ -57,10 +64,17 @@ def _swap(folder: Path, name: str, found: dict[str, Any]) -> dict[str, Any]:
         promise=f"{part['clients']} clients through {part['swaps']} swaps: no request fails, no answer is of two "
         "versions (a trial is a request), p99 at most twice that before, rollback within 5 s",
         real_parts=REAL_PARTS[name],
-        note=f"p99 {part['p99_ratio']:.2f} times that before, rollback {part['rollback_p99_s']:.1f} s at p99; "
-        f"`{found['command']}`.{'' if name == 'fake' else FEWER}",
+        note=f"p99 {part['p99_ratio']:.2f} times that before, rollback {part['rollback_p99_s']:.1f} s at p99."
+        f"{'' if name == 'fake' else FEWER}",
     )
-    return row | {"seed": None, "commit": found["commit"], "date": found["date"], "duration_s": 0.0}
+    return row | {
+        "command": found["command"],
+        "seed": None,
+        "commit": found["commit"],
+        "date": found["date"],
+        "machine": found["machine"],
+        "duration_s": 0.0,
+    }
 
 
 def _requests(path: Path, part: dict[str, Any]) -> Iterator[Trial]:

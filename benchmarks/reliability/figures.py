@@ -57,17 +57,23 @@ def row_of(trials: Sequence[Trial], *, name: str, promise: str, real_parts: str,
 def table_of(rows: Sequence[dict[str, Any]]) -> str:
     """Write the table."""
     lines = [
-        "| fault or load: passes when | trials | failures | 95% upper bound | median, longest | what was real |",
-        "|---|---|---|---|---|---|",
+        "| fault or load: passes when | trials | failures | 95% upper bound | median, longest | what was real | run |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         times = "" if row["longest_s"] is None else f"{row['median_s']:.1f}, {row['longest_s']:.1f} s"
         note = f" {row['note']}" if row["note"] else ""
         lines.append(
             f"| {row['promise']} | {row['trials']:,} | {row['failures']} | {_share(row['upper95'])} | {times} "
-            f"| {row['real_parts']}.{note} |"
+            f"| {row['real_parts']}.{note} | {_run(row)} |"
         )
     return "\n".join(lines)
+
+
+def _run(row: dict[str, Any]) -> str:
+    """Say how a row was made: its command, the day, the commit."""
+    made = (f"`{row['command']}`" if row.get("command") else "", row.get("date", ""), row.get("commit", ""))
+    return ", ".join(part for part in made if part)
 
 
 def _share(upper: float) -> str:

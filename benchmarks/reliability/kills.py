@@ -12,6 +12,7 @@ from benchmarks.reliability.ledger import book_of
 from benchmarks.reliability.parts import real_plant, real_spec, stub_plant
 from benchmarks.reliability.plant import Plant, wait_for
 from benchmarks.reliability.row_postgres import lent_postgres
+from benchmarks.reliability.trainer_points import wait_until_it_stands
 from benchmarks.reliability.trial import Trial, left_over
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 
@@ -156,10 +157,12 @@ def _kill_something(plant: Plant, chance: random.Random) -> _Kill | None:
         plant.kill(worker)
         return _Kill(fault=fault, at_s=at_s, job_id=job.id, attempt=job.attempt)
     trainer = _trainer_of(plant, job)
-    if trainer is None or (fault == "checkpoint" and not _writes_checkpoint(plant, job)):
+    if trainer is None:
         return None
-    at_s = time.time()
     try:
+        if fault == "checkpoint" and not _stops_in_checkpoint(plant, job, trainer):
+            return None
+        at_s = time.time()
         trainer.kill()
     except psutil.NoSuchProcess:
         return None
@@ -179,17 +182,30 @@ def _trainer_of(plant: Plant, job: Job) -> psutil.Process | None:
         return None
 
 
-def _writes_checkpoint(plant: Plant, job: Job) -> bool:
-    """Wait for a half-written checkpoint of the attempt: a folder that does not have its name yet."""
+def _stops_in_checkpoint(plant: Plant, job: Job, trainer: psutil.Process) -> bool:
+    """Stop a trainer that writes a checkpoint; False where it was not seen to, and goes on.
+
+    It is looked at once more when it stands still: what it is killed at is certain.
+    """
     folder = plant.artifacts.attempt_dir(job.id, job.attempt) / "checkpoints"
     deadline_s = time.monotonic() + 3.0
     while time.monotonic() < deadline_s:
-        try:
-            if any(child.suffix == ".part" for child in folder.iterdir()):
-                return True
-        except OSError:
+        if not _is_half_written(folder):
             continue
+        trainer.suspend()
+        wait_until_it_stands(trainer)
+        if _is_half_written(folder):
+            return True
+        trainer.resume()
     return False
+
+
+def _is_half_written(folder: Path) -> bool:
+    """Whether a checkpoint lies there that does not have its name yet."""
+    try:
+        return any(child.suffix == ".part" for child in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _judged(plant: Plant, course: Course, jobs: list[str], kills: list[_Kill], *, seed: int) -> Iterator[Trial]:

@@ -27,16 +27,20 @@ def write_page(results: Path = RESULTS) -> None:
 
 
 def figures_of(results: Path) -> dict[str, Any]:
-    """Compute every row that has been run, here or by another command; the heads are those of the newest run."""
+    """Compute every row that has been run, here or by another command, as it was promised then.
+
+    The heads are those of the newest run.
+    """
     runs = read_runs(results / "reliability" / "runs.json")
     rows: list[dict[str, Any]] = []
     for row in (row for row in ROWS if row.name in runs):
         trials = read_trials(results / "reliability" / f"{row.name}.jsonl")
         run = runs[row.name]
-        figures = row_of(trials, name=row.name, promise=row.promise, real_parts=row.real_parts, note=row.note)
+        figures = row_of(trials, name=row.name, promise=run.promise, real_parts=run.real_parts, note=run.note)
         rows.append(
             figures
             | {
+                "command": f"{COMMAND} ROWS={row.name}",
                 "seed": run.seed,
                 "commit": run.commit,
                 "date": run.date,
@@ -62,13 +66,10 @@ def with_table(page: str, found: dict[str, Any]) -> str:
 
 
 def _source(found: dict[str, Any]) -> str:
-    commits = sorted({row["commit"] for row in found["rows"]})
+    dates = sorted(row["date"] for row in found["rows"])
     seeds = sorted({row["seed"] for row in found["rows"] if row["seed"] is not None})
     minutes = sum(row["duration_s"] for row in found["rows"]) / 60
-    return (
-        f"`{found['command']}`, {found['date']}, commit {', '.join(commits)}, seed {', '.join(map(str, seeds))}, "
-        f"{minutes:.0f} minutes, {found['machine']}."
-    )
+    return f"{dates[0]} to {dates[-1]}, seed {', '.join(map(str, seeds))}, {minutes:.0f} minutes, {found['machine']}."
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ HEARTBEAT_S = 0.5
 RECONCILE_S = 0.5
 CANCEL_GRACE_S = 2.0
 LOOK_S = 0.02
+WORKER_LOG = "worker.log"
 WAIT_S = 120.0
 PORTS_FROM = 10_000
 PORTS_OF_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -124,7 +125,7 @@ class Plant:
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start a worker; gives its process at once."""
-        worker = self._start([sys.executable, "-m", "rlt_service.jobs.worker"], log="worker.log")
+        worker = self._start([sys.executable, "-m", "rlt_service.jobs.worker"], log=WORKER_LOG)
         self.workers.append(worker)
         return worker
 
@@ -195,6 +196,10 @@ class Plant:
         """Give the process that runs a job, or ran it last."""
         events = self.jobs.events(job.id, types=("started",))
         return int(str(events[-1].data["worker"]).rpartition(":")[2]) if events else None
+
+    def said_by_workers(self) -> str:
+        """Read what all workers have logged."""
+        return (self.home / WORKER_LOG).read_text(encoding="utf-8", errors="replace")
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Send SIGKILL and reap."""

@@ -27,7 +27,10 @@ from rlt_service.settings import Settings
 
 Trials = Callable[..., Iterator[Trial]]
 
-SOONER = "the lease is 3 s in place of 30, the heartbeat 0.5 s in place of 5"
+SOONER = (
+    "the lease is 3 s in place of 30, the heartbeat 0.5 s in place of 5, a trainer's grace 2 s in place of 20, the "
+    "reconciler's round 0.5 s in place of 10"
+)
 STUB = (
     "control, broker, workers and supervisors are real processes on SQLite; the trainer is a stub without a model; "
     f"{SOONER}"
@@ -157,7 +160,8 @@ ROWS = (
         in_ci=5,
         in_full=10,
         real_parts=STUB,
-        note="The trainer ends by itself when its worker has been silent for a lease: mostly before that is woken.",
+        note="The trainer ends by itself when its worker has been silent for a lease, which is before that wakes: "
+        "the 10 s are seldom tried. That its writes are refused is read in the log of the woken worker.",
     ),
     Row(
         name="resume",
@@ -179,6 +183,15 @@ ROWS = (
         in_ci=10,
         in_full=50,
         real_parts=STUB,
+    ),
+    Row(
+        name="cancel-by-default",
+        promise="the same, of trainers that ignore SIGTERM, with lease, heartbeat and grace as they come",
+        trials=cancels.default_trials,
+        in_ci=0,
+        in_full=5,
+        real_parts=STUB.removesuffix(f"; {SOONER}"),
+        note="Up to 5 s pass until the heartbeat brings the wish, then 20 s of grace.",
     ),
     Row(
         name="drain",

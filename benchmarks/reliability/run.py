@@ -1,4 +1,4 @@
-"""Own what is known of the run that made a row's trials: seed, size, duration, commit, date, machine."""
+"""Own what is known of the run that made a row's trials: what was promised, seed, size, time, commit, machine."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,6 +16,10 @@ class Run:
     commit: str
     date: str
     machine: str
+    promise: str = ""
+    """What the row said when it was run, and the next two: that is what these trials were judged by."""
+    real_parts: str = ""
+    note: str = ""
 
 
 def save_run(path: Path, name: str, run: Run) -> None:

@@ -38,6 +38,7 @@ BRACKETS: Mapping[str, Bracket] = {
     "stalled-worker": Bracket(trials=10, why_less=FITS),
     "resume": Bracket(trials=3),
     "cancel": Bracket(trials=20, why_less=FITS),
+    "cancel-by-default": Bracket(trials=None, why_less="takes half a minute each"),
     "drain": Bracket(trials=5, why_less=FITS),
     "overload": Bracket(trials=None, why_less=f"{TIMES}; `tests/service/test_overload.py` sends the same load"),
     "overload-sustained": Bracket(trials=1, what="one server, for 10 s in `make test`, for 60 s in full"),

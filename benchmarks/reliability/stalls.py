@@ -42,6 +42,7 @@ def _trial(plant: Plant, chance: random.Random, *, number: int, seed: int) -> Tr
     wait_for(lambda: all(map(is_gone, pids)), what="the stale attempt's trainer is gone")
     seconds = time.monotonic() - began_s
     wait_for(lambda: plant.has_ended(job.id), what="the job has ended")
+    wait_for(lambda: f"gave up {job.id}" in plant.said_by_workers(), what="the woken worker is refused and gives up")
     wrong = faults(book_of(plant, job.id), stalled=running.attempt)
     if seconds > ENDS_S:
         wrong.append(f"its trainer ended {seconds:.1f} s after the worker came back")

@@ -65,7 +65,7 @@ def kill_at(trainer: psutil.Process, attempt: Path, *, point: str, steps: range)
         while trainer.is_running() and trainer.status() != psutil.STATUS_ZOMBIE:
             if _seen_at(attempt, point, steps) is not None:
                 trainer.suspend()
-                _wait_until_it_stands(trainer)
+                wait_until_it_stands(trainer)
                 if (found := _seen_at(attempt, point, steps)) is not None:
                     trainer.kill()
                     return found
@@ -81,7 +81,8 @@ def _seen_at(attempt: Path, point: str, steps: range) -> Stand | None:
     return found if found is not None and found.point == point and found.step in steps else None
 
 
-def _wait_until_it_stands(trainer: psutil.Process) -> None:
+def wait_until_it_stands(trainer: psutil.Process) -> None:
+    """Wait until SIGSTOP has done its work; raises TimeoutError where it does not."""
     deadline_s = time.monotonic() + STANDS_S
     while trainer.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
         if time.monotonic() > deadline_s:

@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.reliability.figures import row_of, table_of, upper_bound
 from benchmarks.reliability.page import RESULTS, figures_of, with_table
+from benchmarks.reliability.rows import BY_NAME
+from benchmarks.reliability.run import Run, read_runs
 from benchmarks.reliability.trial import Trial, read_trials, write_trials
 
 
@@ -51,3 +53,17 @@ def test_the_committed_table_and_figures_follow_from_the_committed_trials() -> N
     assert figures_of(RESULTS) == found
     page = (RESULTS.parent / "reliability.md").read_text(encoding="utf-8")
     assert with_table(page, found) == page
+
+
+@pytest.mark.parametrize(("name", "run"), read_runs(RESULTS / "reliability" / "runs.json").items())
+def test_what_was_tried_in_full_is_what_is_promised_today(name: str, run: Run) -> None:
+    row = BY_NAME[name]
+    promised = (row.promise, row.real_parts, row.note)
+    assert (run.promise, run.real_parts, run.note) == promised, f"try it again: make chaos ROWS={name}"
+
+
+def test_a_row_tells_how_it_was_made() -> None:
+    row = row_of([trial(0)], name="r", promise="it holds", real_parts="all", note="")
+    made = row | {"command": "make chaos ROWS=r", "date": "2026-01-01", "commit": "abc"}
+    assert table_of([made]).endswith("| `make chaos ROWS=r`, 2026-01-01, abc |")
+    assert {"command", "date", "commit", "machine"} <= set.intersection(*map(set, figures_of(RESULTS)["rows"]))

@@ -15,8 +15,8 @@ from rlt_service.store.turns import take_turn
 
 FIRST_QUIET_S = 5.0
 """Seconds after a ring in vain before the same queue is rung again; doubles each time."""
-MAX_QUIET_S = 25.0
-"""A broker that is back rings again within half a minute."""
+MAX_QUIET_S = 20.0
+"""A broker that is back rings again within half a minute, of which the reconciler's round takes 10 s."""
 
 
 class Outbox:
