@@ -38,7 +38,7 @@ class Tries:
 
     @property
     def server(self) -> str:
-        """The URL that the present try goes to."""
+        """The URL that the present try goes to; between tries what the servers are called together."""
         return self._at or str(self._replicas)
 
     def begin(self) -> None:
@@ -59,6 +59,7 @@ class Tries:
     def pause_after(self, error: APIError) -> float:
         """Give seconds until the next try, 0 where another server is asked; raises `error` where there is none."""
         fault = self._note(error)
+        self._give_back()
         harmless = self._repeatable or not _sent(error)
         if fault == "elsewhere" and harmless and self._replicas.others(self._call.path, tried=self._tried):
             return 0.0

@@ -220,9 +220,12 @@ def _of_base(resolved: ResolvedVersion, *bases: ResolvedVersion) -> ResolvedVers
 
 
 def service_url(settings: Settings) -> str:
-    """Return where this installation's services answer; raises ConfigurationError where nobody can know."""
+    """Return where this installation's services answer, one address or several in one text.
+
+    Raises ConfigurationError where nobody can know.
+    """
     if settings.service_url is not None:
-        return settings.service_url.rstrip("/")
+        return settings.service_url
     if settings.port == 0:
         raise ConfigurationError("RLT_PORT is 0, so a worker cannot know the address: set RLT_SERVICE_URL.")
     return address_of(settings.host, settings.port)
