@@ -113,9 +113,9 @@ def test_pauses_double_up_to_a_bound_and_begin_anew_after_an_answer(four: Replic
 def test_a_server_says_how_long_it_wants_to_be_left_alone(four: Replicas, clock: Clock) -> None:
     own = asked_alone(four, QUESTIONS[0])
     four.away(own, for_s=7.0)
-    clock.now_s += 6.9
+    clock.now_s += 6.5
     assert asked_alone(four, QUESTIONS[0]) != own
-    clock.now_s += 0.1
+    clock.now_s += 0.5
     assert asked_alone(four, QUESTIONS[0]) == own
     four.away(own, for_s=86_400.0)
     clock.now_s += LONGEST_AWAY_S
