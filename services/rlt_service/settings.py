@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; null is SQLite under the state folder."""
     broker_url: str | None = None
     """Redis or Valkey URL; null is an embedded Valkey under the state folder."""
+    artifact_store: str = ""
+    """Where machines share datasets and versions, as an fsspec URL (`s3://bucket/rlt`, `file:///mnt/rlt`); each then has
+    its own RLT_HOME/artifacts. Empty: that folder is the one that all share."""
     dashboard: Literal["auto", "on", "off"] = "auto"
     """The dashboard at `/`. auto: where this process plays control and the extra `[dashboard]` is installed."""
     service_url: str | None = None

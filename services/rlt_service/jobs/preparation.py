@@ -194,6 +194,7 @@ class Preparation:
         """Find where a policy starts: where the first attempt did, or the training of which it goes on."""
         found = _of_base(self.registry.resolve(spec.role, begun or spec.start), base)
         check_kind_of_start(spec, found)
+        self.registry.fetch(found)
         return found
 
     def _served(self, alias: str) -> str | None:

@@ -22,6 +22,7 @@ from rlt_service.store.growing import Growing, find_growing
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job, jobs_using
 from rlt_service.store.ownership import owner, visible
+from rlt_service.store.shared_files import fetch_dataset, share_dataset
 from rlt_service.store.tables import DatasetTable, JobRow
 
 
@@ -39,6 +40,7 @@ class DatasetStore:
         """Keep a validated JSONL file (one DatasetRow a line): it is moved, not copied, if `incoming_file` lent it."""
         dataset_id = new_id("ds")
         kept = self._artifacts.dataset_path(dataset_id)
+        share_dataset(self._artifacts, path, dataset_id=dataset_id, sha256=sha256)
         self._artifacts.keep_file(path, kept)
         row = DatasetTable(
             id=dataset_id,
@@ -56,7 +58,7 @@ class DatasetStore:
                 location = {"content-type": JSON_TYPE, "location": f"/v1/datasets/{dataset_id}"}
                 keep(session, _dataset(row), status=201, headers=location)
         except RltError:
-            self._artifacts.discard(kept)
+            self._discard(dataset_id, sha256)
             raise
         return _dataset(row)
 
@@ -87,6 +89,7 @@ class DatasetStore:
                 sha256=digest.hexdigest(),
                 columns=told.columns,
             )
+            share_dataset(self._artifacts, path, dataset_id=row.id, sha256=row.sha256)
             with self._database.transaction() as session:
                 row.owner = fenced_job(session, job.id, job.attempt).owner
                 known = session.scalar(select(DatasetTable).where(DatasetTable.id == row.id))
@@ -164,8 +167,14 @@ class DatasetStore:
                     f"Dataset {dataset_id} is read by {', '.join(users[:5])}; wait for the end, or cancel first.",
                     extra={"jobs": list(users)},
                 )
+            sha256 = row.sha256
             session.delete(row)
+        self._discard(dataset_id, sha256)
+
+    def _discard(self, dataset_id: str, sha256: str) -> None:
         self._artifacts.discard(self._artifacts.dataset_path(dataset_id))
+        if self._artifacts.objects is not None:
+            self._artifacts.objects.drop_dataset(dataset_id=dataset_id, sha256=sha256)
 
     def _delete_growing(self, found: Growing) -> None:
         if found.status not in TERMINAL:
@@ -177,10 +186,11 @@ class DatasetStore:
         with self._database.reading() as session:
             found = self._known(session, dataset_id)
             total = found.dataset.rows if isinstance(found, Growing) else found.rows
+            sha256 = found.dataset.sha256 if isinstance(found, Growing) else found.sha256
         if isinstance(found, Growing):
             lines = found.lines(offset=offset, limit=limit)
         else:
-            path = self._artifacts.dataset_path(dataset_id)
+            path = fetch_dataset(self._artifacts, dataset_id=dataset_id, sha256=sha256)
             with storage_faults(f"read {path}"), path.open("rb") as file:
                 lines = list(islice(file, offset, offset + limit))
         window = [DatasetRow.model_validate_json(line) for line in lines]
@@ -189,8 +199,8 @@ class DatasetStore:
     def path(self, dataset_id: str) -> Path:
         """Return the JSONL file; raises NotFoundError when the row or the file is gone, or the dataset still grows."""
         with self._database.reading() as session:
-            self._whole(session, dataset_id)
-        path = self._artifacts.dataset_path(dataset_id)
+            sha256 = self._whole(session, dataset_id).sha256
+        path = fetch_dataset(self._artifacts, dataset_id=dataset_id, sha256=sha256)
         if not path.is_file():
             raise NotFoundError(f"The file of dataset {dataset_id} is missing; upload the dataset again.")
         return path

@@ -39,6 +39,7 @@ from rlt_service.store.known_hashes import KnownHashes
 from rlt_service.store.registration import Candidate, HeldOut, register, stage
 from rlt_service.store.resolution import ResolvedVersion, VersionFiles, version_name
 from rlt_service.store.retries import tried_again
+from rlt_service.store.shared_files import fetch_version
 from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRow, VersionRow
 from rlt_service.store.turns import take_turn
 from rlt_service.store.version_owners import known_version, name_use
@@ -114,6 +115,7 @@ class Registry:
         files = resolved.full or resolved.adapter
         if files is None:
             return
+        self.fetch(resolved)
         found = self._artifacts.checked_sha256(files.path, kind, known=self._hashes)
         if found != files.sha256:
             refused = InvalidAdapterError if resolved.full is None else InvalidWeightsError
@@ -121,6 +123,16 @@ class Registry:
                 f"{resolved.version} has sha256 {found}, it was registered with {files.sha256}: its files were changed "
                 "afterwards. Register what it should be as a new version."
             )
+
+    def fetch(self, resolved: ResolvedVersion) -> None:
+        """See that a version's files lie on this machine, where machines share by a store; else they lie there anyway.
+
+        Raises StorageUnavailableError, InconsistentStateError.
+        """
+        kind: Kind = "adapter" if resolved.full is None else "full"
+        files = resolved.full or resolved.adapter
+        if files is not None:
+            fetch_version(self._artifacts, files.path, kind, version=resolved.version, sha256=files.sha256)
 
     def register(self, candidate: Candidate, *, held_out: HeldOut | None = None) -> ModelVersion:
         """Make an adapter or a fully trained model the next version of its name, with its evaluation, all or none.

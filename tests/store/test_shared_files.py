@@ -1,0 +1,263 @@
+"""Machines with folders of their own share datasets and versions by a store: put before a row, fetched and checked."""
+
+import hashlib
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlt_core.artifacts import adapter_sha256, weights_sha256
+from rlt_core.errors import ConfigurationError, InconsistentStateError, StorageUnavailableError
+from rlt_core.schemas.base import new_id
+from rlt_service.artifact_root import artifacts_of
+from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.database import Database
+from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.deletion import Deletion
+from rlt_service.store.objects import ObjectStore
+from rlt_service.store.registry import Candidate, Registry
+from rlt_service.store.shared_files import fetch_dataset
+from tests.store.test_registry import adapter
+
+LINE = b'{"question": "2 + 3?", "solution": "5"}\n'
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One host: a folder of its own, the common database, the common store."""
+
+    artifacts: ArtifactStore
+    datasets: DatasetStore
+    registry: Registry
+    deletion: Deletion
+
+    @classmethod
+    def at(cls, root: Path, *, database: Database, objects: ObjectStore | None) -> "Machine":
+        artifacts = ArtifactStore(root, objects=objects)
+        registry = Registry(database, artifacts)
+        registry.ensure_base(name="tiny", base_model="tiny-model", format="stratos@1")
+        return cls(artifacts, DatasetStore(database, artifacts), registry, Deletion(database, artifacts))
+
+    def upload(self) -> str:
+        with self.artifacts.incoming_file() as path:
+            path.write_bytes(LINE)
+            sha256 = hashlib.sha256(LINE).hexdigest()
+            made = self.datasets.create(
+                name=None, path=path, rows=1, sha256=sha256, columns=["question"], size_bytes=len(LINE)
+            )
+        return made.id
+
+    def register(self, *, full: bool = False, weights: bytes = b"weights", name: str = "algebra") -> str:
+        folder = adapter(self.artifacts.root / "imports" / new_id("import"), weights=weights)
+        if full:
+            (folder / "config.json").write_text("{}")
+            (folder / "model.safetensors").write_bytes(weights)
+        sha256 = weights_sha256(folder) if full else adapter_sha256(folder)
+        rank = None if full else 16
+        made = self.registry.register(
+            Candidate(
+                name=name,
+                role="teacher",
+                base_model="tiny-model",
+                format="stratos@1",
+                folder=folder,
+                sha256=sha256,
+                lora_rank=rank,
+            )
+        )
+        return made.version
+
+    def fetch(self, version: str) -> Path:
+        found = self.registry.resolve("teacher", version)
+        self.registry.fetch(found)
+        files = found.full or found.adapter
+        assert files is not None
+        return files.path
+
+
+@pytest.fixture(params=["memory", "file"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    kind: str = request.param
+    place = f"/{uuid.uuid4().hex}" if kind == "memory" else str(tmp_path / "shared")
+    yield f"{kind}://{place}"
+
+
+@pytest.fixture
+def objects(url: str) -> ObjectStore:
+    made = ObjectStore.at(url)
+    assert made is not None
+    return made
+
+
+@pytest.fixture
+def one(tmp_path: Path, database: Database, objects: ObjectStore) -> Machine:
+    return Machine.at(tmp_path / "one", database=database, objects=objects)
+
+
+@pytest.fixture
+def two(tmp_path: Path, database: Database, objects: ObjectStore) -> Machine:
+    return Machine.at(tmp_path / "two", database=database, objects=objects)
+
+
+def test_a_dataset_of_one_machine_is_read_on_another(one: Machine, two: Machine) -> None:
+    dataset = one.upload()
+    assert two.datasets.rows(dataset).total == 1
+    assert two.datasets.path(dataset).read_bytes() == LINE
+    assert two.datasets.path(dataset).is_relative_to(two.artifacts.root)
+    assert list((two.artifacts.root / "incoming").iterdir()) == []
+
+
+def test_what_was_fetched_once_is_not_asked_for_again(one: Machine, two: Machine, objects: ObjectStore) -> None:
+    dataset, version = one.upload(), one.register()
+    path, folder = two.datasets.path(dataset), two.fetch(version)
+    silent: Any = None
+    object.__setattr__(objects, "_files", silent)
+    assert two.datasets.path(dataset) == path
+    assert two.fetch(version) == folder
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_version_of_one_machine_serves_on_another(one: Machine, two: Machine, full: bool) -> None:
+    version = one.register(full=full)
+    folder = two.fetch(version)
+    assert folder.is_relative_to(two.artifacts.root)
+    assert folder.stat().st_mode & 0o777 == 0o755
+    two.registry.check_files(two.registry.resolve("teacher", version))
+
+
+def test_threads_that_want_the_same_fetch_it_once(one: Machine, two: Machine, objects: ObjectStore) -> None:
+    version, asked = one.register(), list[str]()
+    true_get = objects.get_version
+
+    def counted(folder: Path, kind: Any, *, name: str, sha256: str) -> None:
+        asked.append(name)
+        true_get(folder, kind, name=name, sha256=sha256)
+
+    object.__setattr__(objects, "get_version", counted)
+    threads = [threading.Thread(target=two.fetch, args=(version,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert asked == ["algebra"]
+    assert two.fetch(version).is_dir()
+
+
+def overwritten(objects: ObjectStore, ending: str, content: bytes) -> None:
+    """Change what the store has under the one key that ends so."""
+    files: Any = object.__getattribute__(objects, "_files")
+    root: str = object.__getattribute__(objects, "_root")
+    (path,) = [found for found in files.find(root) if found.endswith(ending)]
+    files.pipe_file(path, content)
+
+
+def test_what_was_changed_in_the_store_is_refused_and_leaves_nothing(
+    one: Machine, two: Machine, objects: ObjectStore
+) -> None:
+    dataset, version = one.upload(), one.register()
+    overwritten(objects, ".jsonl", LINE + LINE)
+    overwritten(objects, "model.safetensors", b"other")
+    with pytest.raises(InconsistentStateError, match="it was changed afterwards"):
+        two.datasets.path(dataset)
+    with pytest.raises(InconsistentStateError, match="it was changed afterwards"):
+        two.fetch(version)
+    assert not two.artifacts.dataset_path(dataset).exists()
+    assert not two.artifacts.version_dir("algebra", 1).exists()
+    assert list((two.artifacts.root / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("listed", [b"no json", b'{"files": ["../x"]}', b'{"files": ["a/b"]}', b'{"files": [3]}', b"[]"])
+def test_a_list_of_files_that_leads_elsewhere_is_refused(
+    one: Machine, two: Machine, objects: ObjectStore, listed: bytes
+) -> None:
+    version = one.register()
+    overwritten(objects, "files.json", listed)
+    with pytest.raises(InconsistentStateError, match="none that this project wrote"):
+        two.fetch(version)
+
+
+def test_what_the_store_has_lost_is_said(one: Machine, two: Machine, objects: ObjectStore) -> None:
+    dataset, version = one.upload(), one.register()
+    found = one.registry.resolve("teacher", version)
+    assert found.adapter is not None
+    objects.drop_version(name="algebra", sha256=found.adapter.sha256)
+    objects.drop_dataset(dataset_id=dataset, sha256=one.datasets.get(dataset).sha256)
+    with pytest.raises(InconsistentStateError, match=f"has no dataset {dataset}, which is registered"):
+        two.datasets.path(dataset)
+    with pytest.raises(InconsistentStateError, match="which is registered"):
+        two.fetch(version)
+
+
+def test_the_end_of_a_dataset_and_of_a_version_is_their_end_in_the_store(
+    one: Machine, two: Machine, objects: ObjectStore
+) -> None:
+    dataset, version = one.upload(), one.register()
+    two.datasets.delete(dataset)
+    two.deletion.delete(version)
+    files: Any = object.__getattribute__(objects, "_files")
+    assert files.find(object.__getattribute__(objects, "_root")) == []
+
+
+def test_files_that_two_versions_have_in_common_end_with_the_second(one: Machine, two: Machine) -> None:
+    first, second = one.register(), one.register()
+    one.deletion.delete(first)
+    assert two.fetch(second).is_dir()
+    shutil.rmtree(two.fetch(second))
+    two.deletion.delete(second)
+    third = one.register(name="geometry")
+    assert two.fetch(third).is_dir()
+
+
+def test_a_version_whose_files_go_while_it_is_registered_is_not_registered(one: Machine, objects: ObjectStore) -> None:
+    true_put = objects.put_version
+
+    def taken_away(folder: Path, kind: Any, *, name: str, sha256: str) -> None:
+        true_put(folder, kind, name=name, sha256=sha256)
+        objects.drop_version(name=name, sha256=sha256)
+
+    object.__setattr__(objects, "put_version", taken_away)
+    with pytest.raises(StorageUnavailableError, match="Try again"):
+        one.register()
+    object.__setattr__(objects, "put_version", true_put)
+    assert one.register() == "algebra@1"
+
+
+class Down:
+    """A store that nobody reaches."""
+
+    def __getattr__(self, _: str) -> Any:
+        def call(*_arguments: Any, **_options: Any) -> Any:
+            raise RuntimeError("no route to the store")
+
+        return call
+
+
+def test_what_cannot_be_shared_is_not_registered(tmp_path: Path, database: Database) -> None:
+    down = Machine.at(tmp_path / "down", database=database, objects=ObjectStore(Down(), "bucket"))
+    with pytest.raises(StorageUnavailableError, match=r"no route to the store.*RLT_ARTIFACT_STORE"):
+        down.upload()
+    with pytest.raises(StorageUnavailableError, match="no route to the store"):
+        down.register()
+    assert down.datasets.list().data == []
+    assert list((down.artifacts.root / "incoming").iterdir()) == []
+
+
+def test_without_a_store_nothing_is_fetched_and_nothing_shared(tmp_path: Path, database: Database) -> None:
+    alone = Machine.at(tmp_path / "alone", database=database, objects=None)
+    dataset, version = alone.upload(), alone.register()
+    assert alone.datasets.path(dataset).read_bytes() == LINE
+    assert alone.fetch(version).is_dir()
+    assert not fetch_dataset(alone.artifacts, dataset_id=new_id("ds"), sha256="0" * 64).exists()
+
+
+def test_the_setting_names_the_store(tmp_path: Path) -> None:
+    assert artifacts_of(Settings(home=tmp_path)).objects is None
+    assert artifacts_of(Settings(home=tmp_path, artifact_store="memory://x")).objects is not None
+    with pytest.raises(ConfigurationError, match=r"RLT_ARTIFACT_STORE is 'nowhere://x'"):
+        artifacts_of(Settings(home=tmp_path, artifact_store="nowhere://x"))
