@@ -75,6 +75,11 @@ class ObjectStore:
             ) from error
         return cls(files, str(root))  # pyright: ignore[reportUnknownArgumentType]
 
+    def check(self) -> None:
+        """Raise StorageUnavailableError where the store cannot be asked; writes nothing."""
+        with _reached("look for anything"):
+            self._files.exists(self._root)
+
     def put_dataset(self, path: Path, *, dataset_id: str, sha256: str) -> None:
         """Write a dataset's file; raises StorageUnavailableError."""
         with _reached(f"write dataset {dataset_id}"):
