@@ -1,8 +1,8 @@
 """Own the tries of one call: which server is next, and whether and when it is sent again; no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from rlt_client._calls import Call
 from rlt_client._errors import APIConnectionError, APIError, APITimeoutError
@@ -117,8 +117,9 @@ def asked_of(body: object) -> Asked:
     """Read a request: its question, by which it finds its server again, and how many sequences it asks for."""
     if not isinstance(body, Mapping):
         return Asked()
-    question, n, explanations = (body.get(name) for name in ("question", "n", "explanations"))  # pyright: ignore
-    weight = len(explanations) if isinstance(explanations, list) else n if isinstance(n, int) else 1  # pyright: ignore
+    fields = cast(Mapping[str, object], body)
+    question, n, explanations = fields.get("question"), fields.get("n"), fields.get("explanations")
+    weight = len(explanations) if isinstance(explanations, Sized) else n if isinstance(n, int) else 1
     return Asked(question if isinstance(question, str) else None, min(max(weight, 1), HEAVIEST))
 
 

@@ -66,14 +66,18 @@ class ObjectStore:
         # Not at the top: whoever shares a folder, or nothing, needs none of it.
         import fsspec  # pyright: ignore[reportMissingTypeStubs]
 
-        options = {"auto_mkdir": True} if url.startswith(("file:", "local:")) or "://" not in url else {}
+        # What another machine writes or deletes must be seen, so nothing is remembered of what lay there.
+        options = {"use_listings_cache": False}
+        if url.startswith(("file:", "local:")) or "://" not in url:
+            options["auto_mkdir"] = True
+        reached: Any = fsspec
         try:
-            files, root = fsspec.core.url_to_fs(url, **options)  # pyright: ignore
+            files, root = reached.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
             raise ConfigurationError(
                 f"RLT_ARTIFACT_STORE is {url!r}: {error}. Name an fsspec URL, and install what reaches it (s3fs, gcsfs)."
             ) from error
-        return cls(files, str(root))  # pyright: ignore[reportUnknownArgumentType]
+        return cls(files, str(root))
 
     def check(self) -> None:
         """Raise StorageUnavailableError where the store cannot be asked; writes nothing."""
@@ -147,12 +151,16 @@ class ObjectStore:
 def _listed(content: bytes, *, what: str) -> Sequence[str]:
     """Read a list of files; a name that leads elsewhere is refused, since it becomes a path here."""
     try:
-        names: list[str] = json.loads(content)["files"]
-        if all(isinstance(name, str) and name == os.path.basename(name) and name not in ("", ".", "..") for name in names):
-            return names
+        named: list[object] = json.loads(content)["files"]
+        if all(_is_plain(name) for name in named):
+            return [str(name) for name in named]
     except (ValueError, KeyError, TypeError):
         pass
     raise InconsistentStateError(f"The list of files of {what} in the artifact store is none that this project wrote.")
+
+
+def _is_plain(name: object) -> bool:
+    return isinstance(name, str) and name == os.path.basename(name) and name not in ("", ".", "..")
 
 
 def _same(found: str, registered: str, *, what: str) -> None:
