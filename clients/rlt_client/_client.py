@@ -33,8 +33,8 @@ class Client(ServerCalls, Blocking):
     ...     scores = client.score(question="2 + 3?", solution="5", explanations=[answer.explanations[0].text])
 
     `base_url` and `api_key` come from RLT_BASE_URL and RLT_API_KEY when they are not given. Every call raises an
-    APIError when it fails. Threads may share one client. Several addresses, as a list or parted by commas, are replicas:
-    a question goes to the same one while it is well (docs/sdk.md).
+    APIError when it fails. Threads may share one client. Several addresses, as a list or parted by commas, are
+    replicas: a question goes to the same one while it is well (docs/sdk.md).
     """
 
     def __init__(

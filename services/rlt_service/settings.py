@@ -48,14 +48,14 @@ class Settings(BaseSettings):
     broker_url: str | None = None
     """Redis or Valkey URL; null is an embedded Valkey under the state folder."""
     artifact_store: str = ""
-    """Where machines share datasets and versions, as an fsspec URL (`s3://bucket/rlt`, `file:///mnt/rlt`); each then has
-    its own RLT_HOME/artifacts. Empty: that folder is the one that all share."""
+    """Where machines share datasets and versions, as an fsspec URL (`s3://bucket/rlt`, `file:///mnt/rlt`); each then
+    has its own RLT_HOME/artifacts. Empty: that folder is the one that all share."""
     dashboard: Literal["auto", "on", "off"] = "auto"
     """The dashboard at `/`. auto: where this process plays control and the extra `[dashboard]` is installed."""
     service_url: str | None = None
-    """Where trainers and supervisors reach this service; null is this process's own address. Several, parted by commas,
-    are replicas that callers choose from, each with what it plays: `teacher+control=http://a:8400,student=http://b:8400`;
-    without, it plays all."""
+    """Where trainers and supervisors reach this service; null is this process's own address. Several, parted by
+    commas, are replicas that callers choose from, each with what it plays, as
+    `teacher+control=http://a:8400,student=http://b:8400`; without, it plays all."""
 
     engine: Literal["vllm", "fake"] = "vllm"
     """`fake` is a deterministic double for tests; every answer names it."""

@@ -187,7 +187,9 @@ def test_what_was_changed_in_the_store_is_refused_and_leaves_nothing(
     assert list((two.artifacts.root / "incoming").iterdir()) == []
 
 
-@pytest.mark.parametrize("listed", [b"no json", b'{"files": ["../x"]}', b'{"files": ["a/b"]}', b'{"files": [3]}', b"[]"])
+@pytest.mark.parametrize(
+    "listed", [b"no json", b'{"files": ["../x"]}', b'{"files": ["a/b"]}', b'{"files": [3]}', b"[1]", b'{"files": 3}']
+)
 def test_a_list_of_files_that_leads_elsewhere_is_refused(
     one: Machine, two: Machine, shared: Shared, listed: bytes
 ) -> None:

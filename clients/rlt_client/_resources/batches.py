@@ -20,7 +20,10 @@ from rlt_core.schemas.server import BatchItemError, Limits
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
 AT_ONCE: Final = 4
-"""Calls of one batch that are open together, of each server. The engine batches what is in them; more calls only fill its queue."""
+"""Calls of one batch that are open together, of each server.
+
+An engine batches what is in them; more calls only fill its queue.
+"""
 BODY_SHARE: Final = 0.95
 """Of the largest body that the server takes."""
 JSON: Final = {"Content-Type": "application/json"}

@@ -1,6 +1,6 @@
 """Own the objects that all machines share: datasets and versions, which never change, in a store that fsspec reaches.
 
-Keys hold hashes, so what is fetched proves itself. A version's list of files is written last: without it, it is not there.
+Keys hold hashes, so what is fetched proves itself. A version's list of files is written last: without, it is not there.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ class ObjectStore:
             files, root = reached.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
             raise ConfigurationError(
-                f"RLT_ARTIFACT_STORE is {url!r}: {error}. Name an fsspec URL, and install what reaches it (s3fs, gcsfs)."
+                f"RLT_ARTIFACT_STORE is {url!r}: {error}. Name an fsspec URL, and install what reaches it, as s3fs."
             ) from error
         return cls(files, str(root))
 

@@ -1,4 +1,4 @@
-"""Own the way of datasets and versions between this machine's folder and what all machines share; without such, none."""
+"""Own the way of datasets and versions between this machine's folder and what all share, if there is such."""
 
 import errno
 import os
