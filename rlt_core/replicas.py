@@ -157,9 +157,9 @@ class Replicas:
         by_url = {one.url: one for one in well}
         order = [by_url[url] for url in ranked(self._own_key if asked.key is None else asked.key, list(by_url))]
         for one in order:
-            # An idle one takes its own question, however large.
-            if loads[one.url] == 0 or loads[one.url] + asked.weight <= limit:
+            if loads[one.url] + asked.weight <= limit:
                 return one
+        # What is larger than any share: to an idle one, its own first.
         return min(order, key=lambda one: loads[one.url])
 
 

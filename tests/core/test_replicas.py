@@ -85,6 +85,9 @@ def test_a_server_that_failed_is_left_alone_and_then_tried_by_one_call(four: Rep
     four.away(own)
     assert asked_alone(four, asked) == following
     clock.now_s += 1.0
+    for other in URLS:
+        if other != own:
+            four.take(SCORE, Asked(weight=8), preferred=other)
     probe = four.take(SCORE, asked)
     assert probe == own
     assert asked_alone(four, asked) == following, "others wait for what the probe finds"
@@ -163,6 +166,14 @@ def test_a_batch_is_dealt_out_by_question_within_shares(four: Replicas) -> None:
     heavy = four.spread(SCORE, [Asked(QUESTIONS[0].key, 64)] * 4)
     assert set(heavy) == set(URLS)
     assert asked_alone(four, QUESTIONS[0]) == own[0], "dealing out opens nothing"
+
+
+def test_a_batch_is_dealt_out_beside_what_is_open(four: Replicas) -> None:
+    own = [asked_alone(four, asked) for asked in QUESTIONS]
+    for url in URLS:
+        four.take(SCORE, Asked(weight=100), preferred=url)
+    dealt = four.spread(SCORE, QUESTIONS)
+    assert sum(url == mine for url, mine in zip(dealt, own, strict=True)) > 380
 
 
 def test_a_batch_leaves_out_who_is_away_and_minds_what_is_open(four: Replicas) -> None:
