@@ -69,8 +69,11 @@ def test_no_server_holds_more_than_its_share(four: Replicas) -> None:
     assert same[0] == asked_alone(Replicas(addresses_of(URLS)), QUESTIONS[0])
 
 
-def test_an_idle_server_takes_its_own_question_however_large(four: Replicas) -> None:
-    assert asked_alone(four, Asked(QUESTIONS[0].key, 1000)) == asked_alone(four, QUESTIONS[0])
+def test_what_is_larger_than_any_share_goes_to_an_idle_server_its_own_first(four: Replicas) -> None:
+    order, large = ranked(QUESTIONS[0].key or "", URLS), Asked(QUESTIONS[0].key, 1000)
+    assert asked_alone(four, large) == order[0]
+    four.take(SCORE, QUESTIONS[0], preferred=order[0])
+    assert asked_alone(four, large) == order[1]
 
 
 def test_a_call_that_has_ended_weighs_nothing(four: Replicas) -> None:
