@@ -5,7 +5,6 @@ Health and load are what this client has seen: which calls failed, and how many 
 """
 
 import hashlib
-import math
 import secrets
 import threading
 import time
@@ -17,7 +16,11 @@ from rlt_core.addresses import Address, Room, answering, room_of, text_of
 from rlt_core.errors import ConfigurationError
 
 SHARE: Final = 1.25
-"""A server holds at most so many times its even share; a question beyond that goes to the next in its own order."""
+"""A server holds at most so many times its even share; a question beyond that goes to the next in its own order.
+
+Of few and large calls that would be no more than the share itself, and no question would find its server again: while
+none is idle, one call above the share is let in.
+"""
 FIRST_AWAY_S: Final = 1.0
 LONGEST_AWAY_S: Final = 30.0
 """A server that failed is left alone for one second, then for twice as long each time, up to this."""
@@ -91,8 +94,10 @@ class Replicas:
                 chosen = min(there, key=lambda one: one.away_until_s or 0.0)
             else:
                 named = [one for one in well if one.url == preferred]
-                limit = _limit(sum(one.load for one in well) + asked.weight, among=len(well))
-                chosen = named[0] if named else self._chosen(well, asked, limit=limit, loads=_loads(well))
+                loads = _loads(well)
+                even = (sum(loads.values()) + asked.weight) / len(well)
+                limit = SHARE * even if min(loads.values()) == 0 else max(SHARE * even, even + asked.weight)
+                chosen = named[0] if named else self._chosen(well, asked, limit=limit, loads=loads)
             chosen.tried = chosen.away_until_s is not None
             chosen.load += asked.weight
             return chosen.url
@@ -137,7 +142,7 @@ class Replicas:
             if len(well) < 2:
                 return [None] * len(items)
             loads = _loads(well)
-            limit = _limit(sum(loads.values()) + sum(asked.weight for asked in items), among=len(well))
+            limit = SHARE * (sum(loads.values()) + sum(asked.weight for asked in items)) / len(well)
             dealt: list[str | None] = []
             for asked in items:
                 chosen = self._chosen(well, asked, limit=limit, loads=loads)
@@ -151,7 +156,7 @@ class Replicas:
             self._rooms[room] = tuple(self._all[url] for url in answering(self.addresses, room))
         return self._rooms[room]
 
-    def _chosen(self, well: Sequence[_Replica], asked: Asked, *, limit: int, loads: dict[str, int]) -> _Replica:
+    def _chosen(self, well: Sequence[_Replica], asked: Asked, *, limit: float, loads: dict[str, int]) -> _Replica:
         if len(well) == 1:
             return well[0]
         by_url = {one.url: one for one in well}
@@ -167,10 +172,6 @@ def ranked(key: str, urls: Sequence[str]) -> list[str]:
     """Order servers for a question by rendezvous hashing: one that goes or comes moves its own questions alone."""
     digest = hashlib.blake2b(key.encode("utf-8", errors="surrogatepass"), digest_size=16).digest()
     return sorted(urls, key=lambda url: hashlib.blake2b(url.encode(), key=digest, digest_size=8).digest())
-
-
-def _limit(total: int, *, among: int) -> int:
-    return math.ceil(SHARE * total / among)
 
 
 def _loads(replicas: Sequence[_Replica]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """The same question goes to the same server, while it is well and not much fuller than the others."""
 
+import random
 from collections import Counter
 
 import pytest
@@ -67,6 +68,22 @@ def test_no_server_holds_more_than_its_share(four: Replicas) -> None:
     assert set(counts) == set(URLS)
     assert max(counts.values()) <= 13  # 1.25 x 40 / 4, rounded up
     assert same[0] == asked_alone(Replicas(addresses_of(URLS)), QUESTIONS[0])
+
+
+def test_few_and_large_calls_find_their_servers_again_and_few_servers_idle() -> None:
+    # 16 calls of 16 sequences open at 8 servers: two are an even share, three the most.
+    replicas, dice = Replicas(addresses_of([f"http://s{number}.test" for number in range(8)])), random.Random(0)
+    urls, opened, found, idle = [one.url for one in replicas.addresses], list[str](), 0, 0
+    for number in range(1000):
+        if number >= 16:
+            replicas.give_back(opened.pop(dice.randrange(16)), weight=16)
+        asked = Asked(dice.choice(QUESTIONS).key, 16)
+        opened.append(replicas.take(SCORE, asked))
+        found += opened[-1] == ranked(asked.key or "", urls)[0]
+        assert max(Counter(opened).values()) <= 3
+        idle += 8 - len(set(opened)) if number >= 16 else 0
+    assert found > 600
+    assert idle < 8 * 1000 * 0.05
 
 
 def test_what_is_larger_than_any_share_goes_to_an_idle_server_its_own_first(four: Replicas) -> None:
