@@ -159,9 +159,7 @@ def test_a_silent_server_is_not_asked_twice_but_others_are_after_a_pause(
     assert len(pauses) == 1
 
 
-def test_where_all_are_away_each_is_asked_once_before_a_pause(
-    asking: Asking, site: Site, pauses: list[float]
-) -> None:
+def test_where_all_are_away_each_is_asked_once_before_a_pause(asking: Asking, site: Site, pauses: list[float]) -> None:
     site.sick = dict.fromkeys(URLS, refused)
     with pytest.raises(rlt_client.APIConnectionError, match="no server answers at http://"):
         asking.ask(explain("q"), max_retries=1)
@@ -185,7 +183,7 @@ def test_a_write_that_may_have_been_taken_goes_to_another_under_its_key_alone(
 
 
 def test_a_write_that_surely_never_left_goes_to_another(asking: Asking, site: Site) -> None:
-    site.sick = {url: refused for url in URLS[:2]}
+    site.sick = dict.fromkeys(URLS[:2], refused)
     asking.ask(lambda client: client.train(SPEC), max_retries=0)
     assert site.servers[-1] == URLS[2]
     assert set(site.keys) == {None}

@@ -224,9 +224,7 @@ def test_the_end_of_a_dataset_and_of_a_version_is_their_end_in_the_store(
     assert shared.all() == []
 
 
-def test_files_that_two_versions_have_in_common_end_with_the_second(
-    one: Machine, two: Machine, shared: Shared
-) -> None:
+def test_files_that_two_versions_have_in_common_end_with_the_second(one: Machine, two: Machine, shared: Shared) -> None:
     first, second = one.register(), one.register()
     one.deletion.delete(first)
     assert two.fetch(second).is_dir()
@@ -246,6 +244,8 @@ class Down:
     """A store that nobody reaches."""
 
     def __getattr__(self, _: str) -> Any:
+        """Give a call that fails, whatever it is."""
+
         def call(*_arguments: Any, **_options: Any) -> Any:
             raise RuntimeError("no route to the store")
 

@@ -98,9 +98,7 @@ def _fetch(artifacts: ArtifactStore, named: Sequence[Named]) -> None:
                 fetch_dataset(artifacts, dataset_id=place.stem, sha256=item.dataset_sha256)
             elif item.kind is not None and item.sha256 is not None:
                 version = f"{place.parent.name}@{place.name}"
-                fetch_version(
-                    artifacts, artifacts.root / place, item.kind, version=version, sha256=item.sha256
-                )
+                fetch_version(artifacts, artifacts.root / place, item.kind, version=version, sha256=item.sha256)
 
 
 def _described(folder: Path, name: str) -> BackupFile:
