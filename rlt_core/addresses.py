@@ -80,7 +80,10 @@ def text_of(addresses: Sequence[Address]) -> str:
 
 def room_of(path: str) -> Room:
     """Say who answers a path of the API; what is not known is control's."""
-    return next((room for room, pattern in _ROOMS if pattern.match(path)), "control")
+    for room, pattern in _ROOMS:
+        if pattern.match(path):
+            return room
+    return "control"
 
 
 def answering(addresses: Sequence[Address], room: Room) -> tuple[str, ...]:

@@ -250,7 +250,9 @@ def test_a_failed_item_has_its_place_in_the_whole_though_it_was_dealt_out(
     site.sick = dict.fromkeys(URLS, picky)
     requests = [{"question": f"q{number}", "solution": "s"} for number in range(60)]
     (found,) = asking.ask(lambda client: client.explain.settled(requests))
-    assert [(place, one.index) for place, one in enumerate(found) if isinstance(one, rlt_client.APIError)] == [(41, 41)]
+    assert [(place, one.index) for place, one in enumerate(found) if isinstance(one, rlt_client.APIStatusError)] == [
+        (41, 41)
+    ]
 
 
 def test_a_jobs_events_are_taken_up_at_another_server(site: Site, make_job: Bodies) -> None:
@@ -289,7 +291,7 @@ def test_an_open_stream_counts_as_load_until_it_ends(site: Site) -> None:
     text = 'event: delta\ndata: {"index": 0, "text": "a"}\n\n'
     site.sick = dict.fromkeys(URLS, lambda _: httpx.Response(200, text=text))
     with Client(URLS, transport=httpx.MockTransport(site)) as client:
-        several = [client.explain.stream(question="q", solution="s") for _ in range(6)]
+        several: list[Any] = [client.explain.stream(question="q", solution="s") for _ in range(6)]
         for stream in several:
             next(stream)
         assert max(site.servers.count(url) for url in URLS) <= 3

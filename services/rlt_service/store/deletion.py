@@ -67,7 +67,8 @@ class Deletion:
         for name, number, adapter, weights, deleted_at in found:
             self._artifacts.discard(self._artifacts.version_dir(name, number))
             sha256 = adapter or weights
-            if self._artifacts.objects is not None and sha256 is not None and deleted_at > newly:
+            recent = deleted_at is not None and deleted_at > newly
+            if self._artifacts.objects is not None and sha256 is not None and recent:
                 self._drop(self._artifacts.objects, name, sha256)
 
     def _drop(self, objects: ObjectStore, name: str, sha256: str) -> None:
