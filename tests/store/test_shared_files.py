@@ -85,12 +85,14 @@ class Machine:
 
 @dataclass
 class Shared:
-    """The file system of a store, which tells what was read, and can take away what was just written."""
+    """The file system of a store, which tells what was read, and can take away what was just written, or be silent."""
 
     files: Any
     root: str
     read: list[str] = field(default_factory=list[str])
-    steals: bool = False
+    steals: str = ""
+    """How the name ends of what is taken away as soon as a version's list is written."""
+    silent: bool = False
 
     def __getattr__(self, name: str) -> Any:
         """Give all else of the file system itself."""
@@ -105,7 +107,14 @@ class Shared:
         """Write, and lose it where that is wanted."""
         self.files.pipe_file(path, value)
         if self.steals:
-            self.files.rm(path)
+            (stolen,) = [found for found in self.all() if found.endswith(self.steals)]
+            self.files.rm(stolen)
+
+    def rm(self, path: str, recursive: bool = False) -> None:
+        """Delete, unless nobody answers."""
+        if self.silent:
+            raise TimeoutError("the store is silent")
+        self.files.rm(path, recursive=recursive)
 
     def overwrite(self, ending: str, content: bytes) -> None:
         """Change what lies under the one key that ends so."""
@@ -232,12 +241,67 @@ def test_files_that_two_versions_have_in_common_end_with_the_second(one: Machine
     assert shared.all() == []
 
 
-def test_a_version_whose_files_go_while_it_is_registered_is_not_registered(one: Machine, shared: Shared) -> None:
-    shared.steals = True
+@pytest.mark.parametrize("stolen", ["files.json", "model.safetensors"])
+def test_a_version_whose_files_go_while_it_is_registered_is_not_registered(
+    one: Machine, two: Machine, shared: Shared, stolen: str
+) -> None:
+    shared.steals = stolen
     with pytest.raises(StorageUnavailableError, match="Try again"):
         one.register()
-    shared.steals = False
+    shared.steals = ""
     assert one.register() == "algebra@1"
+    assert two.fetch("algebra@1").is_dir()
+
+
+def test_a_list_that_nobody_can_read_is_written_anew(one: Machine, two: Machine, shared: Shared) -> None:
+    one.register()
+    shared.overwrite("files.json", b"no json")
+    assert two.fetch(one.register()).is_dir()
+
+
+def test_where_the_store_is_silent_a_dataset_stays_and_is_deleted_later(one: Machine, shared: Shared) -> None:
+    dataset = one.upload()
+    shared.silent = True
+    with pytest.raises(StorageUnavailableError, match="the store is silent"):
+        one.datasets.delete(dataset)
+    assert one.datasets.rows(dataset).total == 1
+    shared.silent = False
+    one.datasets.delete(dataset)
+    assert shared.all() == []
+
+
+def test_where_the_store_is_silent_a_version_ends_and_its_files_go_later(
+    one: Machine, two: Machine, shared: Shared, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = one.register()
+    shared.silent = True
+    assert one.deletion.delete(version) == version
+    assert "files of algebra@1 stay until the next deletion or start" in caplog.text
+    assert len(shared.all()) == 3
+    shared.silent = False
+    two.deletion.sweep()
+    assert shared.all() == []
+
+
+def test_an_upload_that_finds_no_room_here_leaves_nothing_there(
+    one: Machine, shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Path) -> None:
+        raise StorageUnavailableError("no room")
+
+    monkeypatch.setattr(one.artifacts, "keep_file", full)
+    with pytest.raises(StorageUnavailableError, match="no room"):
+        one.upload()
+    assert shared.all() == []
+
+
+def test_a_store_is_asked_whether_anything_lies_there(one: Machine, objects: ObjectStore) -> None:
+    assert not objects.is_begun()
+    one.upload()
+    assert objects.is_begun()
+    files: Any = Down()
+    with pytest.raises(StorageUnavailableError, match="no route to the store"):
+        ObjectStore(files, "bucket").is_begun()
 
 
 class Down:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -10,7 +11,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from rlt_core.collected import FOLDER, dataset_of, job_of, read_all, read_index
-from rlt_core.errors import ConflictError, InconsistentStateError, InvalidRequestError, NotFoundError, RltError
+from rlt_core.errors import (
+    ConflictError,
+    InconsistentStateError,
+    InvalidRequestError,
+    NotFoundError,
+    RltError,
+    StorageUnavailableError,
+)
 from rlt_core.schemas.base import Page, new_id, now_utc
 from rlt_core.schemas.datasets import Dataset, DatasetRow, DatasetRows
 from rlt_core.schemas.jobs import TERMINAL, Job
@@ -41,7 +49,6 @@ class DatasetStore:
         dataset_id = new_id("ds")
         kept = self._artifacts.dataset_path(dataset_id)
         share_dataset(self._artifacts, path, dataset_id=dataset_id, sha256=sha256)
-        self._artifacts.keep_file(path, kept)
         row = DatasetTable(
             id=dataset_id,
             name=name,
@@ -53,12 +60,15 @@ class DatasetStore:
             owner=owner(),
         )
         try:
+            self._artifacts.keep_file(path, kept)
             with self._database.transaction() as session:
                 session.add(row)
                 location = {"content-type": JSON_TYPE, "location": f"/v1/datasets/{dataset_id}"}
                 keep(session, _dataset(row), status=201, headers=location)
         except RltError:
-            self._discard(dataset_id, sha256)
+            self._artifacts.discard(kept)
+            with suppress(StorageUnavailableError):  # what failed first is what is told
+                self._drop(dataset_id, sha256)
             raise
         return _dataset(row)
 
@@ -156,7 +166,10 @@ class DatasetStore:
         return Page[Dataset](data=data, has_more=len(rows) > limit, last_id=data[-1].id if data else None)
 
     def delete(self, dataset_id: str) -> None:
-        """Delete a dataset; ConflictError while a job that has not ended reads it, or fills it."""
+        """Delete a dataset; ConflictError while a job that has not ended reads it, or fills it.
+
+        Where the store of all machines does not answer, StorageUnavailableError, and it is there as before.
+        """
         with self._database.transaction() as session:
             row = self._known(session, dataset_id)
             if isinstance(row, Growing):
@@ -169,10 +182,11 @@ class DatasetStore:
                 )
             sha256 = row.sha256
             session.delete(row)
-        self._discard(dataset_id, sha256)
-
-    def _discard(self, dataset_id: str, sha256: str) -> None:
+            session.flush()
+            self._drop(dataset_id, sha256)  # before the end of the row, without which nobody could ask again
         self._artifacts.discard(self._artifacts.dataset_path(dataset_id))
+
+    def _drop(self, dataset_id: str, sha256: str) -> None:
         if self._artifacts.objects is not None:
             self._artifacts.objects.drop_dataset(dataset_id=dataset_id, sha256=sha256)
 

@@ -38,8 +38,8 @@ class FileSystem(Protocol):
         """Read bytes; raises FileNotFoundError."""
         ...
 
-    def exists(self, path: str) -> bool:
-        """Tell whether something lies there."""
+    def info(self, path: str) -> Any:
+        """Describe what lies there; raises FileNotFoundError. (`exists` says no also where nobody answers.)"""
         ...
 
     def rm(self, path: str, recursive: bool = False) -> Any:
@@ -79,10 +79,10 @@ class ObjectStore:
             ) from error
         return cls(files, str(root))
 
-    def check(self) -> None:
-        """Raise StorageUnavailableError where the store cannot be asked; writes nothing."""
+    def is_begun(self) -> bool:
+        """Tell whether anything lies there yet, and write nothing; raises StorageUnavailableError."""
         with _reached("look for anything"):
-            self._files.exists(self._root)
+            return self._lies(self._root)
 
     def put_dataset(self, path: Path, *, dataset_id: str, sha256: str) -> None:
         """Write a dataset's file; raises StorageUnavailableError."""
@@ -102,9 +102,14 @@ class ObjectStore:
         self._drop(self._dataset(dataset_id, sha256), what=f"dataset {dataset_id}")
 
     def has_version(self, *, name: str, sha256: str) -> bool:
-        """Tell whether a version's files are there, whole."""
-        with _reached(f"look for a version of {name}"):
-            return self._files.exists(f"{self._version(name, sha256)}/{LIST}")
+        """Tell whether a version's files are there: the list, and each that it names."""
+        there, what = self._version(name, sha256), f"a version of {name}"
+        with _reached(f"look for {what}"):
+            try:
+                names = _listed(self._files.cat_file(f"{there}/{LIST}"), what=what)
+            except (FileNotFoundError, InconsistentStateError):
+                return False
+            return all(self._lies(f"{there}/{file}") for file in names)
 
     def put_version(self, folder: Path, kind: Kind, *, name: str, sha256: str) -> None:
         """Write a version's files, unless they are there; raises StorageUnavailableError."""
@@ -133,6 +138,13 @@ class ObjectStore:
         there = self._version(name, sha256)
         self._drop(f"{there}/{LIST}", what=f"a version of {name}")
         self._drop(there, what=f"a version of {name}")
+
+    def _lies(self, path: str) -> bool:
+        try:
+            self._files.info(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _drop(self, path: str, *, what: str) -> None:
         with _reached(f"delete {what}"):
