@@ -39,7 +39,7 @@ class FileSystem(Protocol):
         ...
 
     def info(self, path: str) -> Any:
-        """Describe what lies there; raises FileNotFoundError. (`exists` says no also where nobody answers.)"""
+        """Describe what lies there; raises FileNotFoundError. Unlike it, `exists` says no where nobody answers."""
         ...
 
     def rm(self, path: str, recursive: bool = False) -> Any:
