@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 
 import httpx
 
-from rlt_client._calls import CAPABILITIES, AskLimits, Call, Listing, Pause, Plan, Step, Together
+from rlt_client._calls import CAPABILITIES, AskLimits, Call, Listing, Pause, Plan, Spread, Step, Together
 from rlt_client._connection import Connection, Timeout, raise_for_status
 from rlt_client._errors import APIError
 from rlt_client._raw import RawResponse
+from rlt_client._traces import Traced
+from rlt_client._tries import Tries
 from rlt_core.schemas.server import Limits
 
 AnswerT = TypeVar("AnswerT")
@@ -19,7 +21,7 @@ ItemT = TypeVar("ItemT")
 
 
 class Api:
-    """A pool of connections to one server; safe to share between threads."""
+    """A pool of connections to one server, or several that are one; safe to share between threads."""
 
     def __init__(self, connection: Connection, http: httpx.Client) -> None:
         self.connection = connection
@@ -31,7 +33,7 @@ class Api:
         """Make the pool, unless the caller has one."""
         if http is not None:
             return cls(connection, http)
-        with connection.failures():
+        with connection.failures(connection.base_url):
             return cls(connection, httpx.Client(transport=transport, **connection.client_options()))
 
     def with_options(self, *, timeout: Timeout | None, max_retries: int | None) -> "Api":
@@ -49,10 +51,9 @@ class Api:
     @contextlib.contextmanager
     def stream(self, call: Call[Any], *, silence_s: float | None = None) -> Generator[httpx.Response]:
         """Send, and give an answer that is read while it comes."""
-        headers = self.connection.headers_of(call)
-        with contextlib.ExitStack() as stack:
-            response = self._trying(call, headers, lambda: self._open(call, headers, silence_s, stack))
-            with self.connection.failures():
+        with self.connection.tries(call) as tries, contextlib.ExitStack() as stack:
+            response = self._trying(tries, lambda: self._open(call, tries, silence_s, stack))
+            with self.connection.failures(tries.server):
                 yield response
 
     def carry_out(self, plan: Plan[AnswerT]) -> AnswerT:
@@ -84,35 +85,37 @@ class Api:
         self._http.close()
 
     def _answer(self, call: Call[Any]) -> httpx.Response:
-        headers = self.connection.headers_of(call)
+        tries = self.connection.tries(call)
 
         def once() -> httpx.Response:
-            with self.connection.failures(), self.connection.traced(call) as traced:
-                response = self._http.send(self._request(call, traced.headers(headers), self.connection.timeouts))
+            with self.connection.failures(tries.server), self.connection.traced(call) as traced:
+                response = self._http.send(self._request(call, tries, traced, self.connection.timeouts))
                 traced.answered(response)
             raise_for_status(response, accept_status=call.accept_status)
             return response
 
-        return self._trying(call, headers, once)
+        with tries:
+            return self._trying(tries, once)
 
-    def _trying(self, call: Call[Any], headers: dict[str, str], once: Callable[[], httpx.Response]) -> httpx.Response:
-        failures = 0
+    def _trying(self, tries: Tries, once: Callable[[], httpx.Response]) -> httpx.Response:
         while True:
+            tries.begin()
             try:
-                return once()
+                response = once()
             except APIError as error:
-                failures += 1
-                pause_s = self.connection.retries.pause_s(error, failures=failures)
-                if pause_s is None or not self.connection.may_repeat(call, headers):
-                    raise
-            time.sleep(pause_s)
+                pause_s = tries.pause_after(error)
+            else:
+                tries.answered()
+                return response
+            if pause_s:
+                time.sleep(pause_s)
 
     def _open(
-        self, call: Call[Any], headers: dict[str, str], silence_s: float | None, stack: contextlib.ExitStack
+        self, call: Call[Any], tries: Tries, silence_s: float | None, stack: contextlib.ExitStack
     ) -> httpx.Response:
-        with self.connection.failures(), contextlib.ExitStack() as opened:
+        with self.connection.failures(tries.server), contextlib.ExitStack() as opened:
             traced = opened.enter_context(self.connection.traced(call, enter=False))
-            request = self._request(call, traced.headers(headers), self.connection.within(silence_s))
+            request = self._request(call, tries, traced, self.connection.within(silence_s))
             response = self._http.send(request, stream=True)
             opened.callback(response.close)
             traced.answered(response)
@@ -122,14 +125,14 @@ class Api:
             stack.push(opened.pop_all())
         return response
 
-    def _request(self, call: Call[Any], headers: dict[str, str], timeouts: httpx.Timeout) -> httpx.Request:
+    def _request(self, call: Call[Any], tries: Tries, traced: Traced, timeouts: httpx.Timeout) -> httpx.Request:
         return self._http.build_request(
             call.method,
-            self.connection.base_url + call.path,
+            tries.server + call.path,
             json=call.body,
             content=call.content() if callable(call.content) else call.content,
             params=call.query() or None,
-            headers=headers,
+            headers=traced.headers(tries.headers),
             timeout=timeouts,
         )
 
@@ -140,6 +143,8 @@ class Api:
             case AskLimits():
                 self._limits = self._limits or self.send(CAPABILITIES).limits
                 return self._limits
+            case Spread(path=path, items=items):
+                return self.connection.replicas.spread(path, items)
             case Together():
                 return self._together(step)
             case Call():

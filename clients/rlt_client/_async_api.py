@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 
 import httpx
 
-from rlt_client._calls import CAPABILITIES, AskLimits, Call, Content, Listing, Pause, Plan, Step, Together
+from rlt_client._calls import CAPABILITIES, AskLimits, Call, Content, Listing, Pause, Plan, Spread, Step, Together
 from rlt_client._connection import Connection, Timeout, raise_for_status
 from rlt_client._errors import APIError
 from rlt_client._raw import RawResponse
+from rlt_client._traces import Traced
+from rlt_client._tries import Tries
 from rlt_core.schemas.server import Limits
 
 AnswerT = TypeVar("AnswerT")
@@ -18,7 +20,7 @@ ItemT = TypeVar("ItemT")
 
 
 class AsyncApi:
-    """A pool of connections to one server, for the tasks of one loop."""
+    """A pool of connections to one server, or several that are one, for the tasks of one loop."""
 
     def __init__(self, connection: Connection, http: httpx.AsyncClient) -> None:
         self.connection = connection
@@ -32,7 +34,7 @@ class AsyncApi:
         """Make the pool, unless the caller has one."""
         if http is not None:
             return cls(connection, http)
-        with connection.failures():
+        with connection.failures(connection.base_url):
             return cls(connection, httpx.AsyncClient(transport=transport, **connection.client_options()))
 
     def with_options(self, *, timeout: Timeout | None, max_retries: int | None) -> "AsyncApi":
@@ -50,11 +52,11 @@ class AsyncApi:
     @contextlib.asynccontextmanager
     async def stream(self, call: Call[Any], *, silence_s: float | None = None) -> AsyncGenerator[httpx.Response]:
         """Send, and give an answer that is read while it comes."""
-        headers = self.connection.headers_of(call)
-        async with contextlib.AsyncExitStack() as stack:
-            response = await self._trying(call, headers, lambda: self._open(call, headers, silence_s, stack))
-            with self.connection.failures():
-                yield response
+        with self.connection.tries(call) as tries:
+            async with contextlib.AsyncExitStack() as stack:
+                response = await self._trying(tries, lambda: self._open(call, tries, silence_s, stack))
+                with self.connection.failures(tries.server):
+                    yield response
 
     async def carry_out(self, plan: Plan[AnswerT]) -> AnswerT:
         """Take a plan's steps until it gives its answer."""
@@ -86,39 +88,39 @@ class AsyncApi:
         await self._http.aclose()
 
     async def _answer(self, call: Call[Any]) -> httpx.Response:
-        headers = self.connection.headers_of(call)
+        tries = self.connection.tries(call)
 
         async def once() -> httpx.Response:
-            with self.connection.failures(), self.connection.traced(call) as traced:
-                request = self._request(call, traced.headers(headers), self.connection.timeouts)
+            with self.connection.failures(tries.server), self.connection.traced(call) as traced:
+                request = self._request(call, tries, traced, self.connection.timeouts)
                 response = await self._http.send(request)
                 traced.answered(response)
             raise_for_status(response, accept_status=call.accept_status)
             return response
 
-        return await self._trying(call, headers, once)
+        with tries:
+            return await self._trying(tries, once)
 
-    async def _trying(
-        self, call: Call[Any], headers: dict[str, str], once: Callable[[], Awaitable[httpx.Response]]
-    ) -> httpx.Response:
-        failures = 0
+    async def _trying(self, tries: Tries, once: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
         while True:
+            tries.begin()
             try:
-                return await once()
+                response = await once()
             except APIError as error:
-                failures += 1
-                pause_s = self.connection.retries.pause_s(error, failures=failures)
-                if pause_s is None or not self.connection.may_repeat(call, headers):
-                    raise
-            await asyncio.sleep(pause_s)
+                pause_s = tries.pause_after(error)
+            else:
+                tries.answered()
+                return response
+            if pause_s:
+                await asyncio.sleep(pause_s)
 
     async def _open(
-        self, call: Call[Any], headers: dict[str, str], silence_s: float | None, stack: contextlib.AsyncExitStack
+        self, call: Call[Any], tries: Tries, silence_s: float | None, stack: contextlib.AsyncExitStack
     ) -> httpx.Response:
-        with self.connection.failures():
+        with self.connection.failures(tries.server):
             async with contextlib.AsyncExitStack() as opened:
                 traced = opened.enter_context(self.connection.traced(call, enter=False))
-                request = self._request(call, traced.headers(headers), self.connection.within(silence_s))
+                request = self._request(call, tries, traced, self.connection.within(silence_s))
                 response = await self._http.send(request, stream=True)
                 opened.push_async_callback(response.aclose)
                 traced.answered(response)
@@ -128,14 +130,14 @@ class AsyncApi:
                 stack.push_async_exit(opened.pop_all())
         return response
 
-    def _request(self, call: Call[Any], headers: dict[str, str], timeouts: httpx.Timeout) -> httpx.Request:
+    def _request(self, call: Call[Any], tries: Tries, traced: Traced, timeouts: httpx.Timeout) -> httpx.Request:
         return self._http.build_request(
             call.method,
-            self.connection.base_url + call.path,
+            tries.server + call.path,
             json=call.body,
             content=_content(call.content),
             params=call.query() or None,
-            headers=headers,
+            headers=traced.headers(tries.headers),
             timeout=timeouts,
         )
 
@@ -146,6 +148,8 @@ class AsyncApi:
             case AskLimits():
                 self._limits = self._limits or (await self.send(CAPABILITIES)).limits
                 return self._limits
+            case Spread(path=path, items=items):
+                return self.connection.replicas.spread(path, items)
             case Together():
                 return await self._together(step)
             case Call():

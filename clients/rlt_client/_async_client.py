@@ -1,5 +1,6 @@
 """Own `AsyncClient`: one server and its resources, each call awaited on an asyncio loop."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -31,7 +32,7 @@ class AsyncClient(ServerCalls, Awaiting):
 
     def __init__(
         self,
-        base_url: str | None = None,
+        base_url: str | Sequence[str] | None = None,
         *,
         api_key: str | None = None,
         timeout: Timeout | None = None,
@@ -61,7 +62,7 @@ class AsyncClient(ServerCalls, Awaiting):
 
     @property
     def base_url(self) -> str:
-        """The server that this client talks to."""
+        """The server that this client talks to; of several, all of them as they are named."""
         return self._api.connection.base_url
 
     @property

@@ -1,12 +1,16 @@
 """Own what both clients say about a server: calls that belong to no resource, and where the server is."""
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from rlt_client._calls import CAPABILITIES, Call, ask, get, path_of, reader
 from rlt_client._connection import DEFAULT_TIMEOUT_S, Connection, Timeout
+from rlt_client._errors import APIError
 from rlt_client._methods import call
 from rlt_client._retries import Retries
+from rlt_core.addresses import addresses_of
+from rlt_core.replicas import Replicas
 from rlt_core.schemas.rollouts import RolloutPublished, RolloutPublishRequest
 from rlt_core.schemas.server import Capabilities, FormatList, Health, Readiness
 from rlt_core.schemas.teachers import ModelList
@@ -50,16 +54,20 @@ class ServerCalls:
 
 
 def connection_of(
-    base_url: str | None,
+    base_url: str | Sequence[str] | None,
     *,
     api_key: str | None,
     timeout: Timeout | None,
     max_retries: int,
     flow: str | None,
 ) -> Connection:
-    """Take what was not given from RLT_BASE_URL and RLT_API_KEY."""
+    """Take what was not given from RLT_BASE_URL and RLT_API_KEY; raises APIError for a part that no server plays."""
+    try:
+        addresses = addresses_of(base_url or os.environ.get("RLT_BASE_URL") or DEFAULT_BASE_URL)
+    except ValueError as error:
+        raise APIError(str(error), param="base_url") from error
     return Connection(
-        base_url=(base_url or os.environ.get("RLT_BASE_URL") or DEFAULT_BASE_URL).rstrip("/"),
+        replicas=Replicas(addresses or addresses_of(DEFAULT_BASE_URL)),
         api_key=api_key or os.environ.get("RLT_API_KEY"),
         flow=flow,
         timeout=DEFAULT_TIMEOUT_S if timeout is None else timeout,

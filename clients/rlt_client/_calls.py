@@ -9,6 +9,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from rlt_client._errors import APIResponseValidationError
+from rlt_core.replicas import Asked
 from rlt_core.schemas.server import Capabilities
 
 AnswerT = TypeVar("AnswerT")
@@ -38,6 +39,10 @@ class Call(Generic[AnswerT]):
     keyed: bool = False
     """It writes: a driver that would repeat it gives it an Idempotency-Key, and may repeat it then."""
     idempotency_key: str | None = None
+    asked: Asked | None = None
+    """What its server is chosen by, where the body does not say it."""
+    server: str | None = None
+    """The URL that it was dealt out to; another is taken where that one is not well."""
 
     def once(self) -> "Call[AnswerT]":
         """Give the same call for one that waits by itself: the driver does not repeat it."""
@@ -113,6 +118,14 @@ class AskLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A step of a plan: the items of a batch dealt out to servers; gives a URL each, None where there is one server."""
+
+    path: str
+    items: Sequence[Asked]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Together:
     """A step of a plan: several calls side by side; gives answers in order, an APIError for one that failed.
 
@@ -124,7 +137,7 @@ class Together:
     stop: bool
 
 
-Step = Call[Any] | Pause | AskLimits | Together
+Step = Call[Any] | Pause | AskLimits | Spread | Together
 Plan = Generator[Step, Any, AnswerT]
 """Several steps as a generator: it is sent each step's answer, or has its APIError raised within."""
 

@@ -1,5 +1,6 @@
 """Own `Client`: one server and its resources, each call done when it comes back."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -32,12 +33,13 @@ class Client(ServerCalls, Blocking):
     ...     scores = client.score(question="2 + 3?", solution="5", explanations=[answer.explanations[0].text])
 
     `base_url` and `api_key` come from RLT_BASE_URL and RLT_API_KEY when they are not given. Every call raises an
-    APIError when it fails. Threads may share one client.
+    APIError when it fails. Threads may share one client. Several addresses, as a list or parted by commas, are
+    replicas: a question goes to the same one while it is well (docs/sdk.md).
     """
 
     def __init__(
         self,
-        base_url: str | None = None,
+        base_url: str | Sequence[str] | None = None,
         *,
         api_key: str | None = None,
         timeout: Timeout | None = None,
@@ -74,7 +76,7 @@ class Client(ServerCalls, Blocking):
 
     @property
     def base_url(self) -> str:
-        """The server that this client talks to."""
+        """The server that this client talks to; of several, all of them as they are named."""
         return self._api.connection.base_url
 
     @property

@@ -1,4 +1,4 @@
-"""Own what both drivers know of a server: its address, headers and times, and which exception a failure is."""
+"""Own what both drivers know of servers: addresses, headers and times, and which exception a failure is."""
 
 import contextlib
 import uuid
@@ -13,6 +13,8 @@ from rlt_client._calls import Call
 from rlt_client._errors import APIConnectionError, APITimeoutError
 from rlt_client._retries import Retries
 from rlt_client._traces import Traced, traced
+from rlt_client._tries import Tries
+from rlt_core.replicas import Replicas
 from rlt_core.spans import here
 from rlt_core.trace_context import TraceContext
 
@@ -27,9 +29,9 @@ Timeout = float | httpx.Timeout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What requests to one server have in common."""
+    """What requests to one server, or to several that are one, have in common."""
 
-    base_url: str
+    replicas: Replicas
     api_key: str | None = field(default=None, repr=False)
     flow: str | None = None
     timeout: Timeout = DEFAULT_TIMEOUT_S
@@ -44,6 +46,11 @@ class Connection:
             timeout=self.timeout if timeout is None else timeout,
             retries=self.retries if max_retries is None else Retries(max_retries=max_retries),
         )
+
+    @property
+    def base_url(self) -> str:
+        """The server's URL; of several, all of them as they are named."""
+        return str(self.replicas)
 
     @property
     def timeouts(self) -> httpx.Timeout:
@@ -61,9 +68,10 @@ class Connection:
 
     def client_options(self) -> dict[str, Any]:
         """Give what an httpx client of either kind is made with."""
+        hosts = {httpx.URL(address.url).host for address in self.replicas.addresses}
         return {
             # A proxy of the environment would also catch loopback, where the server usually is.
-            "trust_env": httpx.URL(self.base_url).host not in LOOPBACK,
+            "trust_env": not hosts & LOOPBACK,
         }
 
     def headers_of(self, call: Call[Any]) -> dict[str, str]:
@@ -75,6 +83,12 @@ class Connection:
             key = f"rlt-{uuid.uuid4()}"
         return {**headers, **call.headers, **({} if key is None else {"Idempotency-Key": key})}
 
+    def tries(self, call: Call[Any]) -> Tries:
+        """Begin a call, which holds no server yet."""
+        headers = self.headers_of(call)
+        repeatable = self.may_repeat(call, headers)
+        return Tries(call, headers=headers, repeatable=repeatable, replicas=self.replicas, retries=self.retries)
+
     def may_repeat(self, call: Call[Any], headers: dict[str, str]) -> bool:
         """Say whether sending it again does no more than sending it once; a write needs a key for that."""
         return call.repeatable or (call.keyed and "Idempotency-Key" in headers)
@@ -84,24 +98,26 @@ class Connection:
         return traced(call.method, above=here() or self.trace, enter=enter)
 
     @contextlib.contextmanager
-    def failures(self) -> Generator[None]:
-        """Raise what httpx raises as exceptions of the SDK."""
+    def failures(self, server: str) -> Generator[None]:
+        """Raise what httpx raises while it talks to `server` as exceptions of the SDK."""
         try:
             yield
         except httpx.TimeoutException as error:
             if isinstance(error, httpx.ConnectTimeout):
-                raise self._nobody("connecting timed out") from error
-            raise APITimeoutError(
-                f"{self.base_url} gave no answer within {self._silence(error)}: raise timeout or ask for less"
-            ) from error
+                raise _nobody(server, "connecting timed out") from error
+            slow = APITimeoutError(
+                f"{server} gave no answer within {self._silence(error)}: raise timeout or ask for less"
+            )
+            slow.sent = not isinstance(error, httpx.PoolTimeout)
+            raise slow from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            refused = APIConnectionError(f"{self.base_url!r} is no URL ({error}): write http://host:port")
+            refused = APIConnectionError(f"{server!r} is no URL ({error}): write http://host:port")
             refused.retryable = False
             raise refused from error
         except httpx.ConnectError as error:
-            raise self._nobody(str(error)) from error
+            raise _nobody(server, str(error)) from error
         except httpx.TransportError as error:
-            raise APIConnectionError(f"the connection to {self.base_url} broke ({error!r}): try again") from error
+            raise APIConnectionError(f"the connection to {server} broke ({error!r}): try again") from error
 
     def _silence(self, error: httpx.TimeoutException) -> str:
         match error:
@@ -113,11 +129,13 @@ class Connection:
                 seconds = self.timeouts.read
         return "its time" if seconds is None else f"{seconds:g} s"
 
-    def _nobody(self, reason: str) -> APIConnectionError:
-        return APIConnectionError(
-            f"no server answers at {self.base_url} ({reason}): "
-            "start one with `rlt up`, or name another with RLT_BASE_URL"
-        )
+
+def _nobody(server: str, reason: str) -> APIConnectionError:
+    unreached = APIConnectionError(
+        f"no server answers at {server} ({reason}): start one with `rlt up`, or name another with RLT_BASE_URL"
+    )
+    unreached.sent = False
+    return unreached
 
 
 def raise_for_status(response: httpx.Response, *, accept_status: tuple[int, ...] = ()) -> None:

@@ -26,6 +26,8 @@ class APIConnectionError(APIError):
     """No answer: the server is not there, or the connection broke."""
 
     code, status, title, retryable = "connection_error", 503, "Connection error", True
+    sent: bool = True
+    """False where the request surely never left: no connection came about."""
 
 
 class APITimeoutError(APIConnectionError):

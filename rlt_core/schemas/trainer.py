@@ -89,7 +89,7 @@ class TrainerJob(WireModel):
     source_key_env: str | None = None
     """The variable of the trainer's environment that holds its key."""
     base_url: str = ""
-    """Where /v1/explain, /v1/score, /v1/solve and /v1/jobs answer."""
+    """Where /v1/explain, /v1/score, /v1/solve and /v1/jobs answer: one address, or several in one text."""
     format_id: str
     lease_s: float = Field(default=30.0, gt=0.0)
     """Longest silence on stdin, in seconds."""

@@ -16,6 +16,7 @@ from rlt_core.hub_models import HUB_PREFIX
 from rlt_core.schemas.base import Role
 from rlt_service import health, later
 from rlt_service.access.authentication import Authenticator, Visits
+from rlt_service.artifact_root import artifacts_of
 from rlt_service.chat.routes import router as chat_router
 from rlt_service.connections import BoundedConnections
 from rlt_service.container import Services
@@ -164,7 +165,7 @@ def open_state(settings: Settings, database: Database) -> None:
     if settings.format not in FORMATS:  # before the base is stored under it
         raise ConfigurationError(f"RLT_FORMAT is {settings.format!r}, no format: choose among {', '.join(FORMATS)}")
     database.start()
-    artifacts = ArtifactStore(settings.artifacts)
+    artifacts = artifacts_of(settings)
     registry = Registry(database, artifacts)
     name, base_model = base_of(settings)
     student = student_base_of(settings)
@@ -201,7 +202,7 @@ async def _start(
     database = Database(settings.database)
     await asyncio.to_thread(open_state, settings, database)
     stack.callback(database.close)
-    artifacts = ArtifactStore(settings.artifacts)
+    artifacts = artifacts_of(settings)
     registry = Registry(database, artifacts)
     jobs = JobStore(database, settings.job_rules)
     reconciler = _reconciler(settings, stack, database=database, artifacts=artifacts, jobs=jobs, bell=bell)
@@ -280,7 +281,7 @@ def _conductor(
     """Start what moves pipelines on, where this process plays control."""
     if reconciler is None:
         return None
-    artifacts = ArtifactStore(settings.artifacts)
+    artifacts = artifacts_of(settings)
 
     def submission() -> Submission:
         return Submission(

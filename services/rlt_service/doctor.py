@@ -21,12 +21,14 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from rlt_core.errors import ConfigurationError
+from rlt_core.errors import ConfigurationError, StorageUnavailableError
+from rlt_core.schemas.jobs import QUEUE
 from rlt_service.launch import port
 from rlt_service.listening import is_loopback
 from rlt_service.settings import Settings
 from rlt_service.store.faults import MIN_FREE_BYTES
 from rlt_service.store.migration import MIGRATIONS, newest_schema, schemas_of
+from rlt_service.store.objects import ObjectStore
 
 GIB: Final = 2**30
 LOW_FREE_BYTES: Final = 5 * GIB
@@ -74,11 +76,13 @@ def findings(home: Path | None = None) -> Iterator[Finding]:
         "base model": base_model,
         "port": free_port,
         "database": database,
+        "queues": queues,
+        "artifact store": artifact_store,
     }
     for name, check in checks.items():
         try:
             yield check(settings)
-        except (OSError, SQLAlchemyError, ConfigurationError) as error:
+        except (OSError, SQLAlchemyError, ConfigurationError, StorageUnavailableError) as error:
             yield _finding(name, "fail", str(error).splitlines()[0], "mend what it says")
 
 
@@ -188,6 +192,29 @@ def database(settings: Settings) -> Finding:
         )
     behind = "" if schemas == {newest} else f"the next start brings it to schema {newest}: make an `rlt backup` before"
     return _door(settings, keys=keys or 0, seen=seen, behind=behind)
+
+
+def queues(settings: Settings) -> Finding:
+    """Say whether a worker with these settings hears every queue in which jobs wait, and no other."""
+    waited_in, heard = {QUEUE, *settings.queues.values()}, set(settings.worker_queues)
+    seen = f"jobs wait in {', '.join(sorted(waited_in))}; a worker here hears {', '.join(sorted(heard))}"
+    if empty := sorted(heard - waited_in):
+        do = f"no kind of job waits in {', '.join(empty)}: name it in RLT_QUEUES, as on the servers, or do not hear it"
+        return _finding("queues", "warn", seen, do)
+    if unheard := sorted(waited_in - heard):
+        do = f"have a worker somewhere hear {', '.join(unheard)} (RLT_WORKER_QUEUES), or its jobs wait in vain"
+        return _finding("queues", "warn", seen, do)
+    return _finding("queues", "ok", seen)
+
+
+def artifact_store(settings: Settings) -> Finding:
+    """Say whether what machines share can be reached."""
+    objects = ObjectStore.at(settings.artifact_store)
+    if objects is None:
+        return _finding("artifact store", "ok", f"none: all lies in {settings.artifacts}")
+    begun = objects.is_begun()
+    empty = "" if begun else ": nothing lies there yet, the first upload shows whether it can be written"
+    return _finding("artifact store", "ok", settings.artifact_store + empty)
 
 
 def _door(settings: Settings, *, keys: int, seen: str, behind: str) -> Finding:

@@ -64,6 +64,7 @@ class Versions:
                 f"{role}, or start a server with RLT_FORMAT={found.format}",
                 param=f"/{role}",
             )
+        self.registry.fetch(found)
         return served_version(found)
 
 

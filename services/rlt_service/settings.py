@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rlt_core.addresses import check_addresses, text_of
 from rlt_core.log_records import LogFormat
 from rlt_core.schemas.base import Name, Role
 from rlt_core.schemas.jobs import QUEUE, StepKind
@@ -46,10 +47,15 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; null is SQLite under the state folder."""
     broker_url: str | None = None
     """Redis or Valkey URL; null is an embedded Valkey under the state folder."""
+    artifact_store: str = ""
+    """Where machines share datasets and versions, as an fsspec URL (`s3://bucket/rlt`, `file:///mnt/rlt`); each then
+    has its own RLT_HOME/artifacts. Empty: that folder is the one that all share."""
     dashboard: Literal["auto", "on", "off"] = "auto"
     """The dashboard at `/`. auto: where this process plays control and the extra `[dashboard]` is installed."""
     service_url: str | None = None
-    """Where trainers and supervisors reach this service; null is this process's own address."""
+    """Where trainers and supervisors reach this service; null is this process's own address. Several, parted by
+    commas, are replicas that callers choose from, each with what it plays, as
+    `teacher+control=http://a:8400,student=http://b:8400`; without, it plays all."""
 
     engine: Literal["vllm", "fake"] = "vllm"
     """`fake` is a deterministic double for tests; every answer names it."""
@@ -150,6 +156,11 @@ class Settings(BaseSettings):
     """Pairs of answers that an alias's shadow keeps, the newest ones."""
     drain_grace_s: float = Field(default=30.0, ge=0.0, le=3600.0)
     """How long in-flight requests may finish on SIGTERM."""
+
+    @field_validator("service_url")
+    @classmethod
+    def _names_everybody(cls, service_url: str | None) -> str | None:
+        return None if service_url is None else text_of(check_addresses(service_url))
 
     @field_validator("heartbeat_s")
     @classmethod

@@ -18,6 +18,7 @@ from rlt_service.backup.restore import restore
 from rlt_service.backup.snapshot import back_up
 from rlt_service.settings import Settings
 from rlt_service.store.deletion import Deletion
+from rlt_service.store.objects import ObjectStore
 from tests.backup.history import Quiet, checkpoint, register, run_until
 from tests.jobs.site import Site
 
@@ -56,6 +57,20 @@ def test_everything_that_the_database_names_is_copied_and_nothing_else(
     written = {str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*") if path.is_file()}
     assert written == found | {"manifest.json"}
     assert progress.copied_bytes == sum(progress.total_bytes) > 0
+
+
+def test_what_machines_share_is_fetched_before_it_is_copied(site: Site, tmp_path: Path, progress: Quiet) -> None:
+    url = f"file://{tmp_path}/shared"
+    objects, found = ObjectStore.at(url), site.registry.resolve("teacher", register(site, "algebra"))
+    assert objects is not None
+    assert found.files is not None
+    objects.put_version(found.files.path, found.kind, name="algebra", sha256=found.files.sha256)
+    whole = paths(back_up(site.settings, tmp_path / "before", progress=progress))
+    shutil.rmtree(found.files.path)
+    with pytest.raises(InconsistentStateError, match="not there as they were registered"):
+        back_up(site.settings, tmp_path / "torn", progress=progress)
+    sharing = site.settings.model_copy(update={"artifact_store": url})
+    assert paths(back_up(sharing, tmp_path / "copy", progress=progress)) == whole
 
 
 def test_work_of_jobs_that_have_ended_is_left_out(site: Site, tmp_path: Path, progress: Quiet) -> None:

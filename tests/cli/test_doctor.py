@@ -35,7 +35,8 @@ def contents(folder: Path) -> dict[str, tuple[int, float]]:
 def test_a_new_machine_is_looked_at_and_nothing_is_made(home: Path) -> None:
     seen = found(home)
     assert [*seen] == [
-        *("settings", "state folder", "disk", "memory", "cores", "engine", "trainer", "base model", "port", "database")
+        *("settings", "state folder", "disk", "memory", "cores", "engine", "trainer", "base model", "port", "database"),
+        *("queues", "artifact store"),
     ]
     assert seen["engine"]["status"] == "warn"
     assert "not made yet" in seen["database"]["seen"]
@@ -102,6 +103,7 @@ def test_a_port_that_is_taken_and_a_running_server_are_told_apart(home: Path, mo
         ("RLT_PORT", "many", "settings"),
         ("RLT_BASE_MODEL", "/nowhere", "base model"),
         ("RLT_KV_CACHE_GIB", "1000", "memory"),
+        ("RLT_SERVICE_URL", "teacher=http://t,student=http://s", "settings"),
     ],
 )
 def test_a_wrong_setting_is_named(
@@ -113,6 +115,44 @@ def test_a_wrong_setting_is_named(
     seen = found(home)[check]
     assert seen["status"] == "fail"
     assert name in seen["do"]
+
+
+@pytest.mark.parametrize(
+    ("queues", "heard", "do"),
+    [
+        ("{}", '["train"]', ""),
+        ('{"rl": "gpu"}', '["train", "gpu"]', ""),
+        ('{"rl": "gpu"}', '["train"]', "somewhere hear gpu (RLT_WORKER_QUEUES)"),
+        ('{"rl": "gpu"}', '["train", "gpus"]', "no kind of job waits in gpus"),
+    ],
+)
+def test_queues_that_nobody_hears_here_are_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, queues: str, heard: str, do: str
+) -> None:
+    monkeypatch.setenv("RLT_QUEUES", queues)
+    monkeypatch.setenv("RLT_WORKER_QUEUES", heard)
+    seen = found(home)["queues"]
+    assert seen["status"] == ("warn" if do else "ok")
+    assert do in seen["do"]
+
+
+def test_what_machines_share_is_looked_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLT_ARTIFACT_STORE", f"file://{home}/shared")
+    seen = found(home)["artifact store"]
+    assert (seen["status"], "nothing lies there yet" in seen["seen"]) == ("ok", True)
+    assert contents(home) == {}
+    (home / "shared").mkdir()
+    seen = found(home)["artifact store"]
+    assert seen == Finding(name="artifact store", status="ok", seen=f"file://{home}/shared", do="")
+    monkeypatch.setenv("RLT_ARTIFACT_STORE", "nowhere://bucket")
+    seen = found(home)["artifact store"]
+    assert (seen["status"], "RLT_ARTIFACT_STORE is 'nowhere://bucket'" in seen["seen"]) == ("fail", True)
+
+
+def test_each_of_several_servers_is_looked_at(rlt: Rlt) -> None:
+    ended = rlt("--base-url", "http://localhost,student=http://127.0.0.1", "doctor", "--json")
+    servers = [one["seen"] for one in ended.json["checks"] if one["name"] == "server"]
+    assert [seen.partition(" is ")[0] for seen in servers] == ["http://localhost", "http://127.0.0.1"]
 
 
 def test_the_command_looks_at_machine_service_and_server(home: Path, rlt: Rlt) -> None:

@@ -77,7 +77,7 @@ async def test_awaited_answers_come_in_order_too(make_explanations: Bodies) -> N
 
 def test_parts_hold_what_items_and_bytes_allow() -> None:
     parts = cut([b"aaaa"] * 5 + [b"b" * 50, b"c"], most_items=3, most_bytes=12)
-    assert [(part.start, len(part.items)) for part in parts] == [(0, 2), (2, 2), (4, 1), (5, 1), (6, 1)]
+    assert [(part.places[0], len(part.items)) for part in parts] == [(0, 2), (2, 2), (4, 1), (5, 1), (6, 1)]
     assert [len(part.items) for part in cut([b"a"] * 7, most_items=3, most_bytes=100)] == [3, 3, 1]
     assert cut([], most_items=3, most_bytes=9) == []
 

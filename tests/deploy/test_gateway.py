@@ -16,6 +16,7 @@ import httpx
 import pytest
 from starlette.routing import Route
 
+from rlt_core import addresses
 from rlt_service.app import ROUTERS
 from rlt_service.roles import ProcessRole
 from rlt_service.serve import KEEP_ALIVE_S
@@ -58,6 +59,13 @@ def value_of(directive: str) -> str:
 @pytest.mark.parametrize(("role", "path"), sorted(set(ROUTES)))
 def test_each_path_goes_to_a_process_that_plays_its_role(role: ProcessRole, path: str) -> None:
     assert role in roles_at(room_of(path.replace("{", "").replace("}", "")))
+
+
+def test_clients_that_choose_among_servers_send_each_path_where_the_gateway_does() -> None:
+    for _, path in ROUTES:
+        named = path.replace("{", "").replace("}", "")
+        room = addresses.room_of(named)
+        assert {"prover": "teacher", "any": "control"}.get(room, room) == room_of(named), path
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,25 @@ def test_an_alias_that_cannot_be_read_is_not_taken_for_a_new_one() -> None:
         ALWAYS, version="a@2", evaluation=None, student="s@1", asker=ASKER
     )
     assert (result.outcome, result.reason) == ("refused", "broken")
+
+
+def test_of_several_addresses_another_is_asked_where_one_is_away() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        if request.url.host == "one.test":
+            raise httpx.ConnectError("refused")
+        return serving("a@1") if request.method == "GET" else httpx.Response(200)
+
+    for _ in range(20):
+        made = Promoter(
+            base_url="teacher+control=http://one.test,teacher+control=http://two.test,student=http://three.test",
+            keep_on=lambda: True,
+            transport=httpx.MockTransport(answer),
+            sleep=lambda _: None,
+        )
+        result = made.promote(ALWAYS, version="a@2", evaluation=None, student="s@1", asker=ASKER)
+        assert result.outcome == "promoted"
+    assert set(asked) == {"one.test", "two.test"}
+    assert asked.count("one.test") <= 20, "one that failed is left alone"

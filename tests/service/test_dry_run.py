@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from rlt_core.errors import EngineUnavailableError, InvalidRequestError
+from rlt_core.replicas import ranked
 from rlt_core.schemas.dry_run import Rehearsal
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.jobs import JOB_SPEC, DryRun, RlSpec
@@ -279,6 +280,27 @@ def test_what_is_no_answer_is_said_and_is_no_failure(
     assert said in (found.rehearsal.not_scored or "")
     assert found.estimates is not None
     assert "max_tokens" in found.estimates.generated_tokens.basis
+
+
+def test_players_of_several_addresses_are_asked_by_part_and_question() -> None:
+    asked: list[str] = []
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        if request.url.host == own:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(422, json={"detail": "that is none"})
+
+    urls = ["http://s1.test", "http://s2.test"]
+    own, other = (url.removeprefix("http://") for url in ranked("q", urls))
+    players = RemotePlayers(
+        base_url=f"teacher+control=http://t.test,student={urls[0]},student={urls[1]}",
+        transport=httpx.MockTransport(answered),
+    )
+    for _ in range(2):
+        with pytest.raises(EngineUnavailableError, match=rf"{other}/v1/solve answered 422: that is none"):
+            asyncio.run(players.solve(SolveRequest(question="q")))
+    assert asked == [own, other, other]
 
 
 class Slow:

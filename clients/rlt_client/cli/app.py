@@ -127,7 +127,12 @@ def _show_version(wanted: bool) -> None:
 
 def _root(
     context: typer.Context,
-    base_url: Annotated[str | None, typer.Option("--base-url", help="Server, such as http://127.0.0.1:8400.")] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url", help="Server, such as http://127.0.0.1:8400; several, parted by commas, are replicas."
+        ),
+    ] = None,
     api_key: Annotated[
         str | None, typer.Option("--api-key", help="Others on this machine can see it: prefer RLT_API_KEY.")
     ] = None,

@@ -18,6 +18,7 @@ from rlt_client import APIError, Client
 from rlt_client.cli.exit_codes import ExitCode
 from rlt_client.cli.server_side import NEEDED
 from rlt_client.cli.state import Json, State, print_json, state_of
+from rlt_core.addresses import addresses_of
 from rlt_core.python_version import complaint
 
 SERVICE: Final = "rlt_service.doctor"
@@ -83,15 +84,21 @@ def _service_side(home: Path | None) -> list[Finding]:
 
 
 def _server(state: State) -> Iterator[Finding]:
-    _, named_by = state.server
+    named, named_by = state.server
     try:
-        with state.client(timeout=PATIENCE_S) as client:
-            client.health()
-            yield from _answering(client)
-    except APIError as error:
-        # Nobody said that there is one: that none runs is no fault.
-        wanted = named_by in ("--base-url", "RLT_BASE_URL")
-        yield _finding("server", "fail" if wanted else "warn", str(error), "")
+        servers = [address.url for address in addresses_of(named)]
+    except ValueError as error:
+        yield _finding("server", "fail", str(error), f"correct {named_by}")
+        return
+    for server in servers:
+        try:
+            with state.client(timeout=PATIENCE_S, server=server) as client:
+                client.health()
+                yield from _answering(client)
+        except APIError as error:
+            # Nobody said that there is one: that none runs is no fault.
+            wanted = named_by in ("--base-url", "RLT_BASE_URL")
+            yield _finding("server", "fail" if wanted else "warn", str(error), "")
 
 
 def _answering(client: Client) -> Iterator[Finding]:

@@ -40,10 +40,13 @@ class State:
             return here, f"{state_folder() / 'server.json'}"
         return DEFAULT_BASE_URL, "default"
 
-    def client(self, *, timeout: float | None = None) -> Client:
-        """Open the SDK on the server in question; it says at once what is wrong, and tries nothing again."""
+    def client(self, *, timeout: float | None = None, server: str | None = None) -> Client:
+        """Open the SDK on the server in question, or the one of several that is named.
+
+        It says at once what is wrong, and tries nothing again.
+        """
         url, _ = self.server
-        return Client(url, api_key=self.api_key, transport=self.transport, max_retries=0, timeout=timeout)
+        return Client(server or url, api_key=self.api_key, transport=self.transport, max_retries=0, timeout=timeout)
 
 
 def state_of(context: typer.Context) -> State:

@@ -25,6 +25,8 @@ class Named:
     kind: Kind | None = None
     sha256: str | None = None
     """Of a version: as registered. Of a checkpoint: of its manifest."""
+    dataset_sha256: str | None = None
+    """Of a dataset: as registered."""
 
 
 def named_artifacts(connection: Connection) -> list[Named]:
@@ -37,8 +39,9 @@ def named_artifacts(connection: Connection) -> list[Named]:
 
 
 def _datasets(connection: Connection) -> Iterator[Named]:
-    for (dataset,) in connection.execute(text("SELECT id FROM datasets ORDER BY ordinal")):
-        yield Named(path=f"datasets/{dataset}.jsonl", need="always", what=f"dataset {dataset}")
+    for dataset, sha256 in connection.execute(text("SELECT id, sha256 FROM datasets ORDER BY ordinal")):
+        path = f"datasets/{dataset}.jsonl"
+        yield Named(path=path, need="always", what=f"dataset {dataset}", dataset_sha256=sha256)
 
 
 def _versions(connection: Connection) -> Iterator[Named]:

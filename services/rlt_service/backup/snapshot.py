@@ -1,5 +1,6 @@
 """Own a backup from its first byte to its name: database, then what it names, then the manifest, then one rename."""
 
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from sqlalchemy import Connection
 from rlt_core.artifacts import version_sha256
 from rlt_core.errors import ConfigurationError, InconsistentStateError
 from rlt_core.schemas.base import now_utc
+from rlt_service.artifact_root import artifacts_of
 from rlt_service.backup.contents import Named, named_artifacts
 from rlt_service.backup.databases import copied_database, database_of
 from rlt_service.backup.durable_files import copy_file, plain_files, sync_tree
@@ -22,7 +24,9 @@ from rlt_service.backup.places import put_in_place, unfinished_folder
 from rlt_service.backup.progress import Progress
 from rlt_service.backup.trained import is_whole_checkpoint
 from rlt_service.settings import Settings
+from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.faults import storage_faults
+from rlt_service.store.shared_files import fetch_dataset, fetch_version
 
 ROUNDS: Final = 5
 """Snapshots that are tried: one is left behind where what it names was deleted before it could be copied."""
@@ -54,11 +58,12 @@ def back_up(settings: Settings, target: Path, *, progress: Progress) -> Manifest
 
 def _fill(settings: Settings, folder: Path, *, progress: Progress) -> Manifest:
     url = database_of(settings.database)
-    copies = _Copies(folder / ARTIFACTS)
+    copies, artifacts = _Copies(folder / ARTIFACTS), artifacts_of(settings)
     round_ = 1
     while True:
         with copied_database(url, folder, show=progress.say) as connection:
             revision, named = _revision(connection), named_artifacts(connection)
+        _fetch(artifacts, named)
         missing = _copy(settings.artifacts, named, copies, progress=progress)
         torn = [item for item in missing if item.need == "always"]
         if not missing or (round_ == ROUNDS and not torn):
@@ -82,6 +87,18 @@ def _fill(settings: Settings, folder: Path, *, progress: Progress) -> Manifest:
             *(file for path in sorted(copies.files) for file in copies.files[path]),
         ],
     )
+
+
+def _fetch(artifacts: ArtifactStore, named: Sequence[Named]) -> None:
+    """Bring here what machines share and this one has not fetched yet; what was deleted meanwhile stays missing."""
+    for item in named:
+        place = Path(item.path)
+        with contextlib.suppress(InconsistentStateError):
+            if item.dataset_sha256 is not None:
+                fetch_dataset(artifacts, dataset_id=place.stem, sha256=item.dataset_sha256)
+            elif item.kind is not None and item.sha256 is not None:
+                version = f"{place.parent.name}@{place.name}"
+                fetch_version(artifacts, artifacts.root / place, item.kind, version=version, sha256=item.sha256)
 
 
 def _described(folder: Path, name: str) -> BackupFile:

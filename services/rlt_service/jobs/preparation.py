@@ -194,6 +194,7 @@ class Preparation:
         """Find where a policy starts: where the first attempt did, or the training of which it goes on."""
         found = _of_base(self.registry.resolve(spec.role, begun or spec.start), base)
         check_kind_of_start(spec, found)
+        self.registry.fetch(found)
         return found
 
     def _served(self, alias: str) -> str | None:
@@ -220,9 +221,12 @@ def _of_base(resolved: ResolvedVersion, *bases: ResolvedVersion) -> ResolvedVers
 
 
 def service_url(settings: Settings) -> str:
-    """Return where this installation's services answer; raises ConfigurationError where nobody can know."""
+    """Return where this installation's services answer, one address or several in one text.
+
+    Raises ConfigurationError where nobody can know.
+    """
     if settings.service_url is not None:
-        return settings.service_url.rstrip("/")
+        return settings.service_url
     if settings.port == 0:
         raise ConfigurationError("RLT_PORT is 0, so a worker cannot know the address: set RLT_SERVICE_URL.")
     return address_of(settings.host, settings.port)

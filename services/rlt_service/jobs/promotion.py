@@ -3,12 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from rlt_core import trace_context
+from rlt_core.addresses import addresses_of
+from rlt_core.replicas import Replicas
 from rlt_core.schemas.jobs import PromotePolicy, PromotionResult
 from rlt_core.schemas.teachers import AliasPut, Evaluation, JobAttempt
 
@@ -30,6 +32,7 @@ class Promoter:
     """Moves an alias to a job's result, if the policy and the service allow."""
 
     base_url: str
+    """One address, or several as `rlt_core.addresses` reads them."""
     keep_on: Callable[[], bool]
     """False ends the waiting."""
     api_key: str | None = None
@@ -37,6 +40,11 @@ class Promoter:
     transport: httpx.BaseTransport | None = None
     """Null is the network."""
     sleep: Callable[[float], None] = time.sleep
+    replicas: Replicas = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Read the addresses."""
+        object.__setattr__(self, "replicas", Replicas(addresses_of(self.base_url)))
 
     def promote(
         self, policy: PromotePolicy, *, version: str, evaluation: Evaluation | None, student: str, asker: JobAttempt
@@ -48,7 +56,6 @@ class Promoter:
         if policy.when == "never":
             return PromotionResult(alias=policy.alias, outcome="skipped", reason="promote.when is never")
         with httpx.Client(
-            base_url=self.base_url,
             headers={"Authorization": f"Bearer {self.api_key}"} if self.api_key is not None else {},
             timeout=REQUEST_TIMEOUT_S,
             transport=self.transport,
@@ -98,19 +105,33 @@ class Promoter:
         return _target(answer.json(), alias=alias) if answer.is_success else None
 
     def _ask(self, client: httpx.Client, method: str, path: str, *, json: object = None) -> httpx.Response:
-        """Send a request until the service answers with something that waiting does not change."""
+        """Send a request until the service answers with something that waiting does not change.
+
+        Each try goes to a server that is well: the move is fenced, so that sending it twice moves nothing twice.
+        """
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            try:
-                answer = client.request(method, path, json=json, headers=trace_context.headers())
-            except httpx.TransportError as error:
-                answer = httpx.Response(503, json={"detail": f"{type(error).__name__}: {error}"})
+            answer = self._send(client, method, path, json=json)
             if answer.status_code not in (429, 502, 503, 504) or time.monotonic() >= deadline:
                 return answer
             LOGGER.warning("%s %s: %s; asking again", method, path, _reason(answer))
             if not self.keep_on():
                 raise Interrupted
             self.sleep(RETRY_S)
+
+    def _send(self, client: httpx.Client, method: str, path: str, *, json: object) -> httpx.Response:
+        server = self.replicas.take(path)
+        try:
+            answer = client.request(method, server + path, json=json, headers=trace_context.headers())
+        except httpx.TransportError as error:
+            answer = httpx.Response(503, json={"detail": f"{type(error).__name__}: {error}"})
+        finally:
+            self.replicas.give_back(server)
+        if answer.status_code in (502, 503, 504):
+            self.replicas.away(server)
+        else:
+            self.replicas.answered(server)
+        return answer
 
 
 def _target(body: Any, *, alias: str) -> str | None:

@@ -19,6 +19,7 @@ from celery import signals  # pyright: ignore[reportMissingTypeStubs] - celery c
 from rlt_core import spans
 from rlt_core.errors import RltError, UnavailableError
 from rlt_core.schemas.base import Role
+from rlt_service.artifact_root import artifacts_of
 from rlt_service.bases import model_reference
 from rlt_service.jobs.bell import Bell, CeleryBell
 from rlt_service.jobs.broker import EmbeddedValkey
@@ -32,7 +33,6 @@ from rlt_service.jobs.trainer_process import become_subreaper, default_trainer_c
 from rlt_service.launch.state_folder import StateFolder
 from rlt_service.logs import set_up_logs
 from rlt_service.settings import Settings
-from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
@@ -93,7 +93,7 @@ def serve(settings: Settings) -> None:
     jobs = JobStore(database, settings.job_rules)
     celery = make_celery(settings)
     bell = CeleryBell(celery)
-    artifacts = ArtifactStore(settings.artifacts)
+    artifacts = artifacts_of(settings)
     reconciler = Reconciler(
         settings,
         jobs=jobs,
@@ -137,7 +137,7 @@ def _leave_as_it_is(**_: Any) -> None:
 
 def make_supervisor(settings: Settings, *, database: Database, jobs: JobStore, drain: Drain) -> Supervisor:
     """Wire a supervisor to the stores."""
-    artifacts = ArtifactStore(settings.artifacts)
+    artifacts = artifacts_of(settings)
     datasets = DatasetStore(database, artifacts)
     registry = Registry(database, artifacts)
     return Supervisor(

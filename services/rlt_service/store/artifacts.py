@@ -14,6 +14,7 @@ from rlt_core.errors import InvalidAdapterError, InvalidRequestError, InvalidWei
 from rlt_core.schemas.base import NAME_PATTERN, split_version
 from rlt_service.store.faults import check_room, free_bytes, storage_faults
 from rlt_service.store.known_hashes import KnownHashes
+from rlt_service.store.objects import ObjectStore
 
 REFUSED: dict[Kind, type[InvalidRequestError]] = {"adapter": InvalidAdapterError, "full": InvalidWeightsError}
 """What is raised for files of a kind."""
@@ -26,9 +27,15 @@ _FOLDER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 class ArtifactStore:
     """Paths under one root, shared between hosts where there are several."""
 
-    def __init__(self, root: Path, *, free_bytes: Callable[[Path], int] = free_bytes) -> None:
-        """Take the root, and what tells how much room is left there; nothing is made before it is needed."""
+    def __init__(
+        self, root: Path, *, objects: ObjectStore | None = None, free_bytes: Callable[[Path], int] = free_bytes
+    ) -> None:
+        """Take the root, what machines share beside it, and what tells how much room is left there.
+
+        Nothing is made before it is needed.
+        """
         self.root = root
+        self.objects = objects
         self._free_bytes = free_bytes
 
     def check(self) -> None:
@@ -113,6 +120,17 @@ class ArtifactStore:
         finally:
             Path(name).unlink(missing_ok=True)
 
+    @contextmanager
+    def incoming_folder(self) -> Generator[Path]:
+        """Lend a folder to write files to, on the same disk as the root; it is gone afterwards unless moved."""
+        incoming = self.make_dir(self._inside("incoming"))
+        with storage_faults(f"write below {incoming}"):
+            folder = Path(tempfile.mkdtemp(dir=incoming))
+        try:
+            yield folder
+        finally:
+            self.discard(folder)
+
     def keep_file(self, source: Path, target: Path) -> None:
         """Move a written file into its place, durably."""
         with storage_faults(f"write {target}"):
@@ -120,9 +138,9 @@ class ArtifactStore:
             if source.parent != self._inside("incoming"):
                 copy = self.make_dir(self._inside("incoming")) / target.name
                 source = Path(shutil.copyfile(source, copy))
-            _sync(source)
+            sync(source)
             os.replace(source, target)
-            _sync(target.parent)
+            sync(target.parent)
 
     def stage(self, source: Path, kind: Kind = "adapter") -> Path:
         """Copy a version's files into a temporary folder, fsynced.
@@ -135,9 +153,9 @@ class ArtifactStore:
             staged = Path(tempfile.mkdtemp(dir=incoming))
             for name in version_files(source, kind):
                 shutil.copyfile(source / name, staged / name)
-                _sync(staged / name)
+                sync(staged / name)
             staged.chmod(0o755)
-            _sync(staged)
+            sync(staged)
         return staged
 
     def adopt(self, source: Path, version: str) -> Path:
@@ -151,7 +169,7 @@ class ArtifactStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             self.discard(target)
             os.replace(staged, target)
-            _sync(target.parent)
+            sync(target.parent)
         return target
 
     def discard(self, path: Path) -> None:
@@ -195,7 +213,8 @@ class ArtifactStore:
             raise InvalidWeightsError(f"The folder {shown} has no *{WEIGHTS_SUFFIX}: save the model again.")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, survive the loss of power; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

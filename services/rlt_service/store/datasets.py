@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -10,7 +11,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from rlt_core.collected import FOLDER, dataset_of, job_of, read_all, read_index
-from rlt_core.errors import ConflictError, InconsistentStateError, InvalidRequestError, NotFoundError, RltError
+from rlt_core.errors import (
+    ConflictError,
+    InconsistentStateError,
+    InvalidRequestError,
+    NotFoundError,
+    RltError,
+    StorageUnavailableError,
+)
 from rlt_core.schemas.base import Page, new_id, now_utc
 from rlt_core.schemas.datasets import Dataset, DatasetRow, DatasetRows
 from rlt_core.schemas.jobs import TERMINAL, Job
@@ -22,6 +30,7 @@ from rlt_service.store.growing import Growing, find_growing
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job, jobs_using
 from rlt_service.store.ownership import owner, visible
+from rlt_service.store.shared_files import fetch_dataset, share_dataset
 from rlt_service.store.tables import DatasetTable, JobRow
 
 
@@ -39,7 +48,7 @@ class DatasetStore:
         """Keep a validated JSONL file (one DatasetRow a line): it is moved, not copied, if `incoming_file` lent it."""
         dataset_id = new_id("ds")
         kept = self._artifacts.dataset_path(dataset_id)
-        self._artifacts.keep_file(path, kept)
+        share_dataset(self._artifacts, path, dataset_id=dataset_id, sha256=sha256)
         row = DatasetTable(
             id=dataset_id,
             name=name,
@@ -51,12 +60,15 @@ class DatasetStore:
             owner=owner(),
         )
         try:
+            self._artifacts.keep_file(path, kept)
             with self._database.transaction() as session:
                 session.add(row)
                 location = {"content-type": JSON_TYPE, "location": f"/v1/datasets/{dataset_id}"}
                 keep(session, _dataset(row), status=201, headers=location)
         except RltError:
             self._artifacts.discard(kept)
+            with suppress(StorageUnavailableError):  # what failed first is what is told
+                self._drop(dataset_id, sha256)
             raise
         return _dataset(row)
 
@@ -87,6 +99,7 @@ class DatasetStore:
                 sha256=digest.hexdigest(),
                 columns=told.columns,
             )
+            share_dataset(self._artifacts, path, dataset_id=row.id, sha256=row.sha256)
             with self._database.transaction() as session:
                 row.owner = fenced_job(session, job.id, job.attempt).owner
                 known = session.scalar(select(DatasetTable).where(DatasetTable.id == row.id))
@@ -153,7 +166,10 @@ class DatasetStore:
         return Page[Dataset](data=data, has_more=len(rows) > limit, last_id=data[-1].id if data else None)
 
     def delete(self, dataset_id: str) -> None:
-        """Delete a dataset; ConflictError while a job that has not ended reads it, or fills it."""
+        """Delete a dataset; ConflictError while a job that has not ended reads it, or fills it.
+
+        Where the store of all machines does not answer, StorageUnavailableError, and it is there as before.
+        """
         with self._database.transaction() as session:
             row = self._known(session, dataset_id)
             if isinstance(row, Growing):
@@ -164,8 +180,15 @@ class DatasetStore:
                     f"Dataset {dataset_id} is read by {', '.join(users[:5])}; wait for the end, or cancel first.",
                     extra={"jobs": list(users)},
                 )
+            sha256 = row.sha256
             session.delete(row)
+            session.flush()
+            self._drop(dataset_id, sha256)  # before the end of the row, without which nobody could ask again
         self._artifacts.discard(self._artifacts.dataset_path(dataset_id))
+
+    def _drop(self, dataset_id: str, sha256: str) -> None:
+        if self._artifacts.objects is not None:
+            self._artifacts.objects.drop_dataset(dataset_id=dataset_id, sha256=sha256)
 
     def _delete_growing(self, found: Growing) -> None:
         if found.status not in TERMINAL:
@@ -177,10 +200,11 @@ class DatasetStore:
         with self._database.reading() as session:
             found = self._known(session, dataset_id)
             total = found.dataset.rows if isinstance(found, Growing) else found.rows
+            sha256 = found.dataset.sha256 if isinstance(found, Growing) else found.sha256
         if isinstance(found, Growing):
             lines = found.lines(offset=offset, limit=limit)
         else:
-            path = self._artifacts.dataset_path(dataset_id)
+            path = fetch_dataset(self._artifacts, dataset_id=dataset_id, sha256=sha256)
             with storage_faults(f"read {path}"), path.open("rb") as file:
                 lines = list(islice(file, offset, offset + limit))
         window = [DatasetRow.model_validate_json(line) for line in lines]
@@ -189,8 +213,8 @@ class DatasetStore:
     def path(self, dataset_id: str) -> Path:
         """Return the JSONL file; raises NotFoundError when the row or the file is gone, or the dataset still grows."""
         with self._database.reading() as session:
-            self._whole(session, dataset_id)
-        path = self._artifacts.dataset_path(dataset_id)
+            sha256 = self._whole(session, dataset_id).sha256
+        path = fetch_dataset(self._artifacts, dataset_id=dataset_id, sha256=sha256)
         if not path.is_file():
             raise NotFoundError(f"The file of dataset {dataset_id} is missing; upload the dataset again.")
         return path

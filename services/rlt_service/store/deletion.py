@@ -1,22 +1,30 @@
 """Own the end of a version: refused while something needs it; the row stays as a tombstone, the files go after it."""
 
+import logging
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from rlt_core.errors import ConflictError, ForbiddenError, VersionInUseError
+from rlt_core.errors import ConflictError, ForbiddenError, StorageUnavailableError, VersionInUseError
 from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.jobs import TERMINAL
 from rlt_core.schemas.trainer import TrainerJob
 from rlt_service.store.artifacts import ArtifactStore
 from rlt_service.store.database import Database
+from rlt_service.store.objects import ObjectStore
 from rlt_service.store.pipeline_rows import CONDUCTED, needed_jobs, step_specs
 from rlt_service.store.resolution import live_version, newest_version, version_name
 from rlt_service.store.tables import AliasRow, JobRow, ShadowRow, VersionRow
+from rlt_service.store.turns import take_turn
 from rlt_service.store.version_owners import is_own
 
+LOGGER = logging.getLogger(__name__)
+
+SWEPT_FOR = timedelta(days=1)
+"""How long shared files of a deleted version are looked after: a crash may have left them behind."""
 NAMED_USERS = 5
 """Users that the message names; `used_by` holds them all."""
 
@@ -53,13 +61,33 @@ class Deletion:
         return name
 
     def sweep(self) -> None:
-        """Remove the files of every deleted version: also those that a crash has left behind."""
+        """Remove the files of every deleted version: also those that a crash has left behind.
+
+        A store that does not answer stops neither a deletion nor a start.
+        """
+        columns = VersionRow.name, VersionRow.number, VersionRow.adapter_sha256, VersionRow.weights_sha256
         with self._database.reading() as session:
-            gone = session.execute(
-                select(VersionRow.name, VersionRow.number).where(VersionRow.deleted_at.is_not(None))
-            ).all()
-        for name, number in gone:
+            gone = session.execute(select(*columns, VersionRow.deleted_at).where(VersionRow.deleted_at.is_not(None)))
+            found = gone.all()
+        newly = now_utc() - SWEPT_FOR
+        for name, number, adapter, weights, deleted_at in found:
             self._artifacts.discard(self._artifacts.version_dir(name, number))
+            sha256 = adapter or weights
+            recent = deleted_at is not None and deleted_at > newly
+            if self._artifacts.objects is not None and sha256 is not None and recent:
+                try:
+                    self._drop(self._artifacts.objects, name, sha256)
+                except StorageUnavailableError as error:
+                    LOGGER.warning("files of %s@%d stay until the next deletion or start: %s", name, number, error)
+
+    def _drop(self, objects: ObjectStore, name: str, sha256: str) -> None:
+        """Delete shared files, unless another version of the name has the same; none can be registered meanwhile."""
+        same = or_(VersionRow.adapter_sha256 == sha256, VersionRow.weights_sha256 == sha256)
+        with self._database.transaction() as session:
+            take_turn(session, "versions", name)
+            live = select(VersionRow.number).where(VersionRow.name == name, VersionRow.deleted_at.is_(None), same)
+            if session.scalar(live.limit(1)) is None:
+                objects.drop_version(name=name, sha256=sha256)
 
 
 def _users(session: Session, artifacts: ArtifactStore, row: VersionRow) -> Iterator[str]:

@@ -8,11 +8,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from rlt_core.artifacts import Kind
+from rlt_core.errors import RltError
 from rlt_core.schemas.base import Role, now_utc
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
 from rlt_service.store import evaluations
 from rlt_service.store.artifacts import REFUSED, ArtifactStore
 from rlt_service.store.job_rows import fenced_job
+from rlt_service.store.shared_files import share_version, still_shared
 from rlt_service.store.tables import VersionRow
 from rlt_service.store.turns import take_turn
 from rlt_service.store.version_owners import maker
@@ -67,6 +69,11 @@ def stage(artifacts: ArtifactStore, candidate: Candidate) -> Path:
             f"What lies in {candidate.folder.relative_to(artifacts.root)} has sha256 {found}, announced was "
             f"{candidate.sha256}: it changed after it was written, or was not written whole."
         )
+    try:
+        share_version(artifacts, staged, candidate.kind, name=candidate.name, sha256=candidate.sha256)
+    except RltError:
+        artifacts.discard(staged)
+        raise
     return staged
 
 
@@ -80,6 +87,7 @@ def register(
         if done is not None:
             return done
     take_turn(session, "versions", candidate.name)
+    still_shared(artifacts, name=candidate.name, sha256=candidate.sha256)
     newest = session.scalar(select(func.max(VersionRow.number)).where(VersionRow.name == candidate.name)) or 0
     row = VersionRow(
         name=candidate.name,

@@ -7,14 +7,7 @@ from typing import TypeVar, cast
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from rlt_core.artifacts import Kind
-from rlt_core.errors import (
-    ConfigurationError,
-    InvalidAdapterError,
-    InvalidRequestError,
-    InvalidWeightsError,
-    NotFoundError,
-)
+from rlt_core.errors import ConfigurationError, InvalidRequestError, NotFoundError
 from rlt_core.schemas.base import VERSION_PATTERN, Page, Role, now_utc
 from rlt_core.schemas.jobs import JOB_SPEC, JobKind
 from rlt_core.schemas.rollouts import RolloutPublished, RolloutPublishRequest
@@ -31,7 +24,7 @@ from rlt_core.schemas.teachers import (
 )
 from rlt_service.bases import role_of
 from rlt_service.store import aliases, evaluations, history, resolution, rollouts
-from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.artifacts import REFUSED, ArtifactStore
 from rlt_service.store.database import Database
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job
@@ -39,6 +32,7 @@ from rlt_service.store.known_hashes import KnownHashes
 from rlt_service.store.registration import Candidate, HeldOut, register, stage
 from rlt_service.store.resolution import ResolvedVersion, VersionFiles, version_name
 from rlt_service.store.retries import tried_again
+from rlt_service.store.shared_files import fetch_version
 from rlt_service.store.tables import AliasChangeRow, AliasRow, JobRow, RolloutRow, VersionRow
 from rlt_service.store.turns import take_turn
 from rlt_service.store.version_owners import known_version, name_use
@@ -110,17 +104,22 @@ class Registry:
 
     def check_files(self, resolved: ResolvedVersion) -> None:
         """Raise InvalidAdapterError or InvalidWeightsError where a version's files are not the registered ones."""
-        kind: Kind = "adapter" if resolved.full is None else "full"
-        files = resolved.full or resolved.adapter
+        files, kind = resolved.files, resolved.kind
         if files is None:
             return
+        self.fetch(resolved)
         found = self._artifacts.checked_sha256(files.path, kind, known=self._hashes)
         if found != files.sha256:
-            refused = InvalidAdapterError if resolved.full is None else InvalidWeightsError
-            raise refused(
+            raise REFUSED[kind](
                 f"{resolved.version} has sha256 {found}, it was registered with {files.sha256}: its files were changed "
                 "afterwards. Register what it should be as a new version."
             )
+
+    def fetch(self, resolved: ResolvedVersion) -> None:
+        """See that a version's files lie on this machine; raises StorageUnavailableError, InconsistentStateError."""
+        files, version = resolved.files, resolved.version
+        if files is not None:
+            fetch_version(self._artifacts, files.path, resolved.kind, version=version, sha256=files.sha256)
 
     def register(self, candidate: Candidate, *, held_out: HeldOut | None = None) -> ModelVersion:
         """Make an adapter or a fully trained model the next version of its name, with its evaluation, all or none.
@@ -216,8 +215,7 @@ class Registry:
                 return published
         found = self._artifacts.checked_sha256(self._artifacts.rollout_dir(job_id, request.attempt, request.step), kind)
         if found != request.sha256:
-            refused = InvalidAdapterError if kind == "adapter" else InvalidWeightsError
-            raise refused(
+            raise REFUSED[kind](
                 f"The policy of step {request.step} has sha256 {found}, announced was {request.sha256}.",
                 param="/sha256",
             )

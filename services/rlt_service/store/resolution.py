@@ -10,6 +10,7 @@ from typing import cast
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
+from rlt_core.artifacts import Kind
 from rlt_core.errors import ModelNotFoundError
 from rlt_core.schemas.base import NAME_PATTERN, ROLLOUT_PATTERN, VERSION_PATTERN, Role, split_version
 from rlt_service.store.artifacts import ArtifactStore
@@ -45,6 +46,16 @@ class ResolvedVersion:
     """Who answers beside it, where the name was an alias that carries a shadow."""
     moved_at: datetime | None = None
     """When the alias that the name was began to point here; None for any other name."""
+
+    @property
+    def files(self) -> VersionFiles | None:
+        """What lies on disk of it; None of the untrained base."""
+        return self.full or self.adapter
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it is an adapter, or all weights."""
+        return "adapter" if self.full is None else "full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
