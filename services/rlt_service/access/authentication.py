@@ -14,7 +14,7 @@ from rlt_core.errors import UnauthenticatedError
 from rlt_service.access.limits import KeyLimits
 from rlt_service.access.secrets import read_secret
 from rlt_service.store.keys import Key, KeyStore
-from rlt_service.store.ownership import VIEWER, Viewer
+from rlt_service.store.ownership import VIEWER
 
 REMEMBERED_S = 2.0
 """How long a look-up holds: so long a revoked key may go on, and a server without keys stay open after the first."""
@@ -88,7 +88,7 @@ class Visit:
             key = await authenticator.key_of(self._headers)
             if key is not None:
                 authenticator.limits.enter(key)
-                VIEWER.set(Viewer(key=key.owner, sees_all=key.sees_all))
+                VIEWER.set(key.viewer)
             self.key, self._authenticator = key, authenticator
         return self.key
 

@@ -21,7 +21,8 @@ from rlt_service.store.faults import storage_faults
 from rlt_service.store.growing import Growing, find_growing
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job, jobs_using
-from rlt_service.store.ownership import owner, visible
+from rlt_service.store.ownership import owner, project, visible
+from rlt_service.store.quotas import admit_bytes
 from rlt_service.store.tables import DatasetTable, JobRow
 
 
@@ -52,6 +53,7 @@ class DatasetStore:
         )
         try:
             with self._database.transaction() as session:
+                admit_bytes(session, size_bytes, project=project())
                 session.add(row)
                 location = {"content-type": JSON_TYPE, "location": f"/v1/datasets/{dataset_id}"}
                 keep(session, _dataset(row), status=201, headers=location)
