@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,9 @@ from rlt_core.formats import FORMATS
 from rlt_core.hub_models import HUB_PREFIX
 from rlt_core.schemas.base import Role
 from rlt_service import health, later
+from rlt_service.access.auditing import AuditedCalls
 from rlt_service.access.authentication import Authenticator, Visits
+from rlt_service.access.meter import Meter
 from rlt_service.chat.routes import router as chat_router
 from rlt_service.connections import BoundedConnections
 from rlt_service.container import Services
@@ -47,6 +50,7 @@ from rlt_service.request_traces import RequestTraces
 from rlt_service.roles import ProcessRole
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.audit import AuditStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.deletion import Deletion
@@ -55,6 +59,7 @@ from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.pipelines import PipelineStore
+from rlt_service.store.project_uses import ProjectUses
 from rlt_service.store.registry import Registry
 from rlt_service.store.retention import Retention
 from rlt_service.store.shadows import ShadowStore
@@ -133,6 +138,7 @@ def create_app(
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """Put what every call goes through around the routes; the last one stands outermost."""
     app.add_middleware(IdempotentCalls)
+    app.add_middleware(AuditedCalls)
     app.add_middleware(Visits)
     app.add_middleware(OwnSiteOnly)
     app.add_middleware(KnownHosts, allowed=allowed_hosts(settings))
@@ -209,6 +215,9 @@ async def _start(
     use_reports = UseReports(leases, VersionUses(database))
     use_reports.start()
     stack.push_async_callback(asyncio.to_thread, use_reports.stop)
+    meter = Meter(ProjectUses(database))
+    meter.start()
+    stack.push_async_callback(asyncio.to_thread, meter.stop)
     engines = None
     if {"teacher", "student"} & set(settings.roles):
         engines = Engines.of(
@@ -229,6 +238,8 @@ async def _start(
         settings=settings,
         database=database,
         authenticator=Authenticator(KeyStore(database)),
+        meter=meter,
+        audit=AuditStore(database, kept_for=timedelta(days=settings.audit_days)),
         artifacts=artifacts,
         jobs=jobs,
         datasets=DatasetStore(database, artifacts),

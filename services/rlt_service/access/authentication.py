@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rlt_core.errors import UnauthenticatedError
 from rlt_service.access.limits import KeyLimits
 from rlt_service.access.secrets import read_secret
+from rlt_service.spending import SPENDING
 from rlt_service.store.keys import Key, KeyStore
 from rlt_service.store.ownership import VIEWER
 
@@ -111,11 +112,12 @@ class Visits:
             return
         visit = Visit(Headers(scope=scope))
         scope.setdefault("state", {})["visit"] = visit
-        token = VIEWER.set(None)
+        token, spending = VIEWER.set(None), SPENDING.set(None)
         try:
             await self._app(scope, receive, send)
         finally:
             VIEWER.reset(token)
+            SPENDING.reset(spending)
             visit.end()
 
 

@@ -46,7 +46,7 @@ class Told:
 
     async def events(self) -> AsyncGenerator[ExplanationDelta | Explanation]:
         """Generate, and tell; an explanation comes after all of its text."""
-        async with aclosing(self._work.engine.generate_stream(self._work.asked)) as pieces:
+        async with aclosing(engine_calls.generate_stream(self._work.engine, self._work.asked)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, CompletionDelta):
                     text = self._readers[piece.index].feed(piece.token_ids)
