@@ -212,12 +212,10 @@ async def _start(
     jobs = JobStore(database, settings.job_rules)
     reconciler = _reconciler(settings, stack, database=database, artifacts=artifacts, jobs=jobs, bell=bell)
     leases = Leases()
-    use_reports = UseReports(leases, VersionUses(database))
-    use_reports.start()
-    stack.push_async_callback(asyncio.to_thread, use_reports.stop)
-    meter = Meter(ProjectUses(database))
-    meter.start()
-    stack.push_async_callback(asyncio.to_thread, meter.stop)
+    use_reports, meter = UseReports(leases, VersionUses(database)), Meter(ProjectUses(database))
+    for telling in (use_reports, meter):
+        telling.start()
+        stack.push_async_callback(asyncio.to_thread, telling.stop)
     engines = None
     if {"teacher", "student"} & set(settings.roles):
         engines = Engines.of(

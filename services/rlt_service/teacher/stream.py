@@ -13,6 +13,7 @@ from rlt_core.schemas.explain import (
     ExplanationDelta,
     ExplanationEnd,
 )
+from rlt_service import engine_calls
 from rlt_service.engine.protocol import Completion, CompletionDelta
 from rlt_service.teacher.generation import Generation
 
