@@ -12,7 +12,11 @@ Headers = dict[str, str]
 
 
 def make_key(
-    control: Control, *scopes: KeyScope, max_per_minute: int | None = None, max_at_once: int | None = None
+    control: Control,
+    *scopes: KeyScope,
+    max_per_minute: int | None = None,
+    max_at_once: int | None = None,
+    project: str | None = None,
 ) -> Headers:
     """Make a key, and give the header that a call sends it in."""
     secret = make_secret()
@@ -23,6 +27,7 @@ def make_key(
         scopes=scopes,
         max_per_minute=max_per_minute,
         max_at_once=max_at_once,
+        project=project,
     )
     control.services.authenticator.forget()
     return {"Authorization": f"Bearer {secret.text}"}
