@@ -40,9 +40,9 @@ def id_of(headers: Headers) -> str:
 
 
 @contextlib.contextmanager
-def acting(headers: Headers) -> Generator[None]:
-    """Make what is stored within the block belong to a key."""
-    token = VIEWER.set(Viewer(key=id_of(headers), sees_all=False))
+def acting(headers: Headers, *, project: str | None = None) -> Generator[None]:
+    """Make what is stored within the block belong to a key, or to its project (by id)."""
+    token = VIEWER.set(Viewer(key=id_of(headers), sees_all=False, project=project))
     try:
         yield
     finally:
