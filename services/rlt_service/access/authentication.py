@@ -82,6 +82,8 @@ class Visit:
         self._headers = headers
         self._authenticator: Authenticator | None = None
         self.key: Key | None = None
+        self.is_metered = False
+        """Whether it has been counted against its project's day."""
 
     async def begin(self, authenticator: Authenticator) -> Key | None:
         """Find the key and let the store know who looks; repeatable. Raises UnauthenticatedError, RateLimitedError."""

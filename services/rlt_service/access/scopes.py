@@ -8,7 +8,7 @@ from fastapi import Depends, params
 from starlette.requests import HTTPConnection
 
 from rlt_core.errors import ForbiddenError
-from rlt_service.access.authentication import begin_visit
+from rlt_service.access.authentication import Visit, begin_visit
 from rlt_service.access.meter import Meter
 from rlt_service.spending import SPENDING
 from rlt_service.store.keys import Key, KeyScope
@@ -39,10 +39,14 @@ class ScopeCheck:
 
 
 async def _meter(connection: HTTPConnection, project_id: str) -> None:
-    """Count a call against its project's day; raises QuotaExceededError."""
+    """Count a call against its project's day, however often its scope is asked; raises QuotaExceededError."""
+    visit = cast(Visit, connection.state.visit)
+    if visit.is_metered:
+        return
     state: Any = connection.app.state
     meter = cast(Meter, state.services.meter)
     await meter.admit(project_id)
+    visit.is_metered = True
     SPENDING.set(partial(meter.spend, project_id))
 
 
