@@ -96,6 +96,7 @@ PAGES = {
     "evaluation": "/evaluations/{evaluation}",
     "compare-evaluations": "/evaluations/compare?id={measured}&id={measured2}",
     "system": "/system",
+    "access": "/access",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.projects import AuditEntry, KeyCard, Project, Quotas
 from rlt_service.dashboard.addresses import with_query
-from rlt_service.dashboard.figures import NONE, ago, count, figure, moment, size
+from rlt_service.dashboard.figures import NONE, ago, clock, count, figure, size
 from rlt_service.dashboard.markup import Markup, joined, tag
 from rlt_service.dashboard.tables import empty, table
 
@@ -61,7 +61,7 @@ def audit(page: Page[AuditEntry], *, names: dict[str, str], of: dict[str, str | 
         return empty(title, "Nothing was changed with a key so far.")
     rows = [
         [
-            f"{moment(entry.created_at)} UTC",
+            f"{clock(entry.created_at)} UTC",
             tag("span", entry.key, class_="mono") if entry.key else "on the server's machine",
             names.get(entry.project or "", NONE),
             tag("span", entry.action, class_="mono"),
