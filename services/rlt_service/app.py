@@ -216,13 +216,7 @@ async def _start(
     for telling in (use_reports, meter):
         telling.start()
         stack.push_async_callback(asyncio.to_thread, telling.stop)
-    engines = None
-    if {"teacher", "student"} & set(settings.roles):
-        engines = Engines.of(
-            settings, bases=bases_of(settings), leases=leases, make_engine=make_engine, on_failure=on_engine_failure
-        )
-        engines.start()
-        stack.push_async_callback(engines.stop, grace_s=settings.drain_grace_s)
+    engines = _engines(settings, stack, leases=leases, make_engine=make_engine, on_failure=on_engine_failure)
     in_hand = InHand(max_requests=settings.max_queued_requests, max_tokens=settings.max_queued_tokens)
     shadows = ShadowStore(database, max_pairs=settings.max_shadow_pairs)
     shadow = ShadowTraffic(shadows, in_hand=in_hand)
@@ -256,6 +250,25 @@ async def _start(
         shadows=shadows,
         shadow=shadow,
     )
+
+
+def _engines(
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    leases: Leases,
+    make_engine: Callable[[Weights], Engine],
+    on_failure: Callable[[Exception], None] | None,
+) -> Engines | None:
+    """Start what holds the engines, where this process plays a role that has any."""
+    if not {"teacher", "student"} & set(settings.roles):
+        return None
+    engines = Engines.of(
+        settings, bases=bases_of(settings), leases=leases, make_engine=make_engine, on_failure=on_failure
+    )
+    engines.start()
+    stack.push_async_callback(engines.stop, grace_s=settings.drain_grace_s)
+    return engines
 
 
 def _scraped(

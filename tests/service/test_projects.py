@@ -115,7 +115,7 @@ def test_a_stream_counts_as_much_as_the_same_answer_whole(control: Control) -> N
             member = make_key(control, "explain", project=name)
             answer = control.http.post(path, json=body | {"stream": stream}, headers=member)
             assert answer.status_code == 200, answer.text
-            assert "error" not in answer.text
+            assert "event: error" not in answer.text
         assert used(control, whole).tokens_per_day == used(control, streamed).tokens_per_day > 0
 
 

@@ -11,15 +11,14 @@ from rlt_service.store.database import Database
 from rlt_service.store.project_tables import AuditRow
 from rlt_service.store.retries import tried_again
 
-KEPT_FOR = timedelta(days=365)
 _CHARACTERS = {"action": 120, "subject": 200, "request_id": 128}
 
 
 class AuditStore:
     """Who did what."""
 
-    def __init__(self, database: Database, *, kept_for: timedelta = KEPT_FOR) -> None:
-        """Take a started database, and for how long an entry is kept."""
+    def __init__(self, database: Database, *, kept_for: timedelta | None = None) -> None:
+        """Take a started database, and for how long an entry is kept; None drops none."""
         self._database = database
         self._kept_for = kept_for
 
@@ -34,10 +33,11 @@ class AuditStore:
         status: int | None,
         request_id: str | None,
     ) -> None:
-        """Add an entry, and drop what is older than it need be."""
+        """Add an entry, and drop those that need not be kept any longer."""
+        now = now_utc()
         with self._database.transaction() as session:
-            now = now_utc()
-            session.execute(delete(AuditRow).where(AuditRow.created_at < now - self._kept_for))
+            if self._kept_for is not None:
+                session.execute(delete(AuditRow).where(AuditRow.created_at < now - self._kept_for))
             session.add(
                 AuditRow(
                     created_at=now,
