@@ -81,7 +81,7 @@ def of_control() -> list[Call[Any]]:
         *(evaluations.get("e"), evaluations.measured("e"), evaluations.rows("e", offset=1, limit=1)),
         *(evaluations.answers("e"), evaluations.iter_rows("e").first, evaluations.compare(["a", "b"])),
         *(projects.list(), projects.get("p"), projects.create("p"), projects.set_quotas("p", Quotas())),
-        *(projects.keys(), projects.audit(after="1", key="k", project="p")),
+        *(projects.keys(), projects.revoke_key("k"), projects.audit(after="1", key="k", project="p")),
         *(server.capabilities(), server.formats(), server.models(), server.health(), server.ready()),
     ]
 
@@ -114,7 +114,7 @@ def test_every_operation_has_a_call_and_every_call_an_operation(operations: dict
 
 def test_what_is_sent_under_a_key_is_declared_to_take_one(operations: dict[str, dict[str, Any]]) -> None:
     keyed = {operation_of(call, operations) for call in CALLS if call.keyed}
-    assert len(keyed) == 14
+    assert len(keyed) == 15
     assert [name for name in keyed if "Idempotency-Key" not in names_of(operations[name], "header")] == []
 
 

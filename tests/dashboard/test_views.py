@@ -69,6 +69,16 @@ def test_a_project_shows_what_it_has_used_of_what_it_may() -> None:
     assert "No projects yet" in access_views.projects([])
 
 
+def test_typed_quotas_are_read_and_what_is_no_figure_is_said() -> None:
+    quotas = Quotas(disk_bytes=2**53, gpu_hours_per_month=1.5)
+    typed = access_views.typed_of(quotas)
+    assert access_views.quotas_of(typed) == quotas.model_dump()
+    with pytest.raises(forms.FieldError, match="jobs_at_once: 'two' is not a whole number"):
+        access_views.quotas_of(typed | {"jobs_at_once": "two"})
+    with pytest.raises(forms.FieldError, match="disk_bytes: '1.5' is not a whole number"):
+        access_views.quotas_of(typed | {"disk_bytes": "1.5"})
+
+
 def test_the_audit_log_names_projects_and_leads_to_older_entries_of_the_same() -> None:
     page = Page[AuditEntry](data=[entry(), entry(key=None, status=None)], has_more=True, last_id="7")
     shown = access_views.audit(page, names={"prj_1": "algebra"}, of={"project": "algebra", "key": None})

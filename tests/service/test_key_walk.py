@@ -19,7 +19,7 @@ from tests.support.keys import Headers, acting, id_of, make_key
 PUBLIC = {"/healthz", "/readyz", "/metrics"}
 ANY_KEY = {"/v1/models", "/v1/formats", "/v1/formats/{format_id}", "/v1/capabilities"}
 """They say nothing that belongs to anyone: each key may ask."""
-SHARED = {"role": "teacher", "alias": "default", "format_id": "stratos@1", "project": "none"}
+SHARED = {"role": "teacher", "alias": "default", "format_id": "stratos@1", "project": "none", "key_id": "0" * 12}
 """Path parameters that name what is everybody's, or for admin alone."""
 SHA256 = "0" * 64
 BODIES: dict[str, Any] = {

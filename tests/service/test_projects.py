@@ -11,7 +11,7 @@ from rlt_core.schemas.projects import Quotas
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
 from rlt_service.store.projects import ProjectStore
 from tests.support.control import JSONL, Control, check_problem, control_app
-from tests.support.keys import Headers, make_key
+from tests.support.keys import Headers, id_of, make_key
 
 TEXT = {"question": "2 + 3?", "solution": "5"}
 SCORE = TEXT | {"explanations": ["Add."]}
@@ -66,6 +66,17 @@ def test_keys_are_listed_without_their_secrets(control: Control, admin: Headers)
     assert (card["project"], card["scopes"]) == ("listed", ["train"])
     assert headers["Authorization"][-43:] not in answer.text
     assert set(card).isdisjoint({"secret", "sha256"})
+
+
+def test_admin_ends_a_key(control: Control, admin: Headers) -> None:
+    member = make_key(control, "train")
+    for _ in range(2):
+        ended = control.http.delete(f"/v1/keys/{id_of(member)}", headers=admin)
+        assert ended.status_code == 200
+        assert ended.json()["revoked_at"]
+    control.services.authenticator.forget()
+    assert control.http.get("/v1/jobs", headers=member).status_code == 401
+    check_problem(control.http.delete(f"/v1/keys/{'0' * 12}", headers=admin), 404, "not_found")
 
 
 def test_whoever_is_not_admin_learns_nothing_of_projects(control: Control) -> None:
@@ -144,6 +155,12 @@ def test_an_upload_that_does_not_fit_is_refused_and_leaves_nothing(control: Cont
     assert check_problem(refused, 429, "quota_exceeded")["free_at"] is None
     assert control.http.get("/v1/datasets", headers=member).json()["data"] == []
     assert used(control, "small").disk_bytes == 0
+
+
+def test_an_upload_to_a_full_project_is_refused_before_its_lines_are_read(control: Control) -> None:
+    member = make_key(control, "train", project=project(control, "full", disk_bytes=0))
+    refused = control.http.post("/v1/datasets", content=b"no line of JSON\n", headers=JSONL | member)
+    assert check_problem(refused, 429, "quota_exceeded")["used"] == 0
 
 
 def test_prefixes_are_shared_within_a_project_and_their_speed_tells_others_nothing(tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ class ProjectCalls:
         return get(path_of("keys"), into=Page[KeyCard])
 
     @call
+    def revoke_key(self, key_id: str) -> Call[KeyCard]:
+        """End a key for good; repeatable."""
+        return write("DELETE", path_of("keys", key_id), into=KeyCard)
+
+    @call
     def audit(
         self, *, limit: int = 100, after: str | None = None, key: str | None = None, project: str | None = None
     ) -> Call[Page[AuditEntry]]:

@@ -1,6 +1,6 @@
 """Own how projects, keys and the audit log are shown. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -8,6 +8,7 @@ from rlt_core.schemas.base import Page
 from rlt_core.schemas.projects import AuditEntry, KeyCard, Project, Quotas
 from rlt_service.dashboard.addresses import with_query
 from rlt_service.dashboard.figures import NONE, ago, clock, count, figure, size
+from rlt_service.dashboard.forms import FieldError
 from rlt_service.dashboard.markup import Markup, joined, tag
 from rlt_service.dashboard.tables import empty, table
 
@@ -18,6 +19,8 @@ LABELS: Final = {
     "gpu_hours_per_month": "GPU-hours this month",
     "disk_bytes": "Disk",
 }
+FRACTIONS: Final = frozenset({"gpu_hours_per_month"})
+"""Quotas that need not be whole numbers."""
 
 
 def projects(found: Sequence[Project]) -> Markup:
@@ -76,6 +79,24 @@ def audit(page: Page[AuditEntry], *, names: dict[str, str], of: dict[str, str | 
     older = with_query("/access", {**of, "after": page.last_id}) if page.has_more else None
     further = tag("a", "Older", href=older, class_="button") if older else None
     return _card(title, made, tag("nav", joined(everything, further), class_="pager", aria_label="Entries"))
+
+
+def quotas_of(typed: Mapping[str, str]) -> dict[str, float | None]:
+    """Read what was typed into the form of a project's quotas; empty is no limit. Raises FieldError."""
+    found: dict[str, float | None] = {}
+    for name in Quotas.model_fields:
+        text = typed.get(name, "").strip()
+        try:
+            found[name] = None if not text else float(text) if name in FRACTIONS else int(text)
+        except ValueError:
+            wanted = "a number" if name in FRACTIONS else "a whole number"
+            raise FieldError(name, f"{text!r} is not {wanted}") from None
+    return found
+
+
+def typed_of(quotas: Quotas) -> dict[str, str]:
+    """Write quotas as they are typed."""
+    return {name: "" if value is None else f"{value:.15g}" for name, value in quotas.model_dump().items()}
 
 
 def _use(project: Project, name: str) -> Markup:

@@ -212,6 +212,14 @@ class Gateway:
         """List every key, without its secret."""
         return (await self._get(Page[KeyCard], "/v1/keys")).data
 
+    async def bound(self, project: str, quotas: Mapping[str, float | None]) -> Project:
+        """Put these quotas in place of a project's."""
+        return await self._send(Project, "PUT", path_of("projects", project, "quotas"), quotas)
+
+    async def revoke(self, key_id: str) -> KeyCard:
+        """End a key for good."""
+        return await self._send(KeyCard, "DELETE", path_of("keys", key_id))
+
     async def audit(self, *, limit: int, after: str | None, project: str | None, key: str | None) -> Page[AuditEntry]:
         """List who did what, the newest first."""
         params = {"limit": limit, "after": after, "project": project, "key": key}

@@ -22,7 +22,7 @@ from rlt_service.store.growing import Growing, find_growing
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job, jobs_using
 from rlt_service.store.ownership import owner, project, visible
-from rlt_service.store.quotas import admit_bytes
+from rlt_service.store.quotas import admit_bytes, check_room
 from rlt_service.store.tables import DatasetTable, JobRow
 
 
@@ -33,6 +33,12 @@ class DatasetStore:
         """Take a started database and the artifact folders."""
         self._database = database
         self._artifacts = artifacts
+
+    def check_room(self) -> None:
+        """Refuse an upload before it comes, where the caller's project can keep no more; raises QuotaExceededError."""
+        if (of := project()) is not None:
+            with self._database.reading() as session:
+                check_room(session, project=of)
 
     def create(
         self, *, name: str | None, path: Path, rows: int, sha256: str, columns: Sequence[str], size_bytes: int

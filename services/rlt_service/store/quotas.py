@@ -48,8 +48,7 @@ def admit_job(session: Session, row: JobRow, *, project: str | None) -> None:
         raise exceeded(found.name, "jobs_at_once", limit=found.jobs_at_once, used=live, now=now)
     if found.gpu_hours_per_month is not None:
         _admit_hours(session, row, found, limit=found.gpu_hours_per_month, now=now)
-    if found.disk_bytes is not None and (kept := disk_bytes(session, project)) >= found.disk_bytes:
-        raise exceeded(found.name, "disk_bytes", limit=found.disk_bytes, used=kept, now=now)
+    check_room(session, project=project)
 
 
 def _admit_hours(session: Session, row: JobRow, project: ProjectRow, *, limit: float, now: datetime) -> None:
@@ -71,6 +70,14 @@ def admit_bytes(session: Session, size: int, *, project: str | None) -> None:
         return
     if found.disk_bytes is not None and (kept := disk_bytes(session, project)) + size > found.disk_bytes:
         raise exceeded(found.name, "disk_bytes", limit=found.disk_bytes, used=kept, asked=size, now=now_utc())
+
+
+def check_room(session: Session, *, project: str | None) -> None:
+    """Refuse what is still to come where nothing more can be kept; raises QuotaExceededError."""
+    if project is None or (found := session.get(ProjectRow, project)) is None:
+        return
+    if found.disk_bytes is not None and (kept := disk_bytes(session, project)) >= found.disk_bytes:
+        raise exceeded(found.name, "disk_bytes", limit=found.disk_bytes, used=kept, now=now_utc())
 
 
 def live_jobs(session: Session, project_id: str) -> int:

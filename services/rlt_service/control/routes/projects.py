@@ -1,6 +1,6 @@
 """/v1/projects, /v1/keys, /v1/audit: who uses this server, what each may, and who did what. For admin alone.
 
-Keys are made on the server's machine (`rlt keys`): a secret travels through no answer.
+Keys are made on the server's machine (`rlt keys`): a secret travels through no answer. They are ended here too.
 """
 
 from typing import Annotated
@@ -12,7 +12,7 @@ from rlt_core.schemas.projects import AuditEntry, KeyCard, Project, ProjectPost,
 from rlt_service.access.key_cards import card_of
 from rlt_service.access.scopes import Needs
 from rlt_service.container import ServicesDep
-from rlt_service.control.routes.parameters import ProjectName
+from rlt_service.control.routes.parameters import KeyId, ProjectName
 from rlt_service.idempotency import Once
 from rlt_service.json_bodies import JsonRoute
 from rlt_service.openapi import LOCATION, refusals
@@ -59,6 +59,12 @@ def list_keys(services: ServicesDep) -> Page[KeyCard]:
     """List the keys of people and programs, the oldest first, without secrets."""
     names = ProjectStore(services.database).names()
     return Page[KeyCard](data=[card_of(key, names) for key in KeyStore(services.database).list()])
+
+
+@router.delete("/keys/{key_id}", dependencies=[Once])
+def revoke_key(key_id: KeyId, services: ServicesDep) -> KeyCard:
+    """End a key for good, within 2 s in every process; repeatable."""
+    return card_of(KeyStore(services.database).revoke(key_id), ProjectStore(services.database).names())
 
 
 @router.get("/audit", responses=refusals(404))
