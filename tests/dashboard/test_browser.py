@@ -16,6 +16,8 @@ skip_without_browser()
 
 from playwright.sync_api import Browser, Page, expect
 
+from rlt_core.schemas.projects import Quotas
+from rlt_service.store.projects import ProjectStore
 from tests.dashboard.site import Site, lay_long_job, lay_many_jobs
 from tests.dashboard.watched import barriers, drop, ready, scrolls_sideways, watched
 from tests.support.keys import make_key

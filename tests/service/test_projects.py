@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from rlt_core.schemas.projects import Quotas
+from rlt_service.access.secrets import make_secret
 from rlt_service.engine.fake_engine import FakeEngine, FakeOptions
+from rlt_service.store.keys import KeyStore
 from rlt_service.store.projects import ProjectStore
 from tests.support.control import JSONL, Control, check_problem, control_app
-from tests.support.keys import Headers, id_of, make_key
+from tests.support.keys import Headers, acting, id_of, make_key
 
 TEXT = {"question": "2 + 3?", "solution": "5"}
 SCORE = TEXT | {"explanations": ["Add."]}
@@ -135,6 +137,20 @@ def test_a_project_that_has_used_its_tokens_is_refused(control: Control) -> None
     assert control.http.post("/v1/explain", json=TEXT, headers=member).status_code == 200
     refused = control.http.post("/v1/explain", json=TEXT, headers=member)
     assert check_problem(refused, 429, "quota_exceeded")["quota"] == "tokens_per_day"
+
+
+def test_what_a_trainer_asks_counts_for_nothing(control: Control) -> None:
+    name = project(control, "trainers", requests_per_day=0)
+    project_id = ProjectStore(control.services.database).get(name).id
+    with acting(make_key(control, "train", project=name), project=project_id):
+        job = control.running_job()
+    secret = make_secret()
+    keys = KeyStore(control.services.database)
+    keys.create_for_job(secret.key_id, job_id=job.id, attempt=1, sha256=secret.sha256)
+    trainer = {"Authorization": f"Bearer {secret.text}"}
+    assert control.http.post("/v1/explain", json=TEXT, headers=trainer).status_code == 200
+    assert (used(control, name).requests_per_day, used(control, name).tokens_per_day) == (0, 0)
+    control.services.jobs.requeue(job.id, 1, "it is over", crash=False)
 
 
 def test_a_job_too_many_is_refused_and_a_key_without_a_project_is_not(control: Control) -> None:

@@ -202,13 +202,13 @@ def test_a_pipeline_is_one_job_whatever_its_steps(
         with pytest.raises(QuotaExceededError):
             pipelines.submit(spec, taken_over={})
     assert pipelines.settle(made.id) is not None
-    for step in ("one", "two"):
-        begun = pipelines.begin(made.id, (1, step), warmup)
-        assert begun is not None
-        with seen_by(ann.viewer):
-            assert JobStore(database).get(begun.id).id == begun.id
+    begun = [pipelines.begin(made.id, (1, step), warmup) for step in ("one", "two")]
     assert projects.get("algebra").used.jobs_at_once == 1
-    assert KeyStore(database).viewer_of_job(begun.id) == ann.viewer
+    for job in begun:
+        assert job is not None
+        assert KeyStore(database).viewer_of_job(job.id) == ann.viewer
+        with seen_by(ann.viewer):
+            assert JobStore(database).get(job.id).pipeline is not None
 
 
 def test_gpu_hours_count_the_most_that_a_live_job_may_run_and_then_what_it_ran(
