@@ -35,9 +35,7 @@ async def generate(engine: Engine, request: GenerateRequest) -> GenerateResult:
         return result
 
 
-async def generate_stream(
-    engine: Engine, request: GenerateRequest
-) -> AsyncGenerator[CompletionDelta | Completion]:
+async def generate_stream(engine: Engine, request: GenerateRequest) -> AsyncGenerator[CompletionDelta | Completion]:
     """Have completions sampled and told while they are; closing the generator aborts. Raises as the engine does."""
     spend(request.n * len(request.prompt_token_ids))
     written = [0] * request.n

@@ -75,7 +75,7 @@ def test_typed_quotas_are_read_and_what_is_no_figure_is_said() -> None:
     assert access_views.quotas_of(typed) == quotas.model_dump()
     with pytest.raises(forms.FieldError, match="jobs_at_once: 'two' is not a whole number"):
         access_views.quotas_of(typed | {"jobs_at_once": "two"})
-    with pytest.raises(forms.FieldError, match="disk_bytes: '1.5' is not a whole number"):
+    with pytest.raises(forms.FieldError, match=r"disk_bytes: '1.5' is not a whole number"):
         access_views.quotas_of(typed | {"disk_bytes": "1.5"})
 
 

@@ -8,9 +8,7 @@ from tests.support.bad_input_kinds import absent, query
 
 def quotas(name: str, param: str, why: str, /, *, code: str = "invalid_request", **fields: Any) -> BadInput:
     """Bound a project, spoilt."""
-    return BadInput(
-        name=name, call="PUT /v1/projects/nobody/quotas", body=fields, code=code, param=param, why=why
-    )
+    return BadInput(name=name, call="PUT /v1/projects/nobody/quotas", body=fields, code=code, param=param, why=why)
 
 
 PROJECTS = (

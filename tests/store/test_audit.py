@@ -16,7 +16,9 @@ def noted(audit: AuditStore, action: str, *, key: str | None = "a" * 12, project
 def test_entries_are_listed_newest_first_by_pages_and_by_whom(database: Database) -> None:
     audit = AuditStore(database)
     for number in range(5):
-        noted(audit, f"POST /{number}", key="a" * 12 if number % 2 else "b" * 12, project="prj_1" if number < 2 else None)
+        noted(
+            audit, f"POST /{number}", key="a" * 12 if number % 2 else "b" * 12, project="prj_1" if number < 2 else None
+        )
     audit.note_command("rlt keys create", subject="c" * 12, project=None)
     first = audit.list(limit=2)
     assert ([entry.action for entry in first.data], first.has_more) == (["rlt keys create", "POST /4"], True)

@@ -21,8 +21,8 @@ def audit(
 ) -> None:
     """Show who did what and when on the server of this machine's state folder, the newest first.
 
-    It tells of every call with a key that changes something, also of refused ones, and of `rlt keys` and `rlt projects`;
-    never of texts.
+    It tells of every call with a key that changes something, also in vain, and of `rlt keys` and `rlt projects`; never
+    of texts.
 
     Example: `rlt audit --project algebra --limit 20`
     """

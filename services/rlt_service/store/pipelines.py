@@ -123,9 +123,7 @@ class PipelineStore:
             if stopped or session.get(PipelineStepRow, (pipeline_id, round_, step)) is not None:
                 return None
             queue = self._rules.queues.get(spec.kind, QUEUE)
-            job = new_row(
-                spec, queue=queue, owner=row.owner, submitter=row.submitter, traceparent=row.traceparent
-            )
+            job = new_row(spec, queue=queue, owner=row.owner, submitter=row.submitter, traceparent=row.traceparent)
             job.pipeline_id, job.pipeline_round, job.pipeline_step = row.id, round_, step
             session.add(job)
             session.flush()

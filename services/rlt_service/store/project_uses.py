@@ -58,9 +58,7 @@ class ProjectUses:
             session.execute(
                 update(ProjectUseRow)
                 .where(*of_day)
-                .values(
-                    requests=ProjectUseRow.requests + more.requests, tokens=ProjectUseRow.tokens + more.tokens
-                )
+                .values(requests=ProjectUseRow.requests + more.requests, tokens=ProjectUseRow.tokens + more.tokens)
             )
             session.expire_all()
             return _read(session, project_id, day)

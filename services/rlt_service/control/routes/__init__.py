@@ -1,4 +1,15 @@
-from rlt_service.control.routes import about, aliases, datasets, evaluations, events, jobs, models, projects, shadows, train
+from rlt_service.control.routes import (
+    about,
+    aliases,
+    datasets,
+    evaluations,
+    events,
+    jobs,
+    models,
+    projects,
+    shadows,
+    train,
+)
 
 ROUTERS = (
     train.router,

@@ -32,9 +32,7 @@ def list_projects(services: ServicesDep) -> Page[Project]:
     return Page[Project](data=list(ProjectStore(services.database).list()))
 
 
-@router.post(
-    "/projects", status_code=201, dependencies=[Once], responses={201: {"headers": LOCATION}, **refusals(409)}
-)
+@router.post("/projects", status_code=201, dependencies=[Once], responses={201: {"headers": LOCATION}, **refusals(409)})
 def create_project(request: ProjectPost, services: ServicesDep, response: Response) -> Project:
     """Make a project; keys are made for it with `rlt keys create --project`."""
     made = ProjectStore(services.database).create(request.name, request.quotas)

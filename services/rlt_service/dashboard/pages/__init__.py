@@ -1,7 +1,18 @@
 """The pages, each a thin view: it asks the gateway, has views written of what comes, and puts them in place."""
 
 from rlt_service.dashboard.frame import add_page
-from rlt_service.dashboard.pages import access, comparing, datasets, evaluations, job, jobs, models, new_job, system, trying
+from rlt_service.dashboard.pages import (
+    access,
+    comparing,
+    datasets,
+    evaluations,
+    job,
+    jobs,
+    models,
+    new_job,
+    system,
+    trying,
+)
 
 
 def lay_pages() -> None:
