@@ -285,7 +285,7 @@ def test_a_version_counts_as_large_as_its_files_are(
         version = imported(registry, artifacts, "sums")
     name, _, number = version.partition("@")
     files = [path for path in artifacts.version_dir(name, int(number)).rglob("*") if path.is_file()]
-    assert projects.get("algebra").used.disk_bytes == sum(path.stat().st_size for path in files) > 10
+    assert projects.get("algebra").used.disk_bytes == sum(path.stat().st_size for path in files) > 0
 
 
 def test_what_processes_tell_of_a_day_adds_up(projects: ProjectStore, database: Database) -> None:

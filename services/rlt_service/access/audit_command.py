@@ -5,10 +5,8 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from rich.table import Table
-
 from rlt_core.schemas.projects import AuditEntry
-from rlt_service.access.local_command import add_common, carry_out, out, print_json
+from rlt_service.access.local_command import add_common, carry_out, print_json, print_table
 from rlt_service.store.audit import AuditStore
 from rlt_service.store.database import Database
 from rlt_service.store.projects import ProjectStore
@@ -27,10 +25,8 @@ def _carry_out(options: argparse.Namespace, database: Database) -> None:
         print_json(found.model_dump(mode="json"))
         return
     names = ProjectStore(database).names()
-    table = Table("id", "when", "key", "project", "what", "subject", "status", box=None)
-    for entry in found.data:
-        table.add_row(*_cells(entry, names.get(entry.project or "", "-")))
-    out().print(table)
+    rows = [_cells(entry, names.get(entry.project or "", "-")) for entry in found.data]
+    print_table(["id", "when", "key", "project", "what", "subject", "status"], rows)
 
 
 def _cells(entry: AuditEntry, project: str) -> list[str]:

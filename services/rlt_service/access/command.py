@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import get_args
 
-from rich.table import Table
-
 from rlt_service.access.authentication import REMEMBERED_S
 from rlt_service.access.key_cards import card_of
-from rlt_service.access.local_command import add_common, carry_out, notes, out, print_json
+from rlt_service.access.local_command import add_common, carry_out, notes, out, print_json, print_table
 from rlt_service.access.secrets import Secret, make_secret
 from rlt_service.store.audit import AuditStore
 from rlt_service.store.database import Database
@@ -18,6 +16,7 @@ from rlt_service.store.projects import ProjectStore
 
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 Names = Mapping[str, str]
+_HEAD = ("id", "name", "project", "scopes", "a minute", "at once", "made", "revoked")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -49,7 +48,7 @@ def _carry_out(options: argparse.Namespace, database: Database) -> None:
             if options.as_json:
                 print_json({"object": "list", "data": [_fields(key, names) for key in found]})
             else:
-                out().print(_table(found, names))
+                print_table(_HEAD, [_cells(key, names) for key in found])
             return
         case "revoke":
             key = keys.revoke(options.id)
@@ -81,15 +80,11 @@ def _fields(key: Key, names: Names) -> dict[str, object]:
     return card_of(key, names).model_dump(mode="json")
 
 
-def _table(keys: Sequence[Key], names: Names) -> Table:
-    table = Table("id", "name", "project", "scopes", "a minute", "at once", "made", "revoked", box=None)
-    for key in keys:
-        limits = [str(limit) if limit is not None else "-" for limit in (key.max_per_minute, key.max_at_once)]
-        revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at is not None else "-"
-        project = card_of(key, names).project or "-"
-        made = f"{key.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(key.id, key.name, project, ",".join(key.scopes), *limits, made, revoked)
-    return table
+def _cells(key: Key, names: Names) -> list[str]:
+    limits = [str(limit) if limit is not None else "-" for limit in (key.max_per_minute, key.max_at_once)]
+    revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at is not None else "-"
+    project, made = card_of(key, names).project or "-", f"{key.created_at:%Y-%m-%d %H:%M}"
+    return [key.id, key.name, project, ",".join(key.scopes), *limits, made, revoked]
 
 
 def _parser() -> argparse.ArgumentParser:

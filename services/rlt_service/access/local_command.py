@@ -3,11 +3,13 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
 
 from rlt_core.errors import RltError
 from rlt_service import command_failures
@@ -48,6 +50,18 @@ def out() -> Console:
 def notes() -> Console:
     """Give what is said beside them."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; in a pipe rows of cells between tabs, whole."""
+    console = out()
+    if not console.is_terminal:
+        sys.stdout.writelines("\t".join(cells) + "\n" for cells in (names, *rows))
+        return
+    table = Table(Column(names[0], no_wrap=True), *names[1:], box=None)
+    for cells in rows:
+        table.add_row(*[escape(cell) for cell in cells])
+    console.print(table)
 
 
 def print_json(answer: Mapping[str, object]) -> None:

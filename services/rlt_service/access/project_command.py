@@ -7,11 +7,10 @@ from functools import partial
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from rich.table import Table
 
 from rlt_core.errors import InvalidRequestError
 from rlt_core.schemas.projects import Project, ProjectPost, Quotas
-from rlt_service.access.local_command import add_common, carry_out, out, print_json
+from rlt_service.access.local_command import add_common, carry_out, print_json, print_table
 from rlt_service.store.audit import AuditStore
 from rlt_service.store.database import Database
 from rlt_service.store.projects import ProjectStore
@@ -41,7 +40,7 @@ def _carry_out(options: argparse.Namespace, database: Database) -> None:
             if options.as_json:
                 print_json({"object": "list", "data": [one.model_dump(mode="json") for one in found]})
             else:
-                out().print(_listing(found))
+                _list(found)
             return
         case "show":
             project = projects.get(options.name)
@@ -55,7 +54,7 @@ def _carry_out(options: argparse.Namespace, database: Database) -> None:
     if options.as_json:
         print_json(project.model_dump(mode="json"))
     else:
-        out().print(_shown(project))
+        _show(project)
 
 
 def _quotas(options: argparse.Namespace, present: Quotas) -> Quotas:
@@ -75,23 +74,23 @@ def _read(into: type[ReadT], fields: Mapping[str, object]) -> ReadT:
         raise InvalidRequestError(f"{option} is {first['input']!r}: {first['msg']}") from error
 
 
-def _listing(projects: Sequence[Project]) -> Table:
-    table = Table("name", "id", *[name.replace("_", " ") for name in Quotas.model_fields], box=None)
-    for project in projects:
-        table.add_row(project.name, project.id, *[_cell(project, name) for name in Quotas.model_fields])
-    return table
+def _list(projects: Sequence[Project]) -> None:
+    head = ["name", "id", *[name.replace("_", " ") for name in Quotas.model_fields]]
+    print_table(head, [[one.name, one.id, *[_cell(one, name) for name in Quotas.model_fields]] for one in projects])
 
 
-def _shown(project: Project) -> Table:
-    table = Table("quota", f"{project.name}: used of limit", box=None)
-    for name in Quotas.model_fields:
-        table.add_row(name, _cell(project, name))
-    return table
+def _show(project: Project) -> None:
+    rows = [[name.replace("_", " "), _cell(project, name)] for name in Quotas.model_fields]
+    print_table(["quota", f"{project.name}: used of limit"], rows)
 
 
 def _cell(project: Project, name: str) -> str:
     limit, used = getattr(project.quotas, name), getattr(project.used, name)
-    return f"{used:.6g} of {'no limit' if limit is None else f'{limit:.15g}'}"
+    return f"{_figure(used)} of {'no limit' if limit is None else _figure(limit)}"
+
+
+def _figure(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -96,7 +96,7 @@ def quotas_of(typed: Mapping[str, str]) -> dict[str, float | None]:
 
 def typed_of(quotas: Quotas) -> dict[str, str]:
     """Write quotas as they are typed."""
-    return {name: "" if value is None else f"{value:.15g}" for name, value in quotas.model_dump().items()}
+    return {name: "" if value is None else str(value) for name, value in quotas.model_dump().items()}
 
 
 def _use(project: Project, name: str) -> Markup:
