@@ -38,7 +38,7 @@ def accepted(spec: AnySpec, pipeline_id: str) -> None:
     del spec, pipeline_id
 
 
-def conductor(pipelines: PipelineStore, check: Callable[[AnySpec, str | None], None] = accepted) -> Conductor:
+def conductor(pipelines: PipelineStore, check: Callable[[AnySpec, str], None] = accepted) -> Conductor:
     return Conductor(pipelines, check=check, on_begun=lambda: None, period_s=1.0)
 
 
