@@ -218,6 +218,12 @@ class RateLimitedError(RltError):
     code, status, title, retryable = "rate_limited", 429, "Rate limited", True
 
 
+class QuotaExceededError(RltError):
+    """A project has used up what it may; the message says of which quota, how much, and when it is free again."""
+
+    code, status, title = "quota_exceeded", 429, "Quota exceeded"
+
+
 class UnavailableError(RltError):
     """A part of the server is not there at the moment."""
 

@@ -17,6 +17,7 @@ from rlt_client._resources.evaluations import AsyncEvaluations
 from rlt_client._resources.explain import AsyncExplain
 from rlt_client._resources.jobs import AsyncJobs
 from rlt_client._resources.models import AsyncModels
+from rlt_client._resources.projects import AsyncProjects
 from rlt_client._resources.score import AsyncScore
 from rlt_client._resources.shadows import AsyncShadows
 from rlt_client._resources.solve import AsyncSolve
@@ -58,6 +59,7 @@ class AsyncClient(ServerCalls, Awaiting):
         self.students = AsyncModels(api, role="student")
         self.aliases = AsyncAliases(api)
         self.shadows = AsyncShadows(api)
+        self.projects = AsyncProjects(api)
         self.evaluations = AsyncEvaluations(api)
 
     @property

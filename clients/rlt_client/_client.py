@@ -17,6 +17,7 @@ from rlt_client._resources.evaluations import Evaluations
 from rlt_client._resources.explain import Explain
 from rlt_client._resources.jobs import Jobs
 from rlt_client._resources.models import Models
+from rlt_client._resources.projects import Projects
 from rlt_client._resources.score import Score
 from rlt_client._resources.shadows import Shadows
 from rlt_client._resources.solve import Solve
@@ -72,6 +73,7 @@ class Client(ServerCalls, Blocking):
         self.students = Models(api, role="student")
         self.aliases = Aliases(api)
         self.shadows = Shadows(api)
+        self.projects = Projects(api)
         self.evaluations = Evaluations(api)
 
     @property

@@ -10,6 +10,7 @@ from rlt_client._resources.evaluations import EvaluationCalls
 from rlt_client._resources.explain import ExplainCalls
 from rlt_client._resources.jobs import JobCalls
 from rlt_client._resources.models import ModelCalls
+from rlt_client._resources.projects import ProjectCalls
 from rlt_client._resources.score import ScoreCalls
 from rlt_client._resources.shadows import ShadowCalls
 from rlt_client._resources.solve import SolveCalls
@@ -39,6 +40,10 @@ class RawExplain(ExplainCalls, RawBlocking):
 
 class RawJob(JobCalls, RawBlocking):
     """JobCalls, each with its HTTP response."""
+
+
+class RawProject(ProjectCalls, RawBlocking):
+    """ProjectCalls, each with its HTTP response."""
 
 
 class RawScore(ScoreCalls, RawBlocking):
@@ -80,6 +85,7 @@ class RawClient(ServerCalls, RawBlocking):
         self.students = RawModel(api, role="student")
         self.aliases = RawAlias(api)
         self.shadows = RawShadow(api)
+        self.projects = RawProject(api)
         self.evaluations = RawEvaluation(api)
 
 
@@ -101,6 +107,10 @@ class AsyncRawExplain(ExplainCalls, RawAwaiting):
 
 class AsyncRawJob(JobCalls, RawAwaiting):
     """JobCalls, each with its HTTP response."""
+
+
+class AsyncRawProject(ProjectCalls, RawAwaiting):
+    """ProjectCalls, each with its HTTP response."""
 
 
 class AsyncRawScore(ScoreCalls, RawAwaiting):
@@ -142,4 +152,5 @@ class AsyncRawClient(ServerCalls, RawAwaiting):
         self.students = AsyncRawModel(api, role="student")
         self.aliases = AsyncRawAlias(api)
         self.shadows = AsyncRawShadow(api)
+        self.projects = AsyncRawProject(api)
         self.evaluations = AsyncRawEvaluation(api)

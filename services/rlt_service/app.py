@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,9 @@ from rlt_core.formats import FORMATS
 from rlt_core.hub_models import HUB_PREFIX
 from rlt_core.schemas.base import Role
 from rlt_service import health, later
+from rlt_service.access.auditing import AuditedCalls
 from rlt_service.access.authentication import Authenticator, Visits
+from rlt_service.access.meter import Meter
 from rlt_service.artifact_root import artifacts_of
 from rlt_service.chat.routes import router as chat_router
 from rlt_service.connections import BoundedConnections
@@ -48,6 +51,7 @@ from rlt_service.request_traces import RequestTraces
 from rlt_service.roles import ProcessRole
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.audit import AuditStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.deletion import Deletion
@@ -56,6 +60,7 @@ from rlt_service.store.jobs import JobStore
 from rlt_service.store.keys import KeyStore
 from rlt_service.store.outbox import Outbox
 from rlt_service.store.pipelines import PipelineStore
+from rlt_service.store.project_uses import ProjectUses
 from rlt_service.store.registry import Registry
 from rlt_service.store.retention import Retention
 from rlt_service.store.shadows import ShadowStore
@@ -134,6 +139,7 @@ def create_app(
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
     """Put what every call goes through around the routes; the last one stands outermost."""
     app.add_middleware(IdempotentCalls)
+    app.add_middleware(AuditedCalls)
     app.add_middleware(Visits)
     app.add_middleware(OwnSiteOnly)
     app.add_middleware(KnownHosts, allowed=allowed_hosts(settings))
@@ -207,16 +213,11 @@ async def _start(
     jobs = JobStore(database, settings.job_rules)
     reconciler = _reconciler(settings, stack, database=database, artifacts=artifacts, jobs=jobs, bell=bell)
     leases = Leases()
-    use_reports = UseReports(leases, VersionUses(database))
-    use_reports.start()
-    stack.push_async_callback(asyncio.to_thread, use_reports.stop)
-    engines = None
-    if {"teacher", "student"} & set(settings.roles):
-        engines = Engines.of(
-            settings, bases=bases_of(settings), leases=leases, make_engine=make_engine, on_failure=on_engine_failure
-        )
-        engines.start()
-        stack.push_async_callback(engines.stop, grace_s=settings.drain_grace_s)
+    use_reports, meter = UseReports(leases, VersionUses(database)), Meter(ProjectUses(database))
+    for telling in (use_reports, meter):
+        telling.start()
+        stack.push_async_callback(asyncio.to_thread, telling.stop)
+    engines = _engines(settings, stack, leases=leases, make_engine=make_engine, on_failure=on_engine_failure)
     in_hand = InHand(max_requests=settings.max_queued_requests, max_tokens=settings.max_queued_tokens)
     shadows = ShadowStore(database, max_pairs=settings.max_shadow_pairs)
     shadow = ShadowTraffic(shadows, in_hand=in_hand)
@@ -230,6 +231,8 @@ async def _start(
         settings=settings,
         database=database,
         authenticator=Authenticator(KeyStore(database)),
+        meter=meter,
+        audit=AuditStore(database, kept_for=timedelta(days=settings.audit_days)),
         artifacts=artifacts,
         jobs=jobs,
         datasets=DatasetStore(database, artifacts),
@@ -248,6 +251,25 @@ async def _start(
         shadows=shadows,
         shadow=shadow,
     )
+
+
+def _engines(
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    leases: Leases,
+    make_engine: Callable[[Weights], Engine],
+    on_failure: Callable[[Exception], None] | None,
+) -> Engines | None:
+    """Start what holds the engines, where this process plays a role that has any."""
+    if not {"teacher", "student"} & set(settings.roles):
+        return None
+    engines = Engines.of(
+        settings, bases=bases_of(settings), leases=leases, make_engine=make_engine, on_failure=on_failure
+    )
+    engines.start()
+    stack.push_async_callback(engines.stop, grace_s=settings.drain_grace_s)
+    return engines
 
 
 def _scraped(

@@ -9,6 +9,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from rlt_service.access.authentication import Authenticator
+from rlt_service.access.meter import Meter
 from rlt_service.control.probe import Prober
 from rlt_service.engine.gate import Flows
 from rlt_service.engine.protocol import Engine
@@ -22,6 +23,7 @@ from rlt_service.metrics import Metrics
 from rlt_service.part_checks import PartCheck
 from rlt_service.settings import Settings
 from rlt_service.store.artifacts import ArtifactStore
+from rlt_service.store.audit import AuditStore
 from rlt_service.store.database import Database
 from rlt_service.store.datasets import DatasetStore
 from rlt_service.store.jobs import JobStore
@@ -48,6 +50,9 @@ class Services:
     database: Database
     authenticator: Authenticator
     """Finds the key of each call."""
+    meter: Meter
+    """Counts what projects ask of engines."""
+    audit: AuditStore
     artifacts: ArtifactStore
     jobs: JobStore
     datasets: DatasetStore

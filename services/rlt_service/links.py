@@ -52,6 +52,11 @@ LEADS = (
         parameters={"dataset_id": "$response.body#/id"},
         targets=(("get", _DATASET), ("get", f"{_DATASET}/rows"), ("delete", _DATASET)),
     ),
+    Lead(
+        source=("post", "/v1/projects", "201"),
+        parameters={"project": "$response.body#/name"},
+        targets=(("get", "/v1/projects/{project}"), ("put", "/v1/projects/{project}/quotas")),
+    ),
     _of_version("teacher"),
     _of_version("student"),
     Lead(

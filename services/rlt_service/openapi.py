@@ -29,7 +29,8 @@ _WHY = {
     413: "The body is larger than this server takes.",
     415: "The body is of a type that this call does not read, or compressed.",
     422: "A value cannot be carried out as written; `param` points at it.",
-    429: "The server has as much in hand as it takes, or the key as many calls; `Retry-After` says when to come back.",
+    429: "The server has as much in hand as it takes, or the key as many calls, or the project has used up a quota; "
+    "`Retry-After` says when to come back.",
 }
 LOCATION: dict[str, Any] = {
     "Location": {"description": "Where what was made can be read.", "schema": _TEXT, "required": True}

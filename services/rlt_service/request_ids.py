@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -55,6 +55,12 @@ class RequestIds:
 def request_id_of(request: Request) -> str:
     """Read the id that this request has been given."""
     return str(request.state.request_id)
+
+
+def request_id_in(scope: Scope) -> str | None:
+    """Read the id that the request of a scope has been given; None outside of what gives one."""
+    state: Mapping[str, Any] = scope.get("state", {})
+    return state.get("request_id")
 
 
 def _choose(given: str | None) -> str:

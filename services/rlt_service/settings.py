@@ -152,6 +152,8 @@ class Settings(BaseSettings):
     """Open connections, idle ones too, before further ones are answered 503 at once."""
     max_request_timeout_s: float = Field(default=3600.0, gt=0.0, le=86_400.0)
     """Longest that a call of /explain or /score may take, seconds; X-Request-Timeout-Ms asks for less."""
+    audit_days: float = Field(default=365.0, gt=0.0, le=36_500.0)
+    """How long the audit log keeps an entry, days."""
     max_shadow_pairs: int = Field(default=1000, ge=2, le=10_000)
     """Pairs of answers that an alias's shadow keeps, the newest ones."""
     drain_grace_s: float = Field(default=30.0, ge=0.0, le=3600.0)

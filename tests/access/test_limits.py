@@ -7,6 +7,7 @@ import pytest
 from rlt_core.errors import RateLimitedError
 from rlt_service.access.limits import KeyLimits
 from rlt_service.store.keys import Key
+from rlt_service.store.ownership import Viewer
 
 
 class Clock:
@@ -26,8 +27,7 @@ def key(id_: str = "0" * 12, *, max_per_minute: int | None = None, max_at_once: 
         max_at_once=max_at_once,
         created_at=datetime(2030, 1, 1, tzinfo=UTC),
         revoked_at=None,
-        owner=id_,
-        sees_all=False,
+        viewer=Viewer(key=id_, sees_all=False),
     )
 
 

@@ -14,10 +14,12 @@ from rlt_client._resources.evaluations import EvaluationCalls
 from rlt_client._resources.explain import ExplainCalls
 from rlt_client._resources.jobs import JobCalls
 from rlt_client._resources.models import ModelCalls
+from rlt_client._resources.projects import ProjectCalls
 from rlt_client._resources.score import ScoreCalls
 from rlt_client._resources.shadows import ShadowCalls
 from rlt_client._resources.solve import SolveCalls
 from rlt_client._resources.train import TrainCalls
+from rlt_core.schemas.projects import Quotas
 from rlt_core.schemas.rollouts import RolloutPublishRequest
 from tests.support.service import make_app
 
@@ -62,7 +64,7 @@ def of_asking() -> list[Call[Any]]:
 
 def of_control() -> list[Call[Any]]:
     train, jobs, datasets, aliases = TrainCalls(), JobCalls(), DatasetCalls(), AliasCalls()
-    shadows, evaluations, server = ShadowCalls(), EvaluationCalls(), ServerCalls()
+    shadows, evaluations, server, projects = ShadowCalls(), EvaluationCalls(), ServerCalls(), ProjectCalls()
     return [
         *(train.create({}), train.dry_run({})),
         *(jobs.get("j"), jobs.list(limit=1, after="a", status="queued", kind="rl", pipeline="p")),
@@ -78,6 +80,8 @@ def of_control() -> list[Call[Any]]:
         *(shadows.put("a", version="v@1"), shadows.get("a"), shadows.delete("a"), shadows.evaluate("a")),
         *(evaluations.get("e"), evaluations.measured("e"), evaluations.rows("e", offset=1, limit=1)),
         *(evaluations.answers("e"), evaluations.iter_rows("e").first, evaluations.compare(["a", "b"])),
+        *(projects.list(), projects.get("p"), projects.create("p"), projects.set_quotas("p", Quotas())),
+        *(projects.keys(), projects.revoke_key("k"), projects.audit(after="1", key="k", project="p")),
         *(server.capabilities(), server.formats(), server.models(), server.health(), server.ready()),
     ]
 
@@ -110,7 +114,7 @@ def test_every_operation_has_a_call_and_every_call_an_operation(operations: dict
 
 def test_what_is_sent_under_a_key_is_declared_to_take_one(operations: dict[str, dict[str, Any]]) -> None:
     keyed = {operation_of(call, operations) for call in CALLS if call.keyed}
-    assert len(keyed) == 12
+    assert len(keyed) == 15
     assert [name for name in keyed if "Idempotency-Key" not in names_of(operations[name], "header")] == []
 
 

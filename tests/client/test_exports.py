@@ -31,7 +31,7 @@ def test_the_public_names_are_exactly_these() -> None:
 
 
 def test_a_client_has_exactly_these_resources() -> None:
-    resources = ["aliases", "datasets", "evaluations", "explain", "jobs", "score"]
+    resources = ["aliases", "datasets", "evaluations", "explain", "jobs", "projects", "score"]
     resources += ["shadows", "solve", "students", "teachers"]
     with rlt_client.Client() as client:
         assert sorted(name for name in vars(client) if not name.startswith("_")) == [*resources, "train"]

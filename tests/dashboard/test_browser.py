@@ -16,6 +16,8 @@ skip_without_browser()
 
 from playwright.sync_api import Browser, Page, expect
 
+from rlt_core.schemas.projects import Quotas
+from rlt_service.store.projects import ProjectStore
 from tests.dashboard.site import Site, lay_long_job, lay_many_jobs
 from tests.dashboard.watched import barriers, drop, ready, scrolls_sideways, watched
 from tests.support.keys import make_key
@@ -96,6 +98,7 @@ PAGES = {
     "evaluation": "/evaluations/{evaluation}",
     "compare-evaluations": "/evaluations/compare?id={measured}&id={measured2}",
     "system": "/system",
+    "access": "/access",
 }
 
 
@@ -265,6 +268,26 @@ def test_a_version_is_promoted_and_rolled_back_after_a_question(browser: Browser
         page.get_by_role("button", name=f"Roll back to {before}").click()
         page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
         wait_until(lambda: site.control.alias("teacher", "default") == before, what="the alias is back")
+
+
+def test_a_project_is_bounded_by_what_is_typed(browser: Browser, site: Site, laid: Laid) -> None:
+    assert laid.dataset
+    projects = ProjectStore(site.services.database)
+    projects.create("algebra", Quotas())
+    with watched(browser, site.url) as page:
+        page.goto("/access")
+        ready(page)
+        page.get_by_role("link", name="algebra").click()
+        page.wait_for_url(re.compile("project=algebra"))
+        ready(page)
+        page.get_by_label("jobs at once").fill("two")
+        page.get_by_role("button", name="Set quotas").click()
+        expect(page.get_by_role("alert")).to_contain_text("not a whole number")
+        page.get_by_label("jobs at once").fill("2")
+        page.get_by_role("button", name="Set quotas").click()
+        expect(page.locator("tbody")).to_contain_text("0 of 2")
+        assert barriers(page) == []
+    assert projects.get("algebra").quotas == Quotas(jobs_at_once=2)
 
 
 def test_a_dropped_file_becomes_a_dataset_and_each_bad_line_is_named(

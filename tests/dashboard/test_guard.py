@@ -113,6 +113,15 @@ def test_the_dashboard_takes_its_own_paths_alone(path: str, method: str, *, ours
     assert (matched.name == "FULL") is ours
 
 
+def test_every_page_that_the_navigation_names_is_served() -> None:
+    pytest.importorskip("nicegui")
+    from rlt_service.dashboard.frame import NAVIGATION
+
+    for address, _ in NAVIGATION:
+        matched, _ = PagesRoute(page).matches({"type": "http", "path": address, "method": "GET"})
+        assert matched.name == "FULL", address
+
+
 def test_a_dashboard_that_is_wanted_and_cannot_be_says_why() -> None:
     with pytest.raises(ConfigurationError, match="RLT_ROLES"):
         add_dashboard(SimpleNamespace(), Settings(dashboard="on", roles=("teacher",)))  # pyright: ignore[reportArgumentType] - nothing of it is used

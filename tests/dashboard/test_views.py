@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.jobs import SPECS, Job, JobError, JobMetrics, JobResult, Progress, RlSpec
+from rlt_core.schemas.projects import AuditEntry, KeyCard, Project, Quotas, QuotaUse
 from rlt_core.schemas.score import TokenScore
 from rlt_core.schemas.teachers import Difference, EvaluationRow, ModelVersion
-from rlt_service.dashboard import figures, forms, job_views, system_views, token_views
+from rlt_service.dashboard import access_views, figures, forms, job_views, system_views, token_views
 from rlt_service.dashboard.addresses import Comparison, JobList, JobPage, number, own_path
 from rlt_service.dashboard.curves import MAX_POINTS, Curves, chart, groups_of, with_peaks
 from rlt_service.dashboard.evaluation_views import pairs_of, verdict
@@ -41,6 +42,54 @@ def token(logprob: float, *, text: str = " so") -> TokenScore:
     return TokenScore(segment="explanation", text=text, id=1, logprob=logprob)
 
 
+def key_card(**fields: object) -> KeyCard:
+    known: dict[str, object] = {"id": "a" * 12, "name": "ann", "project": "algebra", "scopes": ["train"]}
+    more = {"max_per_minute": None, "max_at_once": None, "created_at": NOW - timedelta(hours=2), "revoked_at": None}
+    return KeyCard.model_validate(known | more | fields)
+
+
+def entry(**fields: object) -> AuditEntry:
+    known: dict[str, object] = {"id": "7", "created_at": NOW, "key": "a" * 12, "project": "prj_1", "status": 202}
+    return AuditEntry.model_validate(known | {"action": "POST /v1/train", "subject": None, "request_id": None} | fields)
+
+
+def a_project(**quotas: float) -> Project:
+    use = QuotaUse(requests_per_day=3, tokens_per_day=1200, jobs_at_once=1, gpu_hours_per_month=1.5, disk_bytes=2048)
+    bounds = Quotas.model_validate(quotas)
+    return Project(id="prj_1", name="algebra", created_at=NOW, quotas=bounds, used=use)
+
+
+def test_a_project_shows_what_it_has_used_of_what_it_may() -> None:
+    shown = access_views.projects([a_project(tokens_per_day=2400, gpu_hours_per_month=1.0)])
+    assert "1,200 of 2,400" in shown
+    assert '<progress max="2400" value="1200" aria-label="1,200 of 2,400">' in shown
+    assert "1.50 of 1.00" in shown
+    assert "<span>2.0 KiB</span>" in shown
+    assert 'href="/access?project=algebra"' in shown
+    assert "No projects yet" in access_views.projects([])
+
+
+def test_typed_quotas_are_read_and_what_is_no_figure_is_said() -> None:
+    quotas = Quotas(disk_bytes=2**53, gpu_hours_per_month=1.5)
+    typed = access_views.typed_of(quotas)
+    assert access_views.quotas_of(typed) == quotas.model_dump()
+    with pytest.raises(forms.FieldError, match="jobs_at_once: 'two' is not a whole number"):
+        access_views.quotas_of(typed | {"jobs_at_once": "two"})
+    with pytest.raises(forms.FieldError, match=r"disk_bytes: '1.5' is not a whole number"):
+        access_views.quotas_of(typed | {"disk_bytes": "1.5"})
+
+
+def test_the_audit_log_names_projects_and_leads_to_older_entries_of_the_same() -> None:
+    page = Page[AuditEntry](data=[entry(), entry(key=None, status=None)], has_more=True, last_id="7")
+    shown = access_views.audit(page, names={"prj_1": "algebra"}, of={"project": "algebra", "key": None})
+    assert "Who did what of the project algebra" in shown
+    assert shown.count(">algebra<") == 2
+    assert "on the server&#x27;s machine" in shown
+    assert 'href="/access?project=algebra&amp;after=7"' in shown
+    assert "revoked" in access_views.keys([key_card(revoked_at=NOW)], now=NOW)
+    assert "revoked" not in access_views.keys([key_card()], now=NOW)
+
+
 def test_text_of_others_is_never_html() -> None:
     assert tag("p", '<b title="x">') == "<p>&lt;b title=&quot;x&quot;&gt;</p>"
     assert tag("a", "x", href='"><script>') == '<a href="&quot;&gt;&lt;script&gt;">x</a>'
@@ -52,6 +101,8 @@ def test_text_of_others_is_never_html() -> None:
         job_views.sample({"step": 1, "question_id": name, "text": name, "reward": 0.1}),
         token_views.running_text([token(-1.0, text=name)], label=name),
         refusal(name, code="c", extra={"lines": [{"line": 1, "message": name}]}),
+        access_views.keys([key_card(name=name)], now=NOW),
+        access_views.audit(Page[AuditEntry](data=[entry(subject=name)]), names={}, of={"key": name}),
     ):
         assert "<img" not in markup
         assert "&lt;img" in markup

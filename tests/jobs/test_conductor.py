@@ -16,8 +16,8 @@ from tests.jobs.site import Site
 from tests.support.waiting import wait_until
 
 
-def accepted(spec: AnySpec, owner: str | None) -> None:
-    del spec, owner
+def accepted(spec: AnySpec, pipeline_id: str) -> None:
+    del spec, pipeline_id
 
 
 def submit(site: Site, **behaviour: str) -> Job:

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.processes
 __all__ = ["plant"]
 
 
-def accepted(spec: AnySpec, owner: str | None) -> None:
-    del spec, owner
+def accepted(spec: AnySpec, pipeline_id: str) -> None:
+    del spec, pipeline_id
 
 
 @pytest.mark.parametrize("module_database_url", ["sqlite"], indirect=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.service.bad_inputs_datasets import DATASETS
 from tests.service.bad_inputs_pipelines import PIPELINES
+from tests.service.bad_inputs_projects import PROJECTS
 from tests.service.bad_inputs_training import TRAINING
 from tests.support.bad_input import BadInput
 from tests.support.bad_input_kinds import NO_EVALUATION, NO_JOB, ROLLOUT, absent, query
@@ -321,4 +322,5 @@ CONTROL = {
     "Aliases": ALIASES,
     "Shadows": SHADOWS,
     "Evaluations and formats": OTHERS,
+    "Projects, keys and the audit log": PROJECTS,
 }

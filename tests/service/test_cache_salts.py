@@ -1,12 +1,14 @@
-"""Cached prefixes are shared within a key: else the time of an answer would tell what another key asked."""
+"""Cached prefixes are shared within a key or project: else an answer's time would tell what another asked."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from rlt_core.schemas.projects import Quotas
 from rlt_service.engine.fake_engine import FakeEngine
 from rlt_service.engine.protocol import GenerateRequest, GenerateResult, SequenceScoreRequest, SequenceScoreResult
+from rlt_service.store.projects import ProjectStore
 from tests.support.control import Control, control_app
 from tests.support.keys import Headers, id_of, make_key
 
@@ -62,8 +64,18 @@ def test_every_request_of_a_key_carries_the_keys_own_salt(control: Control, engi
     assert engine.salts == {None}
     for _ in range(2):
         key = make_key(control, "explain", "score")
-        engine.salts.clear()
-        before = engine.calls
-        ask(control, key)
-        assert engine.calls > before + 10
-        assert engine.salts == {id_of(key)}
+        check(control, engine, key, salt=id_of(key))
+
+
+def test_every_request_of_a_projects_keys_carries_the_projects_salt(control: Control, engine: Watched) -> None:
+    made = ProjectStore(control.services.database).create("algebra", Quotas())
+    for _ in range(2):
+        check(control, engine, make_key(control, "explain", "score", project="algebra"), salt=made.id)
+
+
+def check(control: Control, engine: Watched, key: Headers, *, salt: str) -> None:
+    engine.salts.clear()
+    before = engine.calls
+    ask(control, key)
+    assert engine.calls > before + 10
+    assert engine.salts == {salt}

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from rlt_core.schemas.projects import Quotas
+from rlt_service.store.projects import ProjectStore
 from tests.support.control import Control, control_app
 from tests.support.keys import Headers, acting, id_of, make_key
 
 PUBLIC = {"/healthz", "/readyz", "/metrics"}
 ANY_KEY = {"/v1/models", "/v1/formats", "/v1/formats/{format_id}", "/v1/capabilities"}
 """They say nothing that belongs to anyone: each key may ask."""
-SHARED = {"role": "teacher", "alias": "default", "format_id": "stratos@1"}
-"""Path parameters that name what is everybody's."""
+SHARED = {"role": "teacher", "alias": "default", "format_id": "stratos@1", "project": "none", "key_id": "0" * 12}
+"""Path parameters that name what is everybody's, or for admin alone."""
 SHA256 = "0" * 64
 BODIES: dict[str, Any] = {
     "POST /v1/jobs/{job_id}/rollouts": {"attempt": 1, "step": 0, "sha256": SHA256},
@@ -57,13 +59,18 @@ def parameters_of(path: str) -> set[str]:
     return set(re.findall(r"{(\w+)}", path))
 
 
-@pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+@pytest.fixture(scope="module", params=["keys", "projects"])
+def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     with control_app(tmp_path_factory.mktemp("walk")) as control:
         paths = control.http.get("/openapi.json").json()["paths"]
-        mine, theirs, admin = (make_key(control, scope) for scope in ("train", "train", "admin"))
+        projects = ProjectStore(control.services.database)
+        first, second = (projects.create(name, Quotas()) for name in ("first", "second"))
+        in_projects = request.param == "projects"
+        mine = make_key(control, "train", project=first.name if in_projects else None)
+        theirs = make_key(control, "train", project=second.name if in_projects else None)
+        admin = make_key(control, "admin")
         control.import_folder("one")
-        with acting(mine):
+        with acting(mine, project=first.id if in_projects else None):
             version = control.version("algebra")
             made = {
                 "job_id": control.running_job(dataset="ds_" + "0" * 20).id,

@@ -34,11 +34,11 @@ def pipelines(database: Database) -> PipelineStore:
     return PipelineStore(database)
 
 
-def accepted(spec: AnySpec, owner: str | None) -> None:
-    del spec, owner
+def accepted(spec: AnySpec, pipeline_id: str) -> None:
+    del spec, pipeline_id
 
 
-def conductor(pipelines: PipelineStore, check: Callable[[AnySpec, str | None], None] = accepted) -> Conductor:
+def conductor(pipelines: PipelineStore, check: Callable[[AnySpec, str], None] = accepted) -> Conductor:
     return Conductor(pipelines, check=check, on_begun=lambda: None, period_s=1.0)
 
 
@@ -195,7 +195,7 @@ def test_many_conductors_at_once_hand_each_step_in_once(jobs: JobStore, pipeline
     ids = [start(pipelines, SMALL).id for _ in range(3)]
     barrier = threading.Barrier(4)
 
-    def slow(spec: AnySpec, owner: str | None) -> None:
+    def slow(spec: AnySpec, pipeline_id: str) -> None:
         barrier.wait(timeout=10.0)  # all have read that the step is due before any hands it in
 
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -258,7 +258,7 @@ def test_a_step_that_somebody_cancels_ends_the_pipeline_and_says_so(jobs: JobSto
 def test_a_step_that_is_refused_when_its_time_comes_fails_the_pipeline_with_the_reason(
     jobs: JobStore, pipelines: PipelineStore
 ) -> None:
-    def check(spec: AnySpec, owner: str | None) -> None:
+    def check(spec: AnySpec, pipeline_id: str) -> None:
         if spec.kind == "distill":
             raise InvalidRequestError("no row is left", param="/dataset")
 
@@ -429,7 +429,7 @@ def test_a_dataset_that_a_step_collected_stays_until_the_pipeline_has_ended(
 def test_a_pipeline_that_cannot_be_moved_holds_up_no_other(jobs: JobStore, pipelines: PipelineStore) -> None:
     broken, sound = start(pipelines, [step("one", COLLECT)]), start(pipelines, [step("one", WARMUP)])
 
-    def check(spec: AnySpec, owner: str | None) -> None:
+    def check(spec: AnySpec, pipeline_id: str) -> None:
         if spec.kind == "collect":
             raise RuntimeError("a fault of ours")
 
@@ -439,15 +439,15 @@ def test_a_pipeline_that_cannot_be_moved_holds_up_no_other(jobs: JobStore, pipel
 
 
 def test_steps_belong_to_whom_their_pipeline_belongs(jobs: JobStore, pipelines: PipelineStore) -> None:
-    asked: list[str | None] = []
+    asked: list[str] = []
 
-    def check(spec: AnySpec, owner: str | None) -> None:
-        asked.append(owner)
+    def check(spec: AnySpec, pipeline_id: str) -> None:
+        asked.append(pipeline_id)
 
     with seen_by("a" * 12):
         job = start(pipelines, [step("one", WARMUP)])
     conductor(pipelines, check).round()
-    assert asked == ["a" * 12]
+    assert asked == [job.id]
     for key, seen in (("a" * 12, 1), ("b" * 12, 0)):
         with seen_by(key):
             assert len(jobs.list(pipeline=job.id).data) == seen
@@ -496,7 +496,7 @@ def test_a_spec_keeps_what_a_step_left_out(pipelines: PipelineStore, database: D
     assert "teacher" not in underway.spec.steps[0].spec.model_fields_set
 
 
-def test_a_step_is_checked_with_its_owners_eyes(database: Database) -> None:
+def test_a_step_is_checked_with_its_submitters_eyes(database: Database, pipelines: PipelineStore) -> None:
     seen: list[Viewer | None] = []
 
     class Looking:
@@ -507,8 +507,11 @@ def test_a_step_is_checked_with_its_owners_eyes(database: Database) -> None:
     keys.create("a" * 12, name="ann", sha256="1" * 64, scopes=["train"])
     keys.create("b" * 12, name="root", sha256="2" * 64, scopes=["admin"])
     checks = StepChecks(submission=lambda: cast("Any", Looking()), keys=keys)
-    for owner in (None, "a" * 12, "b" * 12):
-        checks.check(cast("Any", None), owner)
+    checks.check(cast("Any", None), start(pipelines, SMALL).id)
+    for key in ("a" * 12, "b" * 12):
+        with seen_by(key):
+            job = start(pipelines, SMALL)
+        checks.check(cast("Any", None), job.id)
     assert seen == [None, Viewer(key="a" * 12, sees_all=False), Viewer(key="b" * 12, sees_all=True)]
     assert VIEWER.get() is None
 

@@ -12,7 +12,11 @@ Headers = dict[str, str]
 
 
 def make_key(
-    control: Control, *scopes: KeyScope, max_per_minute: int | None = None, max_at_once: int | None = None
+    control: Control,
+    *scopes: KeyScope,
+    max_per_minute: int | None = None,
+    max_at_once: int | None = None,
+    project: str | None = None,
 ) -> Headers:
     """Make a key, and give the header that a call sends it in."""
     secret = make_secret()
@@ -23,6 +27,7 @@ def make_key(
         scopes=scopes,
         max_per_minute=max_per_minute,
         max_at_once=max_at_once,
+        project=project,
     )
     control.services.authenticator.forget()
     return {"Authorization": f"Bearer {secret.text}"}
@@ -35,9 +40,9 @@ def id_of(headers: Headers) -> str:
 
 
 @contextlib.contextmanager
-def acting(headers: Headers) -> Generator[None]:
-    """Make what is stored within the block belong to a key."""
-    token = VIEWER.set(Viewer(key=id_of(headers), sees_all=False))
+def acting(headers: Headers, *, project: str | None = None) -> Generator[None]:
+    """Make what is stored within the block belong to a key, or to its project (by id)."""
+    token = VIEWER.set(Viewer(key=id_of(headers), sees_all=False, project=project))
     try:
         yield
     finally:

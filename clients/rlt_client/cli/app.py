@@ -13,6 +13,7 @@ import typer
 
 from rlt_client import APIError
 from rlt_client.cli import (
+    audit,
     backup,
     datasets,
     demo,
@@ -23,6 +24,7 @@ from rlt_client.cli import (
     keys,
     messages,
     models,
+    projects,
     score,
     solve,
     train,
@@ -67,6 +69,8 @@ def build() -> typer.Typer:
     app.command("solve")(solve.solve)
     app.add_typer(train.build(), name="train")
     app.add_typer(keys.build(), name="keys")
+    app.add_typer(projects.build(), name="projects")
+    app.command("audit")(audit.audit)
     app.add_typer(jobs.build(), name="jobs")
     app.add_typer(datasets.build(), name="datasets")
     app.add_typer(evaluations.build(), name="evaluations")

@@ -13,7 +13,8 @@ ACCESS = "rlt_service.access"
 HELP = """Say who may call the server of this machine's state folder.
 
 A server without keys listens on loopback only and lets everybody there do everything. Once a key was made, every call
-needs one. What a key made (datasets, jobs, evaluations, versions) is unknown to the others; `admin` sees all.
+needs one. What a key made (datasets, jobs, evaluations, versions) is unknown to the others; keys of one project
+(`rlt projects`) share theirs, and `admin` sees all.
 
 Example: `export RLT_API_KEY=$(rlt keys create ann --scope explain --scope score)`
 """
@@ -50,6 +51,9 @@ def create(
             "`admin`: all that, of every key, and shadows. Repeatable."
         ),
     ],
+    project: Annotated[
+        str | None, typer.Option(help="Whose it is: keys of one project find what any of them made.")
+    ] = None,
     max_per_minute: Annotated[int | None, typer.Option(min=1, max=10**6, help="Calls a minute.")] = None,
     max_at_once: Annotated[int | None, typer.Option(min=1, max=10**6, help="Calls that run at a time.")] = None,
     home: Home = None,
@@ -59,7 +63,8 @@ def create(
 
     Examples: `rlt keys create ann --scope train --scope explain --scope score` · `rlt keys create ops --scope admin`
     """
-    options = {"--max-per-minute": max_per_minute, "--max-at-once": max_at_once, "--home": home, "--json": as_json}
+    limits = {"--max-per-minute": max_per_minute, "--max-at-once": max_at_once}
+    options = {"--project": project, **limits, "--home": home, "--json": as_json}
     scopes = [part for one in scope for part in ("--scope", one.value)]
     server_side.become(ACCESS, ["create", *scopes, *server_side.given(options), "--", name])
 

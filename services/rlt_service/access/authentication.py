@@ -13,8 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rlt_core.errors import UnauthenticatedError
 from rlt_service.access.limits import KeyLimits
 from rlt_service.access.secrets import read_secret
+from rlt_service.spending import SPENDING
 from rlt_service.store.keys import Key, KeyStore
-from rlt_service.store.ownership import VIEWER, Viewer
+from rlt_service.store.ownership import VIEWER
 
 REMEMBERED_S = 2.0
 """How long a look-up holds: so long a revoked key may go on, and a server without keys stay open after the first."""
@@ -81,6 +82,8 @@ class Visit:
         self._headers = headers
         self._authenticator: Authenticator | None = None
         self.key: Key | None = None
+        self.is_metered = False
+        """Whether it has been counted against its project's day."""
 
     async def begin(self, authenticator: Authenticator) -> Key | None:
         """Find the key and let the store know who looks; repeatable. Raises UnauthenticatedError, RateLimitedError."""
@@ -88,7 +91,7 @@ class Visit:
             key = await authenticator.key_of(self._headers)
             if key is not None:
                 authenticator.limits.enter(key)
-                VIEWER.set(Viewer(key=key.owner, sees_all=key.sees_all))
+                VIEWER.set(key.viewer)
             self.key, self._authenticator = key, authenticator
         return self.key
 
@@ -111,11 +114,12 @@ class Visits:
             return
         visit = Visit(Headers(scope=scope))
         scope.setdefault("state", {})["visit"] = visit
-        token = VIEWER.set(None)
+        token, spending = VIEWER.set(None), SPENDING.set(None)
         try:
             await self._app(scope, receive, send)
         finally:
             VIEWER.reset(token)
+            SPENDING.reset(spending)
             visit.end()
 
 

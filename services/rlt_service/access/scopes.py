@@ -1,14 +1,20 @@
 """Own what a route asks of its caller: `Needs("train")` stands among its dependencies, or it is public."""
 
 from collections.abc import Iterable
-from typing import Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 from fastapi import Depends, params
 from starlette.requests import HTTPConnection
 
 from rlt_core.errors import ForbiddenError
-from rlt_service.access.authentication import begin_visit
+from rlt_service.access.authentication import Visit, begin_visit
+from rlt_service.access.meter import Meter
+from rlt_service.spending import SPENDING
 from rlt_service.store.keys import Key, KeyScope
+
+METERED = frozenset({"explain", "score"})
+"""Scopes of calls that ask engines. A trainer's are not counted: what bounds its job are GPU-hours."""
 
 Wanted = KeyScope | Literal["any"]
 
@@ -27,7 +33,21 @@ class ScopeCheck:
                 f"this call needs the scope {self.scope}, and this key has {', '.join(key.scopes) or 'none'}: "
                 "use a key that has it"
             )
+        if key is not None and self.scope in METERED and key.project_id is not None and not key.of_trainer:
+            await _meter(connection, key.project_id)
         return key
+
+
+async def _meter(connection: HTTPConnection, project_id: str) -> None:
+    """Count a call against its project's day, however often its scope is asked; raises QuotaExceededError."""
+    visit = cast(Visit, connection.state.visit)
+    if visit.is_metered:
+        return
+    state: Any = connection.app.state
+    meter = cast(Meter, state.services.meter)
+    await meter.admit(project_id)
+    visit.is_metered = True
+    SPENDING.set(partial(meter.spend, project_id))
 
 
 def has_scope(key: Key, scope: KeyScope) -> bool:

@@ -76,7 +76,7 @@ class Chatter:
             with self.in_hand.taken(chat.load):
                 async with (
                     chat.engine.holding(chat.version.adapter),
-                    aclosing(chat.engine.generate_stream(chat.asked)) as pieces,
+                    aclosing(engine_calls.generate_stream(chat.engine, chat.asked)) as pieces,
                 ):
                     begun = False
                     async for piece in pieces:

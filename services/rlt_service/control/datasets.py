@@ -33,7 +33,11 @@ class Uploader:
     async def store(
         self, chunks: AsyncIterator[bytes], *, content_type: str, name: str | None, columns: RowMap
     ) -> Dataset:
-        """Receive and store; raises what `receive` and `validate_rows` raise, and StorageUnavailableError."""
+        """Receive and store.
+
+        Raises what `receive` and `validate_rows` raise, QuotaExceededError, StorageUnavailableError.
+        """
+        await asyncio.to_thread(self.datasets.check_room)
         with self.artifacts.incoming_file() as raw, self.artifacts.incoming_file() as clean:
             await receive(
                 chunks,

@@ -11,6 +11,7 @@ from rlt_core.schemas.base import NAME_PATTERN
 JOB = r"job_[a-z0-9]{16,32}"
 DATASET = r"ds_[a-z0-9]{16,32}"
 EVALUATION = r"eval_[a-z0-9]{16,32}"
+KEY = r"[0-9a-f]{12}"
 NUMBER = r"(0|[1-9][0-9]{0,8})"
 FORMAT = r"[a-z0-9][a-z0-9-]{0,62}@[1-9][0-9]{0,8}(\+folded)?"
 NAME = NAME_PATTERN.strip("^$")

@@ -9,7 +9,7 @@ from rlt_core.schemas.teachers import Alias, AliasPut, AliasRollback, JobAttempt
 from rlt_service.control.gate import Gate
 from rlt_service.control.probe import Prober, prove
 from rlt_service.control.versions import check_alias_name, resolve_version
-from rlt_service.store.ownership import owner
+from rlt_service.store.ownership import caller
 from rlt_service.store.registry import Registry, ResolvedVersion
 
 SAID_CHARACTERS = 80
@@ -114,5 +114,5 @@ class Promotion:
 
 def _asker(said: str) -> str:
     """Give who asks, for the history: what the caller says, and the key, which it cannot choose."""
-    key = owner()
+    key = caller()
     return said if key is None else f"{said[:SAID_CHARACTERS]} (key {key})"

@@ -1,4 +1,4 @@
-"""Own the checks of a pipeline's step when its time has come: those of a submission, with its owner's eyes."""
+"""Own the checks of a pipeline's step when its time has come: those of a submission, with its submitter's eyes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class StepChecks:
     """Made anew each time: an engine may have started since."""
     keys: KeyStore
 
-    def check(self, spec: AnySpec, owner: str | None) -> None:
-        """Raise what the checks of the spec's kind raise; what another key made is not found."""
-        token = VIEWER.set(self.keys.viewer_of(owner))
+    def check(self, spec: AnySpec, pipeline_id: str) -> None:
+        """Raise what the checks of the spec's kind raise; what is not its submitter's is not found."""
+        token = VIEWER.set(self.keys.viewer_of_job(pipeline_id))
         try:
             self.submission().examine(spec)
         finally:

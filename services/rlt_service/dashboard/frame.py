@@ -24,6 +24,7 @@ NAVIGATION: Final = (
     ("/datasets", "Datasets"),
     ("/evaluations", "Evaluations"),
     ("/system", "System"),
+    ("/access", "Access"),
 )
 THEMES: Final = {"system": None, "light": False, "dark": True}
 

@@ -15,6 +15,7 @@ from rlt_core.schemas.datasets import Dataset, DatasetRows
 from rlt_core.schemas.explain import ExplainDone, Explanation, ExplanationDelta
 from rlt_core.schemas.jobs import Checkpoint, DryRun, Job, JobEvent, JobMetrics
 from rlt_core.schemas.measured import AnswerRow, EvaluationComparison, ModelEvaluation
+from rlt_core.schemas.projects import AuditEntry, KeyCard, Project
 from rlt_core.schemas.score import ScoreResponse
 from rlt_core.schemas.server import Capabilities, Readiness
 from rlt_core.schemas.teachers import (
@@ -202,6 +203,27 @@ class Gateway:
     async def compare(self, evaluations: str) -> EvaluationComparison:
         """Lay evaluations side by side; ids with commas between."""
         return await self._get(EvaluationComparison, "/v1/evaluations", {"compare": evaluations})
+
+    async def projects(self) -> list[Project]:
+        """List every project with what it has used."""
+        return (await self._get(Page[Project], "/v1/projects")).data
+
+    async def keys(self) -> list[KeyCard]:
+        """List every key, without its secret."""
+        return (await self._get(Page[KeyCard], "/v1/keys")).data
+
+    async def bound(self, project: str, quotas: Mapping[str, float | None]) -> Project:
+        """Put these quotas in place of a project's."""
+        return await self._send(Project, "PUT", path_of("projects", project, "quotas"), quotas)
+
+    async def revoke(self, key_id: str) -> KeyCard:
+        """End a key for good."""
+        return await self._send(KeyCard, "DELETE", path_of("keys", key_id))
+
+    async def audit(self, *, limit: int, after: str | None, project: str | None, key: str | None) -> Page[AuditEntry]:
+        """List who did what, the newest first."""
+        params = {"limit": limit, "after": after, "project": project, "key": key}
+        return await self._get(Page[AuditEntry], "/v1/audit", params)
 
     async def capabilities(self) -> Capabilities:
         """Read what the server is and can."""

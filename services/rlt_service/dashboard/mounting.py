@@ -16,7 +16,7 @@ from rlt_service.dashboard.signing_in import ROUTES, plain_page
 from rlt_service.settings import Settings
 
 FIRST_SEGMENTS: Final = frozenset(
-    {"", "jobs", "models", "datasets", "evaluations", "system", "_nicegui", "_nicegui_ws", "favicon.ico"}
+    {"", "jobs", "models", "datasets", "evaluations", "system", "access", "_nicegui", "_nicegui_ws", "favicon.ico"}
 )
 RECONNECT_S: Final = 5.0
 """How long a page may be away, as while a laptop sleeps for a moment, until its server side is forgotten."""

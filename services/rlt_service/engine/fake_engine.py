@@ -20,6 +20,7 @@ from rlt_core.tokens import SequenceCodec
 from rlt_service.engine.adapters import AdapterRules, validate_adapter
 from rlt_service.engine.admission import Admission, cancel_all, result_of
 from rlt_service.engine.fair_queue import Flow
+from rlt_service.engine.fake_prefixes import FakePrefixes
 from rlt_service.engine.full_weights import validate_full
 from rlt_service.engine.gate import Gate, current_flow
 from rlt_service.engine.pieces import Pieces, Report
@@ -75,6 +76,8 @@ class FakeOptions:
     """These never close their explanation and end at `max_tokens`."""
     straddled_share: float = 0.0
     """In these a token holds the explanation's last character and the tag's first."""
+    caches_prefixes: bool = False
+    """Whether it remembers prompts as vLLM does, by salt; what is remembered takes no time."""
     patience_s: float = 0.2
     """How long it may be silent, once wedged, before its health says so."""
 
@@ -91,6 +94,7 @@ class FakeEngine:
         self._computing = asyncio.Semaphore(self._options.width)
         self._versions: dict[str, AdapterRef] = {}
         self._unseeded = count()
+        self._prefixes = FakePrefixes() if self._options.caches_prefixes else None
         self._died = False
         self._silent_since_s: float | None = None
 
@@ -161,7 +165,7 @@ class FakeEngine:
             made = await asyncio.gather(*[result_of(task) for task in tasks])
         finally:
             await cancel_all(set(tasks))
-        return GenerateResult(completions=tuple(made), cached_tokens=0)
+        return GenerateResult(completions=tuple(made), cached_tokens=sum(one.cached_tokens for one in made))
 
     async def generate_stream(self, request: GenerateRequest) -> AsyncGenerator[CompletionDelta | Completion]:
         """Yield each completion in pieces and then whole; closing the generator aborts."""
@@ -262,15 +266,28 @@ class FakeEngine:
             own=self._own,
         )
         async with self._gate.turn(flow), self._computing:
+            cached, delay_s = self._found("generate", request.prompt_token_ids, request)
             if report is None:
-                await self._work(self._options.delay_s)
+                await self._work(delay_s)
             else:
                 for start in range(0, len(ids), PIECE_TOKENS):
-                    await self._work(self._options.delay_s * PIECE_TOKENS / len(ids))
+                    await self._work(delay_s * PIECE_TOKENS / len(ids))
                     end = start + PIECE_TOKENS
                     report(CompletionDelta(index=index, token_ids=ids[start:end], logprobs=logprobs[start:end]))
         finish_reason = "stop" if len(whole) <= request.max_tokens else "length"
-        return Completion(index=index, token_ids=ids, logprobs=logprobs, finish_reason=finish_reason)
+        return Completion(
+            index=index, token_ids=ids, logprobs=logprobs, finish_reason=finish_reason, cached_tokens=cached
+        )
+
+    def _found(
+        self, kind: str, token_ids: Sequence[int], request: GenerateRequest | SequenceScoreRequest
+    ) -> tuple[int, float]:
+        """Give how many tokens need not be computed, and how long the rest takes."""
+        if self._prefixes is None:
+            return 0, self._options.delay_s
+        version = None if request.adapter is None else request.adapter.version
+        cached = self._prefixes.take(token_ids, under=(kind, request.cache_salt, version))
+        return cached, self._options.delay_s * (1 - cached / len(token_ids))
 
     def _dice(self, request: GenerateRequest, *, index: int, seed: int) -> random.Random:
         """Make dice that depend on weights (not on their name), prompt, seed and index, and on nothing else."""
@@ -311,7 +328,8 @@ class FakeEngine:
 
     async def _score_one(self, request: SequenceScoreRequest, *, flow: Flow) -> SequenceScoreResult:
         async with self._gate.turn(flow), self._computing:
-            await self._work(self._options.delay_s)
+            cached, delay_s = self._found("score", request.token_ids, request)
+            await self._work(delay_s)
         logprobs = rule_logprobs(
             request.token_ids,
             start=request.start,
@@ -319,7 +337,7 @@ class FakeEngine:
             adapter=request.adapter,
             own=self._own,
         )
-        return SequenceScoreResult(logprobs=logprobs, cached_tokens=0)
+        return SequenceScoreResult(logprobs=logprobs, cached_tokens=cached)
 
     @property
     def _own(self) -> int:

@@ -15,8 +15,11 @@ from rlt_service.store.pipelines import PipelineStore, Underway
 
 LOGGER = logging.getLogger(__name__)
 
-Check = Callable[[AnySpec, str | None], None]
-"""Makes the checks of a submission with the eyes of the key that a pipeline belongs to; raises RltError."""
+Check = Callable[[AnySpec, str], None]
+"""Makes the checks of a submission with the eyes of the key that a pipeline (by its id) was submitted with.
+
+Raises RltError.
+"""
 
 
 class Conductor:
@@ -76,7 +79,7 @@ class Conductor:
         round_, step = place
         try:
             spec = resolved(underway.spec, step_of(underway.spec, step), round_=round_, states=underway.states)
-            self._check(spec, underway.owner)  # outside of any transaction: it may read a whole dataset
+            self._check(spec, underway.id)  # outside of any transaction: it may read a whole dataset
         except UnavailableError:
             raise
         except RltError as error:

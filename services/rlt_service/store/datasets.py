@@ -29,7 +29,8 @@ from rlt_service.store.faults import storage_faults
 from rlt_service.store.growing import Growing, find_growing
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import fenced_job, jobs_using
-from rlt_service.store.ownership import owner, visible
+from rlt_service.store.ownership import owner, project, visible
+from rlt_service.store.quotas import admit_bytes, check_room
 from rlt_service.store.shared_files import fetch_dataset, share_dataset
 from rlt_service.store.tables import DatasetTable, JobRow
 
@@ -41,6 +42,12 @@ class DatasetStore:
         """Take a started database and the artifact folders."""
         self._database = database
         self._artifacts = artifacts
+
+    def check_room(self) -> None:
+        """Refuse an upload before it comes, where the caller's project can keep no more; raises QuotaExceededError."""
+        if (of := project()) is not None:
+            with self._database.reading() as session:
+                check_room(session, project=of)
 
     def create(
         self, *, name: str | None, path: Path, rows: int, sha256: str, columns: Sequence[str], size_bytes: int
@@ -62,6 +69,7 @@ class DatasetStore:
         try:
             self._artifacts.keep_file(path, kept)
             with self._database.transaction() as session:
+                admit_bytes(session, size_bytes, project=project())
                 session.add(row)
                 location = {"content-type": JSON_TYPE, "location": f"/v1/datasets/{dataset_id}"}
                 keep(session, _dataset(row), status=201, headers=location)

@@ -31,8 +31,9 @@ from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import end_job, fenced_job, find_job, is_due, job_of, move_job, spec_of, unreadable
 from rlt_service.store.job_rules import JobRules
 from rlt_service.store.new_jobs import new_row
-from rlt_service.store.ownership import owner, visible
+from rlt_service.store.ownership import caller, owner, project, visible
 from rlt_service.store.pipeline_rows import for_workers
+from rlt_service.store.quotas import admit_job
 from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import BellRow, JobRow, OutboxRow
 from rlt_service.store.turns import take_turn
@@ -79,7 +80,8 @@ class JobStore:
     def submit(self, spec: AnySpec) -> Job:
         """Store a job, the bell it is owed, and its first event, all or none."""
         with self._database.transaction() as session:
-            row = new_row(spec, queue=self._rules.queues.get(spec.kind, QUEUE), owner=owner())
+            row = new_row(spec, queue=self._rules.queues.get(spec.kind, QUEUE), owner=owner(), submitter=caller())
+            admit_job(session, row, project=project())
             session.add(row)
             session.flush()
             session.add(OutboxRow(queue=row.queue, job_id=row.id, due_at=spec.not_before))

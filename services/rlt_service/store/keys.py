@@ -1,7 +1,7 @@
 """Own the keys: who may call, with which scopes and limits. Secrets are never here, only their SHA-256."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -13,6 +13,7 @@ from rlt_core.schemas.base import now_utc
 from rlt_service.store.database import Database
 from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.ownership import Viewer
+from rlt_service.store.project_rows import find_project
 from rlt_service.store.tables import JobRow, KeyRow
 
 KeyScope = Literal["explain", "score", "train", "admin"]
@@ -22,7 +23,7 @@ JOB_SCOPES: tuple[KeyScope, ...] = ("explain", "score", "train")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A key as it is stored; `owner` and `sees_all` say what its calls find."""
+    """A key as it is stored; `viewer` says what its calls find."""
 
     id: str
     name: str
@@ -32,8 +33,24 @@ class Key:
     max_at_once: int | None
     created_at: datetime
     revoked_at: datetime | None
-    owner: str | None
-    sees_all: bool
+    viewer: Viewer
+    """Who looks when it calls: itself, or of a trainer's the key that its job was submitted with."""
+    of_trainer: bool = False
+
+    @property
+    def owner(self) -> str | None:
+        """What owns that which it makes: its project, or itself where it has none."""
+        return self.viewer.owner
+
+    @property
+    def project_id(self) -> str | None:
+        """The project that it belongs to."""
+        return self.viewer.project
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether it finds what every key made."""
+        return self.viewer.sees_all
 
 
 class KeyStore:
@@ -57,8 +74,9 @@ class KeyStore:
         scopes: Sequence[KeyScope],
         max_per_minute: int | None = None,
         max_at_once: int | None = None,
+        project: str | None = None,
     ) -> Key:
-        """Store a key."""
+        """Store a key, of the project of that name; raises NotFoundError."""
         row = KeyRow(
             id=key_id,
             name=name,
@@ -69,6 +87,7 @@ class KeyStore:
             created_at=now_utc(),
         )
         with self._database.transaction() as session:
+            row.project_id = None if project is None else find_project(session, project).id
             session.add(row)
         return _key(row)
 
@@ -108,7 +127,7 @@ class KeyStore:
             job = session.scalar(select(JobRow).where(JobRow.id == row.job_id))
             if job is None or job.status != "running" or job.attempt != row.attempt:
                 return None
-            return _job_key(session, row, job)
+            return _key(row, trains=_viewer(session, job))
 
     def list(self) -> Sequence[Key]:
         """Return the keys of people and programs, the oldest first."""
@@ -116,13 +135,11 @@ class KeyStore:
             query = select(KeyRow).where(KeyRow.job_id.is_(None)).order_by(KeyRow.created_at, KeyRow.id)
             return [_key(row) for row in session.scalars(query)]
 
-    def viewer_of(self, owner: str | None) -> Viewer | None:
-        """Give who finds what a key finds, for work that goes on without a call of it; None finds all."""
+    def viewer_of_job(self, job_id: str) -> Viewer | None:
+        """Give who finds what a job's key finds, for work that goes on without a call of it; None finds all."""
         with self._database.reading() as session:
-            row = None if owner is None else session.get(KeyRow, owner)
-            if owner is None:
-                return None
-            return Viewer(key=owner, sees_all=row is not None and "admin" in row.scopes)
+            job = session.scalar(select(JobRow).where(JobRow.id == job_id))
+            return None if job is None or job.owner is None else _viewer(session, job)
 
     def revoke(self, key_id: str) -> Key:
         """End a key for good; repeatable. Raises NotFoundError."""
@@ -148,15 +165,17 @@ def _find(session: Session, key_id: str) -> KeyRow:
     return row
 
 
-def _job_key(session: Session, row: KeyRow, job: JobRow) -> Key:
-    """Give a trainer's key: it finds what the key finds that its job was submitted with."""
-    submitter = None if job.owner is None else session.get(KeyRow, job.owner)
+def _viewer(session: Session, job: JobRow) -> Viewer:
+    """Give who looks when a job's trainer does: it finds what the key finds that the job was submitted with."""
+    key = job.submitter or job.owner  # in rows of releases without projects the owner is the key
+    submitter = None if key is None else session.get(KeyRow, key)
     # A job without an owner was there before the keys: what it names has none either.
     sees_all = job.owner is None or (submitter is not None and "admin" in submitter.scopes)
-    return replace(_key(row), owner=job.owner, sees_all=sees_all)
+    return Viewer(key=key, sees_all=sees_all, project=None if job.owner == key else job.owner)
 
 
-def _key(row: KeyRow) -> Key:
+def _key(row: KeyRow, *, trains: Viewer | None = None) -> Key:
+    own = Viewer(key=row.id, sees_all="admin" in row.scopes, project=row.project_id)
     return Key(
         id=row.id,
         name=row.name,
@@ -166,6 +185,6 @@ def _key(row: KeyRow) -> Key:
         max_at_once=row.max_at_once,
         created_at=row.created_at,
         revoked_at=row.revoked_at,
-        owner=row.id,
-        sees_all="admin" in row.scopes,
+        viewer=trains or own,
+        of_trainer=trains is not None,
     )

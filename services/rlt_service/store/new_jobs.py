@@ -3,14 +3,16 @@
 from typing import Any
 
 from rlt_core.schemas.base import new_id, now_utc
-from rlt_core.schemas.jobs import SPEC_VERSION, Progress, SubmittedSpec
+from rlt_core.schemas.jobs import SPEC_VERSION, CollectSpec, EvaluateSpec, Progress, SubmittedSpec
 from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_core.spans import here
 from rlt_service.store.job_rows import total_of
 from rlt_service.store.tables import JobRow
 
 
-def new_row(spec: SubmittedSpec, *, queue: str, owner: str | None, traceparent: str | None = None) -> JobRow:
+def new_row(
+    spec: SubmittedSpec, *, queue: str, owner: str | None, submitter: str | None, traceparent: str | None = None
+) -> JobRow:
     """Make the row of a job that waits; it belongs to the trace of `traceparent`, or else of the work at hand."""
     return JobRow(
         id=new_id("job"),
@@ -31,11 +33,25 @@ def new_row(spec: SubmittedSpec, *, queue: str, owner: str | None, traceparent: 
         best_step=0,
         last_seq=0,
         owner=owner,
+        submitter=submitter,
+        processes=processes_of(spec),
+        max_runtime_s=spec.max_runtime_s,
         traceparent=traceparent or _here(),
         spec_version=SPEC_VERSION,
         spec=_stored(spec),
         progress=Progress(total=total_of(spec)).model_dump(),
     )
+
+
+def processes_of(spec: SubmittedSpec) -> int:
+    """Give how many processes a job trains in at once, of a pipeline its largest step's."""
+    match spec:
+        case PipelineSpec():
+            return max(processes_of(step.spec) for step in spec.steps)
+        case CollectSpec() | EvaluateSpec():
+            return 1
+        case _:
+            return spec.parallel.processes
 
 
 def _here() -> str | None:

@@ -1,4 +1,6 @@
-"""Own who looks at the store: what a key made is found by that key and by those that see all, by nobody else.
+"""Own who looks at the store: what a key made is found by its project, or by that key where it has none.
+
+Those that see all find it too, and nobody else does.
 
 Outside of calls (workers, the reconciler, a server without keys) nobody is set, and everything is found.
 """
@@ -18,6 +20,13 @@ class Viewer:
     key: str | None
     """None for work on what was made before there were keys."""
     sees_all: bool
+    project: str | None = None
+    """The project of the key, or of the job that a trainer works on."""
+
+    @property
+    def owner(self) -> str | None:
+        """What owns that which is made now: the project, or the key where it has none."""
+        return self.key if self.project is None else self.project
 
 
 VIEWER: ContextVar[Viewer | None] = ContextVar("rlt_viewer", default=None)
@@ -25,12 +34,24 @@ VIEWER: ContextVar[Viewer | None] = ContextVar("rlt_viewer", default=None)
 
 
 def owner() -> str | None:
-    """Give the key that what is made now belongs to."""
+    """Give the project, or the key without one, that what is made now belongs to."""
+    viewer = VIEWER.get()
+    return None if viewer is None else viewer.owner
+
+
+def caller() -> str | None:
+    """Give the key whose call runs, or the one that its trainer works for."""
     viewer = VIEWER.get()
     return None if viewer is None else viewer.key
+
+
+def project() -> str | None:
+    """Give the project that this work is done for."""
+    viewer = VIEWER.get()
+    return None if viewer is None else viewer.project
 
 
 def visible(column: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
     """Give the condition that a row is one that the viewer may know of; `column` holds its owner."""
     viewer = VIEWER.get()
-    return true() if viewer is None or viewer.sees_all else column == viewer.key
+    return true() if viewer is None or viewer.sees_all else column == viewer.owner

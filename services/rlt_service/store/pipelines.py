@@ -22,8 +22,9 @@ from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import end_job, find_job, is_due, job_of, move_job, unreadable
 from rlt_service.store.job_rules import JobRules
 from rlt_service.store.new_jobs import new_row
-from rlt_service.store.ownership import owner
+from rlt_service.store.ownership import caller, owner, project
 from rlt_service.store.pipeline_rows import CONDUCTED, pipeline_spec, result_of, states_of, steps_of
+from rlt_service.store.quotas import admit_job
 from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import JobRow, OutboxRow, PipelineStepRow
 
@@ -33,7 +34,6 @@ class Underway:
     """A pipeline as one transaction has left it, with the steps whose time has come."""
 
     id: str
-    owner: str | None
     spec: PipelineSpec
     states: Mapping[Place, StepState]
     due: list[Place]
@@ -51,7 +51,8 @@ class PipelineStore:
     def submit(self, spec: PipelineSpec, *, taken_over: Mapping[Place, StepState]) -> Job:
         """Store a pipeline, with the steps of an earlier one whose results hold here too; it is owed no bell."""
         with self._database.transaction() as session:
-            row = new_row(spec, queue=CONDUCTED, owner=owner())
+            row = new_row(spec, queue=CONDUCTED, owner=owner(), submitter=caller())
+            admit_job(session, row, project=project())
             session.add(row)
             session.flush()
             for (round_, step), state in taken_over.items():
@@ -107,7 +108,7 @@ class PipelineStore:
             _conclude(session, row, spec, states)
             if row.status != "running" or row.error is not None or row.cancel_requested or row.pause_requested:
                 return None
-            return Underway(id=row.id, owner=row.owner, spec=spec, states=states, due=due(spec, states))
+            return Underway(id=row.id, spec=spec, states=states, due=due(spec, states))
 
     @tried_again
     def begin(self, pipeline_id: str, place: Place, spec: AnySpec) -> Job | None:
@@ -122,7 +123,7 @@ class PipelineStore:
             if stopped or session.get(PipelineStepRow, (pipeline_id, round_, step)) is not None:
                 return None
             queue = self._rules.queues.get(spec.kind, QUEUE)
-            job = new_row(spec, queue=queue, owner=row.owner, traceparent=row.traceparent)
+            job = new_row(spec, queue=queue, owner=row.owner, submitter=row.submitter, traceparent=row.traceparent)
             job.pipeline_id, job.pipeline_round, job.pipeline_step = row.id, round_, step
             session.add(job)
             session.flush()

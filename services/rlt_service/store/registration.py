@@ -14,6 +14,8 @@ from rlt_core.schemas.teachers import Evaluation, EvaluationRow
 from rlt_service.store import evaluations
 from rlt_service.store.artifacts import REFUSED, ArtifactStore
 from rlt_service.store.job_rows import fenced_job
+from rlt_service.store.ownership import project
+from rlt_service.store.quotas import admit_bytes
 from rlt_service.store.shared_files import share_version, still_shared
 from rlt_service.store.tables import VersionRow
 from rlt_service.store.turns import take_turn
@@ -86,6 +88,9 @@ def register(
         done = session.scalar(select(VersionRow).where(VersionRow.job_id == candidate.job_id))
         if done is not None:
             return done
+    size = sum(path.stat().st_size for path in staged.rglob("*") if path.is_file())
+    if candidate.job_id is None:  # what a job made is kept: its project had room when it began
+        admit_bytes(session, size, project=project())
     take_turn(session, "versions", candidate.name)
     still_shared(artifacts, name=candidate.name, sha256=candidate.sha256)
     newest = session.scalar(select(func.max(VersionRow.number)).where(VersionRow.name == candidate.name)) or 0
@@ -105,6 +110,7 @@ def register(
         dataset_sha256=candidate.dataset_sha256,
         code_version=candidate.code_version,
         owner=maker(session, candidate.job_id),
+        size_bytes=size,
     )
     session.add(row)
     session.flush()

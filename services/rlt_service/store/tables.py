@@ -69,6 +69,7 @@ class JobRow(Base):
         Index("ix_jobs_queue_status", "queue", "status"),
         Index("ix_jobs_status", "status"),
         Index("ix_jobs_kind_status_attempt", "kind", "status", "attempt"),
+        Index("ix_jobs_owner_status", "owner", "status"),
     )
 
     ordinal: Mapped[int] = mapped_column(Ordinal, primary_key=True, autoincrement=True)
@@ -103,7 +104,13 @@ class JobRow(Base):
     result: Mapped[dict[str, Any] | None] = mapped_column(Document)
     error: Mapped[dict[str, Any] | None] = mapped_column(Document)
     owner: Mapped[str | None] = mapped_column(String(16))
-    """Key that it was submitted with."""
+    """Project, or key without one, that it belongs to, and what it makes."""
+    submitter: Mapped[str | None] = mapped_column(String(16))
+    """Key that it was submitted with; null in rows of releases whose owners were keys."""
+    processes: Mapped[int | None] = mapped_column(Integer)
+    """Most that it trains in at once; null in rows of earlier releases."""
+    max_runtime_s: Mapped[float | None] = mapped_column(Float)
+    """As its spec says."""
     traceparent: Mapped[str | None] = mapped_column(String(55))
     """Where in which trace it was submitted; null for jobs of releases that kept none."""
     pipeline_id: Mapped[str | None] = mapped_column(String(40), index=True)
@@ -175,6 +182,7 @@ class KeyRow(Base):
     scopes: Mapped[list[str]] = mapped_column(Document)
     max_per_minute: Mapped[int | None] = mapped_column(Integer)
     max_at_once: Mapped[int | None] = mapped_column(Integer)
+    project_id: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     job_id: Mapped[str | None] = mapped_column(String(40), index=True)
@@ -240,6 +248,8 @@ class VersionRow(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """Set for good: the row keeps the number from being given again, and what the version came from."""
     owner: Mapped[str | None] = mapped_column(String(16))
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Of its files; null for bases, and in rows of earlier releases."""
 
 
 class RolloutRow(Base):

@@ -21,11 +21,11 @@ def known_version() -> ColumnElement[bool]:
 def is_own(row: VersionRow) -> bool:
     """Tell whether the viewer may do to a version what only its maker may."""
     viewer = VIEWER.get()
-    return viewer is None or viewer.sees_all or row.owner == viewer.key
+    return viewer is None or viewer.sees_all or row.owner == viewer.owner
 
 
 def maker(session: Session, job_id: str | None) -> str | None:
-    """Give the key that what is made now belongs to: the job's, where a job made it."""
+    """Give the project or key that what is made now belongs to: the job's, where a job made it."""
     return owner() if job_id is None else session.scalar(select(JobRow.owner).where(JobRow.id == job_id))
 
 
@@ -33,6 +33,6 @@ def name_use(session: Session, name: str) -> tuple[bool, bool]:
     """Tell whether versions have a name, and whether another key made any of them; deleted ones count."""
     made = select(VersionRow.ordinal).where(VersionRow.name == name, VersionRow.number > 0)
     viewer = VIEWER.get()
-    foreign = false() if viewer is None or viewer.sees_all else VersionRow.owner.is_distinct_from(viewer.key)
+    foreign = false() if viewer is None or viewer.sees_all else VersionRow.owner.is_distinct_from(viewer.owner)
     has_any, has_foreign = session.execute(select(made.exists(), made.where(foreign).exists())).one()
     return has_any, has_foreign

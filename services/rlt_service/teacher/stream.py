@@ -13,6 +13,7 @@ from rlt_core.schemas.explain import (
     ExplanationDelta,
     ExplanationEnd,
 )
+from rlt_service import engine_calls
 from rlt_service.engine.protocol import Completion, CompletionDelta
 from rlt_service.teacher.generation import Generation
 
@@ -46,7 +47,7 @@ class Told:
 
     async def events(self) -> AsyncGenerator[ExplanationDelta | Explanation]:
         """Generate, and tell; an explanation comes after all of its text."""
-        async with aclosing(self._work.engine.generate_stream(self._work.asked)) as pieces:
+        async with aclosing(engine_calls.generate_stream(self._work.engine, self._work.asked)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, CompletionDelta):
                     text = self._readers[piece.index].feed(piece.token_ids)

@@ -1,4 +1,15 @@
-from rlt_service.control.routes import about, aliases, datasets, evaluations, events, jobs, models, shadows, train
+from rlt_service.control.routes import (
+    about,
+    aliases,
+    datasets,
+    evaluations,
+    events,
+    jobs,
+    models,
+    projects,
+    shadows,
+    train,
+)
 
 ROUTERS = (
     train.router,
@@ -10,6 +21,7 @@ ROUTERS = (
     aliases.router,
     shadows.router,
     evaluations.router,
+    projects.router,
     about.router,
 )
 """Every route of the control service, for create_app to include."""

@@ -22,6 +22,8 @@ VersionNumber = Annotated[
 ]
 AliasName = Annotated[str, AfterValidator(names.known_form(names.NAME, kind="alias")), names.described(names.NAME)]
 RoleName = Annotated[str, AfterValidator(names.known_form(names.ROLE, kind="role")), names.described(names.ROLE)]
+KeyId = Annotated[str, AfterValidator(names.known_form(names.KEY, kind="key")), names.described(names.KEY)]
+ProjectName = Annotated[str, AfterValidator(names.known_form(names.NAME, kind="project")), names.described(names.NAME)]
 FormatId = Annotated[str, AfterValidator(names.known_form(names.FORMAT, kind="format")), names.described(names.FORMAT)]
 
 KindFilter = Annotated[JobKind, BeforeValidator(known_kind)]

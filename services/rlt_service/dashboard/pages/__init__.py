@@ -1,7 +1,18 @@
 """The pages, each a thin view: it asks the gateway, has views written of what comes, and puts them in place."""
 
 from rlt_service.dashboard.frame import add_page
-from rlt_service.dashboard.pages import comparing, datasets, evaluations, job, jobs, models, new_job, system, trying
+from rlt_service.dashboard.pages import (
+    access,
+    comparing,
+    datasets,
+    evaluations,
+    job,
+    jobs,
+    models,
+    new_job,
+    system,
+    trying,
+)
 
 
 def lay_pages() -> None:
@@ -18,3 +29,4 @@ def lay_pages() -> None:
     add_page("/evaluations/compare", title="Compare evaluations", build=evaluations.build_pairs, current="/evaluations")
     add_page("/evaluations/{evaluation_id}", title="Evaluation", build=evaluations.build_one, current="/evaluations")
     add_page("/system", title="System", build=system.build)
+    add_page("/access", title="Access", build=access.build)
