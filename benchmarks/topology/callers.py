@@ -4,7 +4,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -135,23 +135,3 @@ def _jobs(client: Client) -> str:
 CALLS: dict[str, Callable[[Client], str]] = {"explain": explain, "score": score_against_teacher, "jobs": _jobs}
 """A call of each room."""
 
-
-def stale(answers: Sequence[Answer], *, moves: Sequence[tuple[float, str]], within_s: float) -> list[str]:
-    """Say which calls were answered by a version that no longer served when they were asked.
-
-    `moves` are the moves of the alias, the oldest first: when, and to what. A version may answer calls that were asked
-    while it served and until `within_s` after the next move, which is when a call may still be on its way.
-    """
-    found: list[str] = []
-    for answer in (answer for answer in answers if answer.version):
-        served = [
-            version
-            for (moved_s, version), next_s in zip(
-                moves, [*(moved_s for moved_s, _ in moves[1:]), float("inf")], strict=True
-            )
-            if moved_s <= answer.answered_s and answer.asked_s <= next_s + within_s
-        ]
-        if answer.version not in served:
-            late_s = answer.asked_s - max(moved_s for moved_s, _ in moves if moved_s <= answer.answered_s)
-            found.append(f"{answer.call} by {answer.version}, asked {late_s:.1f} s after the alias had moved on")
-    return found
