@@ -68,7 +68,7 @@ class Site:
 
     def start(self) -> None:
         """Start everything, and wait until it is ready."""
-        self.plant.home.mkdir(parents=True)
+        self.plant.home.mkdir(parents=True, exist_ok=True)
         self.plant.database.start()
         self.plant.broker.start()
         self.gateway.start()

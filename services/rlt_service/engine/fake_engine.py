@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -63,6 +63,10 @@ class FakeOptions:
     """Of its tokenizer; others make another one."""
     delay_s: float = 0.0
     """Time that each completion and each score takes; a stream's pieces come evenly within it."""
+    completion_s: Callable[[int], float] | None = None
+    """Time of a completion by its number of tokens; None is `delay_s`."""
+    score_s: Callable[[int], float] | None = None
+    """Time of a score by its sequence's number of tokens; None is `delay_s`."""
     width: int = 4096
     """Sequences that are computed at the same time; more wait in the order in which they came, as inside vLLM."""
     max_running: int = MAX_RUNNING
@@ -240,6 +244,9 @@ class FakeEngine:
             for i in range(request.n)
         ]
 
+    def _delay_s(self, by_tokens: Callable[[int], float] | None, tokens: int) -> float:
+        return self._options.delay_s if by_tokens is None else by_tokens(tokens)
+
     async def _work(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         if self._silent_since_s is not None:
@@ -262,11 +269,12 @@ class FakeEngine:
             own=self._own,
         )
         async with self._gate.turn(flow), self._computing:
+            delay_s = self._delay_s(self._options.completion_s, len(ids))
             if report is None:
-                await self._work(self._options.delay_s)
+                await self._work(delay_s)
             else:
                 for start in range(0, len(ids), PIECE_TOKENS):
-                    await self._work(self._options.delay_s * PIECE_TOKENS / len(ids))
+                    await self._work(delay_s * PIECE_TOKENS / len(ids))
                     end = start + PIECE_TOKENS
                     report(CompletionDelta(index=index, token_ids=ids[start:end], logprobs=logprobs[start:end]))
         finish_reason = "stop" if len(whole) <= request.max_tokens else "length"
@@ -311,7 +319,7 @@ class FakeEngine:
 
     async def _score_one(self, request: SequenceScoreRequest, *, flow: Flow) -> SequenceScoreResult:
         async with self._gate.turn(flow), self._computing:
-            await self._work(self._options.delay_s)
+            await self._work(self._delay_s(self._options.score_s, len(request.token_ids)))
         logprobs = rule_logprobs(
             request.token_ids,
             start=request.start,
