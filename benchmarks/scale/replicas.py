@@ -5,6 +5,7 @@ takes no time the callers are as fast as the servers; with one that takes measur
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx
 
 from benchmarks.scale.cells import percentile
 from benchmarks.scale.databases import best_kind, lent
@@ -32,7 +34,9 @@ WARM_S, WINDOW_S, TIMED_WINDOW_S = 2.0, 12.0, 20.0
 MAX_TOKENS = 48
 ASKED: Mapping[str, Any] = {"question": "What are 2 and 3 together?", "solution": "The answer is 5."}
 EXPLANATION = "Look: the first number gives 2; the second number gives 3; the sum becomes 5"
-SPEC = WarmupSpec(kind="warmup", role="teacher", dataset="ds_none", target_name="scale")
+SPEC: dict[str, Any] = {"kind": "warmup", "role": "teacher", "target_name": "scale"}
+Request = tuple[str, str, dict[str, Any] | None]
+"""Method, path and body."""
 
 
 @dataclass(slots=True)
@@ -47,24 +51,40 @@ class Seen:
 
 def measure(pending: Sequence[str], *, share: float, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Measure what is asked for; the servers of one count are started once for each kind of engine."""
-    kind = best_kind()
+    kind, dataset = best_kind(), ""
     with lent(kind, folder / "database") as url:
-        database = Database(url)
-        database.start()
-        job = JobStore(database).submit(SPEC).id
-        database.close()
+        job = _stored_job(url)
         for count in COUNTS:
             for at_work, calls in ((0, CALLS), (CALLERS, TIMED)):
                 wanted = [call for call in calls if f"{call}-{count}" in pending]
                 if not wanted:
                     continue
                 with running(folder / "home", count=count, database_url=url, at_work=at_work) as servers:
+                    dataset = dataset or _uploaded(servers.addresses[0])
                     for call in wanted:
-                        found = asyncio.run(_measured(servers, call, job=job, share=share))
+                        request = request_of(call, job=job, dataset=dataset)
+                        found = asyncio.run(_measured(servers, call, request=request, share=share))
                         yield f"{call}-{count}", found | {"replicas": count, "database": kind}
 
 
-async def _measured(servers: Servers, call: str, *, job: str, share: float) -> dict[str, Any]:
+def _stored_job(url: str) -> str:
+    database = Database(url)
+    database.start()
+    try:
+        return JobStore(database).submit(WarmupSpec.model_validate(SPEC | {"dataset": "ds_none"})).id
+    finally:
+        database.close()
+
+
+def _uploaded(address: str) -> str:
+    row = {**ASKED, "reasoning_trace": EXPLANATION}
+    lines = "".join(json.dumps({**row, "id": str(number)}) + "\n" for number in range(8))
+    headers = {"content-type": "application/x-ndjson"}
+    answer = httpx.post(f"{address}/v1/datasets", content=lines, headers=headers, timeout=60.0, trust_env=False)
+    return answer.raise_for_status().json()["id"]
+
+
+async def _measured(servers: Servers, call: str, *, request: Request, share: float) -> dict[str, Any]:
     window_s = (TIMED_WINDOW_S if call in TIMED else WINDOW_S) * share
     seen = Seen()
     callers = CALLERS * len(servers.addresses)
@@ -73,7 +93,7 @@ async def _measured(servers: Servers, call: str, *, job: str, share: float) -> d
         begins_s = time.monotonic() + WARM_S
         ends_s = begins_s + window_s
         calling = [
-            asyncio.create_task(_call(session, servers, call, job=job, number=n, seen=seen, span=(begins_s, ends_s)))
+            asyncio.create_task(_call(session, servers, call, request=request, number=n, seen=seen, span=(begins_s, ends_s)))
             for n in range(callers)
         ]
         await asyncio.sleep(max(0.0, begins_s - time.monotonic()))
@@ -89,13 +109,13 @@ async def _call(
     servers: Servers,
     call: str,
     *,
-    job: str,
+    request: Request,
     number: int,
     seen: Seen,
     span: tuple[float, float],
 ) -> None:
     address = servers.addresses[number % len(servers.addresses)]
-    method, path, body = request_of(call, job=job)
+    method, path, body = request
     engine_s = _engine_s(call, measured()) if call in TIMED else None
     turn = 0
     while (asked_s := time.monotonic()) < span[1]:
@@ -118,15 +138,14 @@ async def _call(
             seen.overheads_s.append(now_s - asked_s - engine_s(answer))
 
 
-def request_of(call: str, *, job: str) -> tuple[str, str, dict[str, Any] | None]:
+def request_of(call: str, *, job: str, dataset: str) -> Request:
     """Give method, path and body of a call."""
     match call.removesuffix("-timed"):
         case "control":
             return "GET", f"/v1/jobs/{job}", None
         case "submit":
             # A job of a far day: no worker is there, and no bell is to be rung for it.
-            spec = SPEC.model_dump(mode="json", exclude_unset=True) | {"not_before": "2100-01-01T00:00:00Z"}
-            return "POST", "/v1/train", spec
+            return "POST", "/v1/train", {**SPEC, "dataset": dataset, "not_before": "2100-01-01T00:00:00Z"}
         case "explain":
             return "POST", "/v1/explain", {**ASKED, "max_tokens": MAX_TOKENS, "seed": 0}
         case "score":
