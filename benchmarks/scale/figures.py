@@ -18,11 +18,12 @@ Cells = Mapping[str, Mapping[str, Cell]]
 
 def figures_of(cells: Cells) -> dict[str, Any]:
     """Give all figures; `commit`, `date` and `machine` are those of the newest cell."""
-    full = {row: _in_full(cells.get(row, {})) for row in ("replicas", "queue", "sse")}
+    full = {row: _in_full(cells.get(row, {})) for row in ("replicas", "queue", "reading", "sse")}
     found: dict[str, Any] = {
         "replicas": _replicas(full["replicas"]),
         "queue": _queue(full["queue"]),
         "sse_listeners": _listeners(full["sse"]),
+        "reading": dict(full["reading"]["explain"].figures) if "explain" in full["reading"] else None,
         "sse": {name: dict(full["sse"][name].figures) for name in listeners.NAMES if name in full["sse"]},
     }
     every = [cell for row in full.values() for cell in row.values()]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.scale import listeners, queue, replicas
+from benchmarks.scale import listeners, queue, reading, replicas
 
 Measure = Callable[..., Iterator[tuple[str, dict[str, Any]]]]
 
@@ -23,6 +23,7 @@ class Row:
 ROWS = (
     Row(name="replicas", what="one to eight servers", cells=replicas.NAMES, measure=replicas.measure),
     Row(name="queue", what="100,000 jobs that wait, 1,000 workers", cells=queue.NAMES, measure=queue.measure),
+    Row(name="reading", what="what reading an answer costs its caller", cells=reading.NAMES, measure=reading.measure),
     Row(name="sse", what="up to 2,000 listeners", cells=listeners.NAMES, measure=listeners.measure),
 )
 BY_NAME = {row.name: row for row in ROWS}

@@ -12,10 +12,10 @@ from statistics import median
 from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-AT_WORK = {"one": 1, "n8": 8, "callers8": 8}
-"""Sequences of each load of benchmarks/explain."""
-SCORED = ("g8", "unshared")
-"""Workloads of benchmarks/score with some 480 tokens a sequence."""
+AT_WORK = {"one": 1, "n8": 8}
+"""Sequences of the loads of benchmarks/explain that the times are fitted to; another one checks them."""
+SCORED = "g8"
+"""The workload of benchmarks/score that they are fitted to; the others check them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,12 @@ class ServiceTime:
 
 def measured(results: Path = RESULTS) -> ServiceTime:
     """Read the times of the committed runs."""
-    return fitted(_lines(results / "explain" / "rows.jsonl"), _lines(results / "score" / "rows.jsonl"))
+    return fitted(*rows_of(results))
+
+
+def rows_of(results: Path = RESULTS) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Read the rows of explanations and of scores."""
+    return _lines(results / "explain" / "rows.jsonl"), _lines(results / "score" / "rows.jsonl")
 
 
 def fitted(explained: Iterable[Mapping[str, Any]], scored: Iterable[Mapping[str, Any]]) -> ServiceTime:
@@ -63,11 +68,11 @@ def fitted(explained: Iterable[Mapping[str, Any]], scored: Iterable[Mapping[str,
     of_score = [
         row["seconds"] / row["tokens"]
         for row in scored
-        if row["contender"] == "ours_http" and row["workload"] in SCORED
+        if row["contender"] == "ours_http" and row["workload"] == SCORED
     ]
     if not all(steps.values()) or not of_score:
         raise ValueError(f"rows of ours are missing: steps {steps}, {len(of_score)} scores")
-    alone, several = median(steps["one"]), median([*steps["n8"], *steps["callers8"]])
+    alone, several = median(steps["one"]), median(steps["n8"])
     each_s = (several - alone) / (AT_WORK["n8"] - AT_WORK["one"])
     if each_s < 0:
         raise ValueError(f"a step of eight sequences took {several:.4f} s, one of one {alone:.4f} s")
