@@ -57,9 +57,7 @@ def run(row: Row, *, share: float, out: Path, again: bool) -> None:
     with TemporaryDirectory(prefix="rlt-scale-") as folder:
         for name, figures in row.measure(pending, share=share, folder=Path(folder)):
             seconds = round(time.monotonic() - began_s, 1)
-            cells.add(
-                cells.Cell(row=row.name, name=name, share=share, seconds=seconds, figures=figures, **facts), out
-            )
+            cells.add(cells.Cell(row=row.name, name=name, share=share, seconds=seconds, figures=figures, **facts), out)
             sys.stderr.write(f"{row.name} {name}: {figures}\n")
             began_s = time.monotonic()
 

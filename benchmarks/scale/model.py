@@ -89,9 +89,7 @@ class Step:
         return max(parts, key=lambda name: parts[name])
 
 
-def drawn(
-    *, questions: int, samples: int, mean: float, spread: float, most: int, seed: int
-) -> list[list[int]]:
+def drawn(*, questions: int, samples: int, mean: float, spread: float, most: int, seed: int) -> list[list[int]]:
     """Draw lengths, lognormal around `mean` tokens with sigma `spread`, cut off at `most` as a limit does."""
     dice = random.Random(seed)
     middle = math.log(mean) - spread * spread / 2
@@ -182,7 +180,13 @@ class _Course:
         """Go from event to event until the last question is scored."""
         for _ in range(min(len(self._lengths), self._plan.questions_at_once or len(self._lengths))):
             self._ask()
-        steps = {"arrive": self._arrive, "first": self._begin, "end": self._end, "score": self._score, "read": self._read}
+        steps = {
+            "arrive": self._arrive,
+            "first": self._begin,
+            "end": self._end,
+            "score": self._score,
+            "read": self._read,
+        }
         while self._done < len(self._lengths):
             at_s, _, what, whose, detail = heapq.heappop(self._events)
             if what == "end" and detail != self._teachers[whose].stamp:

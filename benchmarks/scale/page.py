@@ -101,9 +101,7 @@ def with_tables(page: str, found: Found) -> str:
     """Give the page with every table; raises ValueError where it has no place for one."""
     for name, table in TABLES.items():
         text = f"<!-- {name} -->\n{table(found).strip()}\n<!-- /{name} -->"
-        page, times = re.subn(
-            rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _, text=text: text, page, flags=re.DOTALL
-        )
+        page, times = re.subn(rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _, text=text: text, page, flags=re.DOTALL)
         if times != 1:
             raise ValueError(f"{times} places for the table {name!r}, not one")
     return page

@@ -93,7 +93,9 @@ async def _measured(servers: Servers, call: str, *, request: Request, share: flo
         begins_s = time.monotonic() + WARM_S
         ends_s = begins_s + window_s
         calling = [
-            asyncio.create_task(_call(session, servers, call, request=request, number=n, seen=seen, span=(begins_s, ends_s)))
+            asyncio.create_task(
+                _call(session, servers, call, request=request, number=n, seen=seen, span=(begins_s, ends_s))
+            )
             for n in range(callers)
         ]
         await asyncio.sleep(max(0.0, begins_s - time.monotonic()))

@@ -76,9 +76,7 @@ def fitted(explained: Iterable[Mapping[str, Any]], scored: Iterable[Mapping[str,
     each_s = (several - alone) / (AT_WORK["n8"] - AT_WORK["one"])
     if each_s < 0:
         raise ValueError(f"a step of eight sequences took {several:.4f} s, one of one {alone:.4f} s")
-    return ServiceTime(
-        first_s=median(firsts["one"]), fixed_s=alone - each_s, each_s=each_s, token_s=median(of_score)
-    )
+    return ServiceTime(first_s=median(firsts["one"]), fixed_s=alone - each_s, each_s=each_s, token_s=median(of_score))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -36,7 +36,9 @@ def main() -> int:
     if missing():
         sys.stderr.write(f"this needs Debian's packages {' and '.join(missing())}: install them, or put them on PATH\n")
         return 2
-    failures = sum(_run(BY_NAME[name], seed=options.seed, share=options.share, out=options.out) for name in options.rows)
+    failures = sum(
+        _run(BY_NAME[name], seed=options.seed, share=options.share, out=options.out) for name in options.rows
+    )
     write_page(options.out.parent)
     return 1 if failures else 0
 

@@ -98,9 +98,7 @@ class Callers:
         calls = itertools.cycle(CALLS.items())
         for _ in range(number):  # not all the same at once
             next(calls)
-        with Client(
-            self.address, timeout=TIMEOUT_S, max_retries=RETRIES, transport=Underneath(self.hidden)
-        ) as client:
+        with Client(self.address, timeout=TIMEOUT_S, max_retries=RETRIES, transport=Underneath(self.hidden)) as client:
             while not self._ended.wait(PAUSE_S):
                 name, call = next(calls)
                 self.answers.append(asked(name, call, client))
@@ -134,4 +132,3 @@ def _jobs(client: Client) -> str:
 
 CALLS: dict[str, Callable[[Client], str]] = {"explain": explain, "score": score_against_teacher, "jobs": _jobs}
 """A call of each room."""
-

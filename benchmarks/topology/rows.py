@@ -80,9 +80,7 @@ def promotion_trials(site: Site, *, count: int, seed: int, settled_s: float = SE
         yield _trial("promotions", number, seed, f"{fault} to {version}", wrong, seconds=max(late.values()))
 
 
-def kill_trials(
-    site: Site, *, count: int, seed: int, kinds: Sequence[str] | None = None
-) -> Iterator[Trial]:
+def kill_trials(site: Site, *, count: int, seed: int, kinds: Sequence[str] | None = None) -> Iterator[Trial]:
     """Kill one process after the other, whichever it is, under callers and jobs; a trial is a kill."""
     chance = random.Random(seed)
     killer = Killer(site, chance=chance)

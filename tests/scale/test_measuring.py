@@ -13,7 +13,9 @@ from benchmarks.scale.replicas import Seen, figures_of
 def test_too_few_files_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 2048))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: pytest.fail("the limit cannot be raised so far"))
-    with pytest.raises(TooFewFilesError, match=r"2,000 listeners need 2,256 open files .* allows 2,048.*ulimit -Hn 2256"):
+    with pytest.raises(
+        TooFewFilesError, match=r"2,000 listeners need 2,256 open files .* allows 2,048.*ulimit -Hn 2256"
+    ):
         make_room(2_000)
 
 

@@ -88,7 +88,11 @@ def test_the_bottleneck_is_named() -> None:
 
 
 def test_lengths_have_their_mean_and_their_limit() -> None:
-    lengths = [one for samples in drawn(questions=400, samples=50, mean=1000.0, spread=0.6, most=10**9, seed=3) for one in samples]
+    lengths = [
+        one
+        for samples in drawn(questions=400, samples=50, mean=1000.0, spread=0.6, most=10**9, seed=3)
+        for one in samples
+    ]
     assert sum(lengths) / len(lengths) == pytest.approx(1000.0, rel=0.02)
     assert max(map(max, drawn(questions=50, samples=20, mean=1000.0, spread=0.6, most=900, seed=3))) == 900
 
