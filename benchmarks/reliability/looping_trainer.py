@@ -13,7 +13,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -I leaves it out
 
-import stub_trainer  # type: ignore[import-not-found]  # noqa: E402 - beside this file
+import stub_trainer  # type: ignore[import-not-found] - beside this file
 
 PATIENCE_S = 120.0
 AGAIN_S = 0.2

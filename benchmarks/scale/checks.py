@@ -1,4 +1,4 @@
-"""Own what the model says of things that were measured and that its inputs were not taken from. Pure but for reading."""
+"""Own what the model says of things that were measured and that its inputs were not taken from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

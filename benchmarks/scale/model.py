@@ -1,9 +1,9 @@
 """Own a small discrete-event model of one RL step: calls to teachers, scores by students, training, the next policy.
 
-A call of `/explain` goes to the teacher with the fewest sequences in hand and brings `samples` sequences. A teacher works
-on up to `slots` of them; each takes `first_s` until its first token and then a step for each further one, and a step
-takes `fixed_s + each_s · b` with b at work. When all samples of a question are there, one call of `/score` goes to the
-first free student. Pure: lengths in, seconds out.
+A call of `/explain` goes to the teacher with the fewest sequences in hand and brings `samples` sequences. A teacher
+works on up to `slots` of them; each takes `first_s` until its first token and then a step for each further one, and a
+step takes `fixed_s + each_s · b` with b at work. When all samples of a question are there, one call of `/score` goes to
+the first free student. Pure: lengths in, seconds out.
 """
 
 import heapq

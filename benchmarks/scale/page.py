@@ -64,8 +64,8 @@ def topology_of(results: Path) -> dict[str, Any]:
 
 
 REAL_PARTS = (
-    "all servers, workers, supervisors, nginx, Postgres and Valkey are real processes of one machine; the engine is the "
-    "fake one, 0.1 s an answer; the trainer is a stub that explains and scores in each step"
+    "all servers, workers, supervisors, nginx, Postgres and Valkey are real processes of one machine; the engine is "
+    "the fake one, 0.1 s an answer; the trainer is a stub that explains and scores in each step"
 )
 
 
@@ -144,8 +144,8 @@ def queue_table(found: Found) -> str:
     lines = [
         _source(found.scale),
         "",
-        "| database | waiting, workers | submissions/s, one caller | jobs/s, 16 workers at once | 202 to running, p50 / p99 "
-        "| claim, p50 | heartbeat, p99 | bytes a waiting job, more when done | errors, never started |",
+        "| database | waiting, workers | submissions/s, one caller | jobs/s, 16 workers at once "
+        "| 202 to running, p50 / p99 | claim, p50 | heartbeat, p99 | bytes a waiting job, more when done | errors, never started |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, seen in queue["by_database"].items():
@@ -165,7 +165,8 @@ def sse_table(found: Found) -> str:
     lines = [
         _source(found.scale),
         "",
-        "| listeners | opened, in | events heard | late, p50 / p99 | broken | processors of the server | KiB a listener |",
+        "| listeners | opened, in | events heard | late, p50 / p99 | broken | processors of the server "
+        "| KiB a listener |",
         "|---|---|---|---|---|---|---|",
     ]
     for seen in found.scale["sse"].values():
@@ -199,8 +200,8 @@ def check_table(found: Found) -> str:
 
 def _model_table(runs: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        "| teachers, students, trainers (cards) | weights | ahead | mean tokens | tokens of a step | generation | until all is scored "
-        "| training | publishing | a step | slots in use | bottleneck |",
+        "| teachers, students, trainers (cards) | weights | ahead | mean tokens | tokens of a step | generation "
+        "| until all is scored | training | publishing | a step | slots in use | bottleneck |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in runs:

@@ -1,8 +1,8 @@
 """Own the runs that are planned, not measured: the paper's 7B run on one node, and one on 100 nodes; inputs and steps.
 
-No GPU has run here. An engine's times follow from a card's data sheet and a model's shape: a step of generation reads the
-weights and the keys and values of what is at work, a score or a training computes two or eight operations a weight and
-token; the share of the data sheet's figures that is reached is assumed, and says so.
+No GPU has run here. An engine's times follow from a card's data sheet and a model's shape: a step of generation reads
+the weights and the keys and values of what is at work, a score computes two operations a weight and token, a training
+ten; the share of the data sheet's figures that is reached is assumed, and says so.
 """
 
 from collections.abc import Mapping

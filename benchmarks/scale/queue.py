@@ -1,8 +1,8 @@
 """Measure the queue: 100,000 jobs that wait, 1,000 simulated workers, and how soon a job that is submitted runs.
 
-The store is the real one; a worker is a thread that claims, beats, tells progress and finishes as a supervisor does, and
-trains nothing. Two phases: as fast as a few workers can (jobs/s), then all of them with jobs that take their time, while
-urgent jobs are handed in. What bells cost is not in it: workers that find nothing look again after a second.
+The store is the real one; a worker is a thread that claims, beats, tells progress and finishes as a supervisor does,
+and trains nothing. Two phases: as fast as a few workers can (jobs/s), then all of them with jobs that take their time,
+while urgent jobs are handed in. What bells cost is not in it: workers that find nothing look again after a second.
 """
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Own the deploy of a site under load: of each room one server after the other, each worker, the gateway, the broker."""
+"""Own the deploy of a site under load: of each room one server after the other, workers, the gateway, the broker."""
 
 import subprocess
 import time

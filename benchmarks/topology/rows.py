@@ -134,7 +134,7 @@ def _all(
         fault="all calls and jobs",
         passed=not wrong,
         detail="; ".join(wrong)[:1000]
-        or f"{len(callers.answers)} calls answered, {len(submitter.jobs)} jobs done once; sent again by the SDK: {hidden}",
+        or f"{len(callers.answers)} calls answered, {len(submitter.jobs)} jobs done once; sent again: {hidden}",
         figures={
             "calls": float(len(callers.answers)),
             "jobs": float(len(submitter.jobs)),
@@ -162,7 +162,7 @@ def _client(site: Site) -> Client:
 ROWS = (
     Row(
         name="loop",
-        promise="a job explains and scores through the gateway, its version is promoted, the next call is answered by it",
+        promise="a job explains and scores through the gateway, its version is promoted, and answers the next call",
         trials=loop_trials,
         in_full=20,
     ),
@@ -175,8 +175,8 @@ ROWS = (
     ),
     Row(
         name="kills",
-        promise="one process killed at a random moment (a server, a worker, a trainer, nginx, Valkey, Postgres): no call "
-        "of the SDK fails, every job ends once with one version",
+        promise="one process killed at a random moment (a server, a worker, a trainer, nginx, Valkey, Postgres): no "
+        "call of the SDK fails, every job ends once with one version",
         trials=kill_trials,
         in_full=80,
         note="The seconds are those until everything is ready again. Postgres ends by its immediate shutdown, all its "

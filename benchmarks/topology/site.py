@@ -1,5 +1,7 @@
-"""Own an installation as compose has it, as processes of one machine: two replicas of each server behind nginx,
-three workers, Postgres, Valkey. What is killed stays dead until it is started again."""
+"""Own an installation as compose has it, as processes of one machine: replicas behind nginx, workers, the stores.
+
+What is killed stays dead until it is started again.
+"""
 
 import subprocess
 from collections.abc import Generator, Mapping

@@ -1,4 +1,4 @@
-"""Two of each server behind nginx, three workers, Postgres and Valkey, at a size for every day of `make bench-topology`.
+"""Two of each server behind nginx, three workers, Postgres and Valkey: `make bench-topology` at a size for every day.
 
 In this order: each test leaves the site whole.
 """
