@@ -125,9 +125,8 @@ def replicas_table(found: Found) -> str:
     ]
     for call, by_count in by_call.items():
         for count, seen in by_count.items():
-            over = (
-                f"{seen['overhead_p50_ms']:.0f} / {seen['overhead_p99_ms']:.0f} ms" if "overhead_p50_ms" in seen else ""
-            )
+            over_ms = [seen[name] for name in ("overhead_p50_ms", "overhead_p99_ms") if name in seen]
+            over = f"{over_ms[0]:.0f} / {over_ms[1]:.0f} ms" if over_ms else ""
             lines.append(
                 f"| `{call}` | {count} | {seen['callers']} | {seen['requests_per_s']:,.1f} | {seen['p50_ms']:.0f} ms "
                 f"| {seen['p99_ms']:.0f} ms | {over} | {seen['server_cpu_ms']:.1f} ms "
@@ -145,7 +144,8 @@ def queue_table(found: Found) -> str:
         _source(found.scale),
         "",
         "| database | waiting, workers | submissions/s, one caller | jobs/s, 16 workers at once "
-        "| 202 to running, p50 / p99 | claim, p50 | heartbeat, p99 | bytes a waiting job, more when done | errors, never started |",
+        "| 202 to running, p50 / p99 | claim, p50 | heartbeat, p99 | bytes a waiting job, more when done "
+        "| errors, never started |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, seen in queue["by_database"].items():
