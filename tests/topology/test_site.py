@@ -9,7 +9,7 @@ from benchmarks.reliability.trial import Trial
 from benchmarks.topology.rows import kill_trials, loop_trials, promotion_trials, rolling_trials
 from benchmarks.topology.site import REPLICAS, ROLES, WORKERS, Site
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 SEED = 2
 SOON_S = 0.5
