@@ -167,7 +167,7 @@ class _Course:
         self._events: list[tuple[float, int, str, int, int]] = []
         """When, in which order of two at once, what, whose (teacher or question), and a stamp or tokens."""
         self._order = 0
-        self._free_s = [0.0] * plan.students
+        self._free_s: list[float] = [0.0] * plan.students
         self._reader_s = 0.0
         self._asked = 0
         self._done = 0

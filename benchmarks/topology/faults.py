@@ -54,14 +54,16 @@ class Killer:
 
     def _worker(self) -> None:
         plant = self._site.plant
-        worker = wait_for(
-            lambda: next((w for job in self._running() if (w := plant.worker_of(job)) is not None), None),
-            what="a worker has a job",
-            timeout_s=BUSY_S,
-        )
-        plant.kill(worker)
-        self._wait()
-        plant.start_worker()
+        ends_s = time.monotonic() + BUSY_S
+        while time.monotonic() < ends_s:
+            worker = next((one for job in self._running() if (one := plant.worker_of(job)) is not None), None)
+            if worker is not None:
+                plant.kill(worker)
+                self._wait()
+                plant.start_worker()
+                return
+            time.sleep(LOOK_S)
+        raise TimeoutError(f"no worker had a job within {BUSY_S:.0f} s")
 
     def _trainer(self) -> None:
         ends_s = time.monotonic() + BUSY_S
@@ -77,7 +79,10 @@ class Killer:
 
     def _broker(self) -> None:
         broker = self._site.plant.broker
-        os.kill(wait_for(lambda: broker.pid, what="the broker answers"), signal.SIGKILL)
+        wait_for(lambda: broker.pid is not None, what="the broker answers")
+        pid = broker.pid
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
         self._wait()
         broker.start()
 

@@ -13,11 +13,10 @@ from benchmarks.topology.faults import Killer
 from benchmarks.topology.promotions import REACHES_S, SETTLED_S, Watch, lags_of, moves_of
 from benchmarks.topology.rolling import Rollout
 from benchmarks.topology.site import Site
-from benchmarks.topology.submitting import SAVE_EVERY, WORK, Submitter, promoting, run_to_its_end
+from benchmarks.topology.submitting import SAVE_EVERY, STEPS, Submitter, promoting, run_to_its_end
 from rlt_client import Client
 
 CALLERS = 4
-STEPS = int(dict(word.split("=") for word in WORK.split())["steps"])
 BETWEEN_S = (0.2, 1.0)
 """Between a site that is whole and the next kill, at least and at most."""
 

@@ -11,7 +11,8 @@ from benchmarks.topology.site import Site
 from rlt_client import APIError, Client
 from rlt_core.schemas.jobs import Job, RlSpec, WarmupSpec
 
-WORK = "steps=6 step_s=0.05 save_s=0.02"
+STEPS = 6
+WORK = f"steps={STEPS} step_s=0.05 save_s=0.02"
 """What a stub does: a few steps, each with a call of `/explain` and of `/score`, and a checkpoint."""
 SAVE_EVERY = 1
 WAITING = 2

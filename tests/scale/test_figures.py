@@ -1,6 +1,7 @@
 """Figures follow from cells in full alone; what was not measured is null, and the page says that it was not run."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +16,7 @@ QUEUE = {"queued": 100_000, "workers": 1_000, "jobs_per_s": 50.0, "start_p99_s":
 LATE = {"broken": 0, "late_p99_s": 1.0}
 
 
-def cell(row: str, name: str, figures: dict[str, object], *, share: float = 1.0, date: str = "2026-01-01") -> Cell:
+def cell(row: str, name: str, figures: Mapping[str, object], *, share: float = 1.0, date: str = "2026-01-01") -> Cell:
     return Cell(row=row, name=name, share=share, seconds=1.0, commit="c", date=date, machine="m", figures=figures)
 
 

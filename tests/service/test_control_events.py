@@ -186,7 +186,7 @@ def test_readers_by_different_keys_share_no_look() -> None:
         return await looks.soon(owner, key="job", in_s=0.01)
 
     async def both() -> list[str | None]:
-        return await asyncio.gather(asyncio.create_task(asked("a")), asyncio.create_task(asked("b")))
+        return list(await asyncio.gather(asyncio.create_task(asked("a")), asyncio.create_task(asked("b"))))
 
     assert asyncio.run(both()) == ["a", "b"]
 
