@@ -147,8 +147,16 @@ def with_inputs(run: Run, *, call_s: float, read_token_s: float) -> Run:
     return replace(run, call_s=call_s, read_token_s=read_token_s)
 
 
-def _paper(teachers: int, students: int, trainers: int, *, mean_tokens: float = 6_000.0, ahead: int = 0) -> Run:
-    """Name the paper's run on one node of eight cards: 16 questions of 64 samples, all weights."""
+def _paper(
+    teachers: int,
+    students: int,
+    trainers: int,
+    *,
+    mean_tokens: float = 6_000.0,
+    weights: str = FULL_WEIGHTS,
+    ahead: int = 0,
+) -> Run:
+    """Name the paper's run on one node of eight cards: 16 questions of 64 samples."""
     return Run(
         teachers=teachers,
         students=students,
@@ -156,6 +164,7 @@ def _paper(teachers: int, students: int, trainers: int, *, mean_tokens: float = 
         questions=16,
         samples=64,
         mean_tokens=mean_tokens,
+        weights=weights,
         ahead=ahead,
     )
 
@@ -178,7 +187,7 @@ PAPER: tuple[Run, ...] = (
     *(_paper(3, 1, 4, mean_tokens=mean) for mean in LENGTHS),
     _paper(2, 2, 4),
     _paper(5, 1, 2),
-    _paper(3, 1, 4, ahead=1),
+    _paper(3, 1, 4, weights=ADAPTER, ahead=1),
 )
 HUNDRED: tuple[Run, ...] = (
     _hundred(728, 64, 8),

@@ -79,6 +79,13 @@ def test_the_papers_run_is_that_of_its_ready_spec() -> None:
     assert spec["lora"] is None
 
 
+def test_no_plan_is_one_that_the_service_refuses() -> None:
+    # With all weights an engine holds one policy at a time: nothing is sampled ahead.
+    assert not [
+        run for of_it in plans.RUNS.values() for run in of_it if run.weights == plans.FULL_WEIGHTS and run.ahead
+    ]
+
+
 def test_a_hundred_nodes_have_eight_hundred_cards() -> None:
     assert {run.teachers + run.students + run.trainers for run in plans.HUNDRED} == {800}
 
