@@ -232,7 +232,7 @@ class _Course:
     def _end(self, place: int, _: int) -> None:
         teacher = self._teachers[place]
         teacher.advance(self.now_s)
-        _, question = heapq.heappop(teacher.running)
+        question = heapq.heappop(teacher.running)[1]
         teacher.in_hand -= 1
         self._let_in(place)
         self._look_ahead(place)

@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.scale import listeners, queue, reading, replicas
 from benchmarks.scale.listeners import TooFewFilesError, make_room
-from benchmarks.scale.replicas import Seen, figures_of
+from benchmarks.scale.replicas import Seen, figures_of, window_of
+from benchmarks.scale.service_time import measured
 
 
 def test_too_few_files_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +53,13 @@ def test_a_window_is_summarised_with_what_is_over_the_engines_time() -> None:
     }
 
 
+def test_a_window_of_timed_calls_is_long_enough_for_one_to_end() -> None:
+    answer_s = measured().explain_s(replicas.MAX_TOKENS, at_work=replicas.CALLERS)
+    assert window_of("explain", share=0.01) == pytest.approx(0.01 * replicas.WINDOW_S)
+    assert window_of("explain-timed", share=0.01) == 2 * answer_s
+    assert window_of("explain-timed", share=1.0) == replicas.TIMED_WINDOW_S
+
+
 def test_an_answer_of_many_tokens_is_read(tmp_path: Path) -> None:
     ((name, found),) = reading.measure(["explain"], share=0.01, folder=tmp_path)
     assert name == "explain"
@@ -60,12 +68,17 @@ def test_an_answer_of_many_tokens_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_simulated_workers_finish_jobs_and_start_urgent_ones(tmp_path: Path) -> None:
+def test_simulated_workers_finish_jobs_and_start_urgent_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "SUBMITTED", 50)  # each is a write to the disk
+    monkeypatch.setattr(queue, "PROCESSES", 2)
+    monkeypatch.setattr(queue, "HOLD_S", 5.0)
+    monkeypatch.setattr(queue, "STEADY_S", 300.0)
     ((kind, found),) = queue.measure(["sqlite"], share=0.01, folder=tmp_path)
     assert kind == "sqlite"
     assert (found["queued"], found["workers"]) == (1_000, 10)
     assert found["errors"] == 0, found["first_errors"]
     assert found["jobs_per_s"] > 0
+    assert found["started"] > 0
     assert found["bytes_queued"] > 100
 
 
@@ -76,13 +89,14 @@ def test_servers_are_called_and_listened_to(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(module, "best_kind", lambda: "sqlite")
     monkeypatch.setattr(listeners, "COUNTS", (20,))
     monkeypatch.setattr(replicas, "WARM_S", 0.2)
+    monkeypatch.setattr(replicas, "MAX_TOKENS", 8)
     wanted = [f"{call}-1" for call in (*replicas.CALLS, "explain-timed")]
-    found = dict(replicas.measure(wanted, share=0.15, folder=tmp_path / "replicas"))
+    found = dict(replicas.measure(wanted, share=0.05, folder=tmp_path / "replicas"))
     assert list(found) == wanted
     for name, seen in found.items():
         assert seen["failed"] == 0, name
         assert seen["requests"] > 0, name
     assert found["explain-timed-1"]["overhead_p50_ms"] < found["explain-timed-1"]["p50_ms"]
-    ((_, heard),) = listeners.measure(["20"], share=0.1, folder=tmp_path / "sse")
+    ((_, heard),) = listeners.measure(["20"], share=0.05, folder=tmp_path / "sse")
     assert (heard["opened"], heard["broken"]) == (20, 0), heard["first_broken"]
     assert heard["events"] >= 20

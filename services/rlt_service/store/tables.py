@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -66,7 +67,8 @@ class JobRow(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_queue_status", "queue", "status"),
+        # The order of claims: the next job is the first that is due, however many wait.
+        Index("ix_jobs_claims", "queue", "status", text("priority DESC"), "ordinal"),
         Index("ix_jobs_status", "status"),
         Index("ix_jobs_kind_status_attempt", "kind", "status", "attempt"),
     )
