@@ -18,7 +18,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -67,8 +66,6 @@ class JobRow(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        # The order of claims: the next job is the first that is due, however many wait.
-        Index("ix_jobs_claims", "queue", "status", text("priority DESC"), "ordinal"),
         Index("ix_jobs_status", "status"),
         Index("ix_jobs_kind_status_attempt", "kind", "status", "attempt"),
     )
@@ -112,6 +109,10 @@ class JobRow(Base):
     """Whose step it is; null for a job of its own."""
     pipeline_round: Mapped[int | None] = mapped_column(Integer)
     pipeline_step: Mapped[str | None] = mapped_column(String(40))
+
+
+Index("ix_jobs_claims", JobRow.queue, JobRow.status, JobRow.priority.desc(), JobRow.ordinal)
+"""The order of claims: the next job is the first that is due, however many wait."""
 
 
 class PipelineStepRow(Base):
