@@ -66,6 +66,7 @@ class JobRow(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
+        Index("ix_jobs_queue_status", "queue", "status"),
         Index("ix_jobs_status", "status"),
         Index("ix_jobs_kind_status_attempt", "kind", "status", "attempt"),
     )
@@ -109,10 +110,6 @@ class JobRow(Base):
     """Whose step it is; null for a job of its own."""
     pipeline_round: Mapped[int | None] = mapped_column(Integer)
     pipeline_step: Mapped[str | None] = mapped_column(String(40))
-
-
-Index("ix_jobs_claims", JobRow.queue, JobRow.status, JobRow.priority.desc(), JobRow.ordinal)
-"""The order of claims: the next job is the first that is due, however many wait."""
 
 
 class PipelineStepRow(Base):
