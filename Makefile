@@ -22,7 +22,7 @@ SMOKE ?=
 # Calls that `make fuzz` draws in all, at least 50 of each operation, and where it begins.
 EXAMPLES ?= 10000
 SEED ?= 1
-# Share of each row's trials that `make chaos` makes, and which rows (all of them where none is named).
+# Share of each row's trials that `make chaos`, `bench-scale` and `bench-topology` make, and which rows (all of them where none is named).
 SHARE ?= 1
 ROWS ?=
 # Whose versions `make bench-swap` moves: adapters on the fake engine, adapters on vLLM, a fully trained version on vLLM.
@@ -44,7 +44,7 @@ TOOLED := $(TOOLS)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo docs test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large experiment-rl experiment-distill tools audit wheel image-steps lock-images lock-tools lint types contracts format lock
+.PHONY: help setup up demo docs test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large bench-scale bench-topology experiment-rl experiment-distill tools audit wheel image-steps lock-images lock-tools lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -124,6 +124,12 @@ bench-train: $(LOCKED) ## Time one RL step beside TRL's own trainer, which gener
 bench-swap: $(LOCKED) ## Move the served version under load: what fails, what mixes, how long it takes (25 minutes; ENGINES="fake real full")
 	@$(BIN)/python -m benchmarks.swap --home $(RLT_HOME) --out docs/results/swap --engines $(ENGINES); \
 		found=$$?; $(BIN)/python -m benchmarks.page; $(BIN)/python -m benchmarks.reliability.page; exit $$found
+
+bench-scale: $(LOCKED) ## Measure replicas, queue and event streams without a model, what is missing of it (25 minutes; ROWS="queue sse", SHARE=0.1)
+	@$(BIN)/python -m benchmarks.scale --out docs/results/scale --share $(SHARE) $(if $(ROWS),--rows $(ROWS))
+
+bench-topology: $(LOCKED) ## Kill and restart replicas of everything behind nginx, under load (an hour; ROWS="kills rolling", SHARE=0.1, SEED=1)
+	@$(BIN)/python -m benchmarks.topology --out docs/results/topology --seed $(SEED) --share $(SHARE) $(if $(ROWS),--rows $(ROWS))
 
 experiment-rl: $(LOCKED) ## Choose a task, train and measure what is left of the arms (docs/decisions/0022; calls of 90 minutes, about 5 hours in all)
 	@$(BIN)/python -m benchmarks.experiment all --home $(RLT_HOME) --data $(DATA) --work $(RLT_HOME)/experiment --out docs/results/rl --minutes $(MINUTES)

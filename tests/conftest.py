@@ -31,7 +31,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 KINDS = ("real", "processes", "training", "fuzz")
 """Markers of the tests that `make fast` leaves out."""
-SLOWEST_FIRST = ("reliability", "fuzz", "dashboard", "train", "launch", "jobs", "docs", "packaging", "demo")
+SLOWEST_FIRST = ("reliability", "topology", "fuzz", "dashboard", "train", "launch", "jobs", "docs", "packaging", "demo")
 """Folders whose files take long: begun last, one of them would keep a single core busy at the end."""
 
 

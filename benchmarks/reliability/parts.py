@@ -11,6 +11,7 @@ from rlt_core.schemas.jobs import RlSpec, WarmupSpec
 
 STUB = Path(__file__).with_name("stub_trainer.py")
 BY_KIND = Path(__file__).with_name("trainer_by_kind.py")
+LOOPING = Path(__file__).with_name("looping_trainer.py")
 
 
 def stub_plant(
@@ -37,6 +38,18 @@ def mixed_plant(home: Path, *, base_model: Path, serving: Serving, **environment
     """Make a plant whose warm-ups are stubs, and whose rl is the real trainer's on a real (tiny) model."""
     command = _stub_command(home, BY_KIND)
     return Plant(home, trainer_command=command, base_model=base_model, environment=environment, serving=serving)
+
+
+def looping_plant(home: Path, *, serving: Serving, database_url: str, **environment: str) -> Plant:
+    """Make a plant whose jobs are stubs that ask /v1/explain and /v1/score for each of their steps."""
+    return Plant(
+        home,
+        trainer_command=_stub_command(home, LOOPING),
+        base_model=lay_model(home / "model"),
+        environment=environment,
+        serving=serving,
+        database_url=database_url,
+    )
 
 
 def _stub_command(home: Path, script: Path) -> tuple[str, ...]:

@@ -97,6 +97,12 @@ class Plant:
         self.broker.start()
         self.start_control()
         self.wait_ready()
+        self.store_dataset(rows)
+        for _ in range(workers):
+            self.start_worker()
+
+    def store_dataset(self, rows: Sequence[DatasetRow] = ()) -> None:
+        """Upload what its jobs are of, some sums where no rows are given."""
         wanted = rows or [
             DatasetRow(question=f"{n} + 1?", solution=f"It is {n + 1}.", reasoning_trace=f"{n} + 1 = {n + 1}.")
             for n in range(8)
@@ -106,8 +112,6 @@ class Plant:
             f"{self.address}/v1/datasets", content=body, headers={"content-type": "application/x-ndjson"}, timeout=30.0
         )
         self.dataset = answer.raise_for_status().json()["id"]
-        for _ in range(workers):
-            self.start_worker()
 
     def start_control(self, *, roles: str = "teacher,student,control", port: int | None = None) -> None:
         """Start a control service; with the other roles it has an engine."""

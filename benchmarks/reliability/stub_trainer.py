@@ -39,8 +39,7 @@ class Stub:
             signal.signal(signal.SIGTERM, self._stop)
         steps, step_s = int(self.wanted.get("steps", "2")), float(self.wanted.get("step_s", "0"))
         for step in range(self._resume_step() + 1, steps + 1):
-            time.sleep(step_s)
-            self.emit(type="progress", step=step, total=steps, metrics={"loss": 1.0 / step})
+            self.emit(type="progress", step=step, total=steps, metrics=self.work(step, step_s))
             self._save(step)
             if self.stopping:
                 return EXIT_STOPPED
@@ -58,6 +57,11 @@ class Stub:
             cost={"total_s": steps * step_s},
         )
         return 0
+
+    def work(self, step: int, step_s: float) -> "dict[str, float]":
+        """Take a step's time; gives its metrics."""
+        time.sleep(step_s)
+        return {"loss": 1.0 / step}
 
     def _compare(self) -> None:
         """Compare on two questions, which is the least, as if the service had answered."""
@@ -151,13 +155,13 @@ def watch_the_supervisor(lease_s: float) -> None:
     os._exit(EXIT_LEASE_LOST)
 
 
-def main() -> int:
+def main(kind: "type[Stub]" = Stub) -> int:
     """Run `stub_trainer.py TEMPLATE SHA256 --job FILE`."""
     template, sha256, _, path = sys.argv[1:]
     with open(path, encoding="utf-8") as file:
         job = json.load(file)
     threading.Thread(target=watch_the_supervisor, args=(float(job["lease_s"]),), daemon=True).start()
-    return Stub(job, template, sha256).run()
+    return kind(job, template, sha256).run()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from starlette.requests import HTTPConnection
 
 from rlt_service.access.authentication import Authenticator
 from rlt_service.access.meter import Meter
+from rlt_service.control.event_stream import Seen
 from rlt_service.control.probe import Prober
+from rlt_service.control.shared_looks import SharedLooks
 from rlt_service.engine.gate import Flows
 from rlt_service.engine.protocol import Engine
 from rlt_service.engine_host import EngineHost
@@ -80,6 +82,8 @@ class Services:
     """Which versions requests of this process run on."""
     flows: Flows = field(default_factory=Flows)
     """What callers have said belongs together."""
+    event_looks: SharedLooks[Seen] = field(default_factory=SharedLooks[Seen])
+    """What event streams of this process read of the store together."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set when the server begins to stop: streams that follow something end, or they would hold it up."""
 

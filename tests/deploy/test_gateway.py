@@ -1,10 +1,6 @@
 """The gateway sends each path to a process that has it, and cuts off nothing that the servers allow."""
 
 import re
-import shutil
-import signal
-import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,9 +19,9 @@ from rlt_service.serve import KEEP_ALIVE_S
 from rlt_service.settings import Settings
 from tests.deploy.commands import settings_from
 from tests.deploy.composition import MAIN, services_of
-from tests.support.waiting import wait_until
+from tests.support.gateway import TEMPLATE, Gateway, configuration, program
+from tests.support.server import free_port
 
-TEMPLATE = Path(__file__).parents[2] / "docker" / "helm" / "rlt" / "files" / "gateway.conf.template"
 CONFIGURATION = TEMPLATE.read_text(encoding="utf-8")
 ROUTES = [
     (role, route.path)
@@ -127,12 +123,6 @@ class Room(BaseHTTPRequestHandler):
         pass
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def rooms() -> Iterator[dict[str, int]]:
     """Serve a stand-in of each room; gives their ports."""
@@ -152,28 +142,24 @@ def rooms() -> Iterator[dict[str, int]]:
 @pytest.fixture
 def gateway(rooms: dict[str, int], tmp_path: Path) -> Iterator[str]:
     """Run nginx with the configuration before the rooms; gives its address."""
-    nginx = shutil.which("nginx")
+    nginx = program()
     if nginx is None:
         pytest.skip("no nginx: .ci/run unpacks Debian's")
-    port = free_port()
-    text = CONFIGURATION.replace("listen 8080", f"listen 127.0.0.1:{port}").replace("/tmp/", f"{tmp_path}/")
-    for room, its_port in rooms.items():
-        text = text.replace(f"${{{room.upper()}_ADDRESS}}", f"127.0.0.1:{its_port}")
-    path = tmp_path / "gateway.conf"
-    path.write_text(text.replace("/dev/stdout", f"{tmp_path}/calls.log"), encoding="utf-8")
-    command = [nginx, "-c", path, "-e", "stderr", "-g", "daemon off;"]
-    with subprocess.Popen(command) as server:
-        try:
-            wait_until(lambda: answers(port) or server.poll() is not None, what="the gateway listens")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.send_signal(signal.SIGQUIT)
-            assert server.wait(timeout=10) == 0
+    server = Gateway(nginx, tmp_path, port=free_port(), rooms={room: [port] for room, port in rooms.items()})
+    server.start()
+    try:
+        yield server.address
+    finally:
+        assert server.stop() == 0
 
 
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def test_several_servers_of_a_room_are_a_line_each(tmp_path: Path) -> None:
+    text = configuration({"control": [1, 2], "teacher": [3], "student": [4]}, port=5, folder=tmp_path)
+    assert re.findall(r"server (127\.0\.0\.1:\d) (fail_timeout=\d+s);", text) == [
+        (f"127.0.0.1:{port}", "fail_timeout=2s") for port in (1, 2, 3, 4)
+    ]
+    assert re.search(r"\$\{\w+\}", text) is None
+    assert "/tmp/" not in text.replace(str(tmp_path), "")
 
 
 def test_nginx_passes_each_path_on_to_its_room(gateway: str, rooms: dict[str, int]) -> None:

@@ -13,10 +13,12 @@ import uvicorn
 from rlt_client._sse import ServerSentEvent, parse
 from rlt_core.errors import StorageUnavailableError
 from rlt_core.schemas.jobs import Job, JobEvent, Progress
-from rlt_service.control.event_stream import PAGE, EventFeed, Leaving, Silence
+from rlt_service.control.event_stream import PAGE, EventFeed, Leaving, Seen, Silence
 from rlt_service.control.routes.events import encode_feed
+from rlt_service.control.shared_looks import SharedLooks
 from rlt_service.serve import LeavingServer
 from rlt_service.store.jobs import JobStore
+from rlt_service.store.ownership import VIEWER, Viewer, owner
 from tests.support.control import Control, check_problem, control_app
 
 SSE = {"Accept": "text/event-stream"}
@@ -152,6 +154,54 @@ def test_a_slow_reader_makes_the_server_hold_one_page_and_not_the_whole_history(
     assert jobs.pages == 1
     asyncio.run(read(PAGE + 1))
     assert jobs.pages == 1 + 2
+
+
+def test_readers_of_one_job_share_their_looks_and_each_gets_every_event(control: Control) -> None:
+    job = control.running_job()
+    jobs: Any = CountedJobs(control.services.jobs)
+    looks = SharedLooks[Seen]()
+
+    async def follow() -> list[int]:
+        feed = EventFeed(jobs=jobs, looks=looks, poll_s=0.2)
+        return [item.seq async for item in feed.follow(job.id, after_seq=0) if isinstance(item, JobEvent)]
+
+    async def all_of_them() -> list[list[int]]:
+        following = [asyncio.create_task(follow()) for _ in range(30)]
+        while jobs.pages < 30:  # each has looked once for itself
+            await asyncio.sleep(0.01)
+        following.pop().cancel()  # one that leaves takes nothing away from the others
+        control.services.jobs.finish(job.id, job.attempt, "succeeded")
+        return await asyncio.gather(*following)
+
+    assert asyncio.run(all_of_them()) == [[1, 2, 3]] * 29
+    # All wait together; a look or two more where the machine was slow to let one of them wait.
+    assert jobs.pages <= 30 + 10
+
+
+def test_readers_by_different_keys_share_no_look() -> None:
+    looks = SharedLooks[str | None]()
+
+    async def asked(key: str) -> str | None:
+        VIEWER.set(Viewer(key=key, sees_all=False))
+        return await looks.soon(owner, key="job", in_s=0.01)
+
+    async def both() -> list[str | None]:
+        return list(await asyncio.gather(asyncio.create_task(asked("a")), asyncio.create_task(asked("b"))))
+
+    assert asyncio.run(both()) == ["a", "b"]
+
+
+def test_a_look_that_fails_is_told_to_all_who_waited_for_it() -> None:
+    looks = SharedLooks[str]()
+
+    def broken() -> str:
+        raise StorageUnavailableError("the disk is full")
+
+    async def both() -> list[Any]:
+        waiting = [looks.soon(broken, key="job", in_s=0.01) for _ in range(2)]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(found) for found in asyncio.run(both())] == [StorageUnavailableError] * 2
 
 
 def test_a_server_that_is_asked_to_stop_says_so_to_its_streams(control: Control) -> None:

@@ -99,6 +99,13 @@ class Postgres:
                 self._process.wait()
             self._process = None
 
+    def crash(self) -> None:
+        """Have every process of the server end where it stands, as if each were killed; what was committed stays."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)  # its "immediate" shutdown
+            self._process.wait(timeout=20.0)
+            self._process = None
+
     def remove(self) -> None:
         """End the server and delete its files."""
         self.stop()

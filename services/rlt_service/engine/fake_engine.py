@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -64,6 +64,10 @@ class FakeOptions:
     """Of its tokenizer; others make another one."""
     delay_s: float = 0.0
     """Time that each completion and each score takes; a stream's pieces come evenly within it."""
+    completion_s: Callable[[int], float] | None = None
+    """Time of a completion by its number of tokens; None is `delay_s`."""
+    score_s: Callable[[int], float] | None = None
+    """Time of a score by its sequence's number of tokens; None is `delay_s`."""
     width: int = 4096
     """Sequences that are computed at the same time; more wait in the order in which they came, as inside vLLM."""
     max_running: int = MAX_RUNNING
@@ -244,6 +248,9 @@ class FakeEngine:
             for i in range(request.n)
         ]
 
+    def _delay_s(self, by_tokens: Callable[[int], float] | None, tokens: int) -> float:
+        return self._options.delay_s if by_tokens is None else by_tokens(tokens)
+
     async def _work(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         if self._silent_since_s is not None:
@@ -266,7 +273,8 @@ class FakeEngine:
             own=self._own,
         )
         async with self._gate.turn(flow), self._computing:
-            cached, delay_s = self._found("generate", request.prompt_token_ids, request)
+            cached, left = self._found("generate", request.prompt_token_ids, request)
+            delay_s = left * self._delay_s(self._options.completion_s, len(ids))
             if report is None:
                 await self._work(delay_s)
             else:
@@ -282,12 +290,12 @@ class FakeEngine:
     def _found(
         self, kind: str, token_ids: Sequence[int], request: GenerateRequest | SequenceScoreRequest
     ) -> tuple[int, float]:
-        """Give how many tokens need not be computed, and how long the rest takes."""
+        """Give how many tokens need not be computed, and the share of the work that the rest is."""
         if self._prefixes is None:
-            return 0, self._options.delay_s
+            return 0, 1.0
         version = None if request.adapter is None else request.adapter.version
         cached = self._prefixes.take(token_ids, under=(kind, request.cache_salt, version))
-        return cached, self._options.delay_s * (1 - cached / len(token_ids))
+        return cached, 1 - cached / len(token_ids)
 
     def _dice(self, request: GenerateRequest, *, index: int, seed: int) -> random.Random:
         """Make dice that depend on weights (not on their name), prompt, seed and index, and on nothing else."""
@@ -328,8 +336,8 @@ class FakeEngine:
 
     async def _score_one(self, request: SequenceScoreRequest, *, flow: Flow) -> SequenceScoreResult:
         async with self._gate.turn(flow), self._computing:
-            cached, delay_s = self._found("score", request.token_ids, request)
-            await self._work(delay_s)
+            cached, left = self._found("score", request.token_ids, request)
+            await self._work(left * self._delay_s(self._options.score_s, len(request.token_ids)))
         logprobs = rule_logprobs(
             request.token_ids,
             start=request.start,

@@ -36,7 +36,7 @@ async def job_events(
     last_event_id: LastEventId = None,
 ) -> Page[JobEvent] | Response:
     """Read the events of a job, oldest first; with `Accept: text/event-stream` follow them to the job's end."""
-    feed = EventFeed(jobs=services.jobs, leaving=services.leaving)
+    feed = EventFeed(jobs=services.jobs, leaving=services.leaving, looks=services.event_looks)
     if EVENT_STREAM not in accept:
         return await asyncio.to_thread(feed.page, job_id, after_seq=after, limit=limit)
     await asyncio.to_thread(services.jobs.get, job_id)  # an unknown job is a 404, not a stream
