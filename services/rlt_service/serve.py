@@ -20,6 +20,7 @@ from rlt_service import pauses
 from rlt_service.app import create_app, open_state
 from rlt_service.container import Services
 from rlt_service.dashboard.mounting import add_dashboard
+from rlt_service.engine.placement import check_placement
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import EngineHost
 from rlt_service.launch import port
@@ -54,6 +55,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def checked(settings: Settings) -> Settings:
     """Give settings that can be served, with the port that was chosen; raises RltError that says what to change."""
+    check_placement(settings)
     StateFolder(settings.home).prepare()
     # The app opens its state itself; here, its faults come without the server's traceback.
     database = Database(settings.database)

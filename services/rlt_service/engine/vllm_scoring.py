@@ -16,6 +16,7 @@ from rlt_core.errors import ConfigurationError, EngineUnavailableError
 from rlt_service.engine.protocol import SequenceScoreRequest, SequenceScoreResult
 from rlt_service.engine.scoring_variants import PLAIN, VARIANTS, ScoringVariant, VariantName
 from rlt_service.engine.self_check import CheckResult, check_scoring
+from rlt_service.engine.vllm_process import ask_workers
 from rlt_service.engine.vllm_state import RunningVllm
 
 RequestKey = tuple[tuple[int, ...], int, float, str | None]
@@ -29,7 +30,7 @@ def key_of(request: SequenceScoreRequest) -> RequestKey:
 
 async def read_variant(llm: AsyncLLM) -> ScoringVariant:
     """Ask the workers which runner they score in."""
-    names: set[VariantName] = set(await llm.collective_rpc("scoring_variant"))
+    names: set[VariantName] = {name for core in await ask_workers(llm, "scoring_variant") for name in core}
     (name,) = names
     return VARIANTS[name]
 
@@ -66,7 +67,8 @@ async def prove_scoring(running: RunningVllm) -> CheckResult:
         return token, found.logprob
 
     async def scored_positions() -> int:
-        return sum(await running.llm.collective_rpc("scored_positions"))
+        # Workers over which a layer is spread score the same positions; those of a pipeline, the last one alone.
+        return sum(max(core) for core in await ask_workers(running.llm, "scored_positions"))
 
     try:
         return await check_scoring(
