@@ -25,7 +25,7 @@ from rlt_core.errors import ConfigurationError
 from rlt_service.engine.placement import check_placement, visible_gpus
 from rlt_service.launch import port
 from rlt_service.listening import is_loopback
-from rlt_service.settings import Settings
+from rlt_service.settings import Settings, setting_of
 from rlt_service.store.faults import MIN_FREE_BYTES
 from rlt_service.store.migration import MIGRATIONS, newest_schema, schemas_of
 
@@ -60,7 +60,7 @@ def findings(home: Path | None = None) -> Iterator[Finding]:
         settings = Settings.model_validate({} if home is None else {"home": home})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = "RLT_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = setting_of(first["loc"])
         yield _finding("settings", "fail", f"{name} is {first['input']!r}: {first['msg']}", f"correct {name}")
         return
     settings = settings.model_copy(update={"home": settings.home.expanduser().absolute()})

@@ -27,7 +27,7 @@ from rlt_service.launch import port
 from rlt_service.launch.state_folder import StateFolder
 from rlt_service.listening import is_loopback
 from rlt_service.logs import set_up_logs
-from rlt_service.settings import Settings
+from rlt_service.settings import Settings, setting_of
 from rlt_service.store.database import Database
 from rlt_service.store.keys import KeyStore
 
@@ -46,8 +46,7 @@ def run(arguments: Sequence[str]) -> int:
         return serve(checked(settings))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = "_".join(str(part) for part in first["loc"])
-        _complain(f"RLT_{name.upper()} is {first['input']!r}: {first['msg']}")
+        _complain(f"{setting_of(first['loc'])} is {first['input']!r}: {first['msg']}")
     except RltError as error:
         _complain(error.detail)
     return 1

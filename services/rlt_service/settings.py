@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +15,11 @@ from rlt_core.schemas.jobs import QUEUE, StepKind
 from rlt_core.spans import STANDARD_VARIABLE
 from rlt_service.engine_layout import EngineLayout
 from rlt_service.store.job_rules import JobRules
+
+
+def setting_of(place: Sequence[int | str]) -> str:
+    """Name the variable that a fault of settings is in, and where in its value."""
+    return "/".join([f"RLT_{place[0]}".upper(), *map(str, place[1:])])
 
 
 class SourceSettings(BaseModel):

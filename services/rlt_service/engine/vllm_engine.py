@@ -60,10 +60,11 @@ from rlt_service.engine.request_checks import check_generate, check_score
 from rlt_service.engine.scoring_variants import PLAIN
 from rlt_service.engine.vllm_adapters import VllmAdapters
 from rlt_service.engine.vllm_arguments import EngineOptions
-from rlt_service.engine.vllm_process import ask_workers, read_process_ids, start_llm, stop_llm
+from rlt_service.engine.vllm_process import read_process_ids, start_llm, stop_llm
 from rlt_service.engine.vllm_requests import completion_of, delta_of, generation_params
 from rlt_service.engine.vllm_scoring import key_of, prove_scoring, read_variant, score_one
 from rlt_service.engine.vllm_state import RunningVllm
+from rlt_service.engine.vllm_workers import ask_workers
 from rlt_service.settings import Settings
 from rlt_tokens import load_codec
 

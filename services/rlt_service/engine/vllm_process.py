@@ -5,9 +5,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import psutil
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -19,6 +17,7 @@ from rlt_service.engine.cache_watch import CacheWatch
 from rlt_service.engine.patient_executor import PatientExecutor
 from rlt_service.engine.vllm_arguments import EngineOptions, engine_arguments
 from rlt_service.engine.vllm_start import Start
+from rlt_service.engine.vllm_workers import ask_workers
 
 _EXIT_S = 10.0
 _V2_BANNED_IDS = 1024  # vLLM 0.32, v1/worker/gpu/sample/logit_bias.py: a request with more ends the whole engine
@@ -44,14 +43,6 @@ async def start_llm(options: EngineOptions, *, watch: CacheWatch | None = None) 
             "The log above says more; RLT_DTYPE, RLT_MAX_MODEL_LEN, RLT_KV_CACHE_GIB and RLT_MAX_LORAS change "
             "what it needs, on GPUs also RLT_TEACHER_ENGINE and RLT_STUDENT_ENGINE."
         ) from error
-
-
-async def ask_workers(llm: AsyncLLM, method: str) -> Sequence[Sequence[Any]]:
-    """Ask every worker, and give their answers core by core: of several cores `collective_rpc` tells the first one's."""
-    if llm.vllm_config.parallel_config.data_parallel_size == 1:
-        return [await llm.collective_rpc(method)]
-    cores: Any = llm.engine_core
-    return await cores.call_utility_all_async("collective_rpc", method, None, (), None)
 
 
 async def read_process_ids(llm: AsyncLLM) -> tuple[psutil.Process, ...]:

@@ -16,8 +16,8 @@ from rlt_core.errors import ConfigurationError, EngineUnavailableError
 from rlt_service.engine.protocol import SequenceScoreRequest, SequenceScoreResult
 from rlt_service.engine.scoring_variants import PLAIN, VARIANTS, ScoringVariant, VariantName
 from rlt_service.engine.self_check import CheckResult, check_scoring
-from rlt_service.engine.vllm_process import ask_workers
 from rlt_service.engine.vllm_state import RunningVllm
+from rlt_service.engine.vllm_workers import ask_workers, positions_in
 
 RequestKey = tuple[tuple[int, ...], int, float, str | None]
 
@@ -67,8 +67,7 @@ async def prove_scoring(running: RunningVllm) -> CheckResult:
         return token, found.logprob
 
     async def scored_positions() -> int:
-        # Workers over which a layer is spread score the same positions; those of a pipeline, the last one alone.
-        return sum(max(core) for core in await ask_workers(running.llm, "scored_positions"))
+        return positions_in(await ask_workers(running.llm, "scored_positions"))
 
     try:
         return await check_scoring(
