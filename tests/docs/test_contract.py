@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.support.contract import DECLARED, RELEASED, declared, objections, released, written
+from rlt_core.schemas.jobs import SUBMITTED_SPEC
+from tests.support.contract import DECLARED, RELEASED, SPECS, declared, misread, objections, released, specs, written
 from tests.support.contract_breaks import breaks_between
 from tests.support.service import make_app
 
@@ -55,6 +56,29 @@ def test_the_contract_keeps_what_the_last_release_promised(tmp_path: Path) -> No
     found = breaks_between(released(), make_app(tmp_path).openapi())
     meant = declared(DECLARED.read_text(encoding="utf-8"))
     assert list(objections(found, meant)) == [], "docs/upgrading.md: keep it, or declare it"
+
+
+def test_specs_that_the_release_before_cannot_read_have_a_number_of_their_own() -> None:
+    """Its workers leave a greater SPEC_VERSION to newer ones; a spec with a field they do not know would fail."""
+    assert not misread(released()[SPECS], specs()), "raise SPEC_VERSION in rlt_core/schemas/jobs.py (docs/upgrading.md)"
+
+
+def test_other_specs_under_the_same_number_are_noticed_and_other_words_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = specs()
+    assert not misread(now, now)
+    assert misread(now, now | {"sha256": "0" * 64})
+    assert not misread(now, {"version": now["version"] + 1, "sha256": "0" * 64})
+
+    def changed(**fields: Any) -> Json:
+        schema = SUBMITTED_SPEC.json_schema()
+        schema["$defs"]["WarmupSpec"]["properties"]["target_name"] |= fields
+        monkeypatch.setattr("tests.support.contract.SUBMITTED_SPEC.json_schema", lambda: schema)
+        found = specs()
+        monkeypatch.undo()
+        return found
+
+    assert changed(description="other words") == now
+    assert changed(maxLength=3) != now
 
 
 def test_the_released_contract_is_written_as_a_release_writes_it() -> None:

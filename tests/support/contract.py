@@ -4,22 +4,26 @@ It refuses where something breaks that docs/openapi-breaks.toml does not declare
 were declared: their entries go then.
 """
 
+import hashlib
 import json
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rlt_core.schemas.jobs import SPEC_VERSION, SUBMITTED_SPEC
 from tests.support.contract_breaks import breaks_between
 from tests.support.service import make_app
 
 DOCS = Path(__file__).parents[2] / "docs"
 RELEASED = DOCS / "openapi.json"
 DECLARED = DOCS / "openapi-breaks.toml"
+SPECS = "x-rlt-specs"
+"""Where the file keeps what releases one apart go by when they read each other's jobs."""
 
 
 class DeclaredBreak(BaseModel):
@@ -58,6 +62,32 @@ def objections(found: Sequence[str], meant: Sequence[DeclaredBreak]) -> Iterator
             yield f"is declared in {DECLARED.name} and breaks nothing: {change}"
 
 
+def specs() -> dict[str, Any]:
+    """Say what the specs of jobs may hold, in short, and by which number a release tells that it can read them."""
+    said = json.dumps(_without_words(SUBMITTED_SPEC.json_schema()), sort_keys=True)
+    return {"version": SPEC_VERSION, "sha256": hashlib.sha256(said.encode()).hexdigest()}
+
+
+def misread(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Tell whether the release before would take today's specs for its own: they are others under its number."""
+    return now["sha256"] != before["sha256"] and now["version"] <= before["version"]
+
+
+def _without_words(schema: Any) -> Any:
+    """Leave out what changes nothing of what is taken; a property may be called so."""
+    if isinstance(schema, list):
+        return [_without_words(one) for one in cast(list[Any], schema)]
+    if not isinstance(schema, dict):
+        return schema
+    kept: dict[str, Any] = {}
+    for key, value in cast(dict[str, Any], schema).items():
+        if key in ("properties", "$defs"):
+            kept[key] = {name: _without_words(one) for name, one in value.items()}
+        elif key not in ("title", "description", "examples"):
+            kept[key] = _without_words(value)
+    return kept
+
+
 def written(document: dict[str, Any]) -> str:
     """Give the file of a document, the same for the same document."""
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -75,7 +105,7 @@ def main() -> int:
             return 1
         for entry in meant:
             sys.stdout.write(f"holds now, take its entry out of {DECLARED.name}: {entry.change}\n")
-    RELEASED.write_text(written(document), encoding="utf-8")
+    RELEASED.write_text(written(document | {SPECS: specs()}), encoding="utf-8")
     return 0
 
 

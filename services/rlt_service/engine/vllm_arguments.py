@@ -3,7 +3,7 @@
 Names as vLLM 0.32 has them (`EngineArgs`). What concerns GPUs was **not run** on any.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class EngineOptions:
     """Whether scores on a CPU in float32 are computed as transformers does."""
     banned_ids: tuple[int, ...]
     """What no generation may sample."""
-    layout: EngineLayout = EngineLayout()
+    layout: EngineLayout = field(default_factory=EngineLayout)
     """How it lies on GPUs; on CPUs nobody asks."""
 
 
