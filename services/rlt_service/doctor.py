@@ -27,7 +27,7 @@ from rlt_service.launch import port
 from rlt_service.listening import is_loopback
 from rlt_service.settings import Settings, setting_of
 from rlt_service.store.faults import MIN_FREE_BYTES
-from rlt_service.store.migration import MIGRATIONS, newest_schema, schemas_of
+from rlt_service.store.migration import known_schemas, may_use, newest_schema, schemas_of
 
 GIB: Final = 2**30
 LOW_FREE_BYTES: Final = 5 * GIB
@@ -182,14 +182,19 @@ def database(settings: Settings) -> Finding:
     try:
         with read_only.connect() as connection:
             schemas = schemas_of(connection)
+            foreign = schemas - known_schemas()
+            usable = may_use(connection, foreign)
             held = "keys" in read_only.dialect.get_table_names(connection)
             living = "SELECT count(*) FROM keys WHERE revoked_at IS NULL"
             keys = connection.scalar(text(living)) if held else 0
     finally:
         read_only.dispose()
-    newest, known = newest_schema(), {path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py")}
+    newest = newest_schema()
     seen = f"{shown}, schema {', '.join(sorted(schemas)) or 'none'}"
-    if foreign := schemas - known:
+    if usable:
+        seen = f"{seen}, of a newer RLT, beside which this one may run"
+        return _door(settings, keys=keys or 0, seen=seen, behind="install that version here too")
+    if foreign:
         return _finding(
             "database", "fail", f"{seen}: {', '.join(sorted(foreign))} is of a newer RLT", "install that version again"
         )
