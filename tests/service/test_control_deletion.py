@@ -1,5 +1,6 @@
 """Deleting a version: refused while it is used, saying by what; then gone for callers, never given again."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
