@@ -117,9 +117,12 @@ def test_a_field_and_a_value_of_the_real_contract_that_go_are_breaks() -> None:
         (thing(size={**THING["properties"]["size"], "default": 2}), "left out, it meant None, and now 2"),
         (thing(counts={"type": "object", "additionalProperties": False}), "fields of other names are not taken now"),
         ({**THING, "additionalProperties": False}, "body in requests: fields of other names are not taken now"),
-        (thing(size={"anyOf": [{"type": "integer", "exclusiveMinimum": 1}, {"type": "null"}], "default": None}), "exclu"),
+        (
+            thing(size={"anyOf": [{"type": "integer", "exclusiveMinimum": 1}, {"type": "null"}], "default": None}),
+            "exclusiveMinimum was None and is 1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_request_that_was_taken_and_is_not_any_more_is_a_break(change: Json, said: str) -> None:
     (found,) = asked(change)
     assert said in found
@@ -162,7 +165,9 @@ def test_a_request_may_take_more_and_an_answer_may_hold_less() -> None:
         size={"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}], "default": None},
     )
     assert asked({**wider, "required": []}) == []
-    narrower = thing(id={"type": "string", "pattern": "^[a-z]+$", "maxLength": 20}, size={"type": "integer", "minimum": 2})
+    narrower = thing(
+        id={"type": "string", "pattern": "^[a-z]+$", "maxLength": 20}, size={"type": "integer", "minimum": 2}
+    )
     assert told({**narrower, "required": ["id", "size"]}) == []
 
 

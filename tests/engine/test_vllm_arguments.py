@@ -1,4 +1,4 @@
-"""What vLLM is told about an engine, to the last argument. What concerns GPUs was held against vLLM's names, never run."""
+"""What vLLM is told about an engine, to the last argument; of GPUs held against vLLM's names alone, never run."""
 
 import ast
 import importlib.util
@@ -85,7 +85,10 @@ def test_an_engine_on_cpus_is_told_this_and_nothing_of_gpus() -> None:
         ({"data_parallel_size": 2}, {"data_parallel_size": 2}),
         ({"pipeline_parallel_size": 2}, {"pipeline_parallel_size": 2, **NOT_AHEAD}),
         (RAY | {"tensor_parallel_size": 16}, {**RAY, "tensor_parallel_size": 16, **NOT_AHEAD}),
-        (RAY | {"data_parallel_size": 2}, {**RAY, "data_parallel_size": 2, "data_parallel_backend": "ray", **NOT_AHEAD}),
+        (
+            RAY | {"data_parallel_size": 2},
+            {**RAY, "data_parallel_size": 2, "data_parallel_backend": "ray", **NOT_AHEAD},
+        ),
     ],
 )
 def test_an_engine_on_gpus_is_told_its_layout(layout: dict[str, Any], given: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""From one release to the next while it serves: the migration first, then both versions side by side on one database."""
+"""From one release to the next while it serves: the migration first, then both side by side on one database."""
 
 import contextlib
 import os
@@ -280,7 +280,9 @@ def check_all_is_there(client: Client, *, before: str, running: str, beyond: str
     assert sorted(name for name in made if name is not None) == [f"algebra@{number}" for number in range(1, 8)]
 
 
-def test_an_older_process_that_cannot_tell_the_newer_schema_refuses_to_start_and_says_why(older: Release, tmp_path: Path) -> None:
+def test_an_older_process_that_cannot_tell_the_newer_schema_refuses_to_start_and_says_why(
+    older: Release, tmp_path: Path
+) -> None:
     schemas = [path.name[:4] for path in (older.root / MIGRATIONS.relative_to(ROOT) / "versions").glob("[0-9]*.py")]
     if max(schemas) >= OLDEST_READER:
         pytest.skip("the release before may start on this schema: tests/store/test_newer_rows.py")

@@ -1,7 +1,7 @@
 """Own what a newer OpenAPI document no longer keeps of an older one's promise: operation by operation. Pure.
 
-Promised are paths, parameters, bodies, answers, their headers, and what needs a key. Not promised are names of operations
-(`operationId`), descriptions, examples, links, and which refusals there are besides their form.
+Promised are paths, parameters, bodies, answers, their headers, and what needs a key. Not promised are names of
+operations (`operationId`), descriptions, examples, links, and which refusals there are besides their form.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

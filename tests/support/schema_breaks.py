@@ -2,7 +2,8 @@
 
 What is asked of callers (`asked`): all that was taken is taken still, and means the same where a caller leaves it out.
 What they are told (`told`): all fields that came still come, and nothing comes that could not come before but new
-fields, new values of an enumeration, and new members of a union of objects: callers are to take these (docs/upgrading.md).
+fields, new values of an enumeration, and new members of a union of objects: callers are to take these
+(docs/upgrading.md).
 `not`, `if`, `patternProperties` and the like, which the contract does not use, are not looked at.
 """
 

@@ -22,7 +22,7 @@ def layout_of(settings: Settings, base_model: str) -> EngineLayout:
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> int:
-    """Count the NVIDIA GPUs that this process may use: those of the machine, or what CUDA_VISIBLE_DEVICES names of them.
+    """Count NVIDIA's GPUs that this process may use: the machine's, or what CUDA_VISIBLE_DEVICES names of them.
 
     As CUDA reads it: what comes after the first name that is no GPU does not count.
     """
@@ -67,8 +67,8 @@ def check_model(layout: EngineLayout, config: Mapping[str, Any], *, base_model: 
     heads, layers = config.get("num_attention_heads"), config.get("num_hidden_layers")
     if isinstance(heads, int) and heads % layout.tensor_parallel_size:
         raise ConfigurationError(
-            f"{base_model} has {heads} attention heads, which tensor_parallel_size = {layout.tensor_parallel_size} does "
-            "not divide: choose a size that does (RLT_TEACHER_ENGINE, RLT_STUDENT_ENGINE)"
+            f"{base_model} has {heads} attention heads, which tensor_parallel_size = {layout.tensor_parallel_size} "
+            "does not divide: choose a size that does (RLT_TEACHER_ENGINE, RLT_STUDENT_ENGINE)"
         )
     if isinstance(layers, int) and layers < layout.pipeline_parallel_size:
         raise ConfigurationError(
@@ -104,8 +104,8 @@ def _check_one(name: str, layout: EngineLayout, *, gpus: int, has_ray: Callable[
         return
     if not gpus:
         raise ConfigurationError(
-            f"{name} lays an engine out on GPUs ({layout.sizes}), and vLLM may use none here (NVIDIA's, in /dev, of which "
-            "CUDA_VISIBLE_DEVICES chooses; its build for CPUs uses none): on CPUs leave it out"
+            f"{name} lays an engine out on GPUs ({layout.sizes}), and vLLM may use none here (NVIDIA's, in /dev, of "
+            "which CUDA_VISIBLE_DEVICES chooses; its build for CPUs uses none): on CPUs leave it out"
         )
     if layout.gpus > gpus:
         raise ConfigurationError(

@@ -1,7 +1,8 @@
 """Ask the workers of a vLLM engine, all of them. Leans on the inside of vLLM 0.32; vLLM is not imported.
 
-`AsyncLLM.collective_rpc` has every core of a data-parallel engine ask its workers, and tells what the first one's said:
-`DPLBAsyncMPClient.call_utility_async` keeps no other. Its `call_utility_all_async` does. **Not run** with several cores.
+`AsyncLLM.collective_rpc` has every core of a data-parallel engine ask its workers, and tells what the first one's
+said: `DPLBAsyncMPClient.call_utility_async` keeps no other. Its `call_utility_all_async` does. **Not run** with several
+cores.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Own the mark by which code of an older release knows that it may use a newer database: while an installation is upgraded.
+"""Own the mark by which an older release knows that it may use a newer database, while an installation is upgraded.
 
-It says "SCHEMA may be used by the code of OLDEST on", and holds for that schema alone. It is no table, since the code that
-reads it is older than whatever a migration makes: SQLite keeps it as `user_version`, Postgres as the comment on alembic's
+It says "SCHEMA may be used by the code of OLDEST on", and holds for that schema alone. It is no table: the code that
+reads it is older than what a migration makes. SQLite keeps it as `user_version`, Postgres as the comment on alembic's
 table. Both come and go with the migration's transaction, and backups hold them.
 """
 
@@ -10,15 +10,15 @@ import re
 from sqlalchemy import Connection, text
 
 OLDEST_READER = "0011"
-"""The oldest schema whose code may use a database of this release. A migration that takes away or renames what older code
-reads or writes raises it, to a schema whose code does neither (docs/upgrading.md)."""
+"""The oldest schema whose code may use a database of this release. A migration that takes away or renames what older
+code reads or writes raises it, to a schema whose code does neither (docs/upgrading.md)."""
 MARK = "alembic_version"
 """The table in which alembic keeps which schema a database has."""
 _FORM = re.compile(r"(\d{4}) from (\d{4})")
 
 
 def note_readers(connection: Connection, *, schema: str, oldest: str = OLDEST_READER) -> None:
-    """Mark a database of `schema` as one that the code of `oldest` on may use; a schema before that by its own alone."""
+    """Mark a database of `schema` as one that the code of `oldest` on may use; an earlier one is its own code's."""
     said = f"{schema} from {min(schema, oldest)}"
     if _FORM.fullmatch(said) is None:
         raise ValueError(f"schemas have four figures: {said!r}")
