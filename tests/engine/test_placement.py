@@ -108,9 +108,9 @@ def test_an_engine_that_fits_is_taken_and_with_ray_this_hosts_gpus_do_not_count(
 def test_two_engines_on_one_gpu_say_how_they_share_it() -> None:
     with pytest.raises(ConfigurationError, match=r"share GPU 0 and take 0\.92 and 0\.92"):
         check(2, **TWO_BASES)
+    first, second = lay(gpu_memory_utilization=0.6, tensor_parallel_size=2), {"gpu_memory_utilization": 0.5}
     with pytest.raises(ConfigurationError, match=r"share GPU 1 and take 0\.6 and 0\.5"):
-        first = lay(gpu_memory_utilization=0.6, tensor_parallel_size=2)
-        check(2, **TWO_BASES, teacher_engine=first, student_engine=lay(gpu_memory_utilization=0.5, device_ids=[1]))
+        check(2, **TWO_BASES, teacher_engine=first, student_engine=lay(**second, device_ids=[1]))
     check(2, **TWO_BASES, teacher_engine=lay(gpu_memory_utilization=0.5))
     check(2, **TWO_BASES, student_engine=lay(device_ids=[1]))
 

@@ -103,9 +103,7 @@ class Installation:
         self.broker.stop()
 
     def said(self) -> str:
-        return "\n".join(
-            f"{log.name}:\n{log.read_text(errors='replace')[-2500:]}" for log in self.folder.glob("*.log")
-        )
+        return "\n".join(f"{log.name}:\n{log.read_text(errors='replace')[-2500:]}" for log in self.folder.glob("*.log"))
 
 
 @contextlib.contextmanager

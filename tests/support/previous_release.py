@@ -68,9 +68,7 @@ def _before_the_newest_schema() -> str:
 def _git(*words: str) -> str:
     """Run git on this repository; empty where it does not answer, or is not there."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=60, check=False
-        )
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=60, check=False)
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -38,7 +38,7 @@ def schemas_of(connection: Connection) -> set[str]:
 
 
 def may_use(connection: Connection, schemas: set[str]) -> bool:
-    """Tell whether this code may use a database of a schema that it does not know: the next release's, which said so."""
+    """Tell whether this code may use a database of a schema not known to it: the next release's, which said so."""
     if len(schemas) != 1:
         return False
     oldest = oldest_reader(connection, schema=next(iter(schemas)))
