@@ -31,7 +31,7 @@ from tests.support.waiting import SELDOM_S, wait_until
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
 LEASE_S = 3.0
-ROWS = [{"question": f"{a} + 1?", "solution": str(a + 1)} for a in range(4)]
+ROWS = [{"question": f"{a} + 1?", "solution": str(a + 1), "reasoning_trace": "Count on."} for a in range(4)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,9 @@ class _Contract:
     def __init__(self, old: Document, new: Document) -> None:
         self._old = old
         self._new = new
-        schemas = [document.get("components", {}).get("schemas", {}) for document in (old, new)]
-        self._asked = SchemaBreaks(*schemas, "asked")
-        self._told = SchemaBreaks(*schemas, "told")
+        before, after = (document.get("components", {}).get("schemas", {}) for document in (old, new))
+        self._asked = SchemaBreaks(before, after, "asked")
+        self._told = SchemaBreaks(before, after, "told")
 
     def breaks(self) -> Iterator[str]:
         for path, methods in self._old["paths"].items():
