@@ -1,4 +1,4 @@
-"""Guards of the service: calls sent twice, serving, security, back-up and migration. Data only."""
+"""Guards of the service: calls sent twice, serving, security, back-up and upgrade. Data only."""
 
 from benchmarks.reliability.guard import Guard
 
@@ -370,6 +370,17 @@ SERVICE_GUARDS = (
         tests={
             "tests/store/test_sqlite_migrations.py"
             "::test_a_migration_that_is_killed_anywhere_has_changed_nothing_and_the_next_one_does_all": "assert"
+        },
+    ),
+    Guard(
+        name="newer-schema",
+        section="backup and upgrade",
+        promise="a database that a newer release wrote is left alone",
+        file="services/rlt_service/store/migration.py",
+        old="    if foreign := current - {revision.revision for revision in script.walk_revisions()}:\n",
+        new="    if foreign := set():\n",
+        tests={
+            "tests/store/test_migrations.py::test_a_schema_of_a_newer_release_is_refused_with_its_number[sqlite]": ""
         },
     ),
 )

@@ -53,14 +53,16 @@ def migrate(connection: Connection) -> None:
     current = schemas_of(connection)
     if current == {newest_schema()} or may_use(connection, current - known_schemas()):
         return
-    if foreign := current - known_schemas():
-        raise ConfigurationError(
-            f"The database was written by a newer RLT (schema {', '.join(sorted(foreign))}; this one knows up to "
-            f"{newest_schema()}). Install that version again, or name another database."
-        )
     from alembic import command
+    from alembic.script import ScriptDirectory
 
     config = migration_config(connection)
+    script = ScriptDirectory.from_config(config)
+    if foreign := current - {revision.revision for revision in script.walk_revisions()}:
+        raise ConfigurationError(
+            f"The database was written by a newer RLT (schema {', '.join(sorted(foreign))}; this one knows up to "
+            f"{script.get_current_head()}). Install that version again, or name another database."
+        )
     try:
         command.upgrade(config, "head")
     except SQLAlchemyError as error:
