@@ -44,7 +44,7 @@ TOOLED := $(TOOLS)/.installed
 # Three for two cores: many tests wait.
 IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup up demo docs test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large bench-scale bench-topology experiment-rl experiment-distill tools audit wheel image-steps lock-images lock-tools lint types contracts format lock
+.PHONY: help setup up demo docs test check fast slow real fuzz chaos guards exact bench-score bench-explain bench-swap bench-train bench-collect bench-large bench-scale bench-topology experiment-rl experiment-distill tools audit openapi wheel image-steps lock-images lock-tools lint types contracts format lock
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -146,6 +146,9 @@ $(TOOLED): requirements/tools.lock.txt
 
 audit: $(LOCKED) $(TOOLED) ## Licences, bills of materials, advisories, code and secrets (4 minutes; AUDIT=--strict)
 	@$(BIN)/python -m benchmarks.supply_chain --tools $(TOOLS) --sboms $(RLT_HOME)/sboms --out docs/results/supply-chain.json $(AUDIT)
+
+openapi: $(LOCKED) ## Write docs/openapi.json, at a release; refuses what breaks callers and is not declared (docs/upgrading.md)
+	@$(BIN)/python -m tests.support.contract
 
 wheel: $(LOCKED) ## Build the wheel into dist/
 	@$(BIN)/python -m hatchling build --target wheel --directory dist

@@ -23,11 +23,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rlt_core.errors import ConfigurationError, StorageUnavailableError
 from rlt_core.schemas.jobs import QUEUE
+from rlt_service.engine.placement import check_placement, engine_gpus
 from rlt_service.launch import port
 from rlt_service.listening import is_loopback
-from rlt_service.settings import Settings
+from rlt_service.settings import Settings, setting_of
 from rlt_service.store.faults import MIN_FREE_BYTES
-from rlt_service.store.migration import MIGRATIONS, newest_schema, schemas_of
+from rlt_service.store.migration import known_schemas, may_use, newest_schema, schemas_of
 from rlt_service.store.objects import ObjectStore
 
 GIB: Final = 2**30
@@ -61,7 +62,7 @@ def findings(home: Path | None = None) -> Iterator[Finding]:
         settings = Settings.model_validate({} if home is None else {"home": home})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = "RLT_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = setting_of(first["loc"])
         yield _finding("settings", "fail", f"{name} is {first['input']!r}: {first['msg']}", f"correct {name}")
         return
     settings = settings.model_copy(update={"home": settings.home.expanduser().absolute()})
@@ -129,13 +130,19 @@ def cores(settings: Settings) -> Finding:
 
 
 def engine(settings: Settings) -> Finding:
-    """Say whether the engine's library is installed."""
+    """Say whether the engine's library is installed, and whether the engines fit on this machine's GPUs."""
     if settings.engine == "fake":
         return _finding("engine", "warn", "fake: a stand-in that computes nothing", "unset RLT_ENGINE for a real one")
     found = _version("vllm")
     if found is None:
         return _finding("engine", "fail", "vllm is not installed", "pip install 'rlt[serve,train,cpu]' (or gpu)")
-    return _finding("engine", "ok", f"vllm {found}, {'a GPU' if Path('/dev/nvidia0').exists() else 'no NVIDIA GPU'}")
+    gpus = engine_gpus()
+    seen = f"vllm {found}, which may use {gpus or 'no'} NVIDIA GPU{'s' if gpus > 1 else ''}"
+    try:
+        check_placement(settings)
+    except ConfigurationError as error:
+        return _finding("engine", "fail", f"{seen}; {error}", "change RLT_TEACHER_ENGINE or RLT_STUDENT_ENGINE")
+    return _finding("engine", "ok", seen)
 
 
 def trainer(settings: Settings) -> Finding:
@@ -179,14 +186,19 @@ def database(settings: Settings) -> Finding:
     try:
         with read_only.connect() as connection:
             schemas = schemas_of(connection)
+            foreign = schemas - known_schemas()
+            usable = may_use(connection, foreign)
             held = "keys" in read_only.dialect.get_table_names(connection)
             living = "SELECT count(*) FROM keys WHERE revoked_at IS NULL"
             keys = connection.scalar(text(living)) if held else 0
     finally:
         read_only.dispose()
-    newest, known = newest_schema(), {path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py")}
+    newest = newest_schema()
     seen = f"{shown}, schema {', '.join(sorted(schemas)) or 'none'}"
-    if foreign := schemas - known:
+    if usable:
+        seen = f"{seen}, of a newer RLT, beside which this one may run"
+        return _door(settings, keys=keys or 0, seen=seen, behind="install that version here too")
+    if foreign:
         return _finding(
             "database", "fail", f"{seen}: {', '.join(sorted(foreign))} is of a newer RLT", "install that version again"
         )

@@ -20,13 +20,14 @@ from rlt_service import pauses
 from rlt_service.app import create_app, open_state
 from rlt_service.container import Services
 from rlt_service.dashboard.mounting import add_dashboard
+from rlt_service.engine.placement import check_placement
 from rlt_service.engine.protocol import Engine, Weights
 from rlt_service.engine_host import EngineHost
 from rlt_service.launch import port
 from rlt_service.launch.state_folder import StateFolder
 from rlt_service.listening import is_loopback
 from rlt_service.logs import set_up_logs
-from rlt_service.settings import Settings
+from rlt_service.settings import Settings, setting_of
 from rlt_service.store.database import Database
 from rlt_service.store.keys import KeyStore
 
@@ -45,8 +46,7 @@ def run(arguments: Sequence[str]) -> int:
         return serve(checked(settings))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = "_".join(str(part) for part in first["loc"])
-        _complain(f"RLT_{name.upper()} is {first['input']!r}: {first['msg']}")
+        _complain(f"{setting_of(first['loc'])} is {first['input']!r}: {first['msg']}")
     except RltError as error:
         _complain(error.detail)
     return 1
@@ -54,6 +54,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def checked(settings: Settings) -> Settings:
     """Give settings that can be served, with the port that was chosen; raises RltError that says what to change."""
+    check_placement(settings)
     StateFolder(settings.home).prepare()
     # The app opens its state itself; here, its faults come without the server's traceback.
     database = Database(settings.database)

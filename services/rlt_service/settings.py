@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,13 @@ from rlt_core.log_records import LogFormat
 from rlt_core.schemas.base import Name, Role
 from rlt_core.schemas.jobs import QUEUE, StepKind
 from rlt_core.spans import STANDARD_VARIABLE
+from rlt_service.engine_layout import EngineLayout
 from rlt_service.store.job_rules import JobRules
+
+
+def setting_of(place: Sequence[int | str]) -> str:
+    """Name the variable that a fault of settings is in, and where in its value."""
+    return "/".join([f"RLT_{place[0]}".upper(), *map(str, place[1:])])
 
 
 class SourceSettings(BaseModel):
@@ -81,6 +88,12 @@ class Settings(BaseSettings):
     """Room for keys and values on a CPU, GiB."""
     max_full_engines: int = Field(default=2, ge=1, le=64)
     """Fully trained versions in memory at once, each with an engine as large as the base's."""
+    teacher_engine: EngineLayout = EngineLayout()
+    """How the teacher's engine lies on GPUs, in vLLM's names, as {"tensor_parallel_size": 4, "gpu_memory_utilization":
+    0.8}; what is left out is one GPU (docs/how-to/gpus.md)."""
+    student_engine: EngineLayout | None = None
+    """The same for the student's engine, where it has one of its own (`student_model`, or a process that does not play
+    the teacher); null is as the teacher's."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on CPUs, where scores are exact to 1e-4, bfloat16 on GPUs."""
     scoring_math: Literal["exact", "fast"] = "exact"

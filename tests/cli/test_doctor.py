@@ -12,6 +12,7 @@ import pytest
 from rlt_client.cli.exit_codes import ExitCode
 from rlt_service.access.command import run as keys
 from rlt_service.doctor import Finding, findings
+from rlt_service.store.migration import newest_schema
 from tests.cli.conftest import Rlt
 from tests.support.schema import lay_schema
 
@@ -68,6 +69,15 @@ def test_a_database_of_a_newer_version_is_a_fault_and_an_older_one_a_warning(hom
         seen = found(home)["database"]
         assert seen["status"] == status, seen
         assert do in seen["do"]
+
+
+def test_a_newer_database_that_this_version_may_use_is_a_warning(home: Path) -> None:
+    lay_schema(home)
+    with closing(sqlite3.connect(home / "rlt.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9998'")
+        connection.execute(f"PRAGMA user_version = 9998{newest_schema()}")
+    seen = found(home)["database"]
+    assert (seen["status"], seen["do"]) == ("warn", "install that version here too")
 
 
 def test_a_file_that_is_no_database_is_a_finding_and_the_others_go_on(home: Path) -> None:

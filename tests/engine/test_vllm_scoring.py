@@ -30,6 +30,8 @@ INFO = EngineInfo(
 class Double:
     """In AsyncLLM's place: answers by a rule, and notes what it was asked."""
 
+    vllm_config = SimpleNamespace(parallel_config=SimpleNamespace(data_parallel_size=1))
+
     def __init__(self, answer: Callable[[Any, list[int]], Any], *, variants: tuple[str, ...] = ("v2",)) -> None:
         self.answer = answer
         self.asked: list[Any] = []

@@ -448,6 +448,18 @@ def test_all_attempts_train_against_the_same_student_though_its_alias_moves(site
     assert [each["student_version"] for each in told] == ["tiny@0", "tiny@0"]
 
 
+def test_an_attempt_goes_on_against_the_student_of_the_one_that_a_newer_worker_began(site: Site) -> None:
+    job = site.submit_rl("crash-once")
+    site.run_one()
+    told = site.artifacts.job_file(job.id, 1)
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"since_the_next_release": {"a": 1}}))
+    site.submit("ok", role="student", target_name="other", priority=100)
+    site.run_one()
+    site.registry.move_alias("student", "default", "other@1", expected="tiny@0", reason="in between")
+    site.run_one()
+    assert json.loads(site.artifacts.job_file(job.id, 2).read_text())["student_version"] == "tiny@0"
+
+
 def test_all_attempts_train_against_the_same_students_where_several_are_named(site: Site) -> None:
     first = site.submit("ok", role="student", target_name="other")
     site.run_one()

@@ -60,12 +60,17 @@ def test_a_models_own_code_is_never_run() -> None:
     of_models = [(path, call) for path, call in read if not is_of_adapters(call)]
     assert len(of_models) >= 4
     assert [path for path, call in of_models if flag(call, "trust_remote_code") is not False] == []
-    [engine] = [
-        node
-        for node in ast.walk(TREES["services/rlt_service/engine/vllm_process.py"])
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "AsyncEngineArgs"
+    told = [
+        (key.value, getattr(value, "value", None))
+        for node in ast.walk(TREES["services/rlt_service/engine/vllm_arguments.py"])
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant)
     ]
-    assert (flag(engine, "trust_remote_code"), flag(engine, "enable_log_requests")) == (False, False)
+    assert [pair for pair in told if pair[0] in ("trust_remote_code", "enable_log_requests")] == [
+        ("enable_log_requests", False),
+        ("trust_remote_code", False),
+    ]
 
 
 def is_of_adapters(call: ast.Call) -> bool:

@@ -1,5 +1,6 @@
 """Deleting a version: refused while it is used, saying by what; then gone for callers, never given again."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,7 +125,10 @@ def test_what_a_waiting_job_names_stays_until_it_ends(control: Control, field: s
     assert delete(control, newer).status_code == 200
 
 
-def test_what_a_running_attempt_was_told_stays_though_its_alias_has_moved(control: Control) -> None:
+@pytest.mark.parametrize("more", [{}, {"since_the_next_release": 1}])
+def test_what_a_running_attempt_was_told_stays_though_its_alias_has_moved(
+    control: Control, more: dict[str, Any]
+) -> None:
     versions = {role: control.version(f"told-{role}") for role in ("teacher", "student", "served")}
     job = control.running_job(teacher="default", target_name="told")
     assert not isinstance(job.spec, PipelineSpec)
@@ -143,7 +147,7 @@ def test_what_a_running_attempt_was_told_stays_though_its_alias_has_moved(contro
         format_id="stratos@1",
         **cast("dict[str, Any]", {f"{role}_version": version for role, version in versions.items()}),
     )
-    path.write_text(told.model_dump_json())
+    path.write_text(json.dumps(told.model_dump(mode="json") | more))
     for version in versions.values():
         check_in_use(control, version, by=f"{job.id}, which is running")
     control.services.jobs.finish(job.id, job.attempt, "cancelled")

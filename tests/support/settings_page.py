@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from rlt_service.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -37,6 +39,8 @@ def _rows() -> Iterator[str]:
 def _shown(value: object) -> str:
     if isinstance(value, Path):
         return str(value).replace(str(Path.home()), "~")
+    if isinstance(value, BaseModel):
+        return value.model_dump_json(exclude_defaults=True)
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -110,7 +110,8 @@ class GPUScoringWorker(Worker):
     """
 
     def _make_model_runner(self) -> GPUModelRunner:
-        _end_with_owner()
+        if not is_of_ray(self.vllm_config):
+            _end_with_owner()
         if self.use_v2_model_runner:
             return super()._make_model_runner()
         return ScoringGPUModelRunner(self.vllm_config, self.device)
@@ -134,15 +135,23 @@ class GPUScoringWorker(Worker):
         """Put a folder's weights in place of this worker's; called over collective_rpc."""
         take_up(self, Path(folder))
 
-    def process_ids(self) -> tuple[int, int]:
-        """Name this process and its parent, the engine's core; called over collective_rpc."""
-        return os.getpid(), os.getppid()
+    def process_ids(self) -> tuple[int, ...]:
+        """Name this process and its parent, the engine's core; called over collective_rpc.
+
+        Ray's workers name none: they may be on other hosts, and their parent is Ray.
+        """
+        return () if is_of_ray(self.vllm_config) else (os.getpid(), os.getppid())
 
 
 def wants_exact_math(config: VllmConfig) -> bool:
     """Tell whether scores are computed as transformers does: as asked, and in float32, which alone is exact."""
     asked: Any = config.additional_config
     return config.model_config.dtype == torch.float32 and bool(asked.get(EXACT_KEY, False))
+
+
+def is_of_ray(config: VllmConfig) -> bool:
+    """Tell whether Ray started the workers, and ends them with the engine's core."""
+    return config.parallel_config.distributed_executor_backend == "ray"
 
 
 def _end_with_owner() -> None:

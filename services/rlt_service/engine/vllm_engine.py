@@ -41,6 +41,7 @@ from rlt_service.engine.gate import Gate, current_flow
 from rlt_service.engine.machine import choose_dtype, choose_max_running
 from rlt_service.engine.models import resolve_model
 from rlt_service.engine.pieces import Pieces, Report
+from rlt_service.engine.placement import check_model, layout_of
 from rlt_service.engine.protocol import (
     AdapterRef,
     Completion,
@@ -58,10 +59,12 @@ from rlt_service.engine.pulse import Pulse
 from rlt_service.engine.request_checks import check_generate, check_score
 from rlt_service.engine.scoring_variants import PLAIN
 from rlt_service.engine.vllm_adapters import VllmAdapters
-from rlt_service.engine.vllm_process import EngineOptions, read_process_ids, start_llm, stop_llm
+from rlt_service.engine.vllm_arguments import EngineOptions
+from rlt_service.engine.vllm_process import read_process_ids, start_llm, stop_llm
 from rlt_service.engine.vllm_requests import completion_of, delta_of, generation_params
 from rlt_service.engine.vllm_scoring import key_of, prove_scoring, read_variant, score_one
 from rlt_service.engine.vllm_state import RunningVllm
+from rlt_service.engine.vllm_workers import ask_workers
 from rlt_service.settings import Settings
 from rlt_tokens import load_codec
 
@@ -110,7 +113,7 @@ class VllmEngine:
         processes: tuple[psutil.Process, ...] = ()
         try:
             processes = await read_process_ids(llm)
-            pulse = Pulse(lambda: llm.collective_rpc("process_ids"), patience_s=settings.engine_patience_s)
+            pulse = Pulse(lambda: ask_workers(llm, "process_ids"), patience_s=settings.engine_patience_s)
             self._running = RunningVllm(
                 llm=llm,
                 processes=processes,
@@ -317,7 +320,8 @@ def _sizes(
     settings: Settings, weights: Weights, *, base: Path, base_config: dict[str, Any], codec: SequenceCodec
 ) -> tuple[EngineOptions, AdapterRules]:
     """Fit the settings to the model and the machine; raises ConfigurationError for a model of another kind."""
-    full = weights.full
+    full, layout = weights.full, layout_of(settings, weights.base_model)
+    check_model(layout, base_config, base_model=weights.base_model)
     max_rank = settings.max_lora_rank if full is None else 1  # adapters belong to bases
     max_loras = settings.max_loras if full is None else 1
     try:
@@ -341,6 +345,7 @@ def _sizes(
         kv_cache_bytes=int(settings.kv_cache_gib * 2**30),
         exact_math=settings.scoring_math == "exact",
         banned_ids=banned_ids,
+        layout=layout,
     )
     return options, rules
 

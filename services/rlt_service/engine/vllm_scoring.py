@@ -17,6 +17,7 @@ from rlt_service.engine.protocol import SequenceScoreRequest, SequenceScoreResul
 from rlt_service.engine.scoring_variants import PLAIN, VARIANTS, ScoringVariant, VariantName
 from rlt_service.engine.self_check import CheckResult, check_scoring
 from rlt_service.engine.vllm_state import RunningVllm
+from rlt_service.engine.vllm_workers import ask_workers, positions_in
 
 RequestKey = tuple[tuple[int, ...], int, float, str | None]
 
@@ -29,7 +30,7 @@ def key_of(request: SequenceScoreRequest) -> RequestKey:
 
 async def read_variant(llm: AsyncLLM) -> ScoringVariant:
     """Ask the workers which runner they score in."""
-    names: set[VariantName] = set(await llm.collective_rpc("scoring_variant"))
+    names: set[VariantName] = {name for core in await ask_workers(llm, "scoring_variant") for name in core}
     (name,) = names
     return VARIANTS[name]
 
@@ -66,7 +67,7 @@ async def prove_scoring(running: RunningVllm) -> CheckResult:
         return token, found.logprob
 
     async def scored_positions() -> int:
-        return sum(await running.llm.collective_rpc("scored_positions"))
+        return positions_in(await ask_workers(running.llm, "scored_positions"))
 
     try:
         return await check_scoring(

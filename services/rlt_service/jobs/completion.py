@@ -25,6 +25,7 @@ from rlt_service.jobs.preparation import service_url
 from rlt_service.jobs.promotion import Promoter
 from rlt_service.settings import Settings
 from rlt_service.store.datasets import DatasetStore
+from rlt_service.store.documents import read_document
 from rlt_service.store.faults import storage_faults
 from rlt_service.store.jobs import JobStore
 from rlt_service.store.measured import MeasuredStore
@@ -129,7 +130,7 @@ class Completion:
     def _collected(self, job: Job, made: Dataset) -> JobResult:
         """Name the dataset, with what the trainer told of it: also where that was in an earlier attempt."""
         events = self.jobs.newest(job.id, type_="collected", limit=1)
-        told = CollectedEvent.model_validate({"path": "", **events[0].data}) if events else None
+        told = read_document(CollectedEvent, {"path": "", **events[0].data}) if events else None
         if told is None:
             return JobResult(dataset=made.id)
         return JobResult(dataset=made.id, cost=in_common_words(told.cost), counts=told.counts, skipped=told.skipped)

@@ -169,7 +169,7 @@ class Preparation:
         for attempt in range(1, job.attempt):
             try:
                 text = self.artifacts.job_file(job.id, attempt).read_text(encoding="utf-8")
-                return TrainerJob.model_validate_json(text)
+                return TrainerJob.model_validate_json(text, extra="ignore")  # a newer worker may have told it more
             except (OSError, ValidationError):
                 continue
         return None

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from rlt_core.errors import RltError
 from rlt_service.launch.screen import Screen
 from rlt_service.launch.tree import Tree
-from rlt_service.settings import Settings
+from rlt_service.settings import Settings, setting_of
 
 
 def run(**options: object) -> int:
@@ -15,8 +15,9 @@ def run(**options: object) -> int:
         return Tree(_settings(options), screen=screen).run()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = "_".join(str(part) for part in first["loc"])
-        screen.error(f"RLT_{name.upper()} (or --{name.replace('_', '-')}) is {first['input']!r}: {first['msg']}")
+        name, *inside = (str(part) for part in first["loc"])
+        option = "" if inside else f" (or --{name.replace('_', '-')})"
+        screen.error(f"{setting_of(first['loc'])}{option} is {first['input']!r}: {first['msg']}")
     except RltError as error:
         screen.error(error.detail)
     return 1

@@ -149,7 +149,7 @@ def _attempt_versions(artifacts: ArtifactStore, job: JobRow) -> set[str | None]:
     if job.status != "running":
         return set()
     try:
-        told = TrainerJob.model_validate_json(artifacts.job_file(job.id, job.attempt).read_bytes())
+        told = TrainerJob.model_validate_json(artifacts.job_file(job.id, job.attempt).read_bytes(), extra="ignore")
     except (OSError, ValueError):  # not prepared yet: then its names decide
         return set()
     return {

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from rlt_core.errors import NotFoundError
 from rlt_core.schemas.base import Page
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
+from rlt_service.store.documents import read_document
 from rlt_service.store.ownership import visible
 from rlt_service.store.tables import EvaluationRowTable, EvaluationTable
 from rlt_service.store.version_owners import maker
@@ -43,7 +44,7 @@ def get(session: Session, evaluation_id: str) -> Evaluation:
         raise NotFoundError(
             f"{evaluation_id} measured {row.after} alone, and compares it with no other version.", param="/evaluation"
         )
-    return Evaluation.model_validate(row.body)
+    return read_document(Evaluation, row.body)
 
 
 def find(session: Session, evaluation_id: str) -> EvaluationTable:
@@ -67,14 +68,14 @@ def latest(session: Session, *, before: str, after: str, student: str | None = N
     if student is not None:
         query = query.where(EvaluationTable.body["student"].as_string() == student)
     row = session.scalar(query.order_by(EvaluationTable.ordinal.desc()).limit(1))
-    return Evaluation.model_validate(row.body) if row is not None else None
+    return read_document(Evaluation, row.body) if row is not None else None
 
 
 def of_job(session: Session, job_id: str) -> Evaluation | None:
     """Return the evaluation that a job made."""
     two = EvaluationTable.before != EvaluationTable.after
     row = session.scalar(select(EvaluationTable).where(EvaluationTable.job_id == job_id, two).limit(1))
-    return Evaluation.model_validate(row.body) if row is not None else None
+    return read_document(Evaluation, row.body) if row is not None else None
 
 
 def rows(session: Session, evaluation_id: str, *, offset: int, limit: int) -> Page[EvaluationRow]:
@@ -90,7 +91,7 @@ def window(session: Session, evaluation_id: str, *, into: type[RowT], offset: in
     query = select(EvaluationRowTable).where(mine, EvaluationRowTable.position >= offset)
     found = list(session.scalars(query.order_by(EvaluationRowTable.position).limit(limit)))
     return Page[into](
-        data=[into.model_validate(row.body) for row in found],
+        data=[read_document(into, row.body) for row in found],
         has_more=offset + len(found) < total,
         last_id=str(offset + len(found)) if found else None,
     )
@@ -101,7 +102,7 @@ def all_rows(session: Session, evaluation_id: str) -> list[EvaluationRow]:
     get(session, evaluation_id)
     query = select(EvaluationRowTable).where(EvaluationRowTable.evaluation_id == evaluation_id)
     return [
-        EvaluationRow.model_validate(row.body) for row in session.scalars(query.order_by(EvaluationRowTable.position))
+        read_document(EvaluationRow, row.body) for row in session.scalars(query.order_by(EvaluationRowTable.position))
     ]
 
 

@@ -31,6 +31,7 @@ from rlt_core.schemas.jobs import (
 )
 from rlt_core.schemas.pipelines import PipelinePlace, PipelineSpec
 from rlt_service.store import history
+from rlt_service.store.documents import read_document
 from rlt_service.store.ownership import visible
 from rlt_service.store.pipeline_rows import CONDUCTED, needed_jobs, step_specs
 from rlt_service.store.registered import note_registered
@@ -62,9 +63,9 @@ def job_of(row: JobRow) -> Job:
         "runtime_s": row.runtime_s,
         "cancel_requested": row.cancel_requested,
         "pause_requested": row.pause_requested,
-        "progress": Progress.model_validate(row.progress),
-        "result": JobResult.model_validate(row.result) if row.result is not None else None,
-        "error": JobError.model_validate(row.error) if row.error is not None else None,
+        "progress": read_document(Progress, row.progress),
+        "result": read_document(JobResult, row.result) if row.result is not None else None,
+        "error": read_document(JobError, row.error) if row.error is not None else None,
     }
     fields["output"] = dataset_of(row.id) if row.kind == "collect" else None
     if row.pipeline_id is not None:

@@ -331,9 +331,13 @@ class JobStore:
             return job_of(row)
 
     def running(self) -> Sequence[RunningJob]:
-        """Return every job that a worker runs, with its attempt and beat, for the lease watcher."""
+        """Return every job that a worker runs, with its attempt and beat, for the lease watcher.
+
+        Specs of a newer version are left to a newer watcher, who knows what runs them and how it shows that it lives.
+        """
+        query = select(JobRow.id, JobRow.attempt, JobRow.beat)
+        query = query.where(JobRow.status == "running", JobRow.spec_version <= SPEC_VERSION, for_workers())
         with self._database.reading() as session:
-            query = select(JobRow.id, JobRow.attempt, JobRow.beat).where(JobRow.status == "running", for_workers())
             return [RunningJob(id=id_, attempt=attempt, beat=beat) for id_, attempt, beat in session.execute(query)]
 
     def running_attempts(self, job_ids: Collection[str]) -> dict[str, int | None]:

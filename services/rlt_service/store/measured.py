@@ -14,6 +14,7 @@ from rlt_core.schemas.measured import AnswerRow, EvaluationComparison, ModelEval
 from rlt_core.schemas.teachers import Evaluation, EvaluationRow
 from rlt_service.store import evaluations
 from rlt_service.store.database import Database
+from rlt_service.store.documents import read_document
 from rlt_service.store.job_rows import fenced_job
 from rlt_service.store.ownership import visible
 from rlt_service.store.tables import EvaluationRowTable, EvaluationTable
@@ -102,13 +103,13 @@ class MeasuredStore:
 def _of_job(session: Session, job_id: str) -> list[ModelEvaluation]:
     query = select(EvaluationTable).where(EvaluationTable.job_id == job_id, _measures_one())
     rows = session.scalars(query.order_by(EvaluationTable.ordinal))
-    return [ModelEvaluation.model_validate(row.body) for row in rows]
+    return [read_document(ModelEvaluation, row.body) for row in rows]
 
 
 def _one(session: Session, which: ColumnElement[bool]) -> ModelEvaluation | None:
     query = select(EvaluationTable).where(which, _measures_one(), visible(EvaluationTable.owner))
     row = session.scalar(query.order_by(EvaluationTable.ordinal.desc()).limit(1))
-    return ModelEvaluation.model_validate(row.body) if row is not None else None
+    return read_document(ModelEvaluation, row.body) if row is not None else None
 
 
 def _named(session: Session, name: str) -> ModelEvaluation:
@@ -127,5 +128,6 @@ def _measures_one() -> ColumnElement[bool]:
 def _values(session: Session, evaluation: ModelEvaluation) -> Values:
     query = select(EvaluationRowTable.body).where(EvaluationRowTable.evaluation_id == evaluation.id)
     reader = _ROWS[evaluation.role]
-    rows = [reader.validate_python(body) for body in session.scalars(query.order_by(EvaluationRowTable.position))]
+    bodies = session.scalars(query.order_by(EvaluationRowTable.position))
+    rows = [reader.validate_python(body, extra="ignore") for body in bodies]
     return values_of(rows, pass_at=pass_at_of(evaluation))

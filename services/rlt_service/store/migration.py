@@ -12,18 +12,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rlt_core.errors import ConfigurationError
 from rlt_service.store.faults import storage_faults
+from rlt_service.store.readers import MARK, oldest_reader
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-MARK = "alembic_version"
-"""The table in which alembic keeps which schema a database has."""
 
 
 def newest_schema() -> str:
-    """Name the schema of this code: that of the last migration, whose file's name begins with it."""
-    return max(path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    """Name the schema of this code: that of the last migration."""
+    return max(known_schemas())
+
+
+def known_schemas() -> set[str]:
+    """Name every schema that there has been: a migration's file begins with its own."""
+    return {path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")}
 
 
 def schemas_of(connection: Connection) -> set[str]:
@@ -33,13 +37,21 @@ def schemas_of(connection: Connection) -> set[str]:
     return set(connection.scalars(text(f"SELECT version_num FROM {MARK}")))
 
 
-def migrate(connection: Connection) -> None:
-    """Bring a database to this code's schema, in the connection's transaction.
+def may_use(connection: Connection, schemas: set[str]) -> bool:
+    """Tell whether this code may use a database of a schema not known to it: the next release's, which said so."""
+    if len(schemas) != 1:
+        return False
+    oldest = oldest_reader(connection, schema=next(iter(schemas)))
+    return oldest is not None and oldest <= newest_schema()
 
-    Raises ConfigurationError for one that newer code has written, StorageUnavailableError.
+
+def migrate(connection: Connection) -> None:
+    """Bring a database to this code's schema, in the connection's transaction; a newer one that it may use stays.
+
+    Raises ConfigurationError for one that newer code has written and keeps to itself, StorageUnavailableError.
     """
     current = schemas_of(connection)
-    if current == {newest_schema()}:
+    if current == {newest_schema()} or may_use(connection, current - known_schemas()):
         return
     from alembic import command
     from alembic.script import ScriptDirectory

@@ -18,6 +18,7 @@ from rlt_core.schemas.jobs import QUEUE, SPEC_VERSION, TERMINAL, AnySpec, Job, J
 from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_service.store import asking, history
 from rlt_service.store.database import Database
+from rlt_service.store.documents import read_document
 from rlt_service.store.idempotency import JSON_TYPE, keep
 from rlt_service.store.job_rows import end_job, find_job, is_due, job_of, move_job, unreadable
 from rlt_service.store.job_rules import JobRules
@@ -154,7 +155,7 @@ Steps = Sequence[tuple[PipelineStepRow, JobRow]]
 def _judge(session: Session, row: JobRow, spec: PipelineSpec, steps: Steps) -> None:
     """Keep why a pipeline fails, once; of one that does, end the steps that wait."""
     if row.error is not None:
-        _give_up(session, row, JobError.model_validate(row.error), cancel=False)
+        _give_up(session, row, read_document(JobError, row.error), cancel=False)
         return
     if row.cancel_requested:
         return
@@ -196,7 +197,7 @@ def _conclude(session: Session, row: JobRow, spec: PipelineSpec, states: Mapping
     if row.cancel_requested and not live:
         _end(session, row, "cancelled", None)
     elif row.error is not None and not live:
-        _end(session, row, "failed", JobError.model_validate(row.error))
+        _end(session, row, "failed", read_document(JobError, row.error))
     elif complete(spec, states):
         _end(session, row, "succeeded", None)
     elif row.pause_requested and all(status == "paused" for status in live):
@@ -224,7 +225,7 @@ def _failure(step: PipelineStepRow, job: JobRow) -> JobError:
     name = f"{step.step} of round {step.round}, {job.id},"
     if job.status == "cancelled":
         return JobError(code="step_cancelled", message=f"{name} was cancelled, and what comes after needs it")
-    error = JobError.model_validate(job.error or {"code": "trainer_failed", "message": "it did not say why"})
+    error = read_document(JobError, job.error or {"code": "trainer_failed", "message": "it did not say why"})
     return JobError(
         code="step_failed",
         message=f"{name} failed with {error.code}: {error.message}",

@@ -14,6 +14,7 @@ from rlt_core.schemas.shadows import Shadow, ShadowCounts
 from rlt_core.schemas.teachers import EvaluationRow
 from rlt_service.store import aliases, resolution
 from rlt_service.store.database import Database
+from rlt_service.store.documents import read_document
 from rlt_service.store.retries import tried_again
 from rlt_service.store.tables import AliasRow, ShadowPairRow, ShadowRow
 from rlt_service.store.turns import take_turn
@@ -135,7 +136,7 @@ class ShadowStore:
             query = select(ShadowPairRow).where(_counts(row, served=served, student=student))
             pairs = list(session.scalars(query.order_by(ShadowPairRow.ordinal)))
         documents = [*(pair.row_before for pair in pairs), *(pair.row_after for pair in pairs)]
-        rows = [EvaluationRow.model_validate(document) for document in documents]
+        rows = [read_document(EvaluationRow, document) for document in documents]
         return Collected(before=served, after=row.version, student=student, rows=rows)
 
     def _trim(self, session: Session, alias: str) -> None:

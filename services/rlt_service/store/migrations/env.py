@@ -5,6 +5,7 @@ from typing import cast
 from alembic import context
 from sqlalchemy import Connection
 
+from rlt_service.store.readers import note_readers
 from rlt_service.store.tables import Base
 
 connection = cast(Connection, context.config.attributes["connection"])
@@ -18,3 +19,6 @@ context.configure(
 )
 with context.begin_transaction():
     context.run_migrations()
+    schema = context.get_context().get_current_revision()
+    if schema is not None:
+        note_readers(connection, schema=schema)
