@@ -24,14 +24,22 @@ class Blocking:
     """Resources whose methods give their answers."""
 
     def __init__(self, api: "Api") -> None:
-        self._api = api
+        self._driver = api
+
+    @property
+    def _api(self) -> "Api":
+        return self._driver
 
 
 class Awaiting:
     """Resources whose methods are awaited."""
 
     def __init__(self, api: "AsyncApi") -> None:
-        self._api = api
+        self._driver = api
+
+    @property
+    def _api(self) -> "AsyncApi":
+        return self._driver
 
 
 class RawBlocking:
