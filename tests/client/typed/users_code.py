@@ -6,8 +6,8 @@ import httpx
 
 from rlt_client import AsyncClient, AsyncJob, Client, Job, RawResponse
 from rlt_client.integrations.trl import StudentReward
-from rlt_core.schemas.explain import ExplainEvent, ExplainResponse
 from rlt_core.schemas.base import Page
+from rlt_core.schemas.explain import ExplainEvent, ExplainResponse
 from rlt_core.schemas.jobs import DryRun
 from rlt_core.schemas.score import ScoreResponse
 
