@@ -44,8 +44,6 @@ class Link(Generic[ApiT]):
         """Never tell two jobs apart."""
         return isinstance(other, Link)
 
-    __hash__ = None
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Share the connections."""
         return self
