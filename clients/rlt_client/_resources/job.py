@@ -37,7 +37,9 @@ class Link(Generic[ApiT]):
     def api(self, job_id: str) -> ApiT:
         """Give the driver; raises APIError where a pickled job left it behind."""
         if self._api is None:
-            raise APIError(f"this {job_id} was read without a client: ask yours, client.jobs.get({job_id!r})")
+            raise APIError(
+                f"{job_id} has no client here, since it was pickled: read it again, client.jobs.get({job_id!r})"
+            )
         return self._api
 
     def __eq__(self, other: object) -> bool:
