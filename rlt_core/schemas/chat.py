@@ -31,6 +31,7 @@ UNSUPPORTED: dict[str, str] = {
     "structured_outputs": "no grammar of callers is compiled",
     "tool_choice": "models here call no tools",
     "tools": "models here call no tools",
+    "top_logprobs": "the log-probs of the sampled tokens alone are known",
     "verbosity": "a model writes as it was trained to",
     "web_search_options": "nothing is searched",
 }
@@ -47,6 +48,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "store": (False,),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
+    "top_logprobs": (0,),
 }
 """Values, beside null, that ask for nothing."""
 
@@ -114,9 +116,7 @@ class ChatRequest(RequestModel):
     stream_options: StreamOptions | None = None
     """With `stream` alone."""
     logprobs: bool | None = None
-    """Whether to tell the log-prob of each sampled token, at the sampling temperature."""
-    top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    """How many of the likeliest tokens to tell in each place; with `logprobs` alone."""
+    """Whether to tell the log-prob of each sampled token, at the sampling temperature; not with `stream`."""
     continue_final_message: bool = False
     """Not OpenAI's: the last message, an assistant's, is gone on with instead of answered."""
     user: str | None = Field(default=None, max_length=1000)
@@ -153,7 +153,10 @@ class ChatRequest(RequestModel):
             raise InvalidRequestError(
                 "stream_options are of streams: leave them out, or ask for stream", param="/stream_options"
             )
-        self._check_logprobs()
+        if self.logprobs and self.stream:
+            raise NotAvailableYetError(
+                "logprobs come with whole answers alone: leave out logprobs or stream", param="/logprobs"
+            )
         last = len(self.messages) - 1
         if self.continue_final_message and (last == 0 or self.messages[last].role != "assistant"):
             raise InvalidRequestError(
@@ -162,26 +165,6 @@ class ChatRequest(RequestModel):
                 param="/continue_final_message",
             )
         return self
-
-    def _check_logprobs(self) -> None:
-        """Refuse what sampling cannot tell: under top_p or top_k it knows renormalised log-probs alone."""
-        if self.top_logprobs is not None and not self.logprobs:
-            raise InvalidRequestError(
-                f"top_logprobs = {self.top_logprobs} goes with logprobs: send logprobs = true, or leave it out",
-                param="/top_logprobs",
-            )
-        if self.top_p == 1.0 and not self.top_k:
-            return
-        if self.top_logprobs:
-            raise NotAvailableYetError(
-                "top_logprobs come without top_p and top_k alone: leave out the one or the others",
-                param="/top_logprobs",
-            )
-        if self.logprobs and self.stream:
-            raise NotAvailableYetError(
-                "with top_p or top_k logprobs are computed once the answer is whole: leave out logprobs or stream",
-                param="/logprobs",
-            )
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -209,15 +192,6 @@ class AssistantMessage(WireModel):
     refusal: None = None
 
 
-class TopLogprob(WireModel):
-    """One of the likeliest tokens of a place."""
-
-    token: str
-    logprob: float
-    """As of a TokenLogprob."""
-    bytes: list[int]
-
-
 class TokenLogprob(WireModel):
     """One sampled token."""
 
@@ -225,8 +199,7 @@ class TokenLogprob(WireModel):
     logprob: float
     """Natural log, at the sampling temperature (at 1 for greedy), of the whole softmax."""
     bytes: list[int]
-    top_logprobs: list[TopLogprob] = Field(default_factory=list[TopLogprob])
-    """The likeliest first; as many as were asked for, the sampled token among them only where it is one of them."""
+    top_logprobs: list[Any] = Field(default_factory=list[Any], max_length=0)
 
 
 class ChoiceLogprobs(WireModel):
@@ -288,8 +261,6 @@ class ChunkChoice(WireModel):
 
     index: int
     delta: ChatDelta
-    logprobs: ChoiceLogprobs | None = None
-    """Of tokens of which it is certain now that they stand before a stop: sooner or later than their text."""
     finish_reason: FinishReason | None = None
 
 

@@ -22,9 +22,7 @@ GENERATION = GenerateRequest(
 def flat(token_ids: Sequence[int], logprobs: Sequence[float]) -> Any:
     from vllm.logprobs import FlatLogprobs
 
-    places = list(range(len(token_ids)))
-    ends = [place + 1 for place in places]
-    return FlatLogprobs(start_indices=places, end_indices=ends, token_ids=list(token_ids), logprobs=list(logprobs))
+    return FlatLogprobs(token_ids=list(token_ids), logprobs=list(logprobs))
 
 
 def prompt_answer(token_ids: Sequence[int], logprobs: Sequence[float]) -> Any:
@@ -92,27 +90,6 @@ def test_a_completion_is_all_of_its_deltas() -> None:
     made = completion_of(answers[-1], [delta_of(answer, index=4) for answer in answers], index=4)
     assert (made.index, made.token_ids, made.logprobs) == (4, (7, 8, 9), (-1.0, -2.0, -3.0))
     assert (made.finish_reason, made.cached_tokens) == ("length", 32)
-
-
-def test_the_likeliest_tokens_follow_the_sampled_one_and_what_is_never_sampled_is_none_of_them() -> None:
-    from vllm.logprobs import FlatLogprobs
-
-    from rlt_service.engine.vllm_requests import completion_of, delta_of, generation_params
-
-    told = FlatLogprobs(
-        start_indices=[0, 3],
-        end_indices=[3, 6],
-        token_ids=[7, 4, 7, 8, 8, 0],
-        logprobs=[-1.0, -0.5, -1.0, -0.1, -0.1, -math.inf],
-    )
-    answer = completion_answer([7, 8], told)
-    delta = delta_of(answer, index=0)
-    assert delta.logprobs == (-1.0, -0.1)
-    assert delta.alternatives == (((4, -0.5), (7, -1.0)), ((8, -0.1),))
-    assert completion_of(answer, [delta, delta], index=0).alternatives == delta.alternatives * 2
-    for count in (0, 3):
-        asked = replace(GENERATION, alternatives=count)
-        assert generation_params(asked, index=0, end_ids=(2,), banned_ids=(), in_deltas=True).logprobs == count
 
 
 def test_aborted_completion_is_no_completion() -> None:

@@ -65,28 +65,9 @@ async def test_a_chat_is_answered_as_vllms_own_classes_have_it(client: AsyncOpen
     for chunk in chunks:
         ChatCompletionStreamResponse.model_validate(chunk.model_dump(exclude_unset=True))
     assert chunks[-1].usage is not None
-    await _log_probs_in_a_stream(client, asked, told.content or [])
     stop = text[len(text) // 2 :].split()[0]
     stopped = await client.chat.completions.create(**asked, stop=[stop])
     assert (stopped.choices[0].message.content, stopped.choices[0].finish_reason) == (text.partition(stop)[0], "stop")
-
-
-async def _log_probs_in_a_stream(client: AsyncOpenAI, asked: dict[str, Any], whole: list[Any]) -> None:
-    stream = await client.chat.completions.create(**asked, logprobs=True, top_logprobs=4, stream=True)
-    told: list[Any] = []
-    async for chunk in stream:
-        read = ChatCompletionStreamResponse.model_validate(chunk.model_dump(exclude_unset=True))
-        assert chunk.choices[0].logprobs is None or read.choices[0].logprobs is not None
-        told += (chunk.choices[0].logprobs and chunk.choices[0].logprobs.content) or []
-    assert [one.bytes for one in told] == [one.bytes for one in whole]
-    assert [one.logprob for one in told] == pytest.approx([one.logprob for one in whole], abs=1e-4)
-    for one in told:
-        # Greedy: the sampled token is the likeliest, and those after it are less and less so.
-        assert one.top_logprobs[0].bytes == one.bytes
-        assert one.top_logprobs[0].logprob == one.logprob
-        found = [top.logprob for top in one.top_logprobs]
-        assert len(found) == 4
-        assert found == sorted(found, reverse=True)
 
 
 async def test_the_prompt_is_what_the_models_template_makes_of_the_messages(

@@ -218,37 +218,6 @@ def test_a_stream_says_what_the_whole_answer_says(client: OpenAI, model: str) ->
     assert len(told) > 3 * 3
 
 
-@pytest.mark.parametrize("model", ["fake", "pupil"])
-@pytest.mark.parametrize("stop", [None, "swer", "zz", [" is", "e answer"]])
-def test_a_stream_tells_the_log_probs_of_the_whole_answer(client: OpenAI, model: str, stop: Any) -> None:
-    asked: dict[str, Any] = {**ASKED, "n": 3, "stop": stop, "logprobs": True, "top_logprobs": 2, "temperature": 0.5}
-    whole = client.chat.completions.create(model=model, **asked)
-    chunks = list(client.chat.completions.create(model=model, **asked, stream=True))
-    for choice in whole.choices:
-        mine = [one for chunk in chunks for one in chunk.choices if one.index == choice.index]
-        pieces = [one.logprobs.content or [] for one in mine if one.logprobs is not None]
-        assert choice.logprobs is not None
-        told = [token.model_dump() for tokens in pieces for token in tokens]
-        assert told == [token.model_dump() for token in choice.logprobs.content or []]
-        assert len(told) > 0
-        assert "".join(one.delta.content or "" for one in mine) == choice.message.content
-    assert stop is not None or sum(one.logprobs is not None for chunk in chunks for one in chunk.choices) > 3
-
-
-def test_the_likeliest_tokens_of_each_place_stand_beside_the_sampled_one(control: Control, client: OpenAI) -> None:
-    codec = codec_of(control)
-    answer = client.chat.completions.create(model="fake", **ASKED, logprobs=True, top_logprobs=3, temperature=0.5)
-    told = answer.choices[0].logprobs
-    assert told is not None
-    assert told.content
-    prompt = codec.chat_prompt([turn("user", USER["content"])])
-    first = [bytes(one.bytes or []) for one in told.content[0].top_logprobs]
-    assert first == codec.token_pieces(sorted(set(prompt))[:3])
-    # Of the rule: -0.1 where a token was seen, by a temperature of a half.
-    assert {one.logprob for token in told.content for one in token.top_logprobs} == {-0.2}
-    assert client.chat.completions.create(model="fake", **ASKED, logprobs=True, top_logprobs=0).choices[0].logprobs
-
-
 def test_a_stream_ends_with_done_and_names_its_version(control: Control) -> None:
     answer = control.http.post(PATH, json=ASKED | {"model": "algebra", "stream": True})
     assert answer.headers["Content-Type"].partition(";")[0] == "text/event-stream"
@@ -289,15 +258,13 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"stop": ""}, "invalid_request", "/stop"),
     ({"stop": ["x"] * 9}, "invalid_request", "/stop"),
     ({"stream_options": {"include_usage": True}}, "invalid_request", "/stream_options"),
-    ({"logprobs": True, "stream": True, "top_p": 0.9}, "not_available_yet", "/logprobs"),
-    ({"logprobs": True, "top_logprobs": 2, "top_k": 5}, "not_available_yet", "/top_logprobs"),
-    ({"logprobs": True, "top_logprobs": 21}, "invalid_request", "/top_logprobs"),
-    ({"top_logprobs": 2}, "invalid_request", "/top_logprobs"),
+    ({"logprobs": True, "stream": True}, "not_available_yet", "/logprobs"),
     ({"continue_final_message": True}, "invalid_request", "/continue_final_message"),
     ({"best_of": 3}, "unknown_field", "/best_of"),
     ({"tools": [{"type": "function"}]}, "not_available_yet", "/tools"),
     ({"response_format": {"type": "json_object"}}, "not_available_yet", "/response_format"),
     ({"chat_template": "{{ messages }}"}, "not_available_yet", "/chat_template"),
+    ({"top_logprobs": 5, "logprobs": True}, "not_available_yet", "/top_logprobs"),
 ]
 
 

@@ -16,15 +16,12 @@ from rlt_core.schemas.chat import (
     ChatDelta,
     ChatRequest,
     ChatUsage,
-    ChoiceLogprobs,
     ChunkChoice,
     PromptTokensDetails,
-    TokenLogprob,
 )
 from rlt_service import engine_calls
-from rlt_service.chat.logprobs import LogprobReader, logprobs_of
 from rlt_service.chat.prompts import Chat, check_messages, encode_chat, thinks_as_trained
-from rlt_service.chat.said import Said, SaidReader
+from rlt_service.chat.said import Said, SaidReader, logprobs_of
 from rlt_service.engine.own_logprobs import logprob_temperature, scored_anew
 from rlt_service.engine.protocol import Completion, CompletionDelta
 from rlt_service.engine.request_checks import check_temperature
@@ -75,7 +72,7 @@ class Chatter:
         """Sample answers by one version, and tell them while they are written; raises as `complete` does."""
         async with self._admitted(request) as chat:
             told, made = _Told.of(chat), list[Completion]()
-            readers = [_Reader(chat) for _ in range(request.n)]
+            readers = [SaidReader(chat.engine.codec, stops=chat.stops, thinks=chat.thinks) for _ in range(request.n)]
             with self.in_hand.taken(chat.load):
                 async with (
                     chat.engine.holding(chat.version.adapter),
@@ -87,11 +84,15 @@ class Chatter:
                             for index in range(request.n):
                                 yield told.chunk(index, ChatDelta(role="assistant", content=""))
                             begun = True
-                        said, logprobs = readers[piece.index].read(piece)
-                        if said or logprobs:
-                            yield told.chunk(piece.index, _delta(said), logprobs=logprobs)
-                        if isinstance(piece, Completion):
+                        reader = readers[piece.index]
+                        if isinstance(piece, CompletionDelta):
+                            said = reader.feed(piece.token_ids)
+                        else:
+                            said = reader.finish()
                             made.append(piece)
+                        if (delta := _delta(said)) is not None:
+                            yield told.chunk(piece.index, delta)
+                        if isinstance(piece, Completion):
                             yield told.end(piece)
             self.metrics.count_generated("chat", made, prompt_tokens=len(chat.prompt))
             if request.stream_options is not None and request.stream_options.include_usage:
@@ -148,9 +149,8 @@ class _Told:
             system_fingerprint=f"{info.name}-{info.version}",
         )
 
-    def chunk(self, index: int, delta: ChatDelta, *, logprobs: Sequence[TokenLogprob] = ()) -> ChatChunk:
-        more = {"logprobs": ChoiceLogprobs(content=list(logprobs))} if logprobs else {}
-        return self._with([ChunkChoice(index=index, delta=delta, finish_reason=None, **more)])
+    def chunk(self, index: int, delta: ChatDelta) -> ChatChunk:
+        return self._with([ChunkChoice(index=index, delta=delta, finish_reason=None)])
 
     def end(self, completion: Completion) -> ChatChunk:
         return self._with(
@@ -171,25 +171,11 @@ class _Told:
         )
 
 
-class _Reader:
-    """Reads one answer of a stream: its text, and its log-probs where they are wanted."""
-
-    def __init__(self, chat: Chat) -> None:
-        codec = chat.engine.codec
-        self._said = SaidReader(codec, stops=chat.stops, thinks=chat.thinks)
-        self._logprobs = LogprobReader(codec, stops=chat.stops) if chat.request.logprobs else None
-
-    def read(self, piece: CompletionDelta | Completion) -> tuple[Said, list[TokenLogprob]]:
-        """Take a piece, of which a whole completion is the end; give what is certain now."""
-        if isinstance(piece, Completion):
-            return self._said.finish(), [] if self._logprobs is None else self._logprobs.finish()
-        return self._said.feed(piece.token_ids), [] if self._logprobs is None else self._logprobs.feed(piece)
-
-
-def _delta(said: Said) -> ChatDelta:
+def _delta(said: Said) -> ChatDelta | None:
     """Tell what is new, and nothing of what is not."""
     told = {"reasoning_content": said.thought, "content": said.content}
-    return ChatDelta.model_validate({name: text for name, text in told.items() if text})
+    new = {name: text for name, text in told.items() if text}
+    return ChatDelta.model_validate(new) if new else None
 
 
 def _choices(chat: Chat, completions: Sequence[Completion]) -> list[ChatChoice]:
@@ -206,9 +192,7 @@ def _choice(chat: Chat, completion: Completion) -> ChatChoice:
             content=first.content + last.content,
             reasoning_content=first.thought + last.thought if chat.thinks else None,
         ),
-        logprobs=ChoiceLogprobs(content=logprobs_of(completion, codec=codec, stops=chat.stops))
-        if chat.request.logprobs
-        else None,
+        logprobs=logprobs_of(completion, codec=codec, stops=chat.stops) if chat.request.logprobs else None,
         finish_reason=completion.finish_reason,
     )
 

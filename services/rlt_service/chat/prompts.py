@@ -56,7 +56,6 @@ class Chat:
             top_p=request.top_p,
             top_k=request.top_k,
             max_tokens=self.max_tokens,
-            alternatives=request.top_logprobs or 0,
             seed=request.seed,
             stop_text=self.engine.codec.format.solution_close if self.thinks else "",
             further_stops=request.stops,

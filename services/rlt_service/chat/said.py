@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import AnyStr
 
 from rlt_core.formats import Format
+from rlt_core.schemas.chat import ChoiceLogprobs, TokenLogprob
 from rlt_core.tokens import SequenceCodec
+from rlt_service.engine.protocol import Completion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,10 +15,6 @@ class Said:
 
     thought: str = ""
     content: str = ""
-
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self.thought or self.content)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,7 +32,7 @@ class ThoughtReader:
         if self._place == "thought":
             thought, closed, rest = text.partition(self.format.thought_close)
             if not closed:
-                known = len(thought) - beginning_of(self.format.thought_close, thought)
+                known = len(thought) - _beginning_of(self.format.thought_close, thought)
                 self._held = thought[known:]
                 return Said(thought=thought[:known])
             text, self._place = rest, "between"
@@ -75,7 +72,25 @@ class SaidReader:
         return Said(thought=more.thought + last.thought, content=more.content + last.content)
 
 
-def beginning_of(tag: AnyStr, text: AnyStr) -> int:
-    """Count what stands at the end of `text` with which `tag` may begin: the most that there can be."""
+def logprobs_of(completion: Completion, *, codec: SequenceCodec, stops: Sequence[str]) -> ChoiceLogprobs:
+    """List the tokens that begin before the first stop, without end tokens."""
+    ids = list(completion.token_ids)
+    while ids and ids[-1] in codec.end_token_ids:
+        ids.pop()
+    pieces, texts = codec.token_pieces(ids), codec.token_texts(ids)
+    whole = b"".join(pieces)
+    end = min((found for stop in stops if (found := whole.find(stop.encode())) >= 0), default=len(whole))
+    listed: list[TokenLogprob] = []
+    start = 0
+    for piece, text, logprob in zip(pieces, texts, completion.logprobs, strict=False):
+        if start >= end:
+            break
+        listed.append(TokenLogprob(token=text, logprob=logprob, bytes=list(piece)))
+        start += len(piece)
+    return ChoiceLogprobs(content=listed)
+
+
+def _beginning_of(tag: str, text: str) -> int:
+    """Count the characters at the end of `text` with which `tag` may begin."""
     longest = min(len(tag) - 1, len(text))
     return next((count for count in range(longest, 0, -1) if text.endswith(tag[:count])), 0)

@@ -3,7 +3,6 @@
 Log-prob of a token, natural log: `SEEN` where the same id stands earlier in the sequence, else `UNSEEN`; times
 `1 - 0.05 · min(number, 10)` for the version `name@number` (so later versions find everything likelier, the base is
 number 0; a fully trained version's number comes from its hash); divided by the temperature (temperature 0 counts as 1).
-The likeliest tokens of a place are those with the lowest ids among the seen.
 Generation and scoring follow the same rule, and `top_k` 1 writes what temperature 0 does; nothing else cuts off.
 """
 
@@ -26,7 +25,6 @@ from rlt_service.engine.gate import Gate, current_flow
 from rlt_service.engine.pieces import Pieces, Report
 from rlt_service.engine.protocol import (
     AdapterRef,
-    Alternatives,
     Completion,
     CompletionDelta,
     EngineHealth,
@@ -263,7 +261,6 @@ class FakeEngine:
             adapter=request.adapter,
             own=self._own,
         )
-        likeliest = self._likeliest(request, ids)
         async with self._gate.turn(flow), self._computing:
             if report is None:
                 await self._work(self._options.delay_s)
@@ -271,29 +268,9 @@ class FakeEngine:
                 for start in range(0, len(ids), PIECE_TOKENS):
                     await self._work(self._options.delay_s * PIECE_TOKENS / len(ids))
                     end = start + PIECE_TOKENS
-                    report(
-                        CompletionDelta(
-                            index=index,
-                            token_ids=ids[start:end],
-                            logprobs=logprobs[start:end],
-                            alternatives=likeliest[start:end],
-                        )
-                    )
+                    report(CompletionDelta(index=index, token_ids=ids[start:end], logprobs=logprobs[start:end]))
         finish_reason = "stop" if len(whole) <= request.max_tokens else "length"
-        return Completion(
-            index=index, token_ids=ids, logprobs=logprobs, finish_reason=finish_reason, alternatives=likeliest
-        )
-
-    def _likeliest(self, request: GenerateRequest, ids: Sequence[int]) -> tuple[Alternatives, ...]:
-        """List the likeliest tokens of each place by the rule: among those seen before it."""
-        if not request.alternatives:
-            return ()
-        whole, prompt = [*request.prompt_token_ids, *ids], len(request.prompt_token_ids)
-        factor = rule_factor(request.adapter, own=self._own) / (request.temperature or 1.0)
-        return tuple(
-            tuple((token, SEEN * factor) for token in sorted(set(whole[:place]))[: request.alternatives])
-            for place in range(prompt, len(whole))
-        )
+        return Completion(index=index, token_ids=ids, logprobs=logprobs, finish_reason=finish_reason)
 
     def _dice(self, request: GenerateRequest, *, index: int, seed: int) -> random.Random:
         """Make dice that depend on weights (not on their name), prompt, seed and index, and on nothing else."""
@@ -351,17 +328,12 @@ class FakeEngine:
         return 0 if full is None else 1 + int(full.sha256[:8], 16) % 9
 
 
-def rule_factor(adapter: AdapterRef | None, *, own: int = 0) -> float:
-    """Give what a version multiplies log-probs by."""
-    number = own if adapter is None else int(adapter.version.rpartition("@")[2])
-    return 1.0 - 0.05 * min(number, 10)
-
-
 def rule_logprobs(
     token_ids: Sequence[int], *, start: int, temperature: float, adapter: AdapterRef | None, own: int = 0
 ) -> tuple[float, ...]:
     """Log-probs of the tokens from `start` on by the rule in this module's first lines; `own` without an adapter."""
-    factor = rule_factor(adapter, own=own) / temperature
+    number = own if adapter is None else int(adapter.version.rpartition("@")[2])
+    factor = (1.0 - 0.05 * min(number, 10)) / temperature
     seen = set(token_ids[:start])
     logprobs: list[float] = []
     for token in token_ids[start:]:

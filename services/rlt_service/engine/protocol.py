@@ -67,16 +67,10 @@ class GenerateRequest:
     """The closing tag: a completion ends with the token that completes it. Empty: only an end token ends it."""
     top_k: int = 0
     """Tokens that are sampled from; 0 is all of them. Log-probs are of what may be sampled, as with `top_p`."""
-    alternatives: int = 0
-    """How many of the likeliest tokens are told in each place; vLLM knows 20."""
     further_stops: Sequence[str] = ()
     """Texts that end a completion as the stop text does."""
     cache_salt: str | None = None
     """Prefixes are shared with what has the same one alone: how fast an answer comes would tell what others asked."""
-
-
-Alternatives = tuple[tuple[int, float], ...]
-"""The likeliest tokens of a place with their log-probs, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +84,6 @@ class Completion:
     finish_reason: Literal["stop", "length", "abort"]
     cached_tokens: int = 0
     """Tokens of the prompt that were not computed for it."""
-    alternatives: tuple[Alternatives, ...] = ()
-    """One for each token, where the request asks for some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +93,6 @@ class CompletionDelta:
     index: int
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-    alternatives: tuple[Alternatives, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

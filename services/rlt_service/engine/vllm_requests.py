@@ -14,7 +14,6 @@ from vllm.sampling_params import RequestOutputKind
 from rlt_core.errors import EngineUnavailableError, ScoringError
 from rlt_service.engine.prompt_rows import ScoringParameters
 from rlt_service.engine.protocol import (
-    Alternatives,
     Completion,
     CompletionDelta,
     GenerateRequest,
@@ -48,7 +47,7 @@ def generation_params(
         skip_special_tokens=False,
         spaces_between_special_tokens=False,
         logit_bias=dict.fromkeys(banned_ids, -math.inf),
-        logprobs=request.alternatives,
+        logprobs=0,
         flat_logprobs=True,
         output_kind=RequestOutputKind.DELTA if in_deltas else RequestOutputKind.FINAL_ONLY,
     )
@@ -75,35 +74,10 @@ def delta_of(output: RequestOutput, *, index: int) -> CompletionDelta:
         raise _ended_by(generated.finish_reason)
     ids = tuple(generated.token_ids)
     logprobs = generated.logprobs
-    if not isinstance(logprobs, FlatLogprobs):
-        raise _unmatched(ids)
-    # The sampled token stands first in its place, the likeliest after it.
-    sampled = logprobs.start_indices
-    if tuple(logprobs.token_ids[first] for first in sampled) != ids:
-        raise _unmatched(ids)
-    found = [logprobs.logprobs[first] for first in sampled]
-    check_finite(found)
-    told = len(logprobs.token_ids) > len(ids)
-    return CompletionDelta(
-        index=index,
-        token_ids=ids,
-        logprobs=tuple(found),
-        alternatives=_alternatives(logprobs) if told else (),
-    )
-
-
-def _alternatives(logprobs: FlatLogprobs) -> tuple[Alternatives, ...]:
-    """Read the likeliest tokens of each place; those that can never be sampled are none."""
-    return tuple(
-        tuple(
-            (token, found)
-            for token, found in zip(
-                logprobs.token_ids[first + 1 : end], logprobs.logprobs[first + 1 : end], strict=True
-            )
-            if math.isfinite(found)
-        )
-        for first, end in zip(logprobs.start_indices, logprobs.end_indices, strict=True)
-    )
+    if not isinstance(logprobs, FlatLogprobs) or tuple(logprobs.token_ids) != ids:
+        raise ScoringError(f"The engine gave log-probs that do not match the {len(ids)} tokens it generated.")
+    check_finite(logprobs.logprobs)
+    return CompletionDelta(index=index, token_ids=ids, logprobs=tuple(logprobs.logprobs))
 
 
 def completion_of(last: RequestOutput | None, deltas: Sequence[CompletionDelta], *, index: int) -> Completion:
@@ -115,7 +89,6 @@ def completion_of(last: RequestOutput | None, deltas: Sequence[CompletionDelta],
         index=index,
         token_ids=tuple(token for delta in deltas for token in delta.token_ids),
         logprobs=tuple(logprob for delta in deltas for logprob in delta.logprobs),
-        alternatives=tuple(likeliest for delta in deltas for likeliest in delta.alternatives),
         finish_reason=reason,
         cached_tokens=last.num_cached_tokens or 0,
     )
@@ -134,10 +107,6 @@ def score_of(output: RequestOutput, request: SequenceScoreRequest, *, first: int
     values = logprobs.logprobs[request.start - first :]
     check_finite(values)
     return SequenceScoreResult(logprobs=tuple(values), cached_tokens=output.num_cached_tokens or 0)
-
-
-def _unmatched(ids: Sequence[int]) -> ScoringError:
-    return ScoringError(f"The engine gave log-probs that do not match the {len(ids)} tokens it generated.")
 
 
 def _ended_by(reason: str | None) -> EngineUnavailableError:
