@@ -33,6 +33,7 @@ from rlt_client._errors import (
 )
 from rlt_client._fake_server import FakeServer
 from rlt_client._raw import RawResponse
+from rlt_client._resources.job import AsyncJob, Job
 
 __all__ = [
     "APIConnectionError",
@@ -41,12 +42,14 @@ __all__ = [
     "APIStatusError",
     "APITimeoutError",
     "AsyncClient",
+    "AsyncJob",
     "AuthenticationError",
     "BadRequestError",
     "Client",
     "ConflictError",
     "FakeServer",
     "InternalServerError",
+    "Job",
     "NotFoundError",
     "PayloadTooLargeError",
     "PermissionDeniedError",

@@ -8,13 +8,15 @@ from rlt_client._resources.aliases import AliasCalls
 from rlt_client._resources.datasets import DatasetCalls
 from rlt_client._resources.evaluations import EvaluationCalls
 from rlt_client._resources.explain import ExplainCalls
-from rlt_client._resources.jobs import JobCalls
+from rlt_client._resources.job import AsyncJob, Job
+from rlt_client._resources.job_calls import JobCalls
 from rlt_client._resources.models import ModelCalls
 from rlt_client._resources.projects import ProjectCalls
 from rlt_client._resources.score import ScoreCalls
 from rlt_client._resources.shadows import ShadowCalls
 from rlt_client._resources.solve import SolveCalls
 from rlt_client._resources.train import TrainCalls
+from rlt_core.schemas import jobs as wire
 from rlt_core.schemas.base import Role
 
 if TYPE_CHECKING:
@@ -38,8 +40,11 @@ class RawExplain(ExplainCalls, RawBlocking):
     """ExplainCalls, each with its HTTP response."""
 
 
-class RawJob(JobCalls, RawBlocking):
+class RawJob(JobCalls[Job], RawBlocking):
     """JobCalls, each with its HTTP response."""
+
+    def _hold(self, job: wire.Job) -> Job:
+        return Job.of(job, api=self._api)
 
 
 class RawProject(ProjectCalls, RawBlocking):
@@ -58,8 +63,11 @@ class RawSolve(SolveCalls, RawBlocking):
     """SolveCalls, each with its HTTP response."""
 
 
-class RawTrain(TrainCalls, RawBlocking):
+class RawTrain(TrainCalls[Job], RawBlocking):
     """TrainCalls, each with its HTTP response."""
+
+    def _hold(self, job: wire.Job) -> Job:
+        return Job.of(job, api=self._api)
 
 
 class RawModel(ModelCalls, RawBlocking):
@@ -105,8 +113,11 @@ class AsyncRawExplain(ExplainCalls, RawAwaiting):
     """ExplainCalls, each with its HTTP response."""
 
 
-class AsyncRawJob(JobCalls, RawAwaiting):
+class AsyncRawJob(JobCalls[AsyncJob], RawAwaiting):
     """JobCalls, each with its HTTP response."""
+
+    def _hold(self, job: wire.Job) -> AsyncJob:
+        return AsyncJob.of(job, api=self._api)
 
 
 class AsyncRawProject(ProjectCalls, RawAwaiting):
@@ -125,8 +136,11 @@ class AsyncRawSolve(SolveCalls, RawAwaiting):
     """SolveCalls, each with its HTTP response."""
 
 
-class AsyncRawTrain(TrainCalls, RawAwaiting):
+class AsyncRawTrain(TrainCalls[AsyncJob], RawAwaiting):
     """TrainCalls, each with its HTTP response."""
+
+    def _hold(self, job: wire.Job) -> AsyncJob:
+        return AsyncJob.of(job, api=self._api)
 
 
 class AsyncRawModel(ModelCalls, RawAwaiting):

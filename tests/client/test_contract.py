@@ -12,13 +12,14 @@ from rlt_client._resources.aliases import AliasCalls
 from rlt_client._resources.datasets import DatasetCalls, _download
 from rlt_client._resources.evaluations import EvaluationCalls
 from rlt_client._resources.explain import ExplainCalls
-from rlt_client._resources.jobs import JobCalls
+from rlt_client._resources.job_calls import JobCalls
 from rlt_client._resources.models import ModelCalls
 from rlt_client._resources.projects import ProjectCalls
 from rlt_client._resources.score import ScoreCalls
 from rlt_client._resources.shadows import ShadowCalls
 from rlt_client._resources.solve import SolveCalls
 from rlt_client._resources.train import TrainCalls
+from rlt_core.schemas.jobs import Job
 from rlt_core.schemas.projects import Quotas
 from rlt_core.schemas.rollouts import RolloutPublishRequest
 from tests.support.service import make_app
@@ -63,7 +64,7 @@ def of_asking() -> list[Call[Any]]:
 
 
 def of_control() -> list[Call[Any]]:
-    train, jobs, datasets, aliases = TrainCalls(), JobCalls(), DatasetCalls(), AliasCalls()
+    train, jobs, datasets, aliases = TrainCalls[Job](), JobCalls[Job](), DatasetCalls(), AliasCalls()
     shadows, evaluations, server, projects = ShadowCalls(), EvaluationCalls(), ServerCalls(), ProjectCalls()
     return [
         *(train.create({}), train.dry_run({})),

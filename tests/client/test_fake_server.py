@@ -67,6 +67,20 @@ async def test_a_job_is_queued_once_cancelled_and_its_events_end(fake: FakeServe
     assert seqs == sorted(set(seqs)) != []
 
 
+async def test_a_job_s_own_calls_are_those_of_its_id_awaited(fake: FakeServer) -> None:
+    async with fake.async_client() as client:
+        dataset = await client.datasets.create(ROWS[:8], name="own")
+        job = await client.train({"kind": "rl", "dataset": dataset.id, "target_name": "algebra", "steps": 1})
+        assert (await job.pause()).status == "paused"
+        assert (await job.resume()).status == "queued"
+        assert len(await job.metrics()) == 0
+        await client.jobs.cancel(job.id)
+        assert job.status == "queued"
+        assert (await job.refresh()) is job
+        assert (job.status, (await job.wait(poll_s=0.05)).status) == ("cancelled", "cancelled")
+        assert await client.jobs.get(job.id) == job
+
+
 def test_what_a_sync_client_writes_is_repeated_under_its_key(fake: FakeServer) -> None:
     with fake.client() as client:
         made = client.datasets.create(ROWS[:2], name="twice", idempotency_key="rows")

@@ -208,3 +208,17 @@ def test_a_collect_is_submitted_and_its_dataset_can_be_named_at_once(client: Cli
     job = client.train(spec)
     assert job.output is not None
     assert client.datasets.get(job.output).complete is False
+
+
+def test_a_job_that_was_handed_in_is_held_back_and_ended_by_its_own_calls(client: Client) -> None:
+    dataset = client.datasets.create(ROWS)
+    job = client.train({"kind": "rl", "dataset": dataset.id, "target_name": "algebra", "steps": 1})
+    assert job.pause().status == "paused"
+    assert job.resume().status == "queued"
+    assert len(job.metrics()) == 0
+    job.cancel()
+    assert job.wait(poll_s=0.05) is job
+    assert job.status == "cancelled"
+    assert next(client.jobs.iter()).refresh() == client.jobs.list(limit=1).data[0] == job
+    with pytest.raises(rlt_client.ConflictError, match="cancelled"):
+        job.resume()

@@ -16,6 +16,7 @@ skip_without_browser()
 
 from playwright.sync_api import Browser, Page, expect
 
+from rlt_core.schemas.jobs import JOB_SPEC
 from rlt_core.schemas.projects import Quotas
 from rlt_service.store.projects import ProjectStore
 from tests.dashboard.site import Site, lay_long_job, lay_many_jobs
@@ -191,6 +192,40 @@ def test_a_job_s_page_follows_it_and_stops_when_it_has_ended(browser: Browser, s
         expect(page.locator(".state").first).to_have_text("cancelled")
         expect(page.get_by_role("button", name="Pause")).to_have_count(0)
     assert laid.jobs
+
+
+def test_a_job_is_paused_and_resumed_after_a_question(browser: Browser, site: Site, laid: Laid) -> None:
+    spec = JOB_SPEC.validate_python({"kind": "rl", "dataset": laid.dataset, "target_name": "paused"})
+    waiting, running = site.services.jobs.submit(spec), site.running_job(name="held")
+    with watched(browser, site.url) as page:
+
+        def ask(action: str, answer: str) -> None:
+            page.get_by_role("button", name=action, exact=True).click()
+            page.get_by_role("dialog").get_by_role("button", name=answer).click()
+
+        state = page.locator(".state").first
+        page.goto(f"/jobs/{waiting.id}")
+        ready(page)
+        ask("Pause", "Leave it")
+        expect(state).to_have_text("queued")
+        assert site.services.jobs.get(waiting.id).status == "queued"
+        ask("Pause", "Pause it")
+        expect(state).to_have_text("paused")
+        expect(page.get_by_role("button", name="Pause", exact=True)).to_have_count(0)
+        assert site.services.jobs.get(waiting.id).status == "paused"
+        ask("Resume", "Resume it")
+        expect(state).to_have_text("queued")
+        assert site.services.jobs.get(waiting.id).status == "queued"
+        page.goto(f"/jobs/{running.id}")
+        ready(page)
+        ask("Pause", "Pause it")
+        expect(state).to_contain_text("to be paused")
+        assert site.services.jobs.get(running.id).pause_requested
+        ask("Resume", "Resume it")
+        expect(state).to_have_text("running")
+        assert not site.services.jobs.get(running.id).pause_requested
+    for job in (waiting, running):
+        site.services.jobs.cancel(job.id)
 
 
 def test_the_slider_shows_the_samples_of_its_step_and_the_address_keeps_it(
