@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rlt_client import APIStatusError, Client
-from rlt_core.schemas.jobs import Job
-from tests.jobs.site import stub_environment
+from rlt_core.schemas.jobs import TERMINAL, Job
+from tests.jobs.site import gone, stub_environment
 from tests.support.server import running_up
 from tests.support.small_disk import SmallDisk, small_disk
 from tests.support.waiting import wait_until
@@ -125,15 +125,8 @@ def test_on_a_full_disk_nothing_is_accepted_that_is_not_stored_and_everything_is
         dataset = client.datasets.create([ROW] * 4)
         first = client.train(warmup(dataset.id, "ok"))
         wait_until(lambda: client.jobs.get(first.id).status == "succeeded", what="the first job is done")
-        accepted = [first.id]
         disk.fill()
-        # The write-ahead log may have room of its own for a while; what is accepted then is stored.
-        for _ in range(500):
-            try:
-                accepted.append(client.train(warmup(dataset.id, "ok")).id)
-            except APIStatusError:
-                break
-        check_refused(lambda: client.train(warmup(dataset.id, "ok")))
+        accepted = [first.id, *accepted_until_refused(client, dataset.id)]
         check_refused(lambda: client.datasets.create([ROW] * 40))
         assert set(unready(client)) == {"database", "artifacts"}
         assert client.explain(question="1 + 1?", solution="2").engine.name == "fake"
@@ -143,6 +136,52 @@ def test_on_a_full_disk_nothing_is_accepted_that_is_not_stored_and_everything_is
         wait_until(lambda: not unready(client), what="it is ready again")
         accepted.append(client.train(warmup(dataset.id, "ok")).id)
         wait_until(lambda: all_ended_well(client, accepted), what="all that was accepted is done", timeout_s=120.0)
+
+
+def accepted_until_refused(client: Client, dataset: str) -> list[str]:
+    """Submit until nothing more is taken: the write-ahead log may have room of its own for a while."""
+    accepted: list[str] = []
+    for _ in range(500):
+        try:
+            accepted.append(client.train(warmup(dataset, "ok")).id)
+        except APIStatusError:
+            break
+    check_refused(lambda: client.train(warmup(dataset, "ok")))
+    return accepted
+
+
+def test_a_job_on_a_disk_that_fills_under_the_database_too_pauses_once_there_is_a_little_room_and_goes_on(
+    disk: SmallDisk, tmp_path: Path
+) -> None:
+    with (
+        running_up(disk.path / "home", environment=stub_environment(tmp_path), within=disk.command()) as up,
+        Client(up.base_url, max_retries=0) as client,
+    ):
+        dataset = client.datasets.create([ROW] * 4)
+        job = client.train(warmup(dataset.id, "saves-once"))
+        wait_until(lambda: bool(told(client, job)), what="it has saved")
+        assert client.jobs.get(job.id).status == "running"
+        disk.fill()
+        accepted = [job.id, *accepted_until_refused(client, dataset.id)]
+        attempt = disk.seen / "home" / "artifacts" / "jobs" / job.id / "attempt-1"
+        pids = [int(pid) for pid in (attempt / "pids").read_text().split()]
+        wait_until(lambda: gone(pids), what="its trainer ends")
+        # `paused` only where the log of the database had room left for it.
+        assert client.jobs.get(job.id).status in ("running", "paused")
+        step, sha256 = told(client, job)[-1]
+        assert whole(attempt / "checkpoints" / f"step-{step}", sha256)
+        disk.free()
+        wait_until(lambda: client.jobs.get(job.id).status == "paused", what="it pauses", timeout_s=20.0)
+        error = client.jobs.get(job.id).error
+        assert error is not None
+        assert error.code == "disk_full"
+        client.jobs.resume(job.id)
+        wait_until(lambda: all_ended_well(client, accepted), what="all that was accepted is done", timeout_s=120.0)
+        assert client.jobs.get(job.id).attempt == 2
+        events = client.jobs.events_after(job.id, limit=1000).data
+        assert [event.type for event in events if event.type in TERMINAL] == ["succeeded"]
+        made = [version for version in client.teachers.iter_versions("algebra") if version.job == job.id]
+        assert len(made) == 1
 
 
 def all_ended_well(client: Client, ids: list[str]) -> bool:

