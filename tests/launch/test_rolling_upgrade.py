@@ -148,7 +148,7 @@ def lay_newer_job(url: str, dataset: str) -> str:
     database.start()
     spec = WarmupSpec(kind="warmup", role="teacher", dataset=dataset, target_name="algebra", priority=10)
     with database.transaction() as session:
-        row = new_row(spec, queue=QUEUE, owner=None)
+        row = new_row(spec, queue=QUEUE, owner=None, submitter=None)
         row.spec_version = SPEC_VERSION + 1
         session.add(row)
         session.flush()

@@ -38,7 +38,7 @@ def test_what_was_measured_in_part_is_still_missing_in_full() -> None:
 def test_a_run_measures_what_is_missing_and_keeps_each_cell_before_the_next(tmp_path: Path) -> None:
     asked: list[list[str]] = []
 
-    def measure(pending, *, share, folder):  # type: ignore[no-untyped-def]
+    def measure(pending, *, share, folder):
         asked.append(list(pending))
         for name in pending:
             assert name not in cells.read(tmp_path, "queue")

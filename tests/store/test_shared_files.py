@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fsspec  # pyright: ignore[reportMissingTypeStubs]
+import fsspec
 import pytest
 
 from rlt_core.artifacts import adapter_sha256, weights_sha256

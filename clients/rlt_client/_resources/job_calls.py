@@ -1,6 +1,6 @@
 """Own the descriptions of `client.jobs`: what is asked about jobs; pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
 
@@ -23,7 +23,10 @@ class JobAnswers(Generic[JobT]):
         return cast(JobT, job)
 
     def _held(self, call: Call[Job]) -> Call[JobT]:
-        return replace(cast(Call[Any], call), read=lambda response: self._hold(call.read(response)))
+        def read(response: httpx.Response) -> JobT:
+            return self._hold(call.read(response))
+
+        return replace(cast(Call[Any], call), read=read)
 
 
 class JobCalls(JobAnswers[JobT]):
@@ -64,7 +67,11 @@ class JobCalls(JobAnswers[JobT]):
         """Give every job, newest first."""
         params = {"status": status, "kind": kind, "pipeline": pipeline}
         pages = by_last_id(get(path_of("jobs"), into=Page[Job], params=params))
-        return replace(pages, items=lambda page: [self._hold(job) for job in page.data])
+
+        def items(page: Page[Job]) -> Sequence[JobT]:
+            return [self._hold(job) for job in page.data]
+
+        return replace(pages, items=items)
 
     @call
     def cancel(self, job_id: str) -> Call[JobT]:
