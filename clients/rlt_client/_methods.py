@@ -42,6 +42,10 @@ class Awaiting:
         return self._driver
 
 
+BlockingT = TypeVar("BlockingT", bound=Blocking)
+AwaitingT = TypeVar("AwaitingT", bound=Awaiting)
+
+
 class RawBlocking:
     """Resources whose methods give answers with their HTTP response."""
 
@@ -112,6 +116,24 @@ class plan(Generic[P, AnswerT]):
         if isinstance(instance, Blocking | Awaiting):
             return _like(self._describe, instance, lambda *a, **k: instance._api.carry_out(describe(*a, **k)))  # pyright: ignore
         return describe
+
+
+class act(Generic[P]):
+    """Make a method of a plan that gives what it is a method of."""
+
+    def __init__(self, describe: Callable[Concatenate[Any, P], Plan[Any]]) -> None:
+        self._plan = plan(describe)
+        functools.update_wrapper(self, describe)  # pyright: ignore[reportArgumentType] - a descriptor is no function
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, instance: BlockingT, owner: type[Any]) -> Callable[P, BlockingT]: ...
+    @overload
+    def __get__(self, instance: AwaitingT, owner: type[Any]) -> Callable[P, Coroutine[Any, Any, AwaitingT]]: ...
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        """Bind to what it acts on."""
+        return self if instance is None else self._plan.__get__(instance, owner)
 
 
 class every(Generic[P, ItemT]):

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, PrivateAttr
 
 from rlt_client._calls import Plan, step
 from rlt_client._errors import APIError
-from rlt_client._methods import Awaiting, Blocking, plan
+from rlt_client._methods import Awaiting, Blocking, act, plan
 from rlt_client._resources.job_calls import JobCalls
 from rlt_client._resources.waiting import AWAY_S, waiting
 from rlt_core.schemas import jobs as wire
@@ -58,14 +58,14 @@ class Link(Generic[ApiT]):
 class JobActs(wire.Job):
     """A job, and what can be asked of it; each call brings the job itself up to date and gives it."""
 
-    model_config = ConfigDict(ignored_types=(plan,), defer_build=True)
+    model_config = ConfigDict(ignored_types=(act, plan), defer_build=True)
 
-    @plan
+    @act
     def refresh(self) -> Plan[Self]:
         """Read it again."""
         return self._now((yield from step(JOBS.get(self.id))))
 
-    @plan
+    @act
     def wait(
         self,
         *,
@@ -89,17 +89,17 @@ class JobActs(wire.Job):
         """Read its series as a pandas frame by step; where pandas is not there, as one dictionary a step."""
         return JOBS.metrics_frame(self.id, after_step=after_step, max_points=max_points)
 
-    @plan
+    @act
     def cancel(self) -> Plan[Self]:
         """Ask it to end; repeatable. Raises ConflictError when it has ended otherwise."""
         return self._now((yield from step(JOBS.cancel(self.id))))
 
-    @plan
+    @act
     def pause(self) -> Plan[Self]:
         """Hold it back while it is queued; ask it to save and make room when it runs. Repeatable."""
         return self._now((yield from step(JOBS.pause(self.id))))
 
-    @plan
+    @act
     def resume(self) -> Plan[Self]:
         """Put it back into the queue, or take back that it is to pause."""
         return self._now((yield from step(JOBS.resume(self.id))))
@@ -113,7 +113,7 @@ class JobActs(wire.Job):
 class Job(JobActs, Blocking):
     """A training job as the server last said, whose calls are done when they come back."""
 
-    _link: "Link[Api]" = PrivateAttr(default_factory=Link)
+    _link: "Link[Api]" = PrivateAttr(default_factory=lambda: Link())
 
     @classmethod
     def of(cls, found: wire.Job, *, api: "Api") -> Self:
@@ -130,7 +130,7 @@ class Job(JobActs, Blocking):
 class AsyncJob(JobActs, Awaiting):
     """A training job as the server last said, whose calls are awaited."""
 
-    _link: "Link[AsyncApi]" = PrivateAttr(default_factory=Link)
+    _link: "Link[AsyncApi]" = PrivateAttr(default_factory=lambda: Link())
 
     @classmethod
     def of(cls, found: wire.Job, *, api: "AsyncApi") -> Self:
