@@ -78,4 +78,4 @@ class SaidReader:
 def beginning_of(tag: AnyStr, text: AnyStr) -> int:
     """Count what stands at the end of `text` with which `tag` may begin: the most that there can be."""
     longest = min(len(tag) - 1, len(text))
-    return next((count for count in range(longest, 0, -1) if text.endswith(tag[:count])), 0)
+    return next((count for count in range(longest, 0, -1) if text[-count:] == tag[:count]), 0)
