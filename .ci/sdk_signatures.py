@@ -5,9 +5,10 @@ from typing import Any
 
 import griffe
 
-GIVES = {"call": "", "plan": "", "every": "Iterator"}
+GIVES = {"call": "", "plan": "", "act": "", "every": "Iterator"}
 """By decorator: what stands around what a description describes."""
-
+OF_A_CLIENT = {"JobT": "Job", "Self": "Job"}
+"""What a description leaves open, as a `Client` fills it in."""
 
 EXAMPLE = re.compile(r"^(?:(?:>>>|\.\.\.) .*(?:\n|$))+", re.MULTILINE)
 PROMPT = re.compile(r"^(?:>>>|\.\.\.) ", re.MULTILINE)
@@ -22,6 +23,9 @@ class Signatures(griffe.Extension):
         if made and isinstance(func.returns, griffe.ExprSubscript):
             around = GIVES[made.pop()]
             inner = func.returns.slice
+            for part in inner.iterate(flat=True) if isinstance(inner, griffe.Expr) else ():
+                if isinstance(part, griffe.ExprName):
+                    part.name = OF_A_CLIENT.get(part.name, part.name)
             func.returns = griffe.ExprSubscript(left=griffe.ExprName(around), slice=inner) if around else inner
 
     def on_class_instance(self, *, cls: griffe.Class, **_: Any) -> None:

@@ -93,4 +93,4 @@ def logprobs_of(completion: Completion, *, codec: SequenceCodec, stops: Sequence
 def _beginning_of(tag: str, text: str) -> int:
     """Count the characters at the end of `text` with which `tag` may begin."""
     longest = min(len(tag) - 1, len(text))
-    return next((count for count in range(longest, 0, -1) if text.endswith(tag[:count])), 0)
+    return next((count for count in range(longest, 0, -1) if text[-count:] == tag[:count]), 0)
