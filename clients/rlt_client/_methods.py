@@ -133,7 +133,10 @@ class act(Generic[P]):
     def __get__(self, instance: AwaitingT, owner: type[Any]) -> Callable[P, Coroutine[Any, Any, AwaitingT]]: ...
     def __get__(self, instance: Any, owner: type[Any]) -> Any:
         """Bind to what it acts on."""
-        return self if instance is None else self._plan.__get__(instance, owner)
+        if instance is None:
+            return self
+        described: Any = self._plan
+        return described.__get__(instance, owner)
 
 
 class every(Generic[P, ItemT]):
