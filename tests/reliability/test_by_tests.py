@@ -60,7 +60,7 @@ def lay_swap(
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (results / "swap" / f"{engine}-requests.jsonl").write_text(text, encoding="utf-8")
     part = {"clients": 64, "swaps": 200, "p99_ratio": ratio, "rollback_p99_s": rollback_s}
-    found = {engine: part, "commit": "abc", "date": "2030-01-01", "command": "make bench-swap"}
+    found = {engine: part, "commit": "abc", "date": "2030-01-01", "machine": "m", "command": "make bench-swap"}
     (results / f"{file}.json").write_text(json.dumps(found), encoding="utf-8")
 
 

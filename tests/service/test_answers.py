@@ -168,6 +168,8 @@ PLACES = {
     "role": "teacher",
     "alias": "a",
     "name": "a",
+    "project": "a",
+    "key_id": "a" * 12,
 }
 
 
