@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rlt_core.log_records import bind
+from rlt_core.log_records import bind, bound
 from rlt_core.schemas.trainer import BranchPoint, ProgressEvent
 from rlt_train.checkpoints import (
     TRAINER_STATE,
@@ -215,14 +215,15 @@ def train(
         load_weights(trained_model(trainer), resume.folder)
         trainer.state = TrainerState.load_from_json(str(resume.folder / TRAINER_STATE))
         return
-    try:
-        trainer.train(resume_from_checkpoint=None if resume is None else str(resume.folder))
-    except (StopRequested, DivergedError):
-        step = trainer.state.global_step
-        if step > first_step:
-            reporter.checkpoint(step=step)
-        context.events.log(f"stopped after step {step}", level="warning")
-        raise
+    with bound():  # what is logged afterwards, of the gate say, is of no step
+        try:
+            trainer.train(resume_from_checkpoint=None if resume is None else str(resume.folder))
+        except (StopRequested, DivergedError):
+            step = trainer.state.global_step
+            if step > first_step:
+                reporter.checkpoint(step=step)
+            context.events.log(f"stopped after step {step}", level="warning")
+            raise
 
 
 _NAMES = {

@@ -10,6 +10,8 @@ Section = Literal[
     "stop and cancel",
     "checkpoints",
     "waiting",
+    "pipelines",
+    "students",
     "same call twice",
     "serving",
     "scores",

@@ -94,7 +94,7 @@ class WarmupSpec(_SupervisedSpec):
     role: Role
     """`teacher`: question, solution -> explanation; `student`: question -> thought, solution."""
     base_model: str | None = None
-    """Null is the base that the engine serves."""
+    """Null is the base that the engine serves for `role`: students may have one of their own."""
 
 
 class DistillSpec(_SupervisedSpec):

@@ -102,18 +102,25 @@ def test_what_cannot_be_distilled_is_refused_before_anything_starts(
     assert control.services.jobs.counts() == before
 
 
-def test_students_of_another_base_are_trained_on_theirs(tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [({"kind": "distill"}, "student_base"), ({"kind": "warmup", "role": "student"}, "base_model")],
+    ids=["distill", "warmup"],
+)
+def test_students_of_another_base_are_trained_on_theirs(tmp_path: Any, kind: dict[str, Any], field: str) -> None:
     with control_app(tmp_path, student_model="/models/other") as control:
         student, services = control.services.registry.base("student"), control.services
-        dataset = control.upload(EXPLAINED)
+        spec = {**kind, "dataset": control.upload(EXPLAINED), "target_name": "pupil"}
         for named in (None, "/models/other", student.version, student.base_model):
-            answer = control.http.post("/v1/train?dry_run=true", json=distill(dataset, student_base=named))
+            answer = control.http.post("/v1/train?dry_run=true", json=spec | {field: named})
             assert answer.status_code == 200, answer.text
             assert answer.json()["lengths"] is None  # this process reads by the teachers' tokenizer
         teachers = services.registry.base().base_model
-        refused = control.http.post("/v1/train", json=distill(dataset, student_base=teachers))
-        check_problem(refused, 422, "not_available_yet", param="/student_base")
-        job = control.running_job(kind="distill", dataset=dataset, target_name="pupil")
+        refused = control.http.post("/v1/train", json=spec | {field: teachers})
+        said = check_problem(refused, 422, "not_available_yet", param=f"/{field}")["detail"]
+        assert f"leave {field} out" in said
+        assert "RLT_STUDENT_MODEL" in said
+        job = control.running_job(**spec)
         preparation = Preparation(
             settings=services.settings.model_copy(update={"service_url": "http://app"}),
             jobs=services.jobs,
@@ -123,3 +130,21 @@ def test_students_of_another_base_are_trained_on_theirs(tmp_path: Any) -> None:
         )
         prepared = preparation.prepare(job, base_dir=tmp_path / "of-students")
         assert (prepared.base_model, prepared.base_model_dir) == (student.base_model, str(tmp_path / "of-students"))
+
+
+def test_a_teachers_warm_up_stays_on_the_teachers_base_and_a_students_starts_no_teacher(tmp_path: Any) -> None:
+    with control_app(tmp_path, student_model="/models/other") as control:
+        dataset = control.upload(EXPLAINED)
+        registry = control.services.registry
+        assert registry.base().base_model != registry.base("student").base_model
+        for role, fits in (("teacher", 202), ("student", 422)):
+            warm = {"kind": "warmup", "role": role, "dataset": dataset, "target_name": "warm"}
+            rl = {"kind": "rl", "teacher": f"$warm.{role}", "dataset": dataset, "target_name": "taught"}
+            steps = [{"id": "warm", "spec": warm}, {"id": "rl", "spec": rl}]
+            answer = control.http.post("/v1/train", json={"kind": "pipeline", "steps": steps})
+            assert answer.status_code == fits, answer.text
+            named = warm | {"base_model": registry.base("teacher").base_model}
+            assert control.http.post("/v1/train?dry_run=true", json=named).is_success == (role == "teacher")
+        assert (
+            "students' base" in check_problem(answer, 422, "invalid_request", param="/steps/1/spec/teacher")["detail"]
+        )

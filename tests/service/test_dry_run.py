@@ -1,8 +1,9 @@
 """What a dry run tries, counts and estimates; and that it leaves nothing behind."""
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import replace
+import errno
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from rlt_core.errors import EngineUnavailableError, InvalidRequestError
+from rlt_core.errors import EngineUnavailableError, InvalidRequestError, StorageUnavailableError
 from rlt_core.replicas import ranked
+from rlt_core.row_files import RowsAt
+from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.dry_run import Rehearsal
 from rlt_core.schemas.explain import ExplainRequest, ExplainResponse
 from rlt_core.schemas.jobs import JOB_SPEC, DryRun, RlSpec
@@ -21,6 +24,8 @@ from rlt_service.control.dry_run import DryRunner
 from rlt_service.control.players import RemotePlayers
 from rlt_service.control.rehearsal import rehearse
 from rlt_service.control.routes.wiring import dry_runner_of, players_of
+from rlt_service.control.specs import Spec
+from rlt_service.control.submission import Checked, Submission
 from rlt_service.store.tables import Base
 from tests.engine.model_files import write_model
 from tests.support.control import ROWS, Control, check_problem, control_app
@@ -216,6 +221,55 @@ def test_memory_that_is_taken_at_the_moment_is_a_warning_and_no_refusal(
     here = replace(runner, settings=runner.settings.model_copy(update={"broker_url": None}))
     found = asyncio.run(here.run(JOB_SPEC.validate_python(rl(dataset))))
     assert any("smaller passes" in warning for warning in found.warnings)
+
+
+class BreakingRows(Sequence[DatasetRow]):
+    """Rows of a large file, on a disk that breaks after so many of them were read."""
+
+    def __init__(self, rows: Sequence[DatasetRow], *, well: int) -> None:
+        self._rows = rows
+        self._well = well
+
+    def __len__(self) -> int:  # noqa: D105 - as any sequence's
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: D105 - as any sequence's
+        if isinstance(index, slice):
+            return RowsAt(self, range(len(self))[index])
+        row = self._rows[index]
+        self._well -= 1
+        if self._well < 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return row
+
+
+class BrokenAfterwards(Submission):
+    """Its checks find all well; of what they give so many rows can be read again."""
+
+    well = 0
+
+    def check(self, spec: Spec) -> Checked:
+        checked = super().check(spec)
+        parts = checked.parts
+        return replace(checked, parts=replace(parts, train=BreakingRows(parts.train, well=self.well)))
+
+
+class BrokenOnceCounted(BrokenAfterwards):
+    """Each row can be counted in tokens, and then none can be tried."""
+
+    well = len(ROWS)
+
+
+@pytest.mark.parametrize("submission", [BrokenAfterwards, BrokenOnceCounted])
+@pytest.mark.parametrize("kind", ["rl", "warmup"])
+def test_a_disk_that_breaks_while_rows_are_counted_or_chosen_is_told_as_such(
+    control: Control, dataset: str, kind: str, submission: type[BrokenAfterwards]
+) -> None:
+    runner = dry_runner_of(control.services)
+    checks = {one.name: getattr(runner.submission, one.name) for one in fields(Submission)}
+    spec = JOB_SPEC.validate_python({"rl": rl, "warmup": warmup}[kind](dataset))
+    with pytest.raises(StorageUnavailableError, match=f"read the rows of dataset {dataset}: .*Input/output error"):
+        asyncio.run(replace(runner, submission=submission(**checks)).run(spec))
 
 
 def test_a_process_without_players_says_so_and_still_checks(control: Control, dataset: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from rlt_core import trace_context
-from rlt_core.errors import ConflictError, InvalidRequestError, JobStateError, NotFoundError
+from rlt_core.errors import ConflictError, InvalidRequestError, JobStateError, NotFoundError, StorageUnavailableError
 from rlt_core.schemas.base import now_utc
 from rlt_core.schemas.jobs import QUEUE, TERMINAL, AnySpec, Job, JobError, JobResult
 from rlt_core.schemas.pipelines import PipelineSpec
@@ -267,6 +267,21 @@ def test_a_step_that_is_refused_when_its_time_comes_fails_the_pipeline_with_the_
     assert ended.error is not None
     assert (ended.status, ended.error.code) == ("failed", "step_refused")
     assert "distil of round 1 was refused as invalid_request (/dataset): no row is left" in ended.error.message
+
+
+def test_a_step_waits_while_what_its_checks_read_is_away(jobs: JobStore, pipelines: PipelineStore) -> None:
+    faults = [StorageUnavailableError("the disk is away")]
+
+    def check(spec: AnySpec, owner: str | None) -> None:
+        if faults:
+            raise faults.pop()
+
+    job = start(pipelines, [step("one", WARMUP)])
+    conducting = conductor(pipelines, check)
+    conducting.round()
+    waiting = jobs.get(job.id)
+    assert (waiting.status, waiting.error, steps_of(jobs, job.id)) == ("running", None, [])
+    assert play(jobs, conducting, job.id).status == "succeeded"
 
 
 def test_a_cancellation_reaches_every_step(jobs: JobStore, pipelines: PipelineStore) -> None:

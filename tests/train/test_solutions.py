@@ -128,7 +128,6 @@ def tokens_changed(answer: SolveResponse, **update: Any) -> SolveResponse:
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
-        (lambda a: a.model_copy(update={"student": VersionRef(version=f"{POLICY[:-1]}3")}), "a solution's student"),
         (lambda a: a.model_copy(update={"format": "r1@1"}), "a solution's format"),
         (lambda a: a.model_copy(update={"solutions": a.solutions[:2]}), "the solutions"),
         (lambda a: first_changed(a, index=1), "the solutions"),
@@ -145,6 +144,12 @@ def test_an_answer_that_is_not_what_was_asked_for_ends_the_job(
 ) -> None:
     with pytest.raises(RolloutMismatchError, match=what):
         collect(Students(spoil=spoil), plan=replace(PLAN, max_dropped=0.9))
+
+
+def test_a_solution_by_another_policy_ends_the_job() -> None:
+    other = VersionRef(version=f"{POLICY[:-1]}3")
+    with pytest.raises(RolloutMismatchError, match="a solution's student"):
+        collect(Students(spoil=lambda answer: answer.model_copy(update={"student": other})))
 
 
 def test_a_question_that_fails_for_good_is_left_out_and_counted_and_gets_no_reward() -> None:

@@ -10,7 +10,7 @@ from rlt_core.schemas.jobs import DistillSpec, JobKind, PolicySpec, RlSpec, Rlvr
 from rlt_core.schemas.pipelines import PipelineSpec
 from rlt_core.schemas.spec_base import SharedSpec
 from rlt_core.schemas.training import LINEAR_TARGETS, GrpoSpec
-from rlt_service.bases import BASE_FIELDS
+from rlt_service.bases import BASE_FIELDS, base_role
 
 KINDS: tuple[str, ...] = get_args(JobKind)
 KINDS_TOLD = f"{', '.join(KINDS[:-1])} and {KINDS[-1]}"
@@ -46,7 +46,7 @@ def check_available(spec: Spec, *, base_names: tuple[str, ...]) -> None:
     elif spec.base_model is not None and spec.base_model not in base_names:
         field = BASE_FIELDS[spec.kind]
         _check_pinned(spec.base_model, param=f"/{field}")
-        variable = "RLT_STUDENT_MODEL" if spec.kind == "distill" else "RLT_BASE_MODEL"
+        variable = "RLT_STUDENT_MODEL" if base_role(spec) == "student" else "RLT_BASE_MODEL"
         raise _later(
             f"a base other than the served one ({base_names[0]}): leave {field} out, or start a server with "
             f"{variable}={spec.base_model}",

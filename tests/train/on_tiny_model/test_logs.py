@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -7,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from rlt_core.log_records import JsonLines
 from rlt_core.schemas.datasets import DatasetRow
 from rlt_core.schemas.trainer import TrainerJob
+from rlt_train.warmup import run_warmup
 
 pytestmark = pytest.mark.training
 
@@ -57,6 +60,11 @@ def test_a_trainer_that_breaks_says_why_in_one_record(world: Any, tmp_path: Path
     assert "Traceback" not in log
     assert "data.py" in broke[0]["error"]
     assert CANARY not in log
+
+
+def test_records_after_a_training_name_no_step_of_it(world: Any) -> None:
+    run_warmup(world.context(world.warmup(max_steps=1)))
+    assert "step" not in json.loads(JsonLines().format(logging.makeLogRecord({"msg": "after"})))
 
 
 def test_text_is_for_people(world: Any, tmp_path: Path) -> None:
