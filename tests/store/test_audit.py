@@ -3,10 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import DBAPIError
 
 from rlt_core.errors import InvalidRequestError
 from rlt_service.store.audit import AuditStore
 from rlt_service.store.database import Database
+from rlt_service.store.project_tables import AuditRow
 
 
 def noted(audit: AuditStore, action: str, *, key: str | None = "a" * 12, project: str | None = None) -> None:
@@ -36,6 +39,22 @@ def test_an_entry_goes_once_it_is_older_than_is_kept(database: Database) -> None
     short = AuditStore(database, kept_for=timedelta(seconds=-1))
     noted(short, "new")
     assert [entry.action for entry in short.list().data] == ["new"]
+
+
+def test_the_database_refuses_to_change_an_entry(database: Database) -> None:
+    audit = AuditStore(database)
+    noted(audit, "POST /1")
+    before = audit.list().data
+    with pytest.raises(DBAPIError, match="entries of the audit log do not change"), database.transaction() as session:
+        session.execute(update(AuditRow).values(key_id="b" * 12))
+    assert audit.list().data == before
+
+
+def test_only_what_is_too_old_goes(database: Database) -> None:
+    audit = AuditStore(database, kept_for=timedelta(hours=1))
+    noted(audit, "first")
+    noted(audit, "second")
+    assert [entry.action for entry in audit.list().data] == ["second", "first"]
 
 
 def test_what_is_too_long_is_cut_and_kept(database: Database) -> None:

@@ -8,6 +8,17 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
+_WORDS = "entries of the audit log do not change"
+# Deletion is left to what is older than an installation keeps.
+_KEEP = {
+    "sqlite": [f"CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, '{_WORDS}'); END"],
+    "postgresql": [
+        "CREATE FUNCTION rlt_audit_unchanged() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{_WORDS}'; END $$",
+        "CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit FOR EACH ROW EXECUTE FUNCTION rlt_audit_unchanged()",
+    ],
+}
+
 
 def upgrade() -> None:
     """Add tables and columns; keys so far are of no project, jobs so far were handed in by their owner."""
@@ -46,6 +57,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("ordinal", name="pk_audit"),
     )
     op.create_index("ix_audit_created_at", "audit", ["created_at"])
+    for statement in _KEEP[op.get_bind().dialect.name]:
+        op.execute(statement)
     op.add_column("keys", sa.Column("project_id", sa.String(16), nullable=True))
     op.add_column("jobs", sa.Column("submitter", sa.String(16), nullable=True))
     op.add_column("jobs", sa.Column("processes", sa.Integer(), nullable=True))
@@ -64,3 +77,5 @@ def downgrade() -> None:
     op.drop_index("ix_audit_created_at", table_name="audit")
     for table in ("audit", "project_uses", "projects"):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION rlt_audit_unchanged()")
