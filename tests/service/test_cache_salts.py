@@ -25,7 +25,7 @@ TEXT = {"question": "2 + 3?", "solution": "5"}
 EXPLAIN = TEXT | {"include": ["score", "tokens"], "top_p": 0.9}
 SCORE = TEXT | {"explanations": ["Add."], "teacher": "default", "baseline": True}
 SOLVE = {"question": "2 + 3?"}
-CHAT = {"model": "fake@0", "messages": [{"role": "user", "content": "2 + 3?"}], "max_tokens": 20, "logprobs": True}
+CHAT = {"model": "fake@0", "messages": [{"role": "user", "content": "2 + 3?"}], "max_tokens": 20}
 
 
 class Watched(FakeEngine):
