@@ -1,13 +1,22 @@
 """Cached prefixes are shared within a key or project: else an answer's time would tell what another asked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlt_core.schemas.projects import Quotas
 from rlt_service.engine.fake_engine import FakeEngine
-from rlt_service.engine.protocol import GenerateRequest, GenerateResult, SequenceScoreRequest, SequenceScoreResult
+from rlt_service.engine.protocol import (
+    Completion,
+    CompletionDelta,
+    GenerateRequest,
+    GenerateResult,
+    SequenceScoreRequest,
+    SequenceScoreResult,
+)
 from rlt_service.store.projects import ProjectStore
 from tests.support.control import Control, control_app
 from tests.support.keys import Headers, id_of, make_key
@@ -15,6 +24,8 @@ from tests.support.keys import Headers, id_of, make_key
 TEXT = {"question": "2 + 3?", "solution": "5"}
 EXPLAIN = TEXT | {"include": ["score", "tokens"], "top_p": 0.9}
 SCORE = TEXT | {"explanations": ["Add."], "teacher": "default", "baseline": True}
+SOLVE = {"question": "2 + 3?"}
+CHAT = {"model": "fake@0", "messages": [{"role": "user", "content": "2 + 3?"}], "max_tokens": 20}
 
 
 class Watched(FakeEngine):
@@ -28,6 +39,12 @@ class Watched(FakeEngine):
     async def generate(self, request: GenerateRequest) -> GenerateResult:
         self._note(request)
         return await super().generate(request)
+
+    async def generate_stream(self, request: GenerateRequest) -> AsyncGenerator[CompletionDelta | Completion]:
+        self._note(request)
+        async with aclosing(super().generate_stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def score(self, requests: Sequence[SequenceScoreRequest]) -> list[SequenceScoreResult]:
         for request in requests:
@@ -52,11 +69,16 @@ def control(tmp_path: Path, engine: Watched) -> Iterator[Control]:
 
 def ask(control: Control, headers: Headers) -> None:
     batch = {"items": [EXPLAIN, EXPLAIN]}
-    for path, body in (("/v1/explain", EXPLAIN), ("/v1/score", SCORE), ("/v1/explain/batch", batch)):
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/explain", EXPLAIN), ("/v1/score", SCORE), ("/v1/explain/batch", batch), ("/v1/solve", SOLVE),
+        ("/v1/chat/completions", CHAT),
+    ]  # fmt: skip
+    for path, body in asked:
         answer = control.http.post(path, json=body, headers=headers)
         assert answer.status_code == 200, answer.text
-    streamed = control.http.post("/v1/explain", json=EXPLAIN | {"stream": True}, headers=headers)
-    assert "event: done" in streamed.text
+    for path, body, end in (("/v1/explain", EXPLAIN, "event: done"), ("/v1/chat/completions", CHAT, "[DONE]")):
+        streamed = control.http.post(path, json=body | {"stream": True}, headers=headers)
+        assert end in streamed.text
 
 
 def test_every_request_of_a_key_carries_the_keys_own_salt(control: Control, engine: Watched) -> None:
