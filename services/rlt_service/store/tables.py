@@ -66,7 +66,6 @@ class JobRow(Base):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("ix_jobs_queue_status", "queue", "status"),
         Index("ix_jobs_status", "status"),
         Index("ix_jobs_kind_status_attempt", "kind", "status", "attempt"),
         Index("ix_jobs_owner_status", "owner", "status"),
@@ -117,6 +116,10 @@ class JobRow(Base):
     """Whose step it is; null for a job of its own."""
     pipeline_round: Mapped[int | None] = mapped_column(Integer)
     pipeline_step: Mapped[str | None] = mapped_column(String(40))
+
+
+Index("ix_jobs_claims", JobRow.queue, JobRow.status, JobRow.priority.desc(), JobRow.ordinal)
+"""The order of claims: the next job is the first that is due, however many wait."""
 
 
 class PipelineStepRow(Base):
