@@ -45,7 +45,7 @@ CONDUCTOR_GUARDS = (
         section="pipelines",
         promise="a step is checked again when its inputs are there, and a refusal ends the pipeline with the reason",
         file=CONDUCTOR,
-        old="            self._check(spec, underway.owner)",
+        old="            self._check(spec, underway.id)",
         new="            pass",
         tests={
             f"{PIPELINE_TESTS}::test_a_step_that_is_refused_when_its_time_comes_fails_the_pipeline_with_the_reason"
@@ -68,9 +68,9 @@ CONDUCTOR_GUARDS = (
         section="pipelines",
         promise="a step sees what the key sees that its pipeline belongs to, and no more",
         file="services/rlt_service/control/step_checks.py",
-        old="VIEWER.set(self.keys.viewer_of(owner))",
+        old="VIEWER.set(self.keys.viewer_of_job(pipeline_id))",
         new="VIEWER.set(None)",
-        tests={f"{PIPELINE_TESTS}::test_a_step_is_checked_with_its_owners_eyes[sqlite]": "assert"},
+        tests={f"{PIPELINE_TESTS}::test_a_step_is_checked_with_its_submitters_eyes[sqlite]": "assert"},
     ),
     Guard(
         name="step-with-its-bell",
