@@ -38,6 +38,7 @@ def test_what_a_server_measured_is_what_is_published(tmp_path: Path) -> None:
         dataset = control.upload([uploaded(row) for row in REPORT])
         asked = Asked(max_tokens=200, verdict="exact")  # math-verify is for trainers
         right: dict[str, float] = {}
+        version, made = OWN, None
         for arm in PUBLISHED:
             version = "pupil@1" if arm == OWN else control.services.registry.base("student").version
             made = bench.whole(**PLAN.evaluate_spec(model=version, dataset=dataset, asked=asked)).evaluation
@@ -48,6 +49,7 @@ def test_what_a_server_measured_is_what_is_published(tmp_path: Path) -> None:
                 (row.id, version, PLAN.samples) for row in REPORT
             ]
             (folder / f"{arm}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
+        assert made is not None
         lengths = token_lengths(client, REPORT, thoughts=[row.trace for row in REPORT], student=version)
         assert all(length > len(row.trace) // 8 for length, row in zip(lengths, REPORT, strict=True))
         with pytest.raises(ValueError, match="no answers to 1 questions"):
