@@ -177,7 +177,9 @@ STUDENT_GUARDS = (
         old="    check_judged(spec, parts)\n    services",
         new="    services",
         tests={
-            f"{TINY_RLVR_TESTS}::test_rows_that_the_rule_cannot_judge_end_the_job_before_anything_is_asked": "assert None is not None",
+            f"{TINY_RLVR_TESTS}::test_rows_that_the_rule_cannot_judge_end_the_job_before_anything_is_asked": (
+                "assert None is not None"
+            ),
         },
     ),
     Guard(

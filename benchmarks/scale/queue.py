@@ -111,7 +111,7 @@ def _fill(database: Database, jobs: JobStore, count: int) -> float:
     rate = SUBMITTED / (time.monotonic() - began_s)
     for start in range(SUBMITTED, count, AT_ONCE):
         with database.transaction() as session:
-            rows = [new_row(SPEC, queue=QUEUE, owner=None) for _ in range(min(AT_ONCE, count - start))]
+            rows = [new_row(SPEC, queue=QUEUE, owner=None, submitter=None) for _ in range(min(AT_ONCE, count - start))]
             session.add_all(rows)
             session.flush()
             for row in rows:
