@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import AcceptedNegativeData
 from schemathesis.engine import events, from_schema
+from schemathesis.hooks import unregister
 from schemathesis.python.asgi import shutdown_lifespans
 
 from rlt_core.errors import EngineUnavailableError
@@ -102,7 +103,7 @@ def fuzz_contract(
         for event in from_schema(schema).execute():
             _note(event, records)
     finally:
-        schemathesis.hooks.unregister(stays)
+        unregister(stays)
         shutdown_lifespans()
     return dict(records)
 
