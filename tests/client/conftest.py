@@ -1,5 +1,7 @@
 import asyncio
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -146,12 +148,23 @@ def asking(request: pytest.FixtureRequest, server: Canned) -> Asking:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that a client would have slept."""
+    """Seconds that a client would have slept. Threads that are there already, such as an app's, go on sleeping."""
     slept: list[float] = []
+    others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+    pause, pause_async = time.sleep, asyncio.sleep
 
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
+    def sleep(seconds: float) -> None:
+        if threading.get_ident() in others:
+            pause(seconds)
+        else:
+            slept.append(seconds)
 
-    monkeypatch.setattr("rlt_client._api.time.sleep", slept.append)
-    monkeypatch.setattr("rlt_client._async_api.asyncio.sleep", sleep)
+    async def sleep_async(seconds: float, *rest: Any) -> None:
+        if threading.get_ident() in others:
+            await pause_async(seconds, *rest)
+        else:
+            slept.append(seconds)
+
+    monkeypatch.setattr("rlt_client._api.time.sleep", sleep)
+    monkeypatch.setattr("rlt_client._async_api.asyncio.sleep", sleep_async)
     return slept
