@@ -61,7 +61,7 @@ def test_a_forecast_counts_tokens_exactly_and_bytes_and_seconds_roughly(real_cli
     adapter_bytes = 4 * 30 * 4 * 10_176  # float32, layers, rank, both sides of the seven targets of SmolLM2-135M
     assert weights.stat().st_size == pytest.approx(adapter_bytes, rel=0.02)
     checkpoints = sum(
-        path.stat().st_size for path in real_home.rglob("jobs/*/attempt-1/checkpoints/**/*") if path.is_file()
+        path.stat().st_size for path in real_home.rglob(f"jobs/{job.id}/attempt-1/checkpoints/**/*") if path.is_file()
     )
     assert made.disk_bytes.value is not None
     assert checkpoints <= made.disk_bytes.value <= 4 * checkpoints
